@@ -71,7 +71,7 @@ fn walks(criterion: &mut Criterion) {
                         let mut found = 0;
                         for entry in &entries {
                             set.evaluate(0..set.len(), &origin, black_box(&entry.bytes), &mut |_, _| {
-                                found += 1
+                                found += 1;
                             });
                         }
                         found

@@ -224,17 +224,15 @@ impl<'e> Explainer<'e> {
         explained.tenant = tenant.map(|tenant| tenant.id.clone());
         let allowance = CopyAllowance::new(self.most_copied);
         let (row, receiver) = (tenant.map(|tenant| &**tenant), self.receiver.as_deref());
-        match self.routes.partition(self.signal, entry.clone(), row, receiver, &allowance) {
-            Ok(parts) => {
-                explained.left_out = parts.len().saturating_sub(self.most_parts);
-                let shown = parts.iter().take(self.most_parts);
-                explained.parts = shown.map(|part| self.part(part, tenant, &allowance)).collect();
-            }
-            Err(_) => {
-                let most = self.most_copied;
-                explained.not_taken =
-                    Some(format!("divided by its records, it would take more than {most} bytes"));
-            }
+        let parts = self.routes.partition(self.signal, entry.clone(), row, receiver, &allowance);
+        if let Ok(parts) = parts {
+            explained.left_out = parts.len().saturating_sub(self.most_parts);
+            let shown = parts.iter().take(self.most_parts);
+            explained.parts = shown.map(|part| self.part(part, tenant, &allowance)).collect();
+        } else {
+            let most = self.most_copied;
+            explained.not_taken =
+                Some(format!("divided by its records, it would take more than {most} bytes"));
         }
         explained
     }

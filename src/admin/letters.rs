@@ -300,11 +300,11 @@ impl LettersRequest {
                 ("filter", Value::Object(conditions)) => selections.push(matching(conditions)?),
                 ("filter", _) => return Err("`filter` is an object of conditions".to_owned()),
                 ("all", Value::Bool(true)) => {
-                    selections.push(LetterSelection::Matching(LetterFilter::default()))
+                    selections.push(LetterSelection::Matching(LetterFilter::default()));
                 }
                 ("all", _) => return Err("`all` is true or not there".to_owned()),
                 ("removed_tenants", Value::Bool(also)) if action == LettersAction::Replay => {
-                    removed_tenants = also
+                    removed_tenants = also;
                 }
                 ("removed_tenants", _) if action == LettersAction::Replay => {
                     return Err("`removed_tenants` is true or false".to_owned());

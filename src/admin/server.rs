@@ -293,13 +293,17 @@ impl<'p> Page<'p> {
             | Self::Watches
             // It takes nothing in.
             | Self::Explain
-            | Self::Config => Some(AdminAction::Read),
+            | Self::Config
+            | Self::DeadLetters(LettersPage::All | LettersPage::One(_)) => Some(AdminAction::Read),
             Self::Tap | Self::Logs => Some(AdminAction::Tap),
             Self::Reload => Some(AdminAction::Reload),
-            Self::DeadLetters(LettersPage::Change(_)) if !is_read(method) => Some(AdminAction::Write),
-            Self::DeadLetters(_) => Some(AdminAction::Read),
-            Self::Tenants(_) if is_read(method) => Some(AdminAction::Read),
-            Self::Tenants(_) | Self::Hold(_) | Self::HoldExporter(..) => Some(AdminAction::Write),
+            Self::Tenants(_) | Self::DeadLetters(LettersPage::Change(_)) if is_read(method) => {
+                Some(AdminAction::Read)
+            }
+            Self::Tenants(_)
+            | Self::DeadLetters(LettersPage::Change(_))
+            | Self::Hold(_)
+            | Self::HoldExporter(..) => Some(AdminAction::Write),
         }
     }
 

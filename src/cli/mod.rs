@@ -116,7 +116,8 @@ fn with_hint(mut error: clap::Error) -> clap::Error {
     error
 }
 
-/// Runs what the arguments ask for. Exit codes: 0 fine, 1 failed, 2 wrong usage, 78 a configuration that can't be run.
+/// Runs what the arguments ask for. Exit codes: 0 fine, 1 failed, 2 wrong usage; for a service manager, 78 a configuration that can't be
+/// run.
 pub fn main(arguments: Arguments) -> ExitCode {
     let env: fn(&str) -> Option<String> = |name| std::env::var(name).ok();
     let source = match arguments.configuration() {

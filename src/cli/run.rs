@@ -24,8 +24,8 @@ const PROGRESS: Duration = Duration::from_secs(1);
 /// The same, where the log is kept.
 const PROGRESS_IN_A_FILE: Duration = Duration::from_secs(10);
 
-/// The exit code where the configuration can't be used (`EX_CONFIG` of sysexits.h): a supervisor that starts the process again would
-/// only hear the same.
+/// The exit code for a service manager where the configuration can't be used (`EX_CONFIG` of sysexits.h): one that starts the process
+/// again would only hear the same.
 const UNUSABLE_CONFIGURATION: u8 = 78;
 
 /// Runs until SIGTERM or SIGINT. Exit code 0 if everything was delivered, else 1.
@@ -59,7 +59,9 @@ pub fn run(source: Source, env: fn(&str) -> Option<String>, logging: &LoggingArg
                     error!("{error}");
                 }
                 match error {
-                    ReloadError::Problems(_) => ExitCode::from(UNUSABLE_CONFIGURATION),
+                    ReloadError::Problems(_) if run::has_service_manager() => {
+                        ExitCode::from(UNUSABLE_CONFIGURATION)
+                    }
                     _ => ExitCode::FAILURE,
                 }
             }

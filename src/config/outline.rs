@@ -140,7 +140,9 @@ fn hash(node: &Node, hasher: &mut impl std::hash::Hasher) {
         }
         Value::Seq(items) => {
             hasher.write_usize(items.len());
-            items.iter().for_each(|item| hash(item, hasher));
+            for item in items {
+                hash(item, hasher);
+            }
         }
         Value::Map(entries) => {
             hasher.write_usize(entries.len());

@@ -127,7 +127,9 @@ impl Router {
         let mut work = self.begin_work(selection).await?;
         let mut tally = LetterTally::default();
         while let Some(WalkedLetters { letters, missing }) = work.next().await? {
-            missing.into_iter().for_each(|file| tally.leave(file, NO_SUCH_LETTER.to_owned()));
+            for file in missing {
+                tally.leave(file, NO_SUCH_LETTER.to_owned());
+            }
             let removed = work.walk.remove(letters).await.map_err(|reason| work.unreadable(reason))?;
             for (listed, removed) in removed {
                 match removed {
@@ -315,11 +317,12 @@ impl LetterReplay {
                 let why = |error| format!("it can't be divided among the streams that it goes to: {error}");
                 letter.divide(&parts).map_err(why)
             });
-            divided.map_err(|why| (letter, why))
+            divided.map_err(|why| Box::new((letter, why)))
         });
         match dividing.await.expect("dividing a letter doesn't panic") {
             Ok(letters) => letters,
-            Err((letter, why)) => {
+            Err(left) => {
+                let (letter, why) = *left;
                 self.leave(&letter, why);
                 Vec::new()
             }
@@ -345,7 +348,9 @@ impl LetterReplay {
             stopped = self.next_batch(&stream, &mut letters).await.err();
         }
         let why = stopped.unwrap_or_default();
-        letters.iter().for_each(|letter| self.leave(letter, why.clone()));
+        for letter in &letters {
+            self.leave(letter, why.clone());
+        }
     }
 
     /// Why nothing of a stream is to be sent now.
@@ -387,7 +392,9 @@ impl LetterReplay {
             Ok(batch) if batch.letters.is_empty() => return Ok(()),
             Ok(batch) => batch,
             Err((next, why)) => {
-                next.iter().for_each(|letter| self.leave(letter, why.clone()));
+                for letter in &next {
+                    self.leave(letter, why.clone());
+                }
                 return Err(BEHIND.to_owned());
             }
         };
@@ -442,7 +449,9 @@ impl LetterReplay {
             (batch, unread)
         });
         let (batch, unread) = loading.await.expect("reading letters doesn't panic");
-        unread.into_iter().for_each(|(letter, why)| self.leave(&letter, why));
+        for (letter, why) in unread {
+            self.leave(&letter, why);
+        }
         Ok(batch)
     }
 
@@ -527,7 +536,9 @@ impl LetterReplay {
                 Fate::Rejected | Fate::Dropped => end.lost += loss.records,
             }
         }
-        unsettled.iter().for_each(|entry| ends[letter_of(*entry)] = None);
+        for entry in unsettled {
+            ends[letter_of(*entry)] = None;
+        }
         ends
     }
 
@@ -626,15 +637,12 @@ fn admit(
             Err(Misplaced::Refused(refused)) => return Err(refused.into()),
         }
     }
-    let (sheds, admitted) = match &router.intake().journal {
-        Some(journal) => {
-            let (sheds, writing) = admission.commit_durably(journal, body, true)?;
-            (sheds, Admitted::Writing(writing))
-        }
-        None => {
-            let (sheds, receipt) = admission.commit_with_receipt(true)?;
-            (sheds, Admitted::Waiting(receipt))
-        }
+    let (sheds, admitted) = if let Some(journal) = &router.intake().journal {
+        let (sheds, writing) = admission.commit_durably(journal, body, true)?;
+        (sheds, Admitted::Writing(writing))
+    } else {
+        let (sheds, receipt) = admission.commit_with_receipt(true)?;
+        (sheds, Admitted::Waiting(receipt))
     };
     match sheds.first() {
         // Of one stream all is shed or nothing, and what is shed was not admitted.

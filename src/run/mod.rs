@@ -37,7 +37,7 @@ pub use reload::reload_when_asked;
 pub use reload_plan::{ChangedPart, ReloadPlan, SectionChanges};
 pub use report::{ConfigReport, ReloadError, ReloadRecord, Reloads};
 pub use router::{Phase, Router};
-pub use service_manager::{answer_watchdog, tell_ready};
+pub use service_manager::{answer_watchdog, has_service_manager, tell_ready};
 pub use shutdown::{Leftover, Leftovers, Loss, Unkept, give_up, shut_down};
 pub use sweep::sweep;
 pub use tenant_changes::{IssuedToken, RemovedTenant, TenantChangeError, TenantSwitch};

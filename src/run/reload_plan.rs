@@ -71,7 +71,7 @@ impl ReloadPlan {
         changed.retain(|name| snapshot.exporters.iter().any(|exporter| exporter.name() == name));
         let after = &compiled.outline;
         let mut exporters = SectionChanges::of(
-            snapshot.exporters.iter().map(|exporter| exporter.name().to_string()).collect(),
+            &snapshot.exporters.iter().map(|exporter| exporter.name().to_string()).collect::<Vec<_>>(),
             compiled.exporters.iter().map(|(name, _)| name.to_string()).collect(),
             |name, _, _| before.differences(&["exporters", name], after, &["exporters", name]),
         );
@@ -84,13 +84,14 @@ impl ReloadPlan {
         exporters.changed.extend(unnamed);
         exporters.reordered = false;
         let routes = SectionChanges::of(
-            snapshot.routes.names().map(str::to_owned).collect(),
+            &snapshot.routes.names().map(str::to_owned).collect::<Vec<_>>(),
             compiled.routes.iter().map(|route| route.name.clone()).collect(),
             |_, at, to| before.differences(&["routes", &at.to_string()], after, &["routes", &to.to_string()]),
         );
-        let names =
-            |outline: &ConfigOutline| outline.keys(&["receivers"]).into_iter().map(str::to_owned).collect();
-        let receivers = SectionChanges::of(names(before), names(after), |name, _, _| {
+        let names = |outline: &ConfigOutline| {
+            outline.keys(&["receivers"]).into_iter().map(str::to_owned).collect::<Vec<_>>()
+        };
+        let receivers = SectionChanges::of(&names(before), names(after), |name, _, _| {
             before.differences(&["receivers", name], after, &["receivers", name])
         });
         let is_other = |field: &ConfigDifference| {
@@ -131,7 +132,7 @@ impl SectionChanges {
     /// What becomes of parts with these names, in their order; `differences` says what is different in one that stays, by its name
     /// and its positions.
     fn of(
-        before: Vec<String>,
+        before: &[String],
         after: Vec<String>,
         differences: impl Fn(&str, usize, usize) -> Vec<ConfigDifference>,
     ) -> Self {

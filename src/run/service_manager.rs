@@ -12,6 +12,11 @@ use tracing::warn;
 use super::report::ConfigReport;
 use crate::notice;
 
+/// Whether a service manager has started the process and wants to be told.
+pub fn has_service_manager() -> bool {
+    std::env::var_os("NOTIFY_SOCKET").is_some()
+}
+
 /// Said once all listeners accept and the journal is recovered, and again at the end of each reload, whatever came of it: the
 /// configuration of before goes on where the new one can't be used.
 pub fn tell_ready(report: &ConfigReport) {

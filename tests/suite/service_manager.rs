@@ -128,9 +128,11 @@ async fn a_socket_that_is_not_there_is_told_in_the_log_and_stops_nothing() {
     sluice.accept(Signal::Logs, logs(&[("a", &["x"])])).await;
 }
 
-/// How `sluice run` ends that does not get to run.
+/// How `sluice run` ends that does not get to run, for a service manager.
 async fn exit_code(config: &Path) -> Option<i32> {
+    let manager = NotifySocket::bind();
     let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_sluice"));
+    command.env("NOTIFY_SOCKET", &*manager.path);
     command.args(["run", "--config"]).arg(config).env_remove("SLUICE_CONFIG").kill_on_drop(true);
     timeout(PATIENCE, command.output()).await.expect("it ends").unwrap().status.code()
 }

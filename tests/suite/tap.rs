@@ -10,6 +10,7 @@ use opentelemetry_proto::tonic::metrics::v1::{
     Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics, Sum, number_data_point,
 };
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use prost::Message as _;
 use serde_json::{Value, json};
 use sluice::cli::send::{Load, SendSettings};
@@ -68,7 +69,7 @@ fn debug(more: &str) -> String {
 }
 
 async fn tap(front: &Front, query: &str) -> TapFollower {
-    let query: String = query.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    let query = utf8_percent_encode(query, NON_ALPHANUMERIC);
     TapFollower::open(front.admin, &format!("/api/v1/tap?query={query}"), None).await.unwrap()
 }
 
@@ -78,19 +79,19 @@ fn log(record: LogRecord) -> Vec<u8> {
     request(&[ResourceLogs { resource, scope_logs, ..ResourceLogs::default() }.encode_to_vec()])
 }
 
-fn text(text: &str) -> Option<AnyValue> {
-    Some(AnyValue { value: Some(Any::StringValue(text.to_owned())) })
+fn text(text: &str) -> AnyValue {
+    AnyValue { value: Some(Any::StringValue(text.to_owned())) }
 }
 
 #[tokio::test]
 async fn records_of_every_signal_are_shown_decoded() {
     let sluice = Sluice::start(&debug(OPEN)).await;
     let mut tap = tap(&sluice, "").await;
-    let list = ArrayValue { values: vec![text("a").unwrap(), AnyValue { value: Some(Any::IntValue(1)) }] };
+    let list = ArrayValue { values: vec![text("a"), AnyValue { value: Some(Any::IntValue(1)) }] };
     let record = LogRecord {
         time_unix_nano: 1_774_569_600_500_000_000,
         severity_number: 17,
-        body: text("connection refused"),
+        body: Some(text("connection refused")),
         attributes: vec![
             any_attribute("list", Any::ArrayValue(list)),
             any_attribute("n", Any::IntValue(503)),
@@ -185,7 +186,10 @@ tap: { open: true }
     for body in ["first", "second"] {
         let attributes = vec![attribute("user", "eve"), attribute("other", "x")];
         sluice
-            .accept(Signal::Logs, log(LogRecord { body: text(body), attributes, ..LogRecord::default() }))
+            .accept(
+                Signal::Logs,
+                log(LogRecord { body: Some(text(body)), attributes, ..LogRecord::default() }),
+            )
             .await;
     }
     for body in ["first", "second"] {
@@ -204,7 +208,7 @@ async fn planted_secrets_are_redacted_wherever_they_stand() {
     let sluice = Sluice::start(&debug("tap: { open: true, recent: 1MiB }\n")).await;
     let mut tap = tap(&sluice, "").await;
     let record = LogRecord {
-        body: text("login with password=s3cret-a and Authorization: Bearer s3cret-b-12345"),
+        body: Some(text("login with password=s3cret-a and Authorization: Bearer s3cret-b-12345")),
         attributes: vec![
             attribute("http.request.header.authorization", "s3cret-c"),
             attribute("DB_PASSWORD", "s3cret-d"),
@@ -369,7 +373,7 @@ async fn the_terminal_shows_records_as_lines_or_json_and_says_where_a_query_is_w
         command.output()
     };
     let record =
-        || LogRecord { body: text("connection refused"), severity_number: 17, ..LogRecord::default() };
+        || LogRecord { body: Some(text("connection refused")), severity_number: 17, ..LogRecord::default() };
     let send = async {
         loop {
             sluice.accept(Signal::Logs, log(record())).await;
@@ -410,7 +414,7 @@ async fn recent_records_are_searched_backwards_a_page_at_a_time() {
     for number in 0..5_u64 {
         let time_unix_nano = (1_774_569_600 + number) * 1_000_000_000;
         let severity_number = if number == 3 { 17 } else { 9 };
-        let body = text(&format!("number {number}"));
+        let body = Some(text(&format!("number {number}")));
         sluice
             .accept(
                 Signal::Logs,

@@ -85,15 +85,12 @@ impl LetterContents {
             for entry in &split.entries {
                 otlp::split_to_size(signal, &entry.bytes, PIECE, &mut |piece, _| {
                     let shown = if left > 0 { entry_json(signal, piece, left) } else { None };
-                    match shown {
-                        Some((entry, length)) => {
-                            left -= length;
-                            self.entries.push(entry);
-                        }
-                        None => {
-                            left = 0;
-                            self.truncated = true;
-                        }
+                    if let Some((entry, length)) = shown {
+                        left -= length;
+                        self.entries.push(entry);
+                    } else {
+                        left = 0;
+                        self.truncated = true;
                     }
                 });
             }

@@ -111,6 +111,8 @@ mod tests {
 
     const OPERATIONS: &str = include_str!("../../../docs/operations.md");
 
+    const METRICS: &str = include_str!("../../../docs/metrics.md");
+
     fn body(bytes: &[u8]) -> AnswerBody {
         let mut body = AnswerBody::new(&Arc::new(Budget::new(u64::MAX)));
         body.push(bytes).unwrap();
@@ -221,7 +223,7 @@ mod tests {
 
     #[test]
     fn the_alert_for_held_streams_names_all_codes_that_hold_and_no_other() {
-        let alert = OPERATIONS
+        let alert = METRICS
             .lines()
             .filter_map(|line| {
                 line.strip_prefix("| `rate(sluice_export_attempts_total{code=~\"")?.split_once('"')
