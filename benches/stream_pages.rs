@@ -3,6 +3,8 @@
 //!
 //! `STREAMS=100000 cargo bench --bench stream_pages` does it with fewer.
 
+#![allow(clippy::disallowed_methods, reason = "real time is what is measured here")]
+
 use std::error::Error;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -61,7 +63,9 @@ type Failure = Box<dyn Error + Send + Sync>;
 
 /// Whatever is pending stays so.
 fn configuration() -> String {
-    let tenants: String = (0..TENANTS).map(|tenant| format!("    - {{ id: tenant-{tenant} }}\n")).collect();
+    let tenants: Vec<String> =
+        (0..TENANTS).map(|tenant| format!("    - {{ id: tenant-{tenant} }}\n")).collect();
+    let tenants = tenants.concat();
     format!(
         "receivers: {{ otlp: {{ protocols: {{ http: {{ endpoint: 127.0.0.1:0 }} }} }} }}\n\
          admin: {{ endpoint: 127.0.0.1:0 }}\n\

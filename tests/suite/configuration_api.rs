@@ -24,7 +24,7 @@ exporters:
     timeout: ${env:SLUICE_TEST_TIMEOUT:-7s}
     headers:
       Authorization: Bearer planted-token
-      X-Block: |
+      X-Block: >-
         planted-first
         planted-second
   nop:
