@@ -3,19 +3,20 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::export::Exporter;
 use crate::run::Router;
-use crate::stream::{LastError, Stream};
+use crate::stream::{Activity, LastError, StreamName};
 
 /// Those of one exporter and one tenant.
 #[derive(Debug)]
 pub(super) struct TroubledStreams {
     pub(super) exporter: Arc<Exporter>,
     /// `None` for what is nobody's.
-    pub(super) tenant: Option<Arc<str>>,
+    pub(super) tenant: Option<Box<str>>,
     pub(super) failing: usize,
     pub(super) held: usize,
     /// Of all of them.
@@ -23,43 +24,53 @@ pub(super) struct TroubledStreams {
     /// When the oldest entry was admitted that waits in them.
     pub(super) oldest: Instant,
     /// The stream that has it.
-    longest: Arc<Stream>,
+    longest: StreamName,
 }
 
 impl TroubledStreams {
     /// What went wrong with the stream that has waited longest.
     pub(super) fn last_error(&self) -> Option<Box<LastError>> {
-        self.longest.state().history.last_error
+        self.exporter.registry().find(&self.longest)?.state().history.last_error
     }
 }
 
-/// All of them. It looks at every stream.
+/// All of them. Where there are any, it looks at every stream of their exporter.
 pub(super) fn troubled_streams(router: &Router) -> Vec<TroubledStreams> {
-    let mut all = Vec::new();
+    let (mut all, began) = (Vec::new(), router.shared().began.0);
     for exporter in router.exporters().iter() {
-        let mut of_exporter: HashMap<Option<Arc<str>>, TroubledStreams> = HashMap::new();
-        exporter.registry().for_each(|stream| {
-            let (failing, held) = (stream.is_failing(), stream.is_held());
+        let registry = exporter.registry();
+        if registry.failing_streams() + registry.held_streams() == 0 {
+            continue;
+        }
+        // By tenant; what is nobody's under the id that no tenant has.
+        let mut of_exporter: HashMap<Box<str>, TroubledStreams> = HashMap::new();
+        registry.scan(|stream| {
+            let (failing, held) = (stream.failed_attempts() > 0, stream.activity() == Activity::Held);
             if !failing && !held {
                 return;
             }
-            let Some(oldest) = stream.oldest() else { return };
-            let tenant = stream.account().map(|account| account.id().clone());
-            let troubled = of_exporter.entry(tenant.clone()).or_insert_with(|| TroubledStreams {
-                exporter: exporter.clone(),
-                tenant,
-                failing: 0,
-                held: 0,
-                pending_bytes: 0,
-                oldest,
-                longest: stream.clone(),
-            });
+            let Some(oldest) = stream.oldest_micros() else { return };
+            let oldest = began + Duration::from_micros(oldest);
+            let tenant = stream.name.key.tenant();
+            let id = tenant.unwrap_or_default();
+            let troubled = match of_exporter.get_mut(id) {
+                Some(known) => known,
+                None => of_exporter.entry(id.into()).or_insert_with(|| TroubledStreams {
+                    exporter: exporter.clone(),
+                    tenant: tenant.map(Into::into),
+                    failing: 0,
+                    held: 0,
+                    pending_bytes: 0,
+                    oldest,
+                    longest: stream.name.clone(),
+                }),
+            };
             // One that is held has failed before that.
             troubled.held += usize::from(held);
             troubled.failing += usize::from(!held);
-            troubled.pending_bytes += stream.state().pending_bytes;
+            troubled.pending_bytes += stream.pending_bytes();
             if oldest < troubled.oldest {
-                (troubled.oldest, troubled.longest) = (oldest, stream.clone());
+                (troubled.oldest, troubled.longest) = (oldest, stream.name.clone());
             }
         });
         all.extend(of_exporter.into_values());
