@@ -3,14 +3,13 @@
 //!
 //! It becomes dead letters once it is known what becomes of the request, and not if it is refused, since its sender then sends all
 //! of it again. Until then, and until it is written, it takes memory that has to be there. Where an answer promises that nothing is
-//! lost with the process, it waits until they are written.
+//! lost with the process, and says nothing of what it is about, it waits until they are written.
 
 use std::collections::HashMap;
 use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use smallvec::SmallVec;
 use tokio::task::JoinHandle;
 use tracing::warn;
 
@@ -31,7 +30,7 @@ const STRAYS_LETTER: usize = 512 << 10;
 
 /// The dead letters of a request that its answer waits for.
 #[derive(Debug, Default)]
-pub(super) struct LettersUnderWay(SmallVec<[JoinHandle<()>; 1]>);
+pub(super) struct LettersUnderWay(Option<JoinHandle<()>>);
 
 /// What becomes of a request, once the dead letters are written that its answer waits for.
 #[derive(Debug)]
@@ -43,12 +42,12 @@ pub(super) struct Finished {
 impl Finished {
     /// The verdict, if its answer waits for nothing.
     pub(super) fn at_once(self) -> Result<Verdict, Self> {
-        if self.letters.0.is_empty() { Ok(self.verdict) } else { Err(self) }
+        if self.letters.0.is_none() { Ok(self.verdict) } else { Err(self) }
     }
 
     /// The verdict, once the dead letters are written or can't be. They are written even if the sender goes meanwhile.
     pub(super) async fn written(self) -> Verdict {
-        for letters in self.letters.0 {
+        if let Some(letters) = self.letters.0 {
             if let Err(error) = letters.await
                 && error.is_panic()
             {
@@ -184,9 +183,8 @@ impl Intake {
         remains: Remains,
     ) -> LettersUnderWay {
         let Remains { encoding, sheds, cuts, strays, for_sheds, for_cuts, for_strays } = remains;
-        let mut under_way = LettersUnderWay::default();
         if !sheds.is_empty() {
-            under_way.0.extend(bury_sheds(snapshot, sheds, for_sheds));
+            bury_sheds(snapshot, sheds, for_sheds);
         }
         let letter = |encoding, tenant: Option<Arc<str>>, reason, records, bytes: Vec<u8>| Letter {
             exporter: None,
@@ -212,14 +210,16 @@ impl Intake {
                 let reason = format!("{} at byte {}: {}", cut.path, cut.offset, cut.reason);
                 letter(encoding, None, reason, cut.records, cut.bytes)
             });
-            under_way.0.extend(self.bury_letters(signal, letters.collect(), held));
+            self.bury_letters(signal, letters.collect(), held);
         }
+        let mut under_way = LettersUnderWay::default();
         if let Some(held) = for_strays {
             let letters = strays.list.into_iter().map(|Stray { tenant, reason, records, bytes }| {
                 letter(Encoding::Proto, tenant, reason.to_string(), records, bytes)
             });
-            under_way.0.extend(self.bury_letters(signal, letters.collect(), held));
+            under_way.0 = self.bury_letters(signal, letters.collect(), held);
         }
+        // Of what is cut out and shed the sender is told.
         let is_durable = self.journal.is_some() || snapshot.acknowledge == Acknowledge::Delivered;
         if is_durable { under_way } else { LettersUnderWay::default() }
     }
@@ -270,15 +270,15 @@ fn bury_sheds(snapshot: &Snapshot, sheds: Vec<Shed>, held: Option<Reservation>) 
         }
     }
     if letters.is_empty() {
-        return None;
+        return;
     }
     // What waits for them waits until nothing is pending.
-    Some(tokio::spawn(async move {
+    tokio::spawn(async move {
         for (exporter, shed, ending) in letters {
             let reason = shed.full.to_string();
             exporter.bury(&shed.name, vec![shed.bytes.into()], shed.records, &reason, SHED, None).await;
             drop(ending);
         }
         drop(held);
-    }))
+    });
 }
