@@ -428,8 +428,10 @@ impl<'a> Lines<'a> {
     fn shown(&self, line: usize) -> String {
         let text = self.line(line);
         let looks = self.looks(self.starts[line], text);
-        let (mut shown, mut before) = (String::new(), Look::AsItIs);
-        for (offset, char) in text.char_indices() {
+        // A text of several lines reaches to the end of the indentation behind it, which tells nothing.
+        let indentation = text.len() - text.trim_start().len();
+        let (mut shown, mut before) = (text[..indentation].to_owned(), Look::AsItIs);
+        for (offset, char) in text.char_indices().skip_while(|(offset, _)| *offset < indentation) {
             match looks[offset] {
                 Look::AsItIs => shown.push(if char.is_control() { ' ' } else { char }),
                 Look::Redacted(_) if looks[offset] != before => shown.push_str(REDACTED),

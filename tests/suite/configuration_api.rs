@@ -49,6 +49,8 @@ async fn the_file_in_use_is_shown_line_by_line_without_its_secrets() {
         (5, "    endpoint: https://up.example.com"),
         (6, "    timeout: ${env:SLUICE_TEST_TIMEOUT:-7s}"),
         (8, "      Authorization: [redacted]"),
+        (10, "        [redacted]"),
+        (12, "  nop:"),
         (14, "  - { name: all, match: { team: [redacted] }, exporters: [otlp_http/up] }"),
     ] {
         assert_eq!(text[line], said, "line {}", line + 1);
