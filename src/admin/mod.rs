@@ -7,6 +7,7 @@ mod holds;
 mod journal;
 mod json_body;
 mod letters;
+mod look;
 mod metrics;
 mod query;
 mod server;

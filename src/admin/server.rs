@@ -10,14 +10,13 @@ use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
 use serde_json::json;
 use tokio::sync::Mutex;
-use tokio::task::spawn_blocking;
 use tracing::warn;
 
 use super::holds::{self, HoldSwitch};
 use super::shared_page::SharedPage;
 use super::stream_detail::{self, WrittenName};
 use super::tenants::{self, TenantChange, TenantPage};
-use super::{api, exporters, journal, letters, metrics, site};
+use super::{api, exporters, journal, letters, look, metrics, site};
 use super::{stream_list, tenant_detail, tenant_list, tenant_metrics};
 use crate::access::{AdminAction, AdminCredential, AdminEntrance, AdminRefusal};
 use crate::notice;
@@ -398,15 +397,15 @@ impl Admin {
     async fn look<T: Send + 'static>(
         &self,
         looking: Arc<Mutex<()>>,
-        look: impl FnOnce(&Arc<Router>) -> T + Send + 'static,
+        look_at: impl FnOnce(&Arc<Router>) -> T + Send + 'static,
     ) -> T {
         let (alone, router) = (looking.lock_owned().await, self.router.clone());
-        let looking = spawn_blocking(move || {
+        look::on_a_thread(move || {
             // Also if whoever asked has gone.
             let _alone = alone;
-            look(&router)
-        });
-        looking.await.expect("looking doesn't panic")
+            look_at(&router)
+        })
+        .await
     }
 
     async fn dead_letters(&self, query: &str) -> Answer {
