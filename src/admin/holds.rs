@@ -8,15 +8,14 @@ use http::StatusCode;
 use http::request::Parts;
 use hyper::body::Incoming;
 use serde_json::{Map, Value, json};
-use tokio::task::spawn_blocking;
 use tracing::field::display;
 use tracing::info;
 
-use super::body;
 use super::change_author::ChangeAuthor;
 use super::server::{self, JSON};
 use super::stream_detail::WrittenName;
 use super::stream_row::operator_hold;
+use super::{body, look};
 use crate::access::AdminCredential;
 use crate::config::{self, LARGEST_ROW};
 use crate::receive::Answer;
@@ -131,7 +130,7 @@ async fn apply(
 }
 
 async fn find(router: Arc<Router>, name: WrittenName) -> Result<HeldName, HoldRefusal> {
-    let found = spawn_blocking(move || name.find(&router)).await.expect("looking for a stream doesn't panic");
+    let found = look::on_a_thread(move || name.find(&router)).await;
     let (exporter, stream) =
         found.map_err(HoldRefusal::Body)?.ok_or(HoldRefusal::Hold(OperatorHoldError::UnknownStream))?;
     Ok(HeldName { exporter, stream: Some(stream) })

@@ -15,6 +15,7 @@ mod holds;
 mod journal;
 mod letters;
 mod logs;
+mod look;
 mod metrics;
 mod overview;
 mod query;

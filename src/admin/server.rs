@@ -12,7 +12,6 @@ use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
 use serde_json::json;
 use tokio::sync::Mutex;
-use tokio::task::spawn_blocking;
 use tracing::warn;
 
 use super::attention::TableFindings;
@@ -24,8 +23,8 @@ use super::shared_page::SharedPage;
 use super::stream_detail::{self, WrittenName};
 use super::tenants::{self, TenantChange, TenantPage};
 use super::{
-    api, dashboard, explain, exporters, journal, logs, metrics, overview, query, site, stream_list, tap,
-    tenant_detail, tenant_list, tenant_metrics, watches,
+    api, dashboard, explain, exporters, journal, logs, look, metrics, overview, query, site, stream_list,
+    tap, tenant_detail, tenant_list, tenant_metrics, watches,
 };
 use crate::access::{AdminAction, AdminCredential, AdminEntrance, AdminRefusal};
 use crate::notice;
@@ -573,15 +572,15 @@ impl Admin {
     async fn look<T: Send + 'static>(
         &self,
         looking: Arc<Mutex<()>>,
-        look: impl FnOnce(&Arc<Router>) -> T + Send + 'static,
+        look_at: impl FnOnce(&Arc<Router>) -> T + Send + 'static,
     ) -> T {
         let (alone, router) = (looking.lock_owned().await, self.router.clone());
-        let looking = spawn_blocking(move || {
+        look::on_a_thread(move || {
             // Also if whoever asked has gone.
             let _alone = alone;
-            look(&router)
-        });
-        looking.await.expect("looking doesn't panic")
+            look_at(&router)
+        })
+        .await
     }
 
     async fn reload(&self, query: &str) -> Answer {

@@ -47,12 +47,11 @@ impl Finished {
 
     /// The verdict, once the dead letters are written or can't be. They are written even if the sender goes meanwhile.
     pub(super) async fn written(self) -> Verdict {
-        if let Some(letters) = self.letters.0 {
-            if let Err(error) = letters.await
-                && error.is_panic()
-            {
-                resume_unwind(error.into_panic());
-            }
+        if let Some(letters) = self.letters.0
+            && let Err(error) = letters.await
+            && error.is_panic()
+        {
+            resume_unwind(error.into_panic());
         }
         self.verdict
     }
@@ -256,7 +255,7 @@ impl Intake {
 
 /// Ends what `when_full: shed` cut out: as dead letters if there is memory `held` for that, else as dropped. An exporter
 /// counts it as routed, too, and as pending while it is being written, so that its sum holds.
-fn bury_sheds(snapshot: &Snapshot, sheds: Vec<Shed>, held: Option<Reservation>) -> Option<JoinHandle<()>> {
+fn bury_sheds(snapshot: &Snapshot, sheds: Vec<Shed>, held: Option<Reservation>) {
     let mut letters = Vec::new();
     for shed in sheds {
         let found =

@@ -65,6 +65,8 @@ fn what_was_shed_is_pending_until_its_letter_is_written() {
         sluice.post(Signal::Logs, logs(&[("b", &["y", "z"])])).await;
         let metrics = sluice.assert_conserved().await;
         assert_eq!(metrics.sum("sluice_pending_records", &[]), 2.0);
+        assert_eq!(sluice.api("/api/v1/streams").await["total"], 1);
+        assert_eq!(sluice.api("/api/v1/exporters").await["exporters"][0]["pending_records"], 2);
         drop(slow);
         assert_eq!(sluice.settled().await.exported("otlp_http/up", "dead_lettered"), 2.0);
     });
