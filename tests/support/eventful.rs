@@ -46,7 +46,7 @@ routes:
   - {{ match: {{ s2.stream: away }}, key: s2.stream, exporters: [otlp_http/away] }}
   - {{ match: {{ s2.stream: secure }}, key: s2.stream, exporters: [otlp_http/secure] }}
   - {{ match: {{ s2.stream: '*' }}, key: s2.stream, exporters: [otlp_http/well] }}
-watches: [{{ name: all, query: '*', tenants: '*', above: '1000000 in 5m' }}]
+watches: [{{ name: all, query: '*', tenants: '*', above: '1 in 5m' }}]
 unrouted: dead_letter
 journal: {{ directory: '@DIR@/journal', max_size: 64MiB }}
 dead_letter: {{ directory: '@DIR@/letters' }}
