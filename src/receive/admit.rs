@@ -39,6 +39,10 @@ const ENTRY_OVERHEAD: usize = 192;
 /// Requests of up to this many entries take so little on their way that nobody counts it.
 const ORDINARY_ENTRIES: usize = 64;
 
+/// The most bytes of a body of which a worker edits entries in any case. In few bytes an attribute can be there many times, and get the
+/// value of another each time: of so many, three megabytes come of it at most, where that other takes half of them and each of these five.
+const MOST_EDITED_BY_A_WORKER: usize = 8 * 1024;
+
 /// Said to a sender whose request was on its way while routes came to look at other headers.
 const RELOADED: &str = "the configuration has just changed; send it again";
 
@@ -380,7 +384,9 @@ impl Intake {
         let snapshot = self.snapshot.load();
         body.len() > MOST_OF_A_WORKER
             || otlp::count_entries(body) * ENTRY_OVERHEAD > MOST_OF_A_WORKER
-            || snapshot.routes.most_edited(signal, body) > MOST_OF_A_WORKER
+            || snapshot.routes.most_matched(signal, body) > MOST_OF_A_WORKER
+            || (body.len() > MOST_EDITED_BY_A_WORKER
+                && snapshot.routes.most_edited(signal, body) > MOST_OF_A_WORKER)
             || (snapshot.routes.looks_at_records(signal)
                 && otlp::most_partitioned(signal, body) > MOST_OF_A_WORKER)
     }

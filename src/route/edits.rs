@@ -28,7 +28,7 @@ impl RouteEdit {
 
 /// The most work that these edits, each done to what the one before it has left, can be.
 pub(super) fn bound(edits: &[Arc<RouteEdit>]) -> EditBound {
-    edits.iter().map(|edit| edit.bound()).fold(EditBound::default(), EditBound::then)
+    edits.iter().map(|edit| edit.bound()).fold(EditBound::default(), EditBound::and)
 }
 
 /// An entry as a route has taken it.

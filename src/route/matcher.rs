@@ -61,6 +61,16 @@ impl ExactValue {
 }
 
 impl Matcher {
+    /// How many regular expressions are looked for.
+    pub(super) fn patterns(&self) -> usize {
+        match self {
+            Self::Regex(_) => 1,
+            Self::Not(inner) => inner.patterns(),
+            Self::All(all) => all.iter().map(Self::patterns).sum(),
+            Self::Glob(_) | Self::AnyOf(_) | Self::Equals(_) | Self::Exists(_) => 0,
+        }
+    }
+
     /// Whether the condition holds for the attribute's value.
     pub fn matches(&self, value: &TestedValue<'_>) -> bool {
         match self {

@@ -50,6 +50,8 @@ pub struct RouteTable {
     asked: [RouteInputs; 3],
     /// By signal, the most work that it is to edit what routes take; `None` if none of them edits.
     edits: [Option<EditBound>; 3],
+    /// By signal, how many regular expressions are looked for in attributes.
+    patterns: [AskedPatterns; 3],
     missing: [Box<str>; 3],
 }
 
@@ -258,6 +260,29 @@ impl Values for Attributes<'_> {
     }
 }
 
+/// How many regular expressions routes look for.
+#[derive(Clone, Copy, Debug)]
+struct AskedPatterns {
+    /// In attributes of resources alone.
+    resource: usize,
+    /// In attributes of records, or of resources in place of those.
+    record: usize,
+}
+
+impl AskedPatterns {
+    fn of(routes: &[RouteSpec], signal: Signal) -> Self {
+        let mut asked = Self { resource: 0, record: 0 };
+        for route in routes.iter().filter(|route| route.signals[signal.index()]) {
+            let patterns = |matches: &[(String, Matcher)]| {
+                matches.iter().map(|(_, matcher)| matcher.patterns()).sum::<usize>()
+            };
+            asked.resource += patterns(&route.matches);
+            asked.record += patterns(&route.record_matches) + patterns(&route.record_alone_matches);
+        }
+        asked
+    }
+}
+
 /// The most work that it is to edit what routes take of a signal: that of each route which lets others take the entry as well, and the
 /// most of any other, of which one takes it. `None` if none of them edits.
 fn most_edited(routes: &[RouteSpec], signal: Signal) -> Option<EditBound> {
@@ -300,13 +325,14 @@ impl RouteTable {
             }
         }
         let edits = Signal::ALL.map(|signal| most_edited(&routes, signal));
+        let patterns = Signal::ALL.map(|signal| AskedPatterns::of(&routes, signal));
         let routes: Vec<Route> = routes
             .into_iter()
             .map(|spec| Route::new(spec, &mut attributes, &mut record_attributes, &mut headers))
             .collect();
         let missing =
             Signal::ALL.map(|signal| missing(signal, &asked[signal.index()], &attributes, &headers));
-        Self { attributes, record_attributes, headers, routes, unrouted, asked, edits, missing }
+        Self { attributes, record_attributes, headers, routes, unrouted, asked, edits, patterns, missing }
     }
 
     /// The headers of requests that routes look at.
@@ -399,7 +425,24 @@ impl RouteTable {
 
     /// The most work that it is to edit the copies of a request's entries that routes get, in bytes that could be copied in that time.
     pub fn most_edited(&self, signal: Signal, request: &[u8]) -> usize {
-        self.edits[signal.index()].map_or(0, |bound| bound.of_request(signal, request))
+        let divided = self.looks_at_records(signal);
+        self.edits[signal.index()].map_or(0, |bound| bound.of_request(signal, request, divided))
+    }
+
+    /// The most work that it is to look for regular expressions in the attributes of a request, in bytes that could be copied in that
+    /// time. It need not be valid.
+    pub fn most_matched(&self, signal: Signal, request: &[u8]) -> usize {
+        /// What it takes to look for a pattern in a byte, a list or map made to text included.
+        const PATTERN: usize = 8;
+        let AskedPatterns { resource, record } = self.patterns[signal.index()];
+        if resource + record == 0 {
+            return 0;
+        }
+        let of_entry = |(_, entry): (&[u8], &[u8])| {
+            let of_resource = resource.saturating_mul(otlp::resource(entry).len());
+            of_resource.saturating_add(record.saturating_mul(entry.len()))
+        };
+        otlp::frames(request).map(of_entry).fold(0, usize::saturating_add).saturating_mul(PATTERN)
     }
 
     /// Calls `hit` for each stream that an entry goes to, and `miss` for each route that was asked in vain. Returns whether a

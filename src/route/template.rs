@@ -61,7 +61,7 @@ fn truncate(
     Ok(format!("{kept}{end}"))
 }
 
-/// More bytes than a routing key, a part of it, a tenant's id or the name of a signal can have.
+/// More bytes than a part of a routing key, a tenant's id or the name of a signal can have. A whole key can have many parts.
 const LONGEST_READ: usize = 1024;
 
 /// A parsed template. A text without `{{` is a template without values.
@@ -195,9 +195,9 @@ impl TemplateValue {
     /// The most bytes that it has, if there is such a limit.
     fn longest(&self) -> Option<usize> {
         match self {
-            Self::Key | Self::KeyPart(_) | Self::Signal => Some(LONGEST_READ),
+            Self::KeyPart(_) | Self::Signal => Some(LONGEST_READ),
             Self::Tenant(_) if !self.is_of_row() => Some(LONGEST_READ),
-            Self::Tenant(_) | Self::Resource(_) => None,
+            Self::Key | Self::Tenant(_) | Self::Resource(_) => None,
         }
     }
 

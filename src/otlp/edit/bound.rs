@@ -1,6 +1,8 @@
 //! How much work edits can be, told from the lengths of the messages whose attributes they change, before any of it is done.
 //!
-//! A few bytes can be much work: where an attribute is there many times, each of them may get the value of a long one.
+//! A few bytes can be much work: where an attribute is there many times, each of them may get the value of a long one. But a value
+//! that is written is an old one, a part of an old one, or one that an action brings along: they are never put together. So however many
+//! actions there are, each attribute ends with a value of at most that length.
 
 use super::super::piece::{self, Child};
 use super::super::schema::Message;
@@ -10,10 +12,16 @@ use super::{Edit, EditAction, EditKeys, EditedPart, Selection, Signal, ValueSour
 /// What it takes to look at a message, in bytes that could be copied in that time.
 const MESSAGE: f64 = 32.0;
 
+/// What it takes to look at the attributes of a message, in bytes that could be copied in that time, for each byte.
+const WALK: f64 = 0.25;
+
 /// What it takes to look for a pattern, or to make JSON, in bytes that could be copied in that time, for each byte.
 const PATTERN: f64 = 8.0;
 
-/// The fewest bytes of an attribute beside its key: its own frame, and its key's.
+/// How many times as long JSON is at most as what it is made of.
+const JSON: f64 = 6.0;
+
+/// The fewest bytes of an attribute with a key beside that key: its own frame, and its key's.
 const ATTRIBUTE: f64 = 4.0;
 
 /// The most bytes of a value or an attribute beside its content, where both are short.
@@ -23,32 +31,39 @@ const FRAMES: f64 = 16.0;
 const HASH: f64 = 64.0;
 
 /// The most that edits can be of work for the messages that they change, in bytes that they write or could write in that time, beside
-/// a walk through the request.
+/// the walk through a request that there is anyway.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct EditBound {
-    resource: Growth,
-    record: Growth,
+    resource: MessageBound,
+    record: MessageBound,
+    /// Patterns that are looked for around records, in resources, scopes and metrics.
+    around: f64,
 }
 
-/// The most by which a message becomes longer, as a polynomial of its length.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-struct Growth {
-    constant: f64,
-    linear: f64,
-    square: f64,
+/// That of one message.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct MessageBound {
+    /// How many edits there are.
+    edits: f64,
+    /// How many patterns are looked for.
+    patterns: f64,
+    /// Bytes of all attributes that may be added with a value of a known length.
+    added: f64,
+    /// How many attributes may be added with the value of another.
+    added_copies: f64,
+    /// The longest value that an action brings along; infinite if that is not known.
+    longest: f64,
+    /// The shortest key whose attributes get another value; infinite if there is none.
+    shortest_key: f64,
+    /// Whether values of other attributes are written.
+    copies: bool,
+    /// Whether values become JSON.
+    converts: bool,
+    /// Whether the events and links of a record are changed as well.
+    events: bool,
 }
 
-/// The longest that a written value can be.
-#[derive(Clone, Copy)]
-enum LongestValue {
-    /// So many bytes.
-    Bytes(f64),
-    /// As long as the message that it is written into.
-    Message,
-    Unknown,
-}
-
-/// Sums over the messages of a request whose attributes can be changed.
+/// Sums over messages of a request whose attributes can be changed.
 #[derive(Clone, Copy, Debug, Default)]
 struct Lengths {
     count: f64,
@@ -56,172 +71,205 @@ struct Lengths {
     squares: f64,
 }
 
-impl EditBound {
-    /// That of one edit. `longest_text` says how long the text at this position is at most, if that can be told.
-    pub fn of(edit: &Edit, longest_text: impl Fn(usize) -> Option<usize>) -> Self {
-        let mut growth = Growth { constant: MESSAGE, ..Growth::default() };
-        for action in &edit.actions {
-            growth = growth.then(Growth::of(action, &longest_text));
+impl Default for MessageBound {
+    fn default() -> Self {
+        Self {
+            edits: 0.0,
+            patterns: 0.0,
+            added: 0.0,
+            added_copies: 0.0,
+            longest: 0.0,
+            shortest_key: f64::INFINITY,
+            copies: false,
+            converts: false,
+            events: false,
         }
-        match &edit.of {
-            EditedPart::Resource => Self { resource: growth, ..Self::default() },
-            EditedPart::Records { events, include, exclude } => {
-                if *events {
-                    // There is one in two bytes at most, and they are parts of the record.
-                    growth = growth.and(Growth { linear: growth.constant / 2.0, ..Growth::default() });
-                }
-                for selection in include.iter().chain(exclude) {
-                    growth = growth.and(Growth::of_selection(selection));
-                }
-                Self { record: growth, ..Self::default() }
-            }
-        }
-    }
-
-    /// That of these edits, and then of others to what they leave.
-    #[must_use]
-    pub fn then(self, next: Self) -> Self {
-        Self { resource: self.resource.then(next.resource), record: self.record.then(next.record) }
-    }
-
-    /// That of these edits, and of others to another copy.
-    #[must_use]
-    pub fn and(self, other: Self) -> Self {
-        Self { resource: self.resource.and(other.resource), record: self.record.and(other.record) }
-    }
-
-    /// The larger of both.
-    #[must_use]
-    pub fn or(self, other: Self) -> Self {
-        Self { resource: self.resource.or(other.resource), record: self.record.or(other.record) }
-    }
-
-    /// The most work for a request, which need not be valid. Cheap: it looks at no attribute.
-    pub fn of_request(self, signal: Signal, request: &[u8]) -> usize {
-        let (mut resources, mut records) = (Lengths::default(), Lengths::default());
-        for (_, entry) in frames(request) {
-            resources.add(resource(entry).len());
-            if self.record != Growth::default() {
-                records.add_records(Message::entry(signal), entry);
-            }
-        }
-        // A float that is too large, or infinite, becomes the largest number.
-        (self.resource.over(resources) + self.record.over(records)) as usize
     }
 }
 
-impl Growth {
-    const UNKNOWN: Self = Self { constant: f64::INFINITY, linear: 0.0, square: 0.0 };
+impl EditBound {
+    /// That of one edit. `longest_text` says how long the text at this position is at most, if that can be told.
+    pub fn of(edit: &Edit, longest_text: impl Fn(usize) -> Option<usize>) -> Self {
+        let mut bound = MessageBound { edits: 1.0, ..MessageBound::default() };
+        for action in &edit.actions {
+            bound.add(action, &longest_text);
+        }
+        match &edit.of {
+            EditedPart::Resource => Self { resource: bound, ..Self::default() },
+            EditedPart::Records { events, include, exclude } => {
+                bound.events = *events;
+                let mut around = 0.0;
+                for selection in include.iter().chain(exclude) {
+                    let patterns = selection.patterns() as f64;
+                    bound.patterns += patterns;
+                    around += patterns + Self::texts_around(selection);
+                }
+                Self { record: bound, around, ..Self::default() }
+            }
+        }
+    }
 
-    fn of(action: &EditAction, longest_text: &impl Fn(usize) -> Option<usize>) -> Self {
+    /// How many values around records are made texts.
+    fn texts_around(selection: &Selection) -> f64 {
+        if selection.services.is_some() { 1.0 } else { 0.0 }
+    }
+
+    /// That of these edits and of others, be it to what they leave or to another copy.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            resource: self.resource.and(other.resource),
+            record: self.record.and(other.record),
+            around: self.around + other.around,
+        }
+    }
+
+    /// At least that of either.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        Self {
+            resource: self.resource.or(other.resource),
+            record: self.record.or(other.record),
+            around: self.around.max(other.around),
+        }
+    }
+
+    /// The most work for a request, which need not be valid. `divided` if its entries may be divided by their records, each of which
+    /// then has the resource. Cheap: it looks at no attribute.
+    pub fn of_request(self, signal: Signal, request: &[u8], divided: bool) -> usize {
+        let (mut resources, mut records) = (Lengths::default(), Lengths::default());
+        for (_, entry) in frames(request) {
+            let before = records.count;
+            if divided || self.record.edits > 0.0 {
+                records.add_records(Message::entry(signal), entry);
+            }
+            let times = if divided { (records.count - before).max(1.0) } else { 1.0 };
+            resources.add(resource(entry).len(), times);
+        }
+        let around = if self.around > 0.0 { PATTERN * self.around * request.len() as f64 } else { 0.0 };
+        let work = self.resource.over(resources) + self.record.over(records) + around;
+        // What is infinite, or would be of nothing, is not known.
+        if work.is_finite() { work as usize } else { usize::MAX }
+    }
+}
+
+impl MessageBound {
+    fn add(&mut self, action: &EditAction, longest_text: &impl Fn(usize) -> Option<usize>) {
         match action {
             EditAction::Write { key, place, source, default } => {
-                let written = |source: &ValueSource| {
-                    let longest = match source {
-                        ValueSource::Value(value) => LongestValue::Bytes(value.encoded().len() as f64),
-                        ValueSource::Text(at) => longest_text(*at)
-                            .map_or(LongestValue::Unknown, |len| LongestValue::Bytes(len as f64)),
-                        ValueSource::Attribute(_) => LongestValue::Message,
-                    };
-                    Self::of_write(key.len(), *place, longest)
-                };
-                source.iter().chain(default).map(written).fold(Self::default(), Self::or)
+                for source in source.iter().chain(default) {
+                    match source {
+                        ValueSource::Value(value) => self.write(key, *place, value.encoded().len() as f64),
+                        ValueSource::Text(at) => {
+                            let longest = longest_text(*at).map_or(f64::INFINITY, |len| len as f64);
+                            self.write(key, *place, longest);
+                        }
+                        ValueSource::Attribute(_) => self.copy(key, *place),
+                    }
+                }
             }
-            EditAction::Delete(keys) => Self::of_keys(keys, 0.0),
-            EditAction::Hash(keys) => Self::of_keys(keys, HASH + FRAMES),
-            EditAction::Convert { .. } => Self { linear: PATTERN, ..Self::default() },
+            EditAction::Delete(EditKeys { pattern, .. }) => self.patterns += f64::from(pattern.is_some()),
+            EditAction::Hash(EditKeys { key, pattern }) => {
+                if let Some(key) = key {
+                    self.write(key, WriteWhere::Present, HASH);
+                }
+                if pattern.is_some() {
+                    self.patterns += 1.0;
+                    self.write("", WriteWhere::Present, HASH);
+                }
+            }
+            EditAction::Convert { .. } => {
+                self.patterns += 1.0;
+                self.converts = true;
+            }
             EditAction::Extract { pattern, .. } => {
-                let groups = pattern.capture_names().flatten();
-                let written =
-                    |group: &str| Self::of_write(group.len(), WriteWhere::Anywhere, LongestValue::Message);
-                groups.map(written).fold(Self { linear: PATTERN, ..Self::default() }, Self::and)
+                self.patterns += 1.0;
+                for group in pattern.capture_names().flatten() {
+                    self.copy(group, WriteWhere::Anywhere);
+                }
             }
         }
     }
 
-    fn of_write(key: usize, place: WriteWhere, longest: LongestValue) -> Self {
-        // Each attribute of that key is given the value, or one is added.
-        let key = key as f64;
-        let times = 1.0 / (key + ATTRIBUTE);
-        let added = if place == WriteWhere::Present { 0.0 } else { 1.0 };
-        match longest {
-            LongestValue::Bytes(len) => {
-                Self { constant: added * (key + len + FRAMES), linear: (len + FRAMES) * times, square: 0.0 }
-            }
-            LongestValue::Message => Self {
-                constant: added * (key + FRAMES),
-                linear: added + FRAMES * times,
-                // Most comes of it if half of the message is the value, and the other half are attributes that get it.
-                square: times / 4.0,
-            },
-            LongestValue::Unknown => Self::UNKNOWN,
+    /// Adds a value of `len` bytes that is written.
+    fn write(&mut self, key: &str, place: WriteWhere, len: f64) {
+        self.longest = self.longest.max(len);
+        self.shortest_key = self.shortest_key.min(key.len() as f64);
+        if place != WriteWhere::Present {
+            self.added += key.len() as f64 + len + FRAMES;
         }
     }
 
-    /// Of values of `len` bytes in place of those of all attributes that are meant.
-    fn of_keys(EditKeys { key, pattern }: &EditKeys, len: f64) -> Self {
-        let by_name = key.as_ref().map_or(0.0, |key| len / (key.len() as f64 + ATTRIBUTE));
-        let by_pattern = pattern.as_ref().map_or(0.0, |_| PATTERN + len / ATTRIBUTE);
-        Self { linear: by_name + by_pattern, ..Self::default() }
-    }
-
-    fn of_selection(selection: &Selection) -> Self {
-        Self { linear: PATTERN * selection.patterns() as f64, ..Self::default() }
-    }
-
-    fn then(self, next: Self) -> Self {
-        let is_unknown = |growth: Self| growth.constant.is_infinite();
-        if is_unknown(self) || is_unknown(next) || (self.square > 0.0 && next.square > 0.0) {
-            return Self::UNKNOWN;
+    /// Adds a value of another attribute that is written.
+    fn copy(&mut self, key: &str, place: WriteWhere) {
+        self.copies = true;
+        self.shortest_key = self.shortest_key.min(key.len() as f64);
+        if place != WriteWhere::Present {
+            self.added += key.len() as f64 + FRAMES;
+            self.added_copies += 1.0;
         }
-        // Of a message of x bytes, self leaves constant + (1 + linear) x + square x², which is what next grows.
-        let (constant, factor) = (self.constant, 1.0 + self.linear);
-        let of_next = Self {
-            constant: next.constant + next.linear * constant + next.square * constant * constant,
-            linear: next.linear * factor + 2.0 * next.square * constant * factor,
-            square: next.linear * self.square + next.square * factor * factor,
-        };
-        self.and(of_next)
     }
 
     fn and(self, other: Self) -> Self {
         Self {
-            constant: self.constant + other.constant,
-            linear: self.linear + other.linear,
-            square: self.square + other.square,
+            edits: self.edits + other.edits,
+            patterns: self.patterns + other.patterns,
+            added: self.added + other.added,
+            added_copies: self.added_copies + other.added_copies,
+            ..self.or(other)
         }
     }
 
     fn or(self, other: Self) -> Self {
         Self {
-            constant: self.constant.max(other.constant),
-            linear: self.linear.max(other.linear),
-            square: self.square.max(other.square),
+            edits: self.edits.max(other.edits),
+            patterns: self.patterns.max(other.patterns),
+            added: self.added.max(other.added),
+            added_copies: self.added_copies.max(other.added_copies),
+            longest: self.longest.max(other.longest),
+            shortest_key: self.shortest_key.min(other.shortest_key),
+            copies: self.copies || other.copies,
+            converts: self.converts || other.converts,
+            events: self.events || other.events,
         }
     }
 
     /// For messages of these lengths together.
     fn over(self, lengths: Lengths) -> f64 {
-        if lengths.count == 0.0 {
+        if self.edits == 0.0 || lengths.count == 0.0 {
             return 0.0;
         }
-        self.constant * lengths.count + self.linear * lengths.bytes + self.square * lengths.squares
+        let expansion = if self.converts { JSON } else { 1.0 };
+        // How many attributes there are for each byte whose values can become others.
+        let rewritten = 1.0 / (self.shortest_key + ATTRIBUTE);
+        let by_value = if rewritten > 0.0 { (self.longest + FRAMES) * rewritten } else { 0.0 };
+        // Most comes of it if half of the message is the value, and the other half are attributes that get it.
+        let by_copy = if self.copies { expansion * rewritten / 4.0 } else { 0.0 };
+        let added = self.added + self.added_copies * self.longest;
+        // There is an event in two bytes at most.
+        let in_events = if self.events { added / 2.0 } else { 0.0 };
+        let linear = by_value + expansion * self.added_copies + in_events + expansion - 1.0;
+        let grown = added * lengths.count + linear * lengths.bytes + by_copy * expansion * lengths.squares;
+        // Each edit makes all of it anew.
+        let walked = (self.edits * WALK + self.patterns * PATTERN) * (lengths.bytes + grown);
+        self.edits * (MESSAGE * lengths.count + grown) + walked
     }
 }
 
 impl Lengths {
-    fn add(&mut self, len: usize) {
+    /// Adds a message that is there so many times.
+    fn add(&mut self, len: usize, times: f64) {
         let len = len as f64;
-        self.count += 1.0;
-        self.bytes += len;
-        self.squares += len * len;
+        self.count += times;
+        self.bytes += times * len;
+        self.squares += times * len * len;
     }
 
     fn add_records(&mut self, message: &'static Message, bytes: &[u8]) {
         for child in piece::children(message, bytes) {
             let Child { field, bytes, .. } = child;
             if field.record {
-                self.add(bytes.len());
+                self.add(bytes.len(), 1.0);
             } else {
                 self.add_records(child.message(), bytes);
             }

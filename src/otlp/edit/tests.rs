@@ -699,7 +699,7 @@ fn a_value_that_would_be_written_too_often_is_refused_before_it_is_copied() {
 fn bound(edit: &Edit, entry: &ResourceLogs) -> usize {
     let mut request = Vec::new();
     put_delimited(&mut request, 1, &entry.encode_to_vec());
-    EditBound::of(edit, |_| None).of_request(Signal::Logs, &request)
+    EditBound::of(edit, |_| None).of_request(Signal::Logs, &request, false)
 }
 
 #[test]
@@ -729,6 +729,26 @@ fn edits_of_ordinary_requests_are_bounded_by_little_and_those_that_repeat_long_v
     assert!(bound(&edits[0], &repeated) < 200_000);
     let by_template = write("http.request.method", WriteWhere::Present, ValueSource::Text(0));
     assert_eq!(bound(&by_template, &ordinary), usize::MAX, "a text may be of any length");
+    let empty = log_records(&[Vec::new()]);
+    assert_eq!(bound(&by_template, &empty), usize::MAX, "also where nothing is there yet");
+    let several: Vec<_> = ["a.b", "c.d", "e.f", "g.h", "i.j", "k.l"]
+        .into_iter()
+        .map(|key| EditAction::Write {
+            key: key.to_owned(),
+            place: WriteWhere::Anywhere,
+            source: Some(value()),
+            default: None,
+        })
+        .chain(["url.path", "server.address"].map(|key| EditAction::Write {
+            key: "client.address".to_owned(),
+            place: WriteWhere::Absent,
+            source: Some(ValueSource::Attribute(key.to_owned())),
+            default: None,
+        }))
+        .collect();
+    let several = Edit { actions: several, of: of() };
+    let bound = bound(&several, &log_records(&vec![vec![pair("url.path", text(&"v".repeat(45))); 4]; 100]));
+    assert!(bound < 600_000, "{bound} bytes for eight actions");
 }
 
 #[test]
@@ -829,7 +849,7 @@ proptest! {
             prop_assert!(asked >= len);
             let mut request = Vec::new();
             put_delimited(&mut request, 1, &bytes);
-            let bound = EditBound::of(&edit, |at| Some(texts()[at].len())).of_request(signal, &request);
+            let bound = EditBound::of(&edit, |at| Some(texts()[at].len())).of_request(signal, &request, false);
             prop_assert!(len <= bytes.len().saturating_add(bound), "{len} of {}, {bound}", bytes.len());
             let mut left = asked;
             let mut too_little = |bytes: usize| {

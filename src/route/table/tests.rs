@@ -605,3 +605,21 @@ fn routes_that_look_at_records_say_why_they_take_none() {
         ]
     );
 }
+
+#[test]
+fn patterns_are_much_work_in_long_values_and_little_in_those_of_ordinary_resources() {
+    let named = |nth: usize| {
+        let pattern = Matcher::Regex(regex::Regex::new(&format!("^tenant-{nth}-")).unwrap());
+        RouteSpec { matches: vec![("service.name".to_owned(), pattern)], ..route("r", &[], KeySpec::Route) }
+    };
+    let table = RouteTable::new((0..300).map(named).collect(), Unrouted::Drop);
+    let most = |value: &str| {
+        let request = request_of(&resource(&[("service.name", value)]));
+        table.most_matched(Signal::Logs, &request)
+    };
+    assert!(most(&"a".repeat(900_000)) > 300 * 900_000);
+    assert!(most("tenant-7-shop") < 150_000);
+    let without = RouteTable::new(vec![route("r", &[("service.name", "*")], KeySpec::Route)], Unrouted::Drop);
+    let long = request_of(&resource(&[("service.name", &"a".repeat(900_000))]));
+    assert_eq!(without.most_matched(Signal::Logs, &long), 0);
+}
