@@ -86,7 +86,7 @@ pub(super) struct Config {
     /// Where data is kept that an upstream refused for good. Without it, such data is only counted and logged.
     #[schemars(extend("x-asked-by-key" = true))]
     pub(super) dead_letter: Option<DeadLetter>,
-    /// Metrics, health, API.
+    /// Metrics, health, API, dashboard.
     pub(super) admin: Admin,
     /// A second listener that serves `/healthz`, `/readyz`, which is also `/`, and `/metrics` alone, for the kubelet and Prometheus.
     #[schemars(extend("x-asked-by-key" = true))]
@@ -231,7 +231,7 @@ impl Default for DeadLetter {
     }
 }
 
-/// Metrics, health, API.
+/// Metrics, health, API, dashboard.
 #[derive(Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Admin {
@@ -282,7 +282,7 @@ impl Default for Admin {
     }
 }
 
-/// A listener for `/healthz`, `/readyz` and `/metrics` alone.
+/// A listener for `/healthz`, `/readyz`, which is also `/`, and `/metrics` alone.
 #[derive(Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Health {
