@@ -1,4 +1,4 @@
-//! What asks for somebody, in sentences that say what to do, the most urgent first.
+//! What needs attention, in sentences that say what to do, the most urgent first.
 //!
 //! A sentence is for somebody who knows neither the code nor the configuration by heart: it names what is wrong, since when, how much
 //! waits for it, and what ends it. What upstreams and senders say is not repeated: it may be anything.
@@ -81,7 +81,7 @@ pub(super) struct AttentionList {
     pub(super) total: usize,
 }
 
-/// What asks for somebody now.
+/// What needs attention now.
 pub(super) fn attention(router: &Router, troubled: &[TroubledStreams], findings: &Findings) -> AttentionList {
     let mut all = limits::found(router);
     all.extend(configuration::found(router));

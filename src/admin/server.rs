@@ -47,7 +47,7 @@ GET  /metrics              Prometheus metrics
 GET  /healthz              200 while the process runs
 GET  /readyz               200 while it accepts telemetry
 GET  /metrics/tenants      the same of each tenant, if admin.tenant_metrics is true
-GET  /api/v1/overview      all at a glance, and what asks for somebody
+GET  /api/v1/overview      all at a glance, and what needs attention
 GET  /api/v1/history       the last 15 minutes and 24 hours (?range=15m|24h&exporter=NAME)
 GET  /api/v1/tenants       the table of tenants (?q=TEXT&state=STATE&sort=ORDER&limit=N&after=ID)
 GET  /api/v1/tenants/ID    all about one tenant
