@@ -79,14 +79,20 @@ pub(super) async fn change(
     let changing = tokio::spawn(apply(router.clone(), exporter, switch, fields));
     let (name, outcome) = changing.await.expect("holding and releasing don't panic");
     let stream = name.as_ref().and_then(|name| name.stream.as_ref());
-    let (exporter, signal) =
-        (name.as_ref().map(|name| display(&name.exporter)), stream.map(|stream| display(stream.signal)));
+    let (exporter, signal) = (
+        name.as_ref().map(|name| name.exporter.escape_debug()).map(display),
+        stream.map(|stream| display(stream.signal)),
+    );
     let key = stream.map(|stream| stream.key.text());
     let (key, tenant) = (key.as_deref(), stream.and_then(|stream| stream.key.tenant()).map(display));
     let action = switch.name();
     let (answer, said) = match &outcome {
         Ok(shown) => (server::json(StatusCode::OK, shown), "what operators hold is changed".to_owned()),
-        Err(refusal) => (refusal.answer(), format!("what operators hold is not changed: {refusal}")),
+        // It may have a name in it that somebody has made up.
+        Err(refusal) => {
+            let why = refusal.to_string().escape_debug().to_string();
+            (refusal.answer(), format!("what operators hold is not changed: {why}"))
+        }
     };
     let until = outcome.as_ref().ok().and_then(|shown| shown["hold"]["until"].as_str());
     let (by, certificate, peer) = author.fields();

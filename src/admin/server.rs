@@ -293,8 +293,9 @@ impl<'p> Page<'p> {
             // It takes nothing in.
             | Self::Explain
             | Self::Config
-            | Self::DeadLetters(LettersPage::All | LettersPage::One(_)) => Some(AdminAction::Read),
-            Self::Tap | Self::Logs => Some(AdminAction::Tap),
+            | Self::DeadLetters(LettersPage::All) => Some(AdminAction::Read),
+            // A letter holds records.
+            Self::Tap | Self::Logs | Self::DeadLetters(LettersPage::One(_)) => Some(AdminAction::Tap),
             Self::Reload => Some(AdminAction::Reload),
             Self::Tenants(_) | Self::DeadLetters(LettersPage::Change(_)) if is_read(method) => {
                 Some(AdminAction::Read)

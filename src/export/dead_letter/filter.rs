@@ -52,8 +52,9 @@ impl LetterFilter {
         match name {
             "exporter" => self.exporter = Some(value.to_owned()),
             "tenant" => self.tenant = Some(value.to_owned()),
-            "key" => self.key = Some(value.to_owned()),
-            "reason" => self.reason = Some(value.to_lowercase()),
+            // An empty text is a part of every text: no condition.
+            "key" => self.key = (!value.is_empty()).then(|| value.to_owned()),
+            "reason" => self.reason = (!value.is_empty()).then(|| value.to_lowercase()),
             "signal" => {
                 let signal = Signal::from_name(value);
                 self.signal = Some(signal.ok_or_else(|| ConditionError::Signal(value.to_owned()))?);
@@ -206,6 +207,7 @@ mod tests {
         );
         assert_eq!(told("signal", "log"), "`signal` is traces, metrics or logs, not `log`");
         assert_eq!(told("to", "today"), "`to` is a moment such as `2026-12-01T00:00:00Z`, not `today`");
-        assert!(filter(&[]).unwrap().is_empty() && !filter(&[("key", "")]).unwrap().is_empty());
+        assert!(filter(&[]).unwrap().is_empty() && !filter(&[("key", "a")]).unwrap().is_empty());
+        assert!(filter(&[("key", ""), ("reason", "")]).unwrap().is_empty(), "they would meet every letter");
     }
 }
