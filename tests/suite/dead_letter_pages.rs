@@ -12,6 +12,9 @@ use crate::support::{Sluice, eventually};
 const UP: &str = "otlp_http/up";
 const PAGE: &str = "/api/v1/dead-letters";
 
+/// Shows what is in letters to everybody.
+const OPEN: &str = "tap: { open: true }\n";
+
 /// The texts of a member of all letters of a page.
 fn all(page: &Value, member: &str) -> Vec<String> {
     let letters = page["letters"].as_array().expect("letters are a list");
@@ -213,7 +216,7 @@ async fn only_letter(sluice: &Sluice) -> Value {
 async fn a_letter_shows_its_records_and_marks_the_one_that_was_refused() {
     let up = sinks::counting().await;
     up.set_fault(Fault::status(400).on_text("poison"));
-    let sluice = Sluice::start(&(yaml::up(&up.url(), &[QUICK, SINGLY]) + LETTERS)).await;
+    let sluice = Sluice::start(&(yaml::up(&up.url(), &[QUICK, SINGLY]) + LETTERS + OPEN)).await;
     let hostile = "poison <script>alert(1)</script>";
     sluice.accept(Signal::Logs, logs(&[("a", &["fine", hostile, "fine too"])])).await;
     sluice.settled().await;
@@ -232,7 +235,7 @@ async fn a_large_letter_shows_its_beginning_within_a_mebibyte() {
     let up = sinks::counting().await;
     up.set_fault(Fault::status(406));
     let large = "sending_queue: { batch: { min_size: 1, flush_timeout: 0s, max_size: 8MiB } }";
-    let sluice = Sluice::start(&(yaml::up(&up.url(), &[QUICK, large]) + LETTERS)).await;
+    let sluice = Sluice::start(&(yaml::up(&up.url(), &[QUICK, large]) + LETTERS + OPEN)).await;
     let texts: Vec<String> = (0..400).map(|number| filler(&format!("{number}-"), 10_000)).collect();
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     sluice.accept(Signal::Logs, logs(&[("a", &texts)])).await;
@@ -251,7 +254,7 @@ async fn a_large_letter_shows_its_beginning_within_a_mebibyte() {
 #[tokio::test]
 async fn what_was_cut_out_shows_what_is_wrong_with_it() {
     let up = sinks::counting().await;
-    let sluice = Sluice::start(&(yaml::up(&up.url(), &[SINGLY]) + LETTERS)).await;
+    let sluice = Sluice::start(&(yaml::up(&up.url(), &[SINGLY]) + LETTERS + OPEN)).await;
     let bad_entry = field(1, [field(1, field(1, b"\xff")), field(2, "")].concat());
     let body = [logs(&[("a", &["good"])]), bad_entry].concat();
     assert_eq!(sluice.post(Signal::Logs, body).await.status, 200);
@@ -264,7 +267,7 @@ async fn what_was_cut_out_shows_what_is_wrong_with_it() {
 #[tokio::test]
 async fn what_was_cut_out_of_json_is_shown_as_it_came() {
     let up = sinks::counting().await;
-    let sluice = Sluice::start(&(yaml::up(&up.url(), &[SINGLY]) + LETTERS)).await;
+    let sluice = Sluice::start(&(yaml::up(&up.url(), &[SINGLY]) + LETTERS + OPEN)).await;
     let body = r#"{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"traceId":"no id","body":{"stringValue":"x"}}]}]}]}"#;
     let json_headers = [("content-type", "application/json")];
     let answer =
@@ -278,7 +281,7 @@ async fn what_was_cut_out_of_json_is_shown_as_it_came() {
 #[tokio::test]
 async fn no_name_leads_out_of_the_directory() {
     let up = sinks::counting().await;
-    let sluice = Sluice::start(&(yaml::up(&up.url(), &[]) + LETTERS)).await;
+    let sluice = Sluice::start(&(yaml::up(&up.url(), &[]) + LETTERS + OPEN)).await;
     let directory = sluice.directory().join("letters");
     let secret = sluice.directory().join("secret.logs.json");
     std::fs::write(&secret, r#"{"secret":"hunter2"}"#).unwrap();
@@ -304,4 +307,26 @@ async fn no_name_leads_out_of_the_directory() {
     std::os::unix::fs::symlink(&secret, directory.join("b.logs.pb")).unwrap();
     let answer = sluice.get(&format!("{PAGE}/b.logs.json")).await;
     assert!(!answer.text().contains("hunter2"), "{}", answer.text());
+}
+
+#[tokio::test]
+async fn what_is_in_a_letter_is_for_those_who_may_see_records_and_the_list_for_all_who_may_read() {
+    let up = sinks::counting().await;
+    up.set_fault(Fault::status(400));
+    let tokens = "admin: { endpoint: 127.0.0.1:0, read_token: the-reader-of-letters }\n";
+    let config = yaml::up(&up.url(), &[QUICK, SINGLY]) + LETTERS;
+    for admin in ["", tokens] {
+        let sluice = Sluice::start(&(config.clone() + admin)).await;
+        sluice.accept(Signal::Logs, logs(&[("a", &["text"])])).await;
+        sluice.settled().await;
+        let page = sluice.api(PAGE).await;
+        let inside = format!("{PAGE}/{}", page["letters"][0]["file"].as_str().unwrap());
+        let refused = sluice.get(&inside).await;
+        let expected = if admin.is_empty() { 403 } else { 401 };
+        assert_eq!(refused.status, expected, "{}", refused.text());
+        let token = [("authorization", "Bearer the-reader-of-letters")];
+        let answer =
+            crate::support::http::send(sluice.admin, "GET", &inside, &token, Vec::new().into()).await;
+        assert_eq!(answer.status == 200, !admin.is_empty(), "{}", answer.text());
+    }
 }
