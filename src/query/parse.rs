@@ -17,6 +17,9 @@ use super::{Comparison, FieldTest, Query, QueryError};
 /// The longest query, in characters.
 const LONGEST: usize = 4096;
 
+/// The longest word or quoted text in it, in characters: looking for it takes as long as that times the text in which it is looked for.
+const LONGEST_TEXT: usize = 256;
+
 /// The most conditions of a query.
 const MOST_TERMS: usize = 128;
 
@@ -53,9 +56,12 @@ pub fn check_query(text: &str) {
     match Query::parse(text) {
         Ok(query) => {
             let written = query.to_string();
-            // Escapes may make it longer than what may be read.
-            if written.chars().count() <= LONGEST {
-                assert_eq!(Query::parse(&written), Ok(query), "written as {written}");
+            // Escapes may make it, or a text in it, longer than what may be read.
+            match Query::parse(&written) {
+                Ok(again) => assert_eq!(again, query, "written as {written}"),
+                Err(error) => {
+                    assert!(error.message.contains(" has at most "), "written as {written}: {error:?}");
+                }
             }
         }
         Err(error) => {
@@ -381,6 +387,7 @@ impl QueryParser {
     }
 
     fn word(&mut self, until: Until) -> Result<Word, QueryError> {
+        let start = self.at;
         let mut word = Word { pattern: TextPattern::default(), text: String::new(), escaped: false };
         while let Some(char) = self.peek() {
             let ends = char.is_whitespace()
@@ -420,12 +427,22 @@ impl QueryParser {
             word.pattern.push_char(char);
             word.text.push(char);
         }
+        self.check_length(start)?;
         if matches!(self.peek(), Some('"' | '(')) && !word.text.is_empty() {
             return Err(
                 self.wrong("a space is missing before this: write one, or \"…\" around the whole text")
             );
         }
         Ok(word)
+    }
+
+    /// Whether what begins there and ends here is not too long to be looked for.
+    fn check_length(&self, start: usize) -> Result<(), QueryError> {
+        if self.at - start <= LONGEST_TEXT {
+            return Ok(());
+        }
+        let message = format!("a word or a text has at most {LONGEST_TEXT} characters: write a shorter one");
+        Err(Self::wrong_at(start, message))
     }
 
     /// A text in quotes, in which nothing but a backslash means anything.
@@ -446,6 +463,7 @@ impl QueryParser {
                 None => return Err(Self::wrong_at(start, "this text is not closed: write `\"` at its end")),
             }
         }
+        self.check_length(start)?;
         let follows = self.peek().is_some_and(|char| !char.is_whitespace() && !matches!(char, ')' | ']'));
         if follows {
             return Err(self.wrong("a space is missing behind the text in quotes: write one"));

@@ -40,9 +40,11 @@ pub enum TlsError {
         "the system has no trusted root certificates: install them (`ca-certificates`) or set `tls.ca_file`"
     )]
     NoRoots,
-    /// The name to verify is not a host name or address.
-    #[error("`{0}` is not a host name or address that a certificate could be for")]
-    Name(String),
+    /// The name to verify, which may have come from a file and is not shown, is not a host name or address.
+    #[error(
+        "the name that is verified, `tls.server_name_override` or the host, is not a host name or address that a certificate could be for"
+    )]
+    Name,
 }
 
 /// The TLS client of one exporter.
@@ -268,7 +270,7 @@ impl Files {
 pub(in crate::export) fn server_name(host: &str) -> Result<ServerName<'static>, TlsError> {
     // An IPv6 address stands in brackets in a URL.
     let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
-    ServerName::try_from(bare.to_owned()).map_err(|_| TlsError::Name(host.to_owned()))
+    ServerName::try_from(bare.to_owned()).map_err(|_| TlsError::Name)
 }
 
 /// `insecure_skip_verify`: whoever answers is believed, but must hold the key of what it shows.

@@ -96,4 +96,8 @@ fn long_and_deep_queries_are_refused_and_end() {
     assert!(Query::parse(&"NOT ".repeat(40)).unwrap_err().message.contains("at most 32 deep"));
     assert!(Query::parse(&"a ".repeat(200)).unwrap_err().message.contains("at most 128 conditions"));
     assert!(Query::parse(&"a".repeat(5000)).unwrap_err().message.contains("at most 4096 characters"));
+    assert!(Query::parse(&"a".repeat(256)).is_ok());
+    for long in ["a".repeat(257), format!("\"{}\"", "a".repeat(256)), format!("body:{}", "*a".repeat(200))] {
+        assert!(Query::parse(&long).unwrap_err().message.contains("at most 256 characters"), "{long}");
+    }
 }
