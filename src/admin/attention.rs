@@ -61,7 +61,7 @@ enum AttentionSubject {
     Certificate(String),
 }
 
-/// One thing that asks for somebody.
+/// One thing that needs attention.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Attention {
     urgency: Urgency,

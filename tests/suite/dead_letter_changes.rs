@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 use sluice::cli::sink::{Fault, Sink};
 use sluice::otlp::Signal;
+use tokio::task::JoinHandle;
 
 use crate::support::http::{self, Answer};
 use crate::support::letters::{letters, replay, replaying};
@@ -284,26 +285,43 @@ async fn letters_of_an_exporter_that_is_removed_in_the_midst_are_there_afterward
     assert_eq!(left(&sluice), 10);
 }
 
-#[tokio::test]
-async fn a_shutdown_in_the_midst_leaves_what_was_not_delivered_where_it_was() {
-    for journal in ["", "journal: { directory: '@DIR@/journal' }\n"] {
+/// A site on which five letters are being replayed to an upstream that takes nothing.
+struct ReplayUnderWay {
+    up: Sink,
+    site: Site,
+    yaml: String,
+    sluice: SluiceProcess,
+    replaying: JoinHandle<Answer>,
+}
+
+impl ReplayUnderWay {
+    async fn begin(settings: &str) -> Self {
         let up = sinks::recording().await;
         up.set_fault(Fault::status(406));
         let site = Site::new();
         let yaml = yaml::up(&up.url(), &[QUICK, SINGLY])
             + LETTERS
             + SITE_ADMIN
-            + "acknowledge_timeout: 1h\nshutdown_timeout: 2s\n"
-            + journal;
-        let mut first = site.start(&yaml).await;
+            + "acknowledge_timeout: 1h\n"
+            + settings;
+        let sluice = site.start(&yaml).await;
         for number in 1..=5 {
-            first.accept(Signal::Logs, logs(&[("a", &[&format!("a{number}")])])).await;
+            sluice.accept(Signal::Logs, logs(&[("a", &[&format!("a{number}")])])).await;
         }
-        assert_eq!(first.settled().await.exported(UP, "dead_lettered"), 5.0);
+        assert_eq!(sluice.settled().await.exported(UP, "dead_lettered"), 5.0);
         up.set_fault(Fault::status(503));
         let front = site.front();
         let replaying = tokio::spawn(async move { ask(&front, "replay", &all(), Some(WRITER)).await });
-        first.wait_for_metric("sluice_pending_records", &[], 5.0).await;
+        sluice.wait_for_metric("sluice_pending_records", &[], 5.0).await;
+        Self { up, site, yaml, sluice, replaying }
+    }
+}
+
+#[tokio::test]
+async fn a_shutdown_in_the_midst_leaves_what_was_not_delivered_where_it_was() {
+    for journal in ["", "journal: { directory: '@DIR@/journal' }\n"] {
+        let ReplayUnderWay { up, site, yaml, sluice: mut first, replaying } =
+            ReplayUnderWay::begin(&format!("shutdown_timeout: 2s\n{journal}")).await;
         first.signal("TERM").await;
         assert_eq!(first.ended().await.code(), Some(0), "{:?}", first.log());
         // The answer may still come, or the process has gone before.
@@ -321,23 +339,8 @@ async fn a_shutdown_in_the_midst_leaves_what_was_not_delivered_where_it_was() {
 #[tokio::test]
 async fn a_replay_that_is_killed_loses_nothing() {
     for journal in ["", "journal: { directory: '@DIR@/journal' }\n"] {
-        let up = sinks::recording().await;
-        up.set_fault(Fault::status(406));
-        let site = Site::new();
-        let yaml = yaml::up(&up.url(), &[QUICK, SINGLY])
-            + LETTERS
-            + SITE_ADMIN
-            + "acknowledge_timeout: 1h\n"
-            + journal;
-        let mut first = site.start(&yaml).await;
-        for number in 1..=5 {
-            first.accept(Signal::Logs, logs(&[("a", &[&format!("a{number}")])])).await;
-        }
-        first.settled().await;
-        up.set_fault(Fault::status(503));
-        let front = site.front();
-        let replaying = tokio::spawn(async move { ask(&front, "replay", &all(), Some(WRITER)).await });
-        first.wait_for_metric("sluice_pending_records", &[], 5.0).await;
+        let ReplayUnderWay { up, site, yaml, sluice: mut first, replaying } =
+            ReplayUnderWay::begin(journal).await;
         first.kill().await;
         replaying.abort();
         up.clear_faults();

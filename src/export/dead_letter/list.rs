@@ -227,30 +227,12 @@ fn stem(name: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use std::time::SystemTime;
-
-    use bytes::Bytes;
     use tempfile::TempDir;
 
-    use super::super::{DeadLetterSettings, Letter, payload_path};
+    use super::super::tests::store_letter;
+    use super::super::{DeadLetterSettings, payload_path};
     use super::*;
     use crate::export::Encoding;
-    use crate::otlp::Signal;
-
-    async fn store(dead: &DeadLetters, reason: &str) {
-        let letter = Letter {
-            exporter: None,
-            signal: Signal::Logs,
-            encoding: Encoding::Proto,
-            key: None,
-            origin: None,
-            reason: reason.to_owned(),
-            records: 1,
-            bytes: vec![Bytes::from_static(b"x")],
-            time: SystemTime::now(),
-        };
-        dead.store(letter).await.unwrap();
-    }
 
     fn open(root: &TempDir) -> DeadLetters {
         let settings = DeadLetterSettings { directory: root.path().into(), max_size: 1 << 30, synced: false };
@@ -275,11 +257,11 @@ mod tests {
         let root = TempDir::new().unwrap();
         let dead = open(&root);
         for reason in ["1", "2", "3", "4", "5"] {
-            store(&dead, reason).await;
+            store_letter(&dead, reason).await;
         }
         let first = dead.page(None, 2, all()).await.unwrap();
         assert_eq!((told(&first), first.total, first.next.is_some()), (vec!["5", "4"], 5, true));
-        store(&dead, "6").await;
+        store_letter(&dead, "6").await;
         first.letters[1].letter.as_ref().unwrap().remove().unwrap();
         let second = dead.page(Some(first.letters[1].file.clone()), 2, all()).await.unwrap();
         assert_eq!((told(&second), second.total, second.next.is_some()), (vec!["3", "2"], 5, true));
@@ -293,8 +275,8 @@ mod tests {
     async fn what_is_no_whole_letter_is_shown_with_what_is_wrong() {
         let root = TempDir::new().unwrap();
         let dead = open(&root);
-        store(&dead, "fine").await;
-        store(&dead, "without bytes").await;
+        store_letter(&dead, "fine").await;
+        store_letter(&dead, "without bytes").await;
         let newest = dead.page(None, 1, all()).await.unwrap();
         let note = newest.letters[0].letter.as_ref().unwrap().path().to_owned();
         fs::remove_file(payload_path(&note, Encoding::Proto)).unwrap();
@@ -341,7 +323,7 @@ mod tests {
         let root = TempDir::new().unwrap();
         let dead = open(&root);
         for reason in ["odd 1", "even 2", "odd 3", "even 4", "odd 5"] {
-            store(&dead, reason).await;
+            store_letter(&dead, reason).await;
         }
         fs::write(root.path().join("a.logs.json"), "{}").unwrap();
         let odd = || {
@@ -360,10 +342,10 @@ mod tests {
         let root = TempDir::new().unwrap();
         let dead = open(&root);
         for reason in ["1", "2", "3"] {
-            store(&dead, reason).await;
+            store_letter(&dead, reason).await;
         }
         let until = dead.end();
-        store(&dead, "4").await;
+        store_letter(&dead, "4").await;
         let reasons = |all: &[ListedLetter]| -> Vec<String> {
             all.iter().map(|listed| listed.letter.as_ref().unwrap().reason().to_owned()).collect()
         };
@@ -379,7 +361,7 @@ mod tests {
     async fn a_name_is_that_of_a_letter_in_the_directory_or_of_none() {
         let root = TempDir::new().unwrap();
         let dead = open(&root);
-        store(&dead, "fine").await;
+        store_letter(&dead, "fine").await;
         let page = dead.page(None, 1, all()).await.unwrap();
         let file = &page.letters[0].file;
         assert!(dead.letter(file.clone()).await.unwrap().unwrap().letter.is_ok());

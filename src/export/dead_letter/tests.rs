@@ -21,6 +21,22 @@ fn letter(text: &'static str) -> Letter {
     }
 }
 
+/// Stores a letter of one byte that never had an exporter.
+pub(super) async fn store_letter(dead: &DeadLetters, reason: &str) {
+    let letter = Letter {
+        exporter: None,
+        signal: Signal::Logs,
+        encoding: Encoding::Proto,
+        key: None,
+        origin: None,
+        reason: reason.to_owned(),
+        records: 1,
+        bytes: vec![Bytes::from_static(b"x")],
+        time: SystemTime::now(),
+    };
+    dead.store(letter).await.unwrap();
+}
+
 #[tokio::test]
 async fn a_letter_comes_back_as_it_was() {
     let root = TempDir::new().unwrap();

@@ -127,38 +127,19 @@ impl LetterWalk {
 
 #[cfg(test)]
 mod tests {
-    use std::time::SystemTime;
-
-    use bytes::Bytes;
     use tempfile::TempDir;
 
-    use super::super::{DeadLetterSettings, Letter};
+    use super::super::DeadLetterSettings;
+    use super::super::tests::store_letter;
     use super::*;
-    use crate::export::Encoding;
-    use crate::otlp::Signal;
 
     async fn directory_of(root: &TempDir, letters: usize) -> DeadLetters {
         let settings = DeadLetterSettings { directory: root.path().into(), max_size: 1 << 30, synced: false };
         let dead = DeadLetters::open(&settings).unwrap();
         for number in 0..letters {
-            store(&dead, number).await;
+            store_letter(&dead, &number.to_string()).await;
         }
         dead
-    }
-
-    async fn store(dead: &DeadLetters, number: usize) {
-        let letter = Letter {
-            exporter: None,
-            signal: Signal::Logs,
-            encoding: Encoding::Proto,
-            key: None,
-            origin: None,
-            reason: number.to_string(),
-            records: 1,
-            bytes: vec![Bytes::from_static(b"x")],
-            time: SystemTime::now(),
-        };
-        dead.store(letter).await.unwrap();
     }
 
     fn all() -> LetterSelection {
@@ -173,7 +154,7 @@ mod tests {
         let mut walk = dead.walk(all()).await.unwrap().unwrap();
         let mut met = Vec::new();
         while let Some(walked) = walk.next().await.unwrap() {
-            store(&dead, count + 1).await;
+            store_letter(&dead, &(count + 1).to_string()).await;
             for listed in walked.letters {
                 met.push(listed.letter.as_ref().unwrap().reason().parse::<usize>().unwrap());
                 let removed = walk.remove(vec![listed]).await.unwrap();

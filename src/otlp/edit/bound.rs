@@ -7,7 +7,7 @@
 use super::super::piece::{self, Child};
 use super::super::schema::Message;
 use super::super::split::{frames, resource};
-use super::{Edit, EditAction, EditKeys, EditedPart, Selection, Signal, ValueSource, WriteWhere};
+use super::{Edit, EditAction, EditKeys, EditedPart, Signal, ValueSource, WriteWhere};
 
 /// What it takes to look at a message, in bytes that could be copied in that time.
 const MESSAGE: f64 = 32.0;
@@ -98,20 +98,11 @@ impl EditBound {
             EditedPart::Resource => Self { resource: bound, ..Self::default() },
             EditedPart::Records { events, include, exclude } => {
                 bound.events = *events;
-                let mut around = 0.0;
-                for selection in include.iter().chain(exclude) {
-                    let patterns = selection.patterns() as f64;
-                    bound.patterns += patterns;
-                    around += patterns + Self::texts_around(selection);
-                }
+                let around = include.iter().chain(exclude).map(|selection| selection.patterns() as f64).sum();
+                bound.patterns += around;
                 Self { record: bound, around, ..Self::default() }
             }
         }
-    }
-
-    /// How many values around records are made texts.
-    fn texts_around(selection: &Selection) -> f64 {
-        if selection.services.is_some() { 1.0 } else { 0.0 }
     }
 
     /// That of these edits and of others, be it to what they leave or to another copy.

@@ -91,7 +91,7 @@ pub struct LibraryTest {
 }
 
 impl Selection {
-    /// How many patterns are looked for. To make a text of a log record's body takes as long as one.
+    /// How many patterns are looked for. To make a text of a log record's body, or of the name of a service, takes as long as one.
     pub(super) fn patterns(&self) -> usize {
         let of_text = |test: &TextTest| match test {
             TextTest::Strict(_) => 0,
@@ -110,7 +110,8 @@ impl Selection {
         let texts = texts.into_iter().map(Option::as_ref).chain(of_libraries).flatten();
         let attributes = self.attributes.iter().chain(&self.resources);
         let of_attributes = attributes.filter(|test| matches!(test.value, Some(ValueTest::Regexp(_))));
-        texts.map(of_text).sum::<usize>() + of_attributes.count() + usize::from(self.log_bodies.is_some())
+        let made = usize::from(self.log_bodies.is_some()) + usize::from(self.services.is_some());
+        texts.map(of_text).sum::<usize>() + of_attributes.count() + made
     }
 
     /// The most bytes that [`Selection::takes_resource`] takes.
