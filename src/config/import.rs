@@ -77,6 +77,14 @@ pub(super) fn from_text(text: &str, name: &str) -> Result<Imported, Problems> {
     list.retain(|problem| !problem.is_of_placeholder);
     report.show(&secrets::look(&root));
     let translated = pipelines::translate(&root, RefusedProcessors::Kept, &mut report);
+    // What a placeholder's text decides may be undecided while a variable stands there.
+    for problem in report.finish(name, text) {
+        let is_listed = |other: &Problem| (other.line, &other.message) == (problem.line, &problem.message);
+        if problem.severity == Severity::Error && !list.iter().any(is_listed) {
+            list.push(problem);
+        }
+    }
+    list.sort_by_key(|problem| (problem.line, problem.column));
     let translated = without_collectors_keys(&translated, Shape::root());
     Ok(Imported { yaml: written(&translated, name, &list), problems: list })
 }

@@ -45,7 +45,8 @@ impl Finished {
         if self.letters.0.is_none() { Ok(self.verdict) } else { Err(self) }
     }
 
-    /// The verdict, once the dead letters are written or can't be. They are written even if the sender goes meanwhile.
+    /// The verdict, once the dead letters are written or can't be, however long the disk takes. They are written even if the sender
+    /// goes meanwhile.
     pub(super) async fn written(self) -> Verdict {
         if let Some(letters) = self.letters.0
             && let Err(error) = letters.await

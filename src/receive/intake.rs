@@ -164,7 +164,9 @@ pub(super) struct Admitted {
 
 impl Intake {
     /// Takes one request in: all that is valid and routed, or nothing. With `acknowledge: delivered` this waits for the
-    /// upstreams, until the `deadline` of the sender at most, and if it is dropped meanwhile the request is withdrawn.
+    /// upstreams, until the `deadline` of the sender at most, and if it is dropped meanwhile the request is withdrawn. For the
+    /// journal and for dead letters that the answer promises it waits as long as the disk takes: an earlier answer would have data
+    /// sent again that is kept.
     pub async fn take(
         self: &Arc<Self>,
         signal: Signal,

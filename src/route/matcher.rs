@@ -2,7 +2,7 @@
 
 use regex::Regex;
 
-use super::tested_value::{TestedValue, as_key};
+use super::tested_value::{TestedValue, Unusable, as_key};
 use crate::glob::Glob;
 use crate::otlp::ReadValue;
 
@@ -68,6 +68,34 @@ impl Matcher {
             Self::Not(inner) => inner.patterns(),
             Self::All(all) => all.iter().map(Self::patterns).sum(),
             Self::Glob(_) | Self::AnyOf(_) | Self::Equals(_) | Self::Exists(_) => 0,
+        }
+    }
+
+    /// What an attribute has that does not meet the condition, as the condition looks at it: that it is absent, or what it is.
+    pub(super) fn seen_in(&self, value: &TestedValue<'_>) -> String {
+        match self.unmet(value) {
+            Self::Glob(_) | Self::AnyOf(_) => match value.usable() {
+                Ok(text) => format!("is `{text}`"),
+                Err(why) => why.to_string(),
+            },
+            _ => value.described(),
+        }
+    }
+
+    /// Whether the condition does not hold since the value can't name a stream, and why it can't.
+    pub(super) fn unusable_in(&self, value: &TestedValue<'_>) -> Option<Unusable> {
+        match self.unmet(value) {
+            Self::Glob(_) | Self::AnyOf(_) => value.usable().err(),
+            _ => (!value.is_there()).then_some(Unusable::Absent),
+        }
+    }
+
+    /// The condition within this one that says why it does not hold.
+    fn unmet(&self, value: &TestedValue<'_>) -> &Self {
+        match self {
+            Self::All(all) => all.iter().find(|one| !one.matches(value)).map_or(self, |one| one.unmet(value)),
+            Self::Not(inner) => inner,
+            Self::Glob(_) | Self::AnyOf(_) | Self::Regex(_) | Self::Equals(_) | Self::Exists(_) => self,
         }
     }
 

@@ -175,20 +175,20 @@ pub enum Miss {
     #[error("it is not for {0}")]
     Signal(Signal),
     /// An attribute does not match.
-    #[error("`{name}` {value}, which does not match", value = .value.as_ref().map_or_else(ToString::to_string, |value| format!("is `{value}`")))]
+    #[error("`{name}` {seen}, which does not match")]
     Match {
         /// The attribute.
         name: String,
-        /// Its value, or why it counts as absent.
-        value: Result<String, Unusable>,
+        /// What it is, or that it is absent.
+        seen: String,
     },
     /// An attribute of the records, or of the resource in place of it, does not match.
-    #[error("`{name}` {value} on the {whose}, which does not match", value = .value.as_ref().map_or_else(ToString::to_string, |value| format!("is `{value}`")))]
+    #[error("`{name}` {seen} on the {whose}, which does not match")]
     RecordMatch {
         /// The attribute.
         name: String,
-        /// Its value, or why it counts as absent.
-        value: Result<String, Unusable>,
+        /// What it is, or that it is absent.
+        seen: String,
         /// What of the entry has it: the resource, the record, or the first of the records.
         whose: String,
     },
@@ -490,10 +490,10 @@ impl RouteTable {
             }
             let failed =
                 route.matches.iter().find(|(name, matcher)| !matcher.matches(&attributes.values[*name]));
-            if let Some((name, _)) = failed {
+            if let Some((name, matcher)) = failed {
                 miss(at, &|| Miss::Match {
                     name: self.attributes[*name].to_string(),
-                    value: attributes.values[*name].usable().map(str::to_owned),
+                    seen: matcher.seen_in(&attributes.values[*name]),
                 });
                 continue;
             }
@@ -501,12 +501,12 @@ impl RouteTable {
                 .record_matches
                 .iter()
                 .find(|(attribute, matcher)| !matcher.matches(attributes.either(*attribute).0));
-            if let Some((attribute, _)) = failed {
+            if let Some((attribute, matcher)) = failed {
                 miss(at, &|| {
                     let (value, is_of_record) = attributes.either(*attribute);
                     let whose = if is_of_record { attributes.looked_at() } else { "resource".to_owned() };
                     let name = self.record_attributes[attribute.record].name.to_string();
-                    Miss::RecordMatch { name, value: value.usable().map(str::to_owned), whose }
+                    Miss::RecordMatch { name, seen: matcher.seen_in(value), whose }
                 });
                 continue;
             }
@@ -514,10 +514,10 @@ impl RouteTable {
                 .record_alone_matches
                 .iter()
                 .find(|(attribute, matcher)| !matcher.matches(&attributes.record[*attribute]));
-            if let Some((attribute, _)) = failed {
+            if let Some((attribute, matcher)) = failed {
                 miss(at, &|| Miss::RecordMatch {
                     name: self.record_attributes[*attribute].name.to_string(),
-                    value: attributes.record[*attribute].usable().map(str::to_owned),
+                    seen: matcher.seen_in(&attributes.record[*attribute]),
                     whose: attributes.looked_at(),
                 });
                 continue;
@@ -526,10 +526,10 @@ impl RouteTable {
                 .request_matches
                 .iter()
                 .find(|(header, matcher)| !matcher.matches(&attributes.request[*header]));
-            if let Some((header, _)) = failed {
+            if let Some((header, matcher)) = failed {
                 miss(at, &|| Miss::RequestMatch {
                     name: self.headers[*header].to_string(),
-                    unusable: attributes.request[*header].usable().err(),
+                    unusable: matcher.unusable_in(&attributes.request[*header]),
                 });
                 continue;
             }

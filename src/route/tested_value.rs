@@ -57,6 +57,25 @@ impl TestedValue<'_> {
         self.usable().ok()
     }
 
+    /// What the value is, with its type; at most its first 200 characters.
+    pub(super) fn described(&self) -> String {
+        match self.value {
+            ReadValue::Empty => "is absent".to_owned(),
+            ReadValue::Bytes(&[]) => "has no bytes, and counts as absent".to_owned(),
+            ReadValue::Text(text) => format!("is the text `{}`", excerpt(text)),
+            ReadValue::Bool(flag) => format!("is the boolean `{flag}`"),
+            ReadValue::Int(_) | ReadValue::Double(_) => format!("is the number `{}`", self.value.text()),
+            ReadValue::Bytes(bytes) => format!("is bytes, {} of them", bytes.len()),
+            ReadValue::List(_) | ReadValue::Map(_) => {
+                let what = if matches!(self.value, ReadValue::List(_)) { "list" } else { "map" };
+                match self.value.pattern_text() {
+                    Some(text) => format!("is the {what} `{}`", excerpt(&text)),
+                    None => format!("is a {what} in which no pattern is looked for"),
+                }
+            }
+        }
+    }
+
     /// The text that can name a stream, or why there is none.
     pub fn usable(&self) -> Result<&str, Unusable> {
         match &self.text {
@@ -111,6 +130,20 @@ impl<'a> From<ReadValue<'a>> for TestedValue<'a> {
         };
         Self { value, text }
     }
+}
+
+/// The beginning of a text, without characters that a terminal would follow.
+fn excerpt(text: &str) -> String {
+    const LONGEST: usize = 200;
+    let mut chars = text.chars();
+    let mut shown = String::new();
+    for char in chars.by_ref().take(LONGEST) {
+        if char.is_control() { shown.extend(char.escape_default()) } else { shown.push(char) }
+    }
+    if chars.next().is_some() {
+        shown.push('…');
+    }
+    shown
 }
 
 /// A text that can name a stream; what can't counts as absent.

@@ -47,7 +47,7 @@ const OF_RESOURCES: [(&str, &[&str]); 6] = [
 
 /// The same of records, and of what they stand in and of what stands in them: of each with a value of its own.
 const OF_RECORDS: [(&str, &[&str]); 4] = [
-    ("level", &["debug", "info", "error", "''", "long", "bytes", ""]),
+    ("level", &["debug", "info", "error", "''", "long", "bytes", "no bytes", ""]),
     ("http.route", &["/health", "/cart/7", "/pay", ""]),
     ("tier", &["1", "2", "1.0", "1.5", "'1'", "[]", ""]),
     ("retried", &["true", "false", "'true'", "empty", ""]),
@@ -138,6 +138,7 @@ fn value_of(text: &str) -> Option<Value> {
         ("empty", ..) => return None,
         ("[]", ..) => Value::ArrayValue(ArrayValue::default()),
         ("bytes", ..) => Value::BytesValue(b"bytes".to_vec()),
+        ("no bytes", ..) => Value::BytesValue(Vec::new()),
         ("long", ..) => Value::StringValue("long".repeat(200)),
         (_, Ok(number), ..) => Value::IntValue(number),
         (_, _, Ok(number), _) => Value::DoubleValue(number),

@@ -329,9 +329,31 @@ fn on_request(
                 .help("names of headers are the same in any case; keep one of the two");
             continue;
         }
+        report_values_that_no_header_has(value, value_node, context);
         matches.extend(matcher(value, value_node, context).map(|matcher| (name, matcher)));
     }
     (None, matches)
+}
+
+/// Reports numbers and booleans below `equals`, of which a header is none.
+fn report_values_that_no_header_has(value: &MatchValue, node: &Node, context: &mut Context<'_>) {
+    let MatchValue::Rule(rule) = value else { return };
+    let mut all = vec![(rule.equals.as_ref(), node.near(&["equals"]))];
+    if let Some(Negated::Rule(rule)) = &rule.not {
+        all.push((rule.equals.as_ref(), node.near(&["not", "equals"])));
+    }
+    for (values, node) in all {
+        let Some(values) = values else { continue };
+        for (key, is_there) in [("number", values.number.is_some()), ("boolean", values.boolean.is_some())] {
+            if is_there {
+                let at = node.entry(key).map_or(node.span, |entry| entry.key_span);
+                context
+                    .report
+                    .error(at, format!("a header is a text, which equals no {key}"))
+                    .help("write the value as a text: `equals: { text: \"5\" }`");
+            }
+        }
+    }
 }
 
 /// The name of a header; `None` if it is none, which is reported.
@@ -548,43 +570,30 @@ fn matcher(value: &MatchValue, node: &Node, context: &mut Context<'_>) -> Option
 }
 
 fn rule(rule: &MatchRule, node: &Node, context: &mut Context<'_>) -> Option<Matcher> {
-    if let Some(values) = &rule.equals {
-        if rule.regex.is_some() || rule.not.is_some() || rule.exists.is_some() {
-            context
-                .report
-                .error(node.span, "`equals` can't stand beside another condition on the same attribute")
-                .help("leave the other one out; `equals` only holds where the attribute exists and is one of the values");
-            return None;
-        }
-        return equals(values, node.near(&["equals"]), context);
+    let needs_value = rule.regex.is_some() || rule.equals.is_some();
+    if rule.exists.is_some() && needs_value || rule.exists == Some(false) && rule.not.is_some() {
+        context
+            .report
+            .error(
+                node.span,
+                "`exists` can't stand beside `regex` or `equals`, and `exists: false` not beside anything",
+            )
+            .help("leave `exists` out; `regex` and `equals` only hold where the attribute exists anyway");
+        return None;
     }
-    match (&rule.regex, &rule.not, rule.exists) {
-        (Some(text), None, None) => regex(text, node.near(&["regex"]), context),
-        (None, Some(not), None) => negated(not, node.near(&["not"]), context),
-        (Some(text), Some(not), None) => {
-            let regex = regex(text, node.near(&["regex"]), context);
-            let not = negated(not, node.near(&["not"]), context);
-            Some(Matcher::All(vec![regex?, not?]))
-        }
-        (None, Some(not), Some(true)) => {
-            let not = negated(not, node.near(&["not"]), context)?;
-            Some(Matcher::All(vec![Matcher::Exists(true), not]))
-        }
-        (None, None, Some(exists)) => Some(Matcher::Exists(exists)),
-        (None, None, None) => {
+    let regex = rule.regex.as_ref().map(|text| regex(text, node.near(&["regex"]), context));
+    let equals = rule.equals.as_ref().map(|values| equals(values, node.near(&["equals"]), context));
+    let exists = rule.exists.map(|exists| Some(Matcher::Exists(exists)));
+    let not = rule.not.as_ref().map(|not| negated(not, node.near(&["not"]), context));
+    let mut all: Vec<Matcher> =
+        [regex, equals, exists, not].into_iter().flatten().collect::<Option<Vec<Matcher>>>()?;
+    match all.len() {
+        0 => {
             no_rule(node, context);
             None
         }
-        _ => {
-            context
-                .report
-                .error(
-                    node.span,
-                    "`exists` can't stand beside a `regex`, and `exists: false` not beside anything",
-                )
-                .help("leave `exists` out; a `regex` only matches where the attribute exists anyway");
-            None
-        }
+        1 => all.pop(),
+        _ => Some(Matcher::All(all)),
     }
 }
 
@@ -630,6 +639,20 @@ fn equals(values: &ExactValues, node: &Node, context: &mut Context<'_>) -> Optio
         Some(ExactBooleans::One(flag)) => std::slice::from_ref(flag),
         Some(ExactBooleans::AnyOf(flags)) => flags,
     };
+    let empty_lists = [
+        ("text", values.text.is_some() && texts.is_empty()),
+        ("number", values.number.is_some() && numbers.is_empty()),
+        ("boolean", values.boolean.is_some() && booleans.is_empty()),
+    ];
+    for (key, _) in empty_lists.into_iter().filter(|(_, is_empty)| *is_empty) {
+        let at = node.near(&[key]).span;
+        if !context.report.has_error_within(at) {
+            context
+                .report
+                .error(at, format!("`{key}` names no value"))
+                .help("write a value, or leave it out");
+        }
+    }
     let texts = texts.iter().cloned().map(ExactValue::Text);
     let numbers = numbers.iter().copied().map(ExactValue::Number);
     let booleans = booleans.iter().copied().map(ExactValue::Boolean);

@@ -119,11 +119,12 @@ pub(in crate::config) enum MatchValue {
     Glob(String),
     /// Globs of which one must match.
     AnyOf(Vec<String>),
-    /// One of `regex`, `equals`, `not` and `exists`; or `not` beside `regex` or `exists: true`.
+    /// `regex`, `equals` and `not`, or several of them; or `exists`, which can have `not` beside it where it is `true`.
     Rule(MatchRule),
 }
 
-/// One of `regex`, `equals`, `not` and `exists`; or `not` beside `regex` or `exists: true`, which both must hold then.
+/// `regex`, `equals` and `not`, or several of them, which all must hold then; or `exists`, which can have `not` beside it where it is
+/// `true`.
 #[derive(Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct MatchRule {

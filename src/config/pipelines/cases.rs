@@ -27,8 +27,8 @@ pub(super) struct Cases(Vec<Case>);
 /// What the value of an attribute must be. Never what nothing can be.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct AttributeValues {
-    /// It is one of these.
-    one_of: Option<BTreeSet<ExactValue>>,
+    /// It is in each of these lists. There are several where a value that a variable will have may be in more than one of them.
+    one_of: BTreeSet<BTreeSet<ExactValue>>,
     /// All of these regular expressions match in it.
     matching: BTreeSet<String>,
     /// It is none of these, or there is none.
@@ -204,28 +204,21 @@ fn united(one: &Case, other: &Case) -> Option<Case> {
         }
     }
     let (attribute, mine, theirs) = differing?;
-    let list = |values: &AttributeValues| {
-        values.one_of.clone().filter(|_| values.matching.is_empty() && values.not_matching.is_empty())
-    };
-    let one_of = Some(list(mine)?.union(&list(theirs)?).cloned().collect());
+    let both = mine.only_list()?.union(theirs.only_list()?).cloned().collect();
     let mut united = one.clone();
-    united.insert(attribute.clone(), AttributeValues { one_of, ..AttributeValues::default() });
+    united.insert(attribute.clone(), AttributeValues::one_of(both));
     Some(united)
 }
 
 impl AttributeValues {
     /// What is both; `None` if nothing is.
     fn and(&self, other: &Self) -> Option<Self> {
-        let one_of = match (&self.one_of, &other.one_of) {
-            (Some(one), Some(other)) => Some(one.intersection(other).cloned().collect()),
-            (one, other) => one.clone().or_else(|| other.clone()),
-        };
         let exists = match (self.exists, other.exists) {
             (Some(one), Some(other)) if one != other => return None,
             (one, other) => one.or(other),
         };
         let both = Self {
-            one_of,
+            one_of: self.one_of.union(&other.one_of).cloned().collect(),
             matching: self.matching.union(&other.matching).cloned().collect(),
             none_of: self.none_of.union(&other.none_of).cloned().collect(),
             not_matching: self.not_matching.union(&other.not_matching).cloned().collect(),
@@ -236,7 +229,7 @@ impl AttributeValues {
 
     /// The same without what follows from the rest; `None` if nothing is like that.
     fn settled(mut self) -> Option<Self> {
-        let needs_value = self.one_of.is_some() || !self.matching.is_empty();
+        let needs_value = !self.one_of.is_empty() || !self.matching.is_empty();
         if self.exists == Some(false) {
             return (!needs_value).then(|| Self::exists(false));
         }
@@ -246,23 +239,40 @@ impl AttributeValues {
         if self.matching.intersection(&self.not_matching).next().is_some() {
             return None;
         }
-        let Some(mut one_of) = self.one_of.take() else { return Some(self) };
-        one_of.retain(|value| !self.none_of.contains(value));
-        self.none_of.clear();
-        // What is no regular expression is reported by whoever compiles it.
-        let is_known = one_of.iter().all(|value| known_text(value).is_some());
+        let mut lists: Vec<BTreeSet<ExactValue>> = Vec::new();
+        for list in std::mem::take(&mut self.one_of) {
+            match lists.iter_mut().find_map(|other| Some((intersection(other, &list)?, other))) {
+                Some((both, other)) => *other = both,
+                None => lists.push(list),
+            }
+        }
+        if lists.is_empty() {
+            return Some(self);
+        }
+        for list in &mut lists {
+            list.retain(|value| !self.none_of.contains(value));
+        }
+        self.none_of
+            .retain(|unwanted| lists.iter().all(|list| list.iter().any(|value| may_be(value, unwanted))));
         for (patterns, wanted) in [(&mut self.matching, true), (&mut self.not_matching, false)] {
-            patterns.retain(|pattern| match Regex::new(pattern) {
-                Ok(regex) if is_known => {
-                    let matches = |value: &_| known_text(value).is_some_and(|text| regex.is_match(&text));
-                    one_of.retain(|value| matches(value) == wanted);
-                    false
+            patterns.retain(|pattern| {
+                // What is no regular expression is reported by whoever compiles it.
+                let Some(regex) = known_pattern(pattern) else { return true };
+                for list in &mut lists {
+                    list.retain(|value| known_text(value).is_none_or(|text| regex.is_match(&text) == wanted));
                 }
-                _ => true,
+                lists.iter().all(|list| list.iter().any(|value| known_text(value).is_none()))
             });
         }
-        self.one_of = Some(one_of).filter(|values| !values.is_empty());
-        self.one_of.is_some().then_some(self)
+        let is_possible = lists.iter().all(|list| !list.is_empty());
+        self.one_of = lists.into_iter().collect();
+        is_possible.then_some(self)
+    }
+
+    /// The list of values, if nothing else is asked.
+    fn only_list(&self) -> Option<&BTreeSet<ExactValue>> {
+        let list = self.one_of.first()?;
+        (*self == Self::one_of(list.clone())).then_some(list)
     }
 
     /// What is not like this, in parts of which no two are at once.
@@ -270,7 +280,7 @@ impl AttributeValues {
         let text = |text: &String| BTreeSet::from([text.clone()]);
         // Each thing that is asked, and its opposite.
         let mut asked: Vec<(Self, Self)> = Vec::new();
-        if let Some(values) = &self.one_of {
+        for values in &self.one_of {
             asked.push((Self::one_of(values.clone()), Self::none_of(values.clone())));
         }
         for pattern in &self.matching {
@@ -295,7 +305,7 @@ impl AttributeValues {
     }
 
     fn one_of(values: BTreeSet<ExactValue>) -> Self {
-        Self { one_of: Some(values), ..Self::default() }
+        Self { one_of: BTreeSet::from([values]), ..Self::default() }
     }
 
     fn matching(patterns: BTreeSet<String>) -> Self {
@@ -318,22 +328,22 @@ impl AttributeValues {
     pub(super) fn written(&self, at: Span) -> Result<Node, NotExpressible> {
         let entry = |key: &str, value: Node| Entry::new(key, at, value);
         let rule = |key: &str, value: Node| Node::of_entries(vec![entry(key, value)], at);
-        if let Some(values) = &self.one_of {
-            if !self.matching.is_empty() || !self.not_matching.is_empty() {
-                return Err(several());
-            }
+        if let Some(values) = self.only_list() {
             return Ok(globs(values, at).unwrap_or_else(|| rule("equals", exactly(values, at))));
         }
         if let (Some(exists), true) = (self.exists, self.none_of.is_empty() && self.not_matching.is_empty()) {
             return Ok(rule("exists", Node::of_word(exists.to_string(), at)));
         }
-        let mut entries = Vec::new();
-        let mut patterns = self.matching.iter();
-        match (patterns.next(), patterns.next()) {
-            (Some(pattern), None) => entries.push(entry("regex", Node::of_text(pattern.clone(), at))),
-            (Some(_), Some(_)) => return Err(several()),
-            (None, _) => {}
+        if self.one_of.len() > 1 {
+            return Err(several_lists());
         }
+        if self.matching.len() > 1 {
+            return Err(several_patterns());
+        }
+        let mut entries = Vec::new();
+        entries
+            .extend(self.matching.first().map(|pattern| entry("regex", Node::of_text(pattern.clone(), at))));
+        entries.extend(self.one_of.first().map(|values| entry("equals", exactly(values, at))));
         if self.exists == Some(true) {
             entries.push(entry("exists", Node::of_word("true", at)));
         }
@@ -367,12 +377,39 @@ impl AttributeValues {
     }
 }
 
+/// Whether a variable stands in a text, which may be any other then.
+fn has_variable(text: &str) -> bool {
+    text.contains("${")
+}
+
+/// Whether two different values may turn out to be the same.
+fn may_be(one: &ExactValue, other: &ExactValue) -> bool {
+    match (one, other) {
+        (ExactValue::Text(one), ExactValue::Text(other)) => has_variable(one) || has_variable(other),
+        _ => false,
+    }
+}
+
+/// The values that are in both lists; `None` if that is known only when variables are.
+fn intersection(one: &BTreeSet<ExactValue>, other: &BTreeSet<ExactValue>) -> Option<BTreeSet<ExactValue>> {
+    let both: BTreeSet<ExactValue> = one.intersection(other).cloned().collect();
+    // What may be a value that is in both is in both as that one.
+    let mut left = one.difference(&both);
+    let is_known = left.all(|one| !other.difference(&both).any(|other| may_be(one, other)));
+    is_known.then_some(both)
+}
+
+/// A pattern as the regular expression that it is; nothing for what a variable will be, and for what is none.
+fn known_pattern(pattern: &str) -> Option<Regex> {
+    if has_variable(pattern) { None } else { Regex::new(pattern).ok() }
+}
+
 /// The text of a value in which patterns are looked for; nothing for what a variable will be, and for a number that has several.
 fn known_text(value: &ExactValue) -> Option<Cow<'_, str>> {
     /// The largest of which each double has a neighbour that is whole.
     const LARGEST: u64 = 1 << 53;
     match value {
-        ExactValue::Text(text) => (!text.contains("${")).then_some(Cow::Borrowed(text)),
+        ExactValue::Text(text) => (!has_variable(text)).then_some(Cow::Borrowed(text)),
         ExactValue::Number(number) => {
             let is_one = *number != 0 && number.unsigned_abs() <= LARGEST;
             is_one.then(|| Cow::Owned(number.to_string()))
@@ -381,11 +418,18 @@ fn known_text(value: &ExactValue) -> Option<Cow<'_, str>> {
     }
 }
 
-fn several() -> NotExpressible {
+fn several_patterns() -> NotExpressible {
     NotExpressible {
         message: "several regular expressions must match one attribute, which routes can't express"
             .to_owned(),
         help: "write one regular expression that says all of it",
+    }
+}
+
+fn several_lists() -> NotExpressible {
+    NotExpressible {
+        message: "one attribute must be equal to several values, of which a variable gives one".to_owned(),
+        help: "ask for one of them",
     }
 }
 
@@ -402,7 +446,7 @@ fn as_glob(value: &ExactValue) -> Option<&str> {
     let ExactValue::Text(text) = value else { return None };
     let is_read = TestedValue::from(ReadValue::Text(text)).key_text().is_some();
     let is_of_other_type = text.parse::<i64>().is_ok() || text.parse::<bool>().is_ok();
-    let has_meaning = text.contains(['*', '?']) || text.contains("${");
+    let has_meaning = text.contains(['*', '?']) || has_variable(text);
     (is_read && !is_of_other_type && !has_meaning).then_some(text)
 }
 
@@ -444,24 +488,55 @@ mod tests {
         texts.into_iter().chain(others).collect()
     }
 
-    fn samples() -> impl Iterator<Item = SampleValues> {
-        let values = || exact_values().into_iter().map(Some).chain([None]);
-        values().flat_map(move |a| values().map(move |b| [a.clone(), b]))
+    /// Variables, and what they may have.
+    const VARIABLES: [&str; 2] = ["${env:X}", "${env:Y}"];
+    const ASSIGNMENTS: [[&str; 2]; 4] = [["1", "12"], ["1", "1"], ["", "else"], ["else", "else"]];
+
+    /// Values as they stand in conditions.
+    fn written_values() -> Vec<ExactValue> {
+        let variables = VARIABLES.map(|text| ExactValue::Text(text.to_owned()));
+        exact_values().into_iter().chain(variables).collect()
     }
 
-    fn value<'s>(attribute: &Attribute, sample: &'s SampleValues) -> Option<&'s ExactValue> {
+    /// An entry, and what the variables are.
+    struct Sample {
+        values: SampleValues,
+        variables: [&'static str; 2],
+    }
+
+    impl Sample {
+        fn is(&self, value: Option<&ExactValue>, wanted: &ExactValue) -> bool {
+            let variable = VARIABLES.iter().position(|name| *wanted == ExactValue::Text((*name).to_owned()));
+            match variable {
+                Some(at) => value == Some(&ExactValue::Text(self.variables[at].to_owned())),
+                None => value == Some(wanted),
+            }
+        }
+    }
+
+    fn samples() -> impl Iterator<Item = Sample> {
+        let values = || {
+            exact_values().into_iter().chain([ExactValue::Text("else".to_owned())]).map(Some).chain([None])
+        };
+        let entries = values().flat_map(move |a| values().map(move |b| [a.clone(), b]));
+        entries.flat_map(|values| {
+            ASSIGNMENTS.into_iter().map(move |variables| Sample { values: values.clone(), variables })
+        })
+    }
+
+    fn value<'s>(attribute: &Attribute, sample: &'s Sample) -> Option<&'s ExactValue> {
         let Attribute::Resource(name) = attribute else { panic!("{attribute:?}") };
-        sample[NAMES.iter().position(|known| known == name).unwrap()].as_ref()
+        sample.values[NAMES.iter().position(|known| known == name).unwrap()].as_ref()
     }
 
     fn has_pattern(value: Option<&ExactValue>, pattern: &str) -> bool {
         value.is_some_and(|value| Regex::new(pattern).unwrap().is_match(&known_text(value).unwrap()))
     }
 
-    fn holds(condition: &Condition, sample: &SampleValues) -> bool {
+    fn holds(condition: &Condition, sample: &Sample) -> bool {
         match condition {
             Condition::Constant(holds) => *holds,
-            Condition::Is(attribute, wanted) => value(attribute, sample) == Some(wanted),
+            Condition::Is(attribute, wanted) => sample.is(value(attribute, sample), wanted),
             Condition::Matches(attribute, pattern) => has_pattern(value(attribute, sample), pattern),
             Condition::Exists(attribute) => value(attribute, sample).is_some(),
             Condition::Not(inner) => !holds(inner, sample),
@@ -470,13 +545,14 @@ mod tests {
         }
     }
 
-    fn fits(case: &Case, sample: &SampleValues) -> bool {
+    fn fits(case: &Case, sample: &Sample) -> bool {
         case.iter().all(|(attribute, values)| {
             let value = value(attribute, sample);
             let matches = |pattern: &String| has_pattern(value, pattern);
-            values.one_of.as_ref().is_none_or(|all| value.is_some_and(|value| all.contains(value)))
+            let is_in = |list: &BTreeSet<ExactValue>| list.iter().any(|wanted| sample.is(value, wanted));
+            values.one_of.iter().all(is_in)
                 && values.matching.iter().all(matches)
-                && !value.is_some_and(|value| values.none_of.contains(value))
+                && !is_in(&values.none_of)
                 && !values.not_matching.iter().any(matches)
                 && values.exists.is_none_or(|exists| exists == value.is_some())
         })
@@ -506,7 +582,7 @@ mod tests {
             || prop::sample::select(NAMES.as_slice()).prop_map(|name| Attribute::Resource(name.to_owned()));
         let pattern = prop::sample::select(PATTERNS.as_slice()).prop_map(str::to_owned);
         let leaf = prop_oneof![
-            (name(), prop::sample::select(exact_values()))
+            (name(), prop::sample::select(written_values()))
                 .prop_map(|(name, value)| Condition::Is(name, value)),
             (name(), pattern).prop_map(|(name, pattern)| Condition::Matches(name, pattern)),
             name().prop_map(Condition::Exists),

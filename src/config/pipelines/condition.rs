@@ -312,7 +312,14 @@ impl<'t> Parser<'t> {
                 if is_octal && digits.bytes().all(|byte| byte.is_ascii_digit()) {
                     return Err(not_understood("a number that begins with 0, which is octal in a Collector"));
                 }
-                let whole = number.parse().map_err(|_| not_understood("a number that is not whole"))?;
+                let whole = number.parse().map_err(|_| {
+                    let is_whole = digits.bytes().all(|byte| byte.is_ascii_digit());
+                    not_understood(if is_whole {
+                        "a number that is larger than 64 bits hold"
+                    } else {
+                        "a number that is not whole"
+                    })
+                })?;
                 Ok(Operand::Value(Some(ExactValue::Number(whole))))
             }
             Some(Token::Word(word)) if ["true", "false"].contains(&word.as_str()) => {
@@ -516,6 +523,7 @@ mod tests {
             ("severity_number < 5", "`severity_number`"),
             ("attributes[\"a\"] < 5", "`<`"),
             ("attributes[\"a\"] == 5.5", "a number that is not whole"),
+            ("attributes[\"a\"] == 99999999999999999999", "a number that is larger than 64 bits hold"),
             ("attributes[\"a\"] == 010", "a number that begins with 0"),
             ("attributes[\"a\"] == attributes[\"b\"]", "the comparison of two attributes"),
             ("1 == 1", "the comparison of two values"),

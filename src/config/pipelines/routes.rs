@@ -389,13 +389,16 @@ fn matches(case: &Case, at: Span) -> Result<Node, NotExpressible> {
         };
         list.push(Entry::new(name.clone(), at, value));
     }
-    for (key, list) in [("record", Vec::new()), ("record_alone", record_alone), ("request", request)] {
-        if resource.iter().any(|entry| entry.key == key) {
-            return Err(NotExpressible {
-                message: format!("a resource attribute called `{key}` can't stand in a route's `match`"),
-                help: "ask for another attribute",
-            });
-        }
+    // What stands below these is no condition on a resource attribute of that name.
+    if let Some(entry) =
+        resource.iter().find(|entry| ["record", "record_alone", "request"].contains(&&*entry.key))
+    {
+        return Err(NotExpressible {
+            message: format!("a resource attribute called `{}` can't stand in a route's `match`", entry.key),
+            help: "ask for another attribute",
+        });
+    }
+    for (key, list) in [("record_alone", record_alone), ("request", request)] {
         if !list.is_empty() {
             resource.push(Entry::new(key, at, Node::of_entries(list, at)));
         }

@@ -751,6 +751,44 @@ fn an_import_keeps_variables_and_shows_none_of_their_values() {
 }
 
 #[test]
+fn conditions_with_variables_hold_as_with_their_values() {
+    let with = |condition: &str| {
+        let rows = format!(
+            "connectors:\n  routing:\n    default_pipelines: [logs/rest]\n    table:\n      - {{ condition: '{condition}', pipelines: [logs/a] }}\n"
+        );
+        imported(&file(&rows, TARGETS))
+    };
+    let x = "${env:X}";
+    for (condition, x_is, holds_for, not_for) in [
+        (r#"attributes["a"] == "${env:X}" and attributes["a"] != "dev""#, "dev", None, "dev"),
+        (r#"attributes["a"] == "${env:X}" and attributes["a"] != "dev""#, "prod", Some("prod"), "dev"),
+        (r#"attributes["a"] == "prod" and attributes["a"] != "${env:X}""#, "prod", None, "prod"),
+        (r#"attributes["a"] == "prod" and attributes["a"] != "${env:X}""#, "dev", Some("prod"), "dev"),
+        (r#"attributes["a"] == "${env:X}" and IsMatch(attributes["a"], "^p")"#, "dev", None, "dev"),
+        (r#"attributes["a"] == "${env:X}" and IsMatch(attributes["a"], "^p")"#, "prod", Some("prod"), "p"),
+        (r#"attributes["a"] == "prod" and IsMatch(attributes["a"], "${env:X}")"#, "^d", None, "prod"),
+        (
+            r#"attributes["a"] == "prod" and not IsMatch(attributes["a"], "${env:X}")"#,
+            "^d",
+            Some("prod"),
+            "p",
+        ),
+        (r#"attributes["a"] != "${env:X}" and attributes["a"] == "${env:X}-1""#, "p", Some("p-1"), "p"),
+    ] {
+        let imported = with(condition);
+        assert!(imported.yaml.contains(x), "{condition}: {}", imported.yaml);
+        let compiled = good(&imported.yaml.replace(x, x_is));
+        if let Some(value) = holds_for {
+            assert_eq!(targets(&compiled, &[("a", value)]), ["otlphttp/a"], "{condition}: {}", imported.yaml);
+        }
+        assert_eq!(targets(&compiled, &[("a", not_for)]), ["nop"], "{condition}: {}", imported.yaml);
+    }
+    let undecided = with(r#"attributes["a"] == "${env:X}" and attributes["a"] == "dev""#);
+    let said = undecided.problems.iter().map(ToString::to_string).collect::<String>();
+    assert!(said.contains("one attribute must be equal to several values"), "{said}");
+}
+
+#[test]
 fn an_import_leaves_out_what_has_no_effect_and_says_so() {
     let yaml = file("", "    logs: { receivers: [otlp], exporters: [otlphttp/a] }\n").replace(
         "\"https://a.test\" }",

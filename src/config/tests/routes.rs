@@ -137,8 +137,8 @@ fn mistakes_in_a_route_say_what_to_write() {
     assert_eq!(
         said_of("match: { a: { regex: x, exists: true } },"),
         [
-            "4:19 error: `exists` can't stand beside a `regex`, and `exists: false` not beside anything (leave `exists` out; a \
-          `regex` only matches where the attribute exists anyway)"
+            "4:19 error: `exists` can't stand beside `regex` or `equals`, and `exists: false` not beside anything (leave `exists` out; \
+          `regex` and `equals` only hold where the attribute exists anyway)"
         ]
     );
     assert_eq!(
@@ -649,23 +649,42 @@ fn exact_values_stand_below_their_types() {
     );
     assert_eq!(holds("{ not: { equals: { number: 5 } } }"), [true, false, false, true, true, true, true]);
     assert_eq!(
+        holds("{ regex: '^[5t]', equals: { number: [-7, 5], text: '*', boolean: false } }"),
+        [false, true, true, false, false, false, false]
+    );
+    assert_eq!(
+        holds("{ equals: { number: 5, text: '5' }, not: { equals: { text: '5' } } }"),
+        [false, true, true, false, false, false, false]
+    );
+    assert_eq!(
         holds("{ not: { equals: { boolean: [true, false] }, regex: '^5$' } }"),
         [false, false, false, false, true, true, true]
     );
-    let said = |rule: &str| {
-        said(&with_routes(&format!("  - {{ match: {{ a: {rule} }}, exporters: [debug, file] }}\n")))
+    let said_of = |conditions: String| {
+        said(&with_routes(&format!("  - {{ match: {{ {conditions} }}, exporters: [debug, file] }}\n")))
             .join("\n")
     };
+    let said = |rule: &str| said_of(format!("a: {rule}"));
     for (rule, says) in [
         ("{ equals: {} }", "`equals` names no value"),
-        ("{ equals: { text: [] } }", "`equals` names no value"),
+        ("{ equals: { text: [] } }", "`text` names no value"),
         ("{ equals: { number: 5.5 } }", "must be a whole number"),
         ("{ equals: { boolean: maybe } }", "must be `true` or `false`"),
         ("{ equals: { string: a } }", "unknown key `string`"),
-        ("{ equals: { text: a }, exists: true }", "`equals` can't stand beside another condition"),
+        ("{ equals: { text: [], number: 5 } }", "`text` names no value"),
+        ("{ not: { equals: { text: a, boolean: [] } } }", "`boolean` names no value"),
+        ("{ equals: { text: a }, exists: true }", "`exists` can't stand beside `regex` or `equals`"),
         ("{ not: {} }", "this says nothing about the attribute"),
     ] {
         assert!(said(rule).contains(says), "{rule}: {}", said(rule));
+    }
+    for (rule, says) in [
+        ("{ equals: { number: 5 } }", "a header is a text, which equals no number"),
+        ("{ equals: { text: a, boolean: [true] } }", "a header is a text, which equals no boolean"),
+        ("{ not: { equals: { number: [5] } } }", "a header is a text, which equals no number"),
+    ] {
+        let of_request = said_of(format!("request: {{ X: {rule} }}"));
+        assert!(of_request.contains(says), "{rule}: {of_request}");
     }
 }
 

@@ -220,8 +220,8 @@ mod property {
         "admin: { endpoint: @, enabled: @, hosts: [@], read_token: @, write_token_sha256: @, tls: { key_file: @ } }",
     ];
 
-    /// How a value is written: `#` stands for the secret.
-    const FORMS: [&str; 22] = [
+    /// How a value is written: `#` stands for the secret. It is no variable's name, which an error has to tell.
+    const FORMS: [&str; 23] = [
         "#",
         "\"#\"",
         "'#'",
@@ -232,7 +232,8 @@ mod property {
         "\"https://user:p##@h\"",
         "https://h/v1?api_key=#",
         "\"${env:NONE:-#}\"",
-        "\"${#}\"",
+        "\"${NONE}#\"",
+        "\"${#\"",
         "\"{{ # }}\"",
         "\"x\", X-Api: \"#\"",
         "[#, #]",

@@ -2,13 +2,14 @@
 
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
-use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
+use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, KeyValue};
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use prost::Message as _;
+use regex::Regex;
 
 use super::*;
-use crate::route::{Glob, LONGEST_KEY};
+use crate::route::{ExactValue, Glob, LONGEST_KEY};
 use crate::tenants::{TenantLimits, TenantValues};
 
 fn any(name: &str, value: Value) -> KeyValue {
@@ -275,6 +276,49 @@ fn every_route_asked_in_vain_says_why() {
         ]
     );
     assert_eq!(misses(&table, Signal::Metrics, &[]), [""; 0], "nobody is asked after a hit");
+}
+
+#[test]
+fn a_condition_on_the_type_of_a_value_says_what_the_value_is() {
+    let equals_five = Matcher::Equals(vec![ExactValue::Number(5)]);
+    let regex = || Matcher::Regex(Regex::new("^x").unwrap());
+    let mut all = ["equal", "matched", "missing", "all"].map(|name| route(name, &[], KeySpec::Route));
+    let matchers = [
+        equals_five,
+        regex(),
+        Matcher::Exists(false),
+        Matcher::All(vec![
+            Matcher::Exists(true),
+            Matcher::Not(Box::new(Matcher::Glob(Glob::new("never")))),
+            regex(),
+        ]),
+    ];
+    for (route, matcher) in all.iter_mut().zip(matchers) {
+        route.matches = vec![("k".to_owned(), matcher)];
+    }
+    let table = table(all.to_vec());
+    let list = Value::ArrayValue(ArrayValue { values: vec![AnyValue { value: Some(Value::IntValue(1)) }] });
+    for (value, seen) in [
+        (Value::StringValue("5".to_owned()), "is the text `5`".to_owned()),
+        (Value::StringValue(String::new()), "is the text ``".to_owned()),
+        (Value::StringValue("a\u{1b}".to_owned()), "is the text `a\\u{1b}`".to_owned()),
+        (Value::StringValue("y".repeat(600)), format!("is the text `{}…`", "y".repeat(200))),
+        (Value::IntValue(6), "is the number `6`".to_owned()),
+        (Value::DoubleValue(5.5), "is the number `5.5`".to_owned()),
+        (Value::BoolValue(true), "is the boolean `true`".to_owned()),
+        (Value::BytesValue(vec![1, 2]), "is bytes, 2 of them".to_owned()),
+        (list, "is the list `[1]`".to_owned()),
+    ] {
+        let misses = misses_of(&table, Signal::Logs, &resource_of(vec![any("k", value)]));
+        let expected = ["equal", "matched", "missing", "all"]
+            .map(|name| format!("{name}: `k` {seen}, which does not match"));
+        assert_eq!(misses, expected);
+    }
+    let absent = misses(&table, Signal::Logs, &[]);
+    assert_eq!(
+        absent[..2],
+        ["equal: `k` is absent, which does not match", "matched: `k` is absent, which does not match"]
+    );
 }
 
 #[test]
