@@ -14,7 +14,7 @@ use super::problem::{Problem, Problems, Report, Severity};
 use super::schema::Shape;
 use super::substitute::Files;
 use super::yaml::write_entry;
-use super::{RowCheck, Secrets, Surroundings, machine, problems, read, secrets};
+use super::{RowCheck, Secrets, Surroundings, Translation, machine, problems, read, secrets};
 use crate::byte_order_mark;
 
 /// A Collector's file as Sluice's own configuration.
@@ -67,6 +67,7 @@ pub(super) fn from_text(text: &str, name: &str) -> Result<Imported, Problems> {
         env: &|_| None,
         secrets: Secrets::Optional,
         rows: RowCheck::Alone,
+        translation: Translation::AsWritten,
         memory: machine::memory(),
     };
     let mut list = match read(text, name, Files::default(), &surroundings) {
@@ -77,14 +78,6 @@ pub(super) fn from_text(text: &str, name: &str) -> Result<Imported, Problems> {
     list.retain(|problem| !problem.is_of_placeholder);
     report.show(&secrets::look(&root));
     let translated = pipelines::translate(&root, RefusedProcessors::Kept, &mut report);
-    // What a placeholder's text decides may be undecided while a variable stands there.
-    for problem in report.finish(name, text) {
-        let is_listed = |other: &Problem| (other.line, &other.message) == (problem.line, &problem.message);
-        if problem.severity == Severity::Error && !list.iter().any(is_listed) {
-            list.push(problem);
-        }
-    }
-    list.sort_by_key(|problem| (problem.line, problem.column));
     let translated = without_collectors_keys(&translated, Shape::root());
     Ok(Imported { yaml: written(&translated, name, &list), problems: list })
 }

@@ -227,11 +227,21 @@ pub enum RowCheck {
     WithExporters,
 }
 
+/// When a Collector's file is translated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Translation {
+    /// With the values of its variables, as a Collector reads it.
+    WithValues,
+    /// As it is written, so that what is said is about what an import writes.
+    AsWritten,
+}
+
 /// What a configuration is read against, beside its files.
 struct Surroundings<'a> {
     env: &'a dyn Fn(&str) -> Option<String>,
     secrets: Secrets,
     rows: RowCheck,
+    translation: Translation,
     /// Bytes of memory there are, where known.
     memory: Option<u64>,
 }
@@ -259,7 +269,8 @@ pub fn load_with(
     secrets: Secrets,
     rows: RowCheck,
 ) -> Result<Compiled, Problems> {
-    let surroundings = Surroundings { env, secrets, rows, memory: machine::memory() };
+    let surroundings =
+        Surroundings { env, secrets, rows, translation: Translation::WithValues, memory: machine::memory() };
     let mut files = Files::default();
     match source {
         Source::Embedded => read(EMBEDDED, "config/sluice.yaml (embedded)", files, &surroundings),
@@ -315,8 +326,17 @@ fn read(
         report.show(&sight);
         redacted = sight.redacted;
     }
+    let as_written = is_collectors && surroundings.translation == Translation::AsWritten;
+    let mut own = as_written.then(|| pipelines::translate(&root, RefusedProcessors::LeftOut, &mut report));
+    if let Some(own) = &mut own {
+        // What is wrong with variables is told of the file itself.
+        Substitution::new(surroundings.env, surroundings.secrets, &mut files)
+            .apply(own, &mut Report::default());
+    }
     Substitution::new(surroundings.env, surroundings.secrets, &mut files).apply(&mut root, &mut report);
-    let own = is_collectors.then(|| pipelines::translate(&root, RefusedProcessors::LeftOut, &mut report));
+    if is_collectors && !as_written {
+        own = Some(pipelines::translate(&root, RefusedProcessors::LeftOut, &mut report));
+    }
     processors::check(&root, own.as_ref().unwrap_or(&root), &mut report);
     let mut root = own.unwrap_or(root);
     let outline = ConfigOutline::of(&root, &report, text);

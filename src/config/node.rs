@@ -186,6 +186,15 @@ impl Node {
         matches!(&self.value, Value::Scalar(scalar) if scalar.is_substituted())
     }
 
+    /// Whether a scalar in this value is like that.
+    pub(super) fn has_scalar(&self, is_like_that: &dyn Fn(&Scalar) -> bool) -> bool {
+        match &self.value {
+            Value::Scalar(scalar) => is_like_that(scalar),
+            Value::Seq(items) => items.iter().any(|item| item.has_scalar(is_like_that)),
+            Value::Map(entries) => entries.iter().any(|entry| entry.value.has_scalar(is_like_that)),
+        }
+    }
+
     /// Whether a value that was to be substituted into this one can't be had.
     pub(super) fn is_missing(&self) -> bool {
         matches!(&self.value, Value::Scalar(scalar) if scalar.origin == Origin::Missing)

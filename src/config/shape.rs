@@ -138,7 +138,8 @@ impl Walk<'_> {
                 continue;
             }
             // A secret that is empty is no mistake of the file.
-            let is_empty_text = entry.value.is_substituted() && value_shape.is("string");
+            let is_empty_text =
+                entry.value.is_substituted() && value_shape.of_kind(&entry.value).is("string");
             // As in the Collector, a header without a value is an empty one.
             if entry.value.is_null() && !is_fixed && value_shape.is_text() {
                 map.insert(entry.key.clone(), "".into());
@@ -465,9 +466,10 @@ fn in_place_of_placeholder(entry: &Entry, schema: &Json, shape: Shape<'_>) -> Op
 /// writes it (`compression: ''`). Only what is asked for by its key alone (`http:`) is then there.
 fn says_nothing(entry: &Entry, schema: &Json, shape: Shape<'_>) -> bool {
     if entry.value.is_null() {
-        // Who may send is never left open for want of a variable.
-        let protects = shape.definition == Some("Auth") && entry.value.is_substituted();
-        return schema["x-asked-by-key"] != true && !protects;
+        // Neither who may send nor what a route takes is left open for want of a variable.
+        let limits = ["Auth", "MatchRule", "NegatedRule", "ExactValues"];
+        let is_limit = shape.definition.is_some_and(|definition| limits.contains(&definition));
+        return schema["x-asked-by-key"] != true && !(is_limit && entry.value.is_substituted());
     }
     // Of an attribute, of a header, of what protects, an empty text says something.
     let empty_means_empty = [

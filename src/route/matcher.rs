@@ -36,6 +36,15 @@ pub enum ExactValue {
     Boolean(bool),
 }
 
+/// Why a condition does not hold for a value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mismatch {
+    /// What the value is as the condition looks at it, or that it is absent.
+    pub seen: String,
+    /// What is wrong with that.
+    pub verdict: &'static str,
+}
+
 impl ExactValue {
     #[expect(clippy::float_cmp, reason = "a Collector compares numbers so")]
     fn is(&self, value: ReadValue<'_>) -> bool {
@@ -71,18 +80,23 @@ impl Matcher {
         }
     }
 
-    /// What an attribute has that does not meet the condition, as the condition looks at it: that it is absent, or what it is.
-    pub(super) fn seen_in(&self, value: &TestedValue<'_>) -> String {
-        match self.unmet(value) {
+    /// Why the condition does not hold for a value.
+    pub(super) fn mismatch(&self, value: &TestedValue<'_>) -> Mismatch {
+        let (unmet, verdict) = match self.unmet(value) {
+            Self::Not(inner) => (&**inner, "which it must not be"),
+            unmet => (unmet, "which does not match"),
+        };
+        let seen = match unmet {
             Self::Glob(_) | Self::AnyOf(_) => match value.usable() {
                 Ok(text) => format!("is `{text}`"),
                 Err(why) => why.to_string(),
             },
             _ => value.described(),
-        }
+        };
+        Mismatch { seen, verdict }
     }
 
-    /// Whether the condition does not hold since the value can't name a stream, and why it can't.
+    /// Why the value counts as absent for the condition, if it does.
     pub(super) fn unusable_in(&self, value: &TestedValue<'_>) -> Option<Unusable> {
         match self.unmet(value) {
             Self::Glob(_) | Self::AnyOf(_) => value.usable().err(),
@@ -94,8 +108,12 @@ impl Matcher {
     fn unmet(&self, value: &TestedValue<'_>) -> &Self {
         match self {
             Self::All(all) => all.iter().find(|one| !one.matches(value)).map_or(self, |one| one.unmet(value)),
-            Self::Not(inner) => inner,
-            Self::Glob(_) | Self::AnyOf(_) | Self::Regex(_) | Self::Equals(_) | Self::Exists(_) => self,
+            Self::Not(_)
+            | Self::Glob(_)
+            | Self::AnyOf(_)
+            | Self::Regex(_)
+            | Self::Equals(_)
+            | Self::Exists(_) => self,
         }
     }
 

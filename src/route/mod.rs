@@ -17,7 +17,7 @@ pub use crate::glob::Glob;
 pub use edits::{EditError, RouteEdit, TakenEntry, edited};
 pub use entry_routes::{CopyAllowance, EntryRoutes};
 pub use key::RoutingKey;
-pub use matcher::{ExactValue, Matcher};
+pub use matcher::{ExactValue, Matcher, Mismatch};
 pub use request::RequestHeaders;
 pub use spec::{KeySource, KeySpec, RouteSpec, Unrouted};
 pub use table::{EntryOrigin, Hit, Miss, Overridden, RecordHint, RouteTable, Unroutable};

@@ -23,8 +23,8 @@ use super::edits;
 use super::key::{put_part, put_tenant};
 use super::tested_value::{TestedValue, Unusable, as_key, is_usable};
 use super::{
-    Glob, KeySource, KeySpec, Matcher, Place, RequestHeaders, RouteEdit, RouteSpec, RoutingKey, TENANT_ID,
-    Template, TemplateValue, Unrouted, Values,
+    Glob, KeySource, KeySpec, Matcher, Mismatch, Place, RequestHeaders, RouteEdit, RouteSpec, RoutingKey,
+    TENANT_ID, Template, TemplateValue, Unrouted, Values,
 };
 use crate::otlp::{self, EditBound, Entry, Found, RecordAttribute, RecordAttributes, Signal};
 use crate::tenants::Tenant;
@@ -175,20 +175,20 @@ pub enum Miss {
     #[error("it is not for {0}")]
     Signal(Signal),
     /// An attribute does not match.
-    #[error("`{name}` {seen}, which does not match")]
+    #[error("`{name}` {}, {}", why.seen, why.verdict)]
     Match {
         /// The attribute.
         name: String,
-        /// What it is, or that it is absent.
-        seen: String,
+        /// What it is, and what is wrong with that.
+        why: Mismatch,
     },
     /// An attribute of the records, or of the resource in place of it, does not match.
-    #[error("`{name}` {seen} on the {whose}, which does not match")]
+    #[error("`{name}` {} on the {whose}, {}", why.seen, why.verdict)]
     RecordMatch {
         /// The attribute.
         name: String,
-        /// What it is, or that it is absent.
-        seen: String,
+        /// What it is, and what is wrong with that.
+        why: Mismatch,
         /// What of the entry has it: the resource, the record, or the first of the records.
         whose: String,
     },
@@ -493,7 +493,7 @@ impl RouteTable {
             if let Some((name, matcher)) = failed {
                 miss(at, &|| Miss::Match {
                     name: self.attributes[*name].to_string(),
-                    seen: matcher.seen_in(&attributes.values[*name]),
+                    why: matcher.mismatch(&attributes.values[*name]),
                 });
                 continue;
             }
@@ -506,7 +506,7 @@ impl RouteTable {
                     let (value, is_of_record) = attributes.either(*attribute);
                     let whose = if is_of_record { attributes.looked_at() } else { "resource".to_owned() };
                     let name = self.record_attributes[attribute.record].name.to_string();
-                    Miss::RecordMatch { name, seen: matcher.seen_in(value), whose }
+                    Miss::RecordMatch { name, why: matcher.mismatch(value), whose }
                 });
                 continue;
             }
@@ -517,7 +517,7 @@ impl RouteTable {
             if let Some((attribute, matcher)) = failed {
                 miss(at, &|| Miss::RecordMatch {
                     name: self.record_attributes[*attribute].name.to_string(),
-                    seen: matcher.seen_in(&attributes.record[*attribute]),
+                    why: matcher.mismatch(&attributes.record[*attribute]),
                     whose: attributes.looked_at(),
                 });
                 continue;

@@ -70,7 +70,7 @@ impl TestedValue<'_> {
                 let what = if matches!(self.value, ReadValue::List(_)) { "list" } else { "map" };
                 match self.value.pattern_text() {
                     Some(text) => format!("is the {what} `{}`", excerpt(&text)),
-                    None => format!("is a {what} in which no pattern is looked for"),
+                    None => format!("is a {what} that is too large or that JSON can't hold"),
                 }
             }
         }
@@ -132,13 +132,13 @@ impl<'a> From<ReadValue<'a>> for TestedValue<'a> {
     }
 }
 
-/// The beginning of a text, without characters that a terminal would follow.
+/// The beginning of a text. What can't be printed is escaped, so that a terminal shows it as it is.
 fn excerpt(text: &str) -> String {
     const LONGEST: usize = 200;
     let mut chars = text.chars();
     let mut shown = String::new();
     for char in chars.by_ref().take(LONGEST) {
-        if char.is_control() { shown.extend(char.escape_default()) } else { shown.push(char) }
+        if ['"', '\'', '\\'].contains(&char) { shown.push(char) } else { shown.extend(char.escape_debug()) }
     }
     if chars.next().is_some() {
         shown.push('…');

@@ -15,7 +15,7 @@ use crate::config::model::{
     MatchValue, Named, Negated, NegatedRule, Receiver, RecordConditions, RecordSource, RequestConditions,
     Route, Signal as Written, TenantGlobs,
 };
-use crate::config::node::{Entry, Node};
+use crate::config::node::{Entry, Node, Origin, Scalar};
 use crate::config::problem::{Span, enumerated, nearest, quoted};
 use crate::config::re2;
 use crate::config::secrets::{REDACTED, is_name, named};
@@ -1033,7 +1033,19 @@ fn unreachable(spec: &RouteSpec, node: &Node, earlier: &Earlier<'_>, context: &m
             named(&other.name)
         );
         let help = "move it before that one, or write `continue: true` there";
-        context.report.error(node.span, message).help(help);
+        let conditions = [node, *other_node];
+        let has = |is_like_that: &dyn Fn(&Scalar) -> bool| {
+            conditions.iter().any(|route| route.has_scalar(is_like_that))
+        };
+        if has(&|scalar| scalar.origin == Origin::Placeholder) {
+            return;
+        }
+        // It is so for these values of the variables, and may be meant for others.
+        if has(&Scalar::is_substituted) {
+            context.report.warn(node.span, message).help(help);
+        } else {
+            context.report.error(node.span, message).help(help);
+        }
     }
 }
 

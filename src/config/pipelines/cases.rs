@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use regex::Regex;
 
-use super::condition::{Attribute, Condition, NotExpressible};
+use super::condition::{Attribute, Condition, NotExpressible, has_variable};
 use crate::config::node::{Entry, Node};
 use crate::config::problem::Span;
 use crate::otlp::ReadValue;
@@ -264,6 +264,17 @@ impl AttributeValues {
                 lists.iter().all(|list| list.iter().any(|value| known_text(value).is_none()))
             });
         }
+        // What is in one list and can't be in another is no value.
+        for position in 0..lists.len() {
+            let mut list = std::mem::take(&mut lists[position]);
+            let may_be_in = |value: &ExactValue, other: &BTreeSet<ExactValue>| {
+                other.contains(value) || other.iter().any(|other| may_be(value, other))
+            };
+            list.retain(|value| {
+                lists.iter().enumerate().all(|(at, other)| at == position || may_be_in(value, other))
+            });
+            lists[position] = list;
+        }
         let is_possible = lists.iter().all(|list| !list.is_empty());
         self.one_of = lists.into_iter().collect();
         is_possible.then_some(self)
@@ -334,16 +345,23 @@ impl AttributeValues {
         if let (Some(exists), true) = (self.exists, self.none_of.is_empty() && self.not_matching.is_empty()) {
             return Ok(rule("exists", Node::of_word(exists.to_string(), at)));
         }
-        if self.one_of.len() > 1 {
+        let mut patterns: Vec<String> = self.matching.iter().cloned().collect();
+        let mut lists: Vec<&BTreeSet<ExactValue>> = self.one_of.iter().collect();
+        // All but one list are told as patterns, of those whose values are known texts.
+        while let Some(position) =
+            lists.iter().position(|list| lists.len() > 1 && list.iter().all(is_known_text))
+        {
+            patterns.push(pattern_of(lists.remove(position)));
+        }
+        if lists.len() > 1 {
             return Err(several_lists());
         }
-        if self.matching.len() > 1 {
+        if patterns.len() > 1 {
             return Err(several_patterns());
         }
         let mut entries = Vec::new();
-        entries
-            .extend(self.matching.first().map(|pattern| entry("regex", Node::of_text(pattern.clone(), at))));
-        entries.extend(self.one_of.first().map(|values| entry("equals", exactly(values, at))));
+        entries.extend(patterns.pop().map(|pattern| entry("regex", Node::of_text(pattern, at))));
+        entries.extend(lists.first().map(|values| entry("equals", exactly(values, at))));
         if self.exists == Some(true) {
             entries.push(entry("exists", Node::of_word("true", at)));
         }
@@ -377,9 +395,14 @@ impl AttributeValues {
     }
 }
 
-/// Whether a variable stands in a text, which may be any other then.
-fn has_variable(text: &str) -> bool {
-    text.contains("${")
+fn is_known_text(value: &ExactValue) -> bool {
+    matches!(value, ExactValue::Text(text) if !has_variable(text))
+}
+
+/// A pattern that finds these texts alone among texts.
+fn pattern_of(texts: &BTreeSet<ExactValue>) -> String {
+    let texts = texts.iter().filter_map(known_text).map(|text| regex::escape(&text));
+    format!("^(?:{})$", texts.collect::<Vec<_>>().join("|"))
 }
 
 /// Whether two different values may turn out to be the same.
@@ -420,7 +443,7 @@ fn known_text(value: &ExactValue) -> Option<Cow<'_, str>> {
 
 fn several_patterns() -> NotExpressible {
     NotExpressible {
-        message: "several regular expressions must match one attribute, which routes can't express"
+        message: "several regular expressions, or one and values, must match one attribute, which routes can't express"
             .to_owned(),
         help: "write one regular expression that says all of it",
     }
@@ -428,8 +451,10 @@ fn several_patterns() -> NotExpressible {
 
 fn several_lists() -> NotExpressible {
     NotExpressible {
-        message: "one attribute must be equal to several values, of which a variable gives one".to_owned(),
-        help: "ask for one of them",
+        message:
+            "one attribute must be equal to a variable and to another value as well, or to two variables"
+                .to_owned(),
+        help: "ask for one of them; the tables of connectors before this one count as well",
     }
 }
 
@@ -488,9 +513,10 @@ mod tests {
         texts.into_iter().chain(others).collect()
     }
 
-    /// Variables, and what they may have.
-    const VARIABLES: [&str; 2] = ["${env:X}", "${env:Y}"];
-    const ASSIGNMENTS: [[&str; 2]; 4] = [["1", "12"], ["1", "1"], ["", "else"], ["else", "else"]];
+    /// Texts in which variables stand, and which they may be.
+    const VARIABLES: [&str; 3] = ["${env:X}", "1${env:Y}", "$$"];
+    const ASSIGNMENTS: [[&str; 3]; 4] =
+        [["1", "12", "$"], ["1", "1", "$"], ["", "1else", "$"], ["else", "1", "$"]];
 
     /// Values as they stand in conditions.
     fn written_values() -> Vec<ExactValue> {
@@ -501,7 +527,7 @@ mod tests {
     /// An entry, and what the variables are.
     struct Sample {
         values: SampleValues,
-        variables: [&'static str; 2],
+        variables: [&'static str; 3],
     }
 
     impl Sample {
@@ -516,7 +542,8 @@ mod tests {
 
     fn samples() -> impl Iterator<Item = Sample> {
         let values = || {
-            exact_values().into_iter().chain([ExactValue::Text("else".to_owned())]).map(Some).chain([None])
+            let texts = ["else", "$", "1else"].map(|text| ExactValue::Text(text.to_owned()));
+            exact_values().into_iter().chain(texts).map(Some).chain([None])
         };
         let entries = values().flat_map(move |a| values().map(move |b| [a.clone(), b]));
         entries.flat_map(|values| {

@@ -135,12 +135,19 @@ fn tokens(text: &str) -> Result<Vec<Token>, NotExpressible> {
         } else if let Some(sign) = SIGNS.into_iter().find(|sign| rest.starts_with(sign)) {
             tokens.push(Token::Sign(sign));
             rest = &rest[sign.len()..];
+        } else if rest.starts_with("${") {
+            return Err(not_understood("a variable outside of quotes"));
         } else {
             return Err(not_understood(&format!("the character {first:?}").replace('\'', "`")));
         }
         rest = rest.trim_start();
     }
     Ok(tokens)
+}
+
+/// Whether a text is another one once variables have their values: it has a `${…}` in it, or a `$$`, which is one `$`.
+pub(super) fn has_variable(text: &str) -> bool {
+    text.contains("${") || text.contains("$$")
 }
 
 /// A text in double quotes, and how long it is with them.
@@ -244,7 +251,7 @@ impl<'t> Parser<'t> {
             self.expect(")")?;
             let pattern = re2::translated(pattern);
             // What a variable will be is not known.
-            return match Regex::new(&pattern).err().filter(|_| !pattern.contains("${")) {
+            return match Regex::new(&pattern).err().filter(|_| !has_variable(&pattern)) {
                 None => Ok(Condition::Matches(attribute, pattern)),
                 Some(error) => Err(NotExpressible {
                     message: format!(
@@ -361,6 +368,10 @@ impl<'t> Parser<'t> {
         self.expect("]")?;
         if self.tokens.first() == Some(&Token::Sign("[")) {
             return Err(not_understood("a value within an attribute"));
+        }
+        // It becomes a key of a map, in which nothing is substituted.
+        if has_variable(name) {
+            return Err(not_understood("a variable or `$$` in the name of an attribute or a header"));
         }
         Ok(kind(name.clone()))
     }

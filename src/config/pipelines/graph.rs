@@ -361,10 +361,22 @@ impl<'a> Graph<'a> {
     ) -> (Choice<'p>, Option<String>) {
         let written = self.root.near(&["connectors", connector.name]);
         let keys = ["table", "default_pipelines", "error_mode", "match_once"];
-        let unknown = check_keys(written, &keys, "a routing connector", report);
-        let is_false = |node: &Node| node.text().and_then(crate::config::model::boolean) == Some(false);
+        let mut unknown = check_keys(written, &keys, "a routing connector", report);
         // Removed in version 0.120, in which the first that matches counts.
-        let matches_all = written.get("match_once").is_some_and(is_false);
+        let match_once = written.get("match_once").filter(|node| !node.is_null());
+        let matches_all = match match_once.map(|node| node.text().and_then(crate::config::model::boolean)) {
+            None | Some(Some(true)) => false,
+            Some(Some(false)) => true,
+            Some(None) => {
+                let message = "`match_once` of a routing connector is neither `true` nor `false`";
+                let at = match_once.map_or(written.span, |node| node.span);
+                report
+                    .error(at, message)
+                    .help("write one of the two; the first row that matches takes all if it is left out");
+                unknown.get_or_insert_with(|| message.to_owned());
+                false
+            }
+        };
         let mut arms = Vec::new();
         let mut position = 0;
         while let Some(row) = written.near(&["table"]).item(position) {
@@ -517,19 +529,19 @@ impl<'a> Graph<'a> {
         for processor in processors {
             let written = self.root.near(&["processors", processor.name]);
             let edits = |name: &str| match type_of(processor.name) {
-                "resource" | "attributes" => is_edited(written, name),
-                _ => false,
+                "resource" | "attributes" => edit_of(written, name),
+                _ => None,
             };
             let edited = when.attributes().find_map(|attribute| match attribute {
                 condition::Attribute::Resource(name) | condition::Attribute::Record(name) => {
-                    edits(name).then_some(name)
+                    edits(name).map(|edit| (name, edit))
                 }
                 condition::Attribute::Request(_) => None,
             });
-            if let Some(name) = edited {
+            if let Some((name, edit)) = edited {
                 let (processor, attribute) = (processor.shown(), named(name));
                 let why = format!(
-                    "the connector asks for {attribute}, which the processor {processor} before it changes"
+                    "the connector asks for {attribute}, which the processor {processor} before it {edit}"
                 );
                 report
                     .error(connector.span, &*why)
@@ -557,17 +569,20 @@ fn within_longest<'p>(
 }
 
 /// Whether actions of a processor name an attribute, or choose by a pattern.
-fn is_edited(written: &Node, name: &str) -> bool {
+fn edit_of(written: &Node, name: &str) -> Option<&'static str> {
     let mut position = 0;
     let list = ["attributes", "actions"].into_iter().find_map(|key| written.get(key));
     while let Some(action) = list.and_then(|list| list.item(position)) {
         position += 1;
-        let is_named = action.get("key").and_then(Node::text) == Some(name);
-        if is_named || action.get("pattern").is_some_and(|pattern| !pattern.is_null()) {
-            return true;
+        let key = action.get("key").and_then(Node::text);
+        if key == Some(name) || action.get("pattern").is_some_and(|pattern| !pattern.is_null()) {
+            return Some("changes");
+        }
+        if key.is_some_and(condition::has_variable) {
+            return Some("may change, since the name of what it changes is a variable");
         }
     }
-    false
+    None
 }
 
 /// Reports keys of a Collector's map that are not known, and gives back what is reported of the first.

@@ -88,8 +88,13 @@ fn every_yaml_block_in_the_documentation_is_valid() {
             let whole = complete(yaml);
             // Files with secrets and certificates are not there.
             let (env, memory) = (&|_: &str| Some("5s".into()), Some(MEMORY));
-            let surroundings =
-                Surroundings { env, secrets: Secrets::Optional, rows: RowCheck::Alone, memory };
+            let surroundings = Surroundings {
+                env,
+                secrets: Secrets::Optional,
+                rows: RowCheck::Alone,
+                translation: Translation::WithValues,
+                memory,
+            };
             if let Err(problems) = read(&whole, "config.yaml", Files::default(), &surroundings) {
                 panic!("{problems}\n{whole}");
             }

@@ -22,7 +22,7 @@ mod substitution;
 mod tenants;
 mod watches;
 
-use super::{Compiled, Problems, RowCheck, Secrets, Surroundings, read, substitute::Files};
+use super::{Compiled, Problems, RowCheck, Secrets, Surroundings, Translation, read, substitute::Files};
 use crate::export::{ExporterKind, ExporterSettings, OtlpHttpSettings};
 
 /// What the tests take for the machine's memory.
@@ -40,7 +40,13 @@ fn load_with(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Compile
         text,
         "config.yaml",
         Files::default(),
-        &Surroundings { env, secrets: Secrets::Needed, rows: RowCheck::WithExporters, memory: Some(MEMORY) },
+        &Surroundings {
+            env,
+            secrets: Secrets::Needed,
+            rows: RowCheck::WithExporters,
+            translation: Translation::WithValues,
+            memory: Some(MEMORY),
+        },
     )
 }
 

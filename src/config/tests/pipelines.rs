@@ -750,42 +750,102 @@ fn an_import_keeps_variables_and_shows_none_of_their_values() {
     assert!(!imported.yaml.contains("placeholder"), "{}", imported.yaml);
 }
 
-#[test]
-fn conditions_with_variables_hold_as_with_their_values() {
-    let with = |condition: &str| {
-        let rows = format!(
-            "connectors:\n  routing:\n    default_pipelines: [logs/rest]\n    table:\n      - {{ condition: '{condition}', pipelines: [logs/a] }}\n"
-        );
-        imported(&file(&rows, TARGETS))
-    };
-    let x = "${env:X}";
-    for (condition, x_is, holds_for, not_for) in [
-        (r#"attributes["a"] == "${env:X}" and attributes["a"] != "dev""#, "dev", None, "dev"),
-        (r#"attributes["a"] == "${env:X}" and attributes["a"] != "dev""#, "prod", Some("prod"), "dev"),
-        (r#"attributes["a"] == "prod" and attributes["a"] != "${env:X}""#, "prod", None, "prod"),
-        (r#"attributes["a"] == "prod" and attributes["a"] != "${env:X}""#, "dev", Some("prod"), "dev"),
-        (r#"attributes["a"] == "${env:X}" and IsMatch(attributes["a"], "^p")"#, "dev", None, "dev"),
-        (r#"attributes["a"] == "${env:X}" and IsMatch(attributes["a"], "^p")"#, "prod", Some("prod"), "p"),
-        (r#"attributes["a"] == "prod" and IsMatch(attributes["a"], "${env:X}")"#, "^d", None, "prod"),
-        (
-            r#"attributes["a"] == "prod" and not IsMatch(attributes["a"], "${env:X}")"#,
-            "^d",
-            Some("prod"),
-            "p",
-        ),
-        (r#"attributes["a"] != "${env:X}" and attributes["a"] == "${env:X}-1""#, "p", Some("p-1"), "p"),
-    ] {
-        let imported = with(condition);
-        assert!(imported.yaml.contains(x), "{condition}: {}", imported.yaml);
-        let compiled = good(&imported.yaml.replace(x, x_is));
-        if let Some(value) = holds_for {
-            assert_eq!(targets(&compiled, &[("a", value)]), ["otlphttp/a"], "{condition}: {}", imported.yaml);
-        }
-        assert_eq!(targets(&compiled, &[("a", not_for)]), ["nop"], "{condition}: {}", imported.yaml);
+/// A file with a row for each condition, which leads to `logs/a`.
+fn with_rows(conditions: &[&str]) -> String {
+    let mut rows = "connectors:\n  routing:\n    default_pipelines: [logs/rest]\n    table:\n".to_owned();
+    for condition in conditions {
+        writeln!(rows, "      - {{ condition: '{condition}', pipelines: [logs/a] }}").unwrap();
     }
-    let undecided = with(r#"attributes["a"] == "${env:X}" and attributes["a"] == "dev""#);
-    let said = undecided.problems.iter().map(ToString::to_string).collect::<String>();
-    assert!(said.contains("one attribute must be equal to several values"), "{said}");
+    file(&rows, TARGETS)
+}
+
+#[test]
+fn an_import_holds_for_what_the_file_itself_holds_for_whatever_variables_are() {
+    let values = [None, Some("dev"), Some("prod"), Some(""), Some("$5"), Some("p-1"), Some("x")];
+    for conditions in [
+        &[r#"attributes["a"] == "${env:X}" and attributes["a"] != "dev""#][..],
+        &[r#"attributes["a"] == "prod" and attributes["a"] != "${env:X}""#],
+        &[r#"attributes["a"] == "${env:X}" and attributes["a"] == "dev""#],
+        &[
+            r#"(attributes["a"] == "${env:X}" or attributes["a"] == 5) and (attributes["a"] == "dev" or attributes["a"] == "")"#,
+        ],
+        &[r#"attributes["a"] == "${env:X}" and IsMatch(attributes["a"], "^p")"#],
+        &[r#"attributes["a"] == "prod" and IsMatch(attributes["a"], "${env:X}")"#],
+        &[r#"attributes["a"] == "prod" and not IsMatch(attributes["a"], "${env:X}")"#],
+        &[r#"attributes["a"] != "${env:X}" and attributes["a"] == "${env:X}-1""#],
+        &[r#"not IsMatch(attributes["a"], "${env:X}") and attributes["a"] != 5"#],
+        &[r#"IsMatch(attributes["a"], "${env:X}") and attributes["a"] != "dev""#],
+        &[r#"attributes["a"] != "${env:X}" and attributes["a"] != 5"#],
+        &[r#"attributes["a"] == "${env:X}" or attributes["a"] == 5"#],
+        &[r#"attributes["a"] == "${env:X}""#],
+        &[r#"IsMatch(attributes["a"], "${env:X}")"#],
+        &[r#"attributes["a"] == "$$5" and IsMatch(attributes["a"], "^\\$$5$")"#],
+        &[r#"attributes["a"] == "$$5" and not IsMatch(attributes["a"], "^..$")"#],
+        &[r#"attributes["a"] == "$$5" and attributes["a"] == "$5""#],
+        &[r#"attributes["a"] == "${env:X}""#, r#"attributes["a"] == "dev""#],
+    ] {
+        let yaml = with_rows(conditions);
+        let imported = imported(&yaml).yaml;
+        for x in ["dev", "prod", "", "^d", "p"] {
+            let env = |name: &str| (name == "X").then(|| x.to_owned());
+            let [itself, again] = [&yaml, &imported].map(|yaml| {
+                load_with(yaml, &env).unwrap_or_else(|problems| panic!("X={x:?}: {problems}\n{imported}"))
+            });
+            for value in values {
+                let attributes: Vec<_> = value.map(|value| ("a", value)).into_iter().collect();
+                let [itself, again] = [&itself, &again].map(|compiled| targets(compiled, &attributes));
+                assert_eq!(itself, again, "X={x:?}, a={value:?}: {conditions:?}\n{imported}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_an_import_cant_say_of_variables_is_an_error_of_it() {
+    for (condition, says) in [
+        (
+            r#"attributes["a"] == "${env:X}" and attributes["a"] == "${env:Y}""#,
+            "one attribute must be equal to a variable and to another value as well",
+        ),
+        (r#"attributes["${env:X}"] == "a""#, "a variable or `$$` in the name of an attribute or a header"),
+        (r#"attributes["t$$u"] == "a""#, "a variable or `$$` in the name of an attribute or a header"),
+        (r"${env:X}", "a variable outside of quotes"),
+        (r#"attributes["a"] == ${env:X}"#, "a variable outside of quotes"),
+    ] {
+        let yaml = with_rows(&[condition]);
+        refuses(&yaml, says);
+        let problems = imported(&yaml).problems;
+        let errors = problems.iter().filter(|problem| problem.severity == Severity::Error);
+        assert_eq!(errors.count(), 1, "{condition}: {problems:?}");
+    }
+    let once = with_rows(&[r#"attributes["a"] == "b""#])
+        .replace("    table:", "    match_once: ${env:X}\n    table:");
+    refuses(&once, "`match_once` of a routing connector is neither `true` nor `false`");
+    let edited = with_rows(&[r#"attributes["a"] == "b""#])
+        .replace(
+            "connectors:",
+            "processors: { resource: { attributes: [{ key: \"${env:X}\", action: delete }] } }\nconnectors:",
+        )
+        .replace(
+            "{ receivers: [otlp], exporters: [routing] }",
+            "{ receivers: [otlp], processors: [resource], exporters: [routing] }",
+        );
+    refuses(&edited, "may change, since the name of what it changes is a variable");
+}
+
+#[test]
+fn what_an_import_says_is_about_what_it_writes() {
+    let two = with_rows(&[r#"attributes["a"] == "${env:X}""#, r#"attributes["a"] == "${env:Y}""#]);
+    let not = with_rows(&[r#"not (attributes["a"] == "${env:X}" and attributes["a"] == "z")"#]);
+    let unlike = with_rows(&[r#"attributes["a"] == "${env:X}" and attributes["a"] != "${env:Y}""#]);
+    for yaml in [two, not, unlike] {
+        let imported = imported(&yaml);
+        let said: Vec<String> = imported.problems.iter().map(|problem| problem.message.clone()).collect();
+        let expected =
+            ["no route sends to `otlphttp/b`", "the exporter `otlp/c` has no effect: no pipeline names it"];
+        assert_eq!(said, expected, "{}", imported.yaml);
+        assert!(imported.yaml.contains("name: logs/a") && imported.yaml.contains("name: logs/rest"));
+    }
 }
 
 #[test]

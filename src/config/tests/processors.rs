@@ -252,6 +252,7 @@ fn a_placeholder_for_a_processor_is_no_error_but_may_be_one_that_is_defined() {
             env: &|_| None,
             secrets: Secrets::Optional,
             rows: RowCheck::Alone,
+            translation: Translation::WithValues,
             memory: Some(MEMORY),
         };
         list(read(yaml, "config.yaml", Files::default(), &surroundings))
