@@ -12,6 +12,7 @@ use super::*;
 use crate::otlp::{self, REDACTED, Redaction, Signal};
 use crate::query::Query;
 use crate::stream::{AdmissionObserver as _, AdmittedEntry, Budget};
+use crate::watches::{RecordWatch, Threshold, WatchSettings};
 
 const MEMORY: u64 = 64 << 20;
 
@@ -300,6 +301,23 @@ async fn what_is_hidden_is_neither_found_nor_counted_nor_missed() {
     assert_eq!(asking.next().await, Some(TapEvent::Quiet), "nothing is left out that matches");
     assert_eq!(find(&observer, &search("hunter2")).records.len(), 0);
     assert_eq!(find(&observer, &search("NOT hunter2")).records.len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_sees_what_is_hidden_from_others() {
+    let (observer, _) = observer(&[], 0);
+    let within = Duration::from_secs(60);
+    let watch = Arc::new(RecordWatch::new(WatchSettings {
+        name: "leak".to_owned(),
+        query: Query::parse("password=hunter2").unwrap(),
+        shown_query: "[redacted]".to_owned(),
+        tenants: None,
+        threshold: Threshold::Above { records: 10, within },
+    }));
+    let redaction = Redaction::new(&["password=.*"]).unwrap();
+    observer.configure(TapSettings { redaction, recent: 0 }, vec![watch.clone()]);
+    admit(&observer, None, &logs(&[("password=hunter2", &[]), ("other", &[])]));
+    assert_eq!(watch.total(), 1);
 }
 
 #[tokio::test(start_paused = true)]
