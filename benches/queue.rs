@@ -1,5 +1,5 @@
 //! From a split request to the queues: routing its entry and enqueueing it, with consumers that settle every batch at
-//! once.
+//! once; and beside that, counting which way it went.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use sluice::otlp::{self, Entry, Signal};
+use sluice::receive::{FlowPaths, FlowVolume, RequestFlow};
 use sluice::route::{
     EntryOrigin, Glob, Hit, KeySource, KeySpec, Matcher, RouteSpec, RouteTable, Unroutable, Unrouted,
 };
@@ -53,6 +54,10 @@ fn routes_by_record(attribute: &str) -> RouteTable {
 }
 
 fn table(of_records: Option<&str>) -> RouteTable {
+    RouteTable::new(specs(of_records), Unrouted::Reject { whole_as_error: false })
+}
+
+fn specs(of_records: Option<&str>) -> Vec<RouteSpec> {
     // Two routes that miss before the one that takes the entry, as in the default configuration.
     let route = |attribute: &str| RouteSpec {
         name: attribute.to_owned(),
@@ -74,8 +79,7 @@ fn table(of_records: Option<&str>) -> RouteTable {
         continues: false,
         max_streams: None,
     };
-    let specs = ["s2.stream", "highlight.project_id", "service.name"].map(route).to_vec();
-    RouteTable::new(specs, Unrouted::Reject { whole_as_error: false })
+    ["s2.stream", "highlight.project_id", "service.name"].map(route).to_vec()
 }
 
 fn registry(handle: &Handle) -> Arc<Registry> {
@@ -142,5 +146,25 @@ fn route_and_enqueue(routes: &RouteTable, registry: &Arc<Registry>, entries: &[E
     black_box(admission.commit()).expect("there is room");
 }
 
-criterion_group!(benches, queue);
+/// What a request pays for the flow that the dashboard shows, whoever looks.
+fn flow(criterion: &mut Criterion) {
+    let (specs, receivers) = (specs(None), ["otlp/http", "otlp/grpc"].map(Arc::from).to_vec());
+    let paths = FlowPaths::new(&Arc::default(), receivers, &specs, vec!["bench".into()]);
+    let mut group = criterion.benchmark_group("count the flow");
+    for entries in [1, 10, 100] {
+        group.bench_function(format!("{entries} entries"), |bencher| {
+            bencher.iter(|| {
+                let mut flow = RequestFlow::default();
+                for entry in 0..entries {
+                    let volume = FlowVolume { records: 38, bytes: 11_000 };
+                    flow.add(black_box(entry % 3), 0, false, volume);
+                }
+                paths.count(black_box("otlp/grpc"), &flow);
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, queue, flow);
 criterion_main!(benches);

@@ -13,7 +13,7 @@ use sluice::otlp::{
     self, Edit, EditAction, EditKeys, EditMemory, EditTexts, EditedPart, NewValue, Signal, ValueSource,
     WriteWhere,
 };
-use sluice::query::{Query, QuerySet, RecordOrigin};
+use sluice::query::{Query, QuerySet, QuerySight, RecordOrigin};
 
 #[path = "samples/backwards.rs"]
 mod backwards;
@@ -70,9 +70,8 @@ fn walks(criterion: &mut Criterion) {
                     bencher.iter(|| {
                         let mut found = 0;
                         for entry in &entries {
-                            set.evaluate(0..set.len(), &origin, black_box(&entry.bytes), &mut |_, _| {
-                                found += 1;
-                            });
+                            let sight = QuerySight::EVERYTHING;
+                            set.evaluate(&origin, black_box(&entry.bytes), &sight, &mut |_, _| found += 1);
                         }
                         found
                     });

@@ -52,4 +52,5 @@ mod secret_hash;
 pub mod stream;
 pub mod tap;
 pub mod tenants;
+mod terminal;
 pub mod watches;

@@ -3,10 +3,10 @@
 //! `cargo bench --bench end_to_end -- compare` measures what it costs to pass the same requests through Sluice,
 //! `HAProxy`, nginx, an OpenTelemetry Collector and Rotel, as far as they are there (`make bench` installs them).
 //! `wires` does the same for each way in and out: JSON, gRPC, compression, TLS.
-//! `streams`, `stalled`, `overload`, `hanging`, `tenants`, `edits` and `journal` look at Sluice alone: 100,000 live streams; an
+//! `streams`, `stalled`, `overload`, `hanging`, `tenants`, `edits`, `looking` and `journal` look at Sluice alone: 100,000 live streams; an
 //! upstream that hangs while senders push; one that is slower than they are; what streams that hang take from others of their
 //! upstream; what it costs that each tenant has a credential of its own, and what reading their table takes; what it costs that a
-//! route edits; and what it costs that everything is on disk before it is acknowledged.
+//! route edits, and that somebody looks at records; and what it costs that everything is on disk before it is acknowledged.
 //! Load generator and upstream are `sluice send` and `sluice sink`, inside this process; each proxy is a process of
 //! its own, started with a configuration made here, whose CPU and memory are read from `/proc`.
 
@@ -16,6 +16,7 @@ mod edits;
 mod hanging;
 mod journal;
 mod load;
+mod looking;
 mod machine;
 mod overload;
 mod process;
@@ -82,6 +83,8 @@ enum Mode {
     Tenants(tenants::TenantsArguments),
     /// A route whose processors edit, beside one without.
     Edits(edits::EditsArguments),
+    /// Watches and taps, beside nobody who looks at records.
+    Looking(looking::LookingArguments),
     /// The journal: acknowledging, beside the disk it is on, and reading a backlog back.
     Journal(journal::JournalArguments),
     /// All of these.
@@ -108,8 +111,8 @@ fn main() -> ExitCode {
     // Cargo passes `--bench`, and with a plain `cargo bench` also what is meant for the other benches.
     let mut arguments: Vec<String> = std::env::args().filter(|argument| argument != "--bench").collect();
     let modes = [
-        "compare", "wires", "streams", "stalled", "overload", "hanging", "tenants", "edits", "journal",
-        "all", "help", "--help", "-h",
+        "compare", "wires", "streams", "stalled", "overload", "hanging", "tenants", "edits", "looking",
+        "journal", "all", "help", "--help", "-h",
     ];
     if !arguments.iter().skip(1).any(|argument| modes.contains(&argument.as_str())) {
         println!("end_to_end takes minutes and is left out here: `cargo bench --bench end_to_end -- all`");
@@ -142,6 +145,7 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         Mode::Hanging(hanging) => done(hanging::run(&rig, &hanging)?),
         Mode::Tenants(tenants) => done(tenants::run(&rig, &tenants)?),
         Mode::Edits(edits) => done(edits::run(&rig, &edits)?),
+        Mode::Looking(looking) => done(looking::run(&rig, &looking)?),
         Mode::Journal(journal) => done(journal::run(&rig, &journal)?),
         Mode::All(compare) => {
             done(compare::run(&rig, &compare)?);
@@ -154,6 +158,7 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
             done(hanging::run(&rig, &hanging::HangingArguments::default())?);
             done(tenants::run(&rig, &tenants::TenantsArguments::default())?);
             done(edits::run(&rig, &edits::EditsArguments::all(compare.scale))?);
+            done(looking::run(&rig, &looking::LookingArguments::all(compare.scale))?);
             done(journal::run(&rig, &journal)?);
         }
     }

@@ -18,6 +18,7 @@ use crate::export::{
     ConditionError, DeadLetters, Encoding, LetterContents, LetterFilter, LetterSelection, ListedLetter,
     StoredLetter,
 };
+use crate::otlp::Redaction;
 use crate::receive::Answer;
 use crate::route::Values as _;
 use crate::run::{LetterTally, LettersError, Router};
@@ -79,7 +80,7 @@ pub(super) async fn show(router: &Router, page: LettersPage<'_>, query: &str) ->
         },
         LettersPage::One(file) => {
             let file = percent_decode_str(file).decode_utf8_lossy().into_owned();
-            look_inside(directory.as_deref(), file).await
+            look_inside(directory.as_deref(), file, router.intake().observer.redaction()).await
         }
         LettersPage::Change(_) => server::not_allowed("POST"),
     }
@@ -152,8 +153,8 @@ fn letter_json(file: &str, letter: &StoredLetter) -> Value {
     })
 }
 
-/// A letter with what is in it.
-async fn look_inside(directory: Option<&DeadLetters>, file: String) -> Answer {
+/// A letter with what is in it, but for what `redaction` hides.
+async fn look_inside(directory: Option<&DeadLetters>, file: String, redaction: Arc<Redaction>) -> Answer {
     let none = || server::problem(StatusCode::NOT_FOUND, "there is no dead letter of this name");
     let Some(directory) = directory else { return none() };
     let letter = match directory.letter(file).await {
@@ -163,7 +164,7 @@ async fn look_inside(directory: Option<&DeadLetters>, file: String) -> Answer {
         Err(error) => return unreadable(directory, &error),
     };
     let (file, letter) = letter;
-    match directory.contents(letter.clone()).await {
+    match directory.contents(letter.clone(), redaction).await {
         Ok(contents) => server::json(StatusCode::OK, &contents_json(&file, &letter, contents)),
         // It may have been replayed in between.
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => none(),

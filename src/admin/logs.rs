@@ -1,19 +1,21 @@
 //! `GET /api/v1/logs`: what is kept of the newest log records, a page at a time.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use http::StatusCode;
 use serde_json::json;
-use tokio::sync::Mutex;
-use tokio::task::spawn_blocking;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 
-use super::query;
 use super::server::{json as answer_json, problem};
 use super::tap::wrong_query;
+use super::{look, query};
 use crate::query::{Query, read_time};
 use crate::receive::Answer;
 use crate::run::Router;
-use crate::tap::{RecentSearch, RecordOrder};
+use crate::tap::{RecentSearch, RecordOrder, SearchCursor, SearchEnd};
 
 /// Records of a page if the query of the URL does not say how many.
 const RECORDS: usize = 100;
@@ -21,10 +23,44 @@ const RECORDS: usize = 100;
 /// The most of them.
 const MOST: usize = 1000;
 
+/// Searches at a time, each of which takes a core.
+const MOST_SEARCHES: usize = 2;
+
+/// After so long a page ends with what was found, and the next one goes on from there.
+const LONGEST_SEARCH: Duration = Duration::from_secs(2);
+
 const PARAMETERS: &str = "there are query, tenant, from, to, batch_size, order and after";
 
-/// The page that is asked for. One at a time is looked for, since that takes a whole core.
-pub(super) async fn page(router: &Arc<Router>, looking: &Arc<Mutex<()>>, text: &str) -> Answer {
+/// The searches that go on at a time.
+#[derive(Debug)]
+pub(super) struct SearchTurns(Arc<Semaphore>);
+
+impl SearchTurns {
+    /// A turn for one more, or what to say if as many go on as may.
+    fn take(&self) -> Result<OwnedSemaphorePermit, String> {
+        self.0.clone().try_acquire_owned().map_err(|_| {
+            format!("{MOST_SEARCHES} searches go on, which is as many as may at a time: try again")
+        })
+    }
+}
+
+impl Default for SearchTurns {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(MOST_SEARCHES)))
+    }
+}
+
+/// Tells a search, once it is dropped, that nobody waits for it any more.
+struct Waiting(Arc<AtomicBool>);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// The page that is asked for.
+pub(super) async fn page(router: &Arc<Router>, turns: &SearchTurns, text: &str) -> Answer {
     let observer = router.intake().observer.clone();
     if !observer.recent().is_on() {
         let error = "recent records are not kept: write `tap: { recent: 64MiB }`";
@@ -39,14 +75,23 @@ pub(super) async fn page(router: &Arc<Router>, looking: &Arc<Mutex<()>>, text: &
         Ok(query) => search.query = query,
         Err(error) => return wrong_query(&error),
     }
-    let alone = looking.clone().lock_owned().await;
-    let found = spawn_blocking(move || {
-        // Also if whoever asked has gone.
-        let _alone = alone;
-        observer.recent().search(&search, &observer.redaction())
-    });
-    let page = found.await.expect("a search doesn't panic");
-    let next = page.next.map(|(number, at)| format!("{number}.{at}"));
+    let turn = match turns.take() {
+        Ok(turn) => turn,
+        Err(error) => return problem(StatusCode::SERVICE_UNAVAILABLE, &error),
+    };
+    let is_left = Arc::new(AtomicBool::new(false));
+    let _waiting = Waiting(is_left.clone());
+    let page = look::on_a_thread(move || {
+        // Until it has ended, also if whoever asked has gone.
+        let _turn = turn;
+        let end = SearchEnd {
+            deadline: Instant::now() + LONGEST_SEARCH,
+            is_wanted: &|| !is_left.load(Ordering::Relaxed),
+        };
+        observer.recent().search(&search, &observer.redaction(), &end)
+    })
+    .await;
+    let next = page.next.map(|next| next.to_string());
     answer_json(StatusCode::OK, &json!({ "data": page.records, "next": next }))
 }
 
@@ -80,13 +125,33 @@ fn read(text: &str, wanted: &mut String) -> Result<RecentSearch, String> {
                 }
             }
             "after" => {
-                let cursor = value
-                    .split_once('.')
-                    .and_then(|(number, at)| Some((number.parse().ok()?, at.parse().ok()?)));
+                let cursor = SearchCursor::read(&value);
                 search.after = Some(cursor.ok_or("`after` is what `next` of the page before says")?);
             }
             _ => return Err(format!("unknown parameter `{name}`: {PARAMETERS}")),
         }
     }
     Ok(search)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_searches_as_may_go_on_at_a_time() {
+        let turns = SearchTurns::default();
+        let first = turns.take().unwrap();
+        let _second = turns.take().unwrap();
+        assert!(turns.take().unwrap_err().contains("try again"));
+        drop(first);
+        assert!(turns.take().is_ok());
+    }
+
+    #[test]
+    fn a_search_is_told_that_nobody_waits_for_it() {
+        let is_left = Arc::new(AtomicBool::new(false));
+        drop(Waiting(is_left.clone()));
+        assert!(is_left.load(Ordering::Relaxed));
+    }
 }

@@ -19,6 +19,7 @@ use super::follow::{self, Followers, Joined, PageReader, Unfollowable};
 use super::history::{self, MetricHistory};
 use super::holds::{self, HoldSwitch};
 use super::letters::{self, LettersPage};
+use super::logs::SearchTurns;
 use super::shared_page::SharedPage;
 use super::stream_detail::{self, WrittenName};
 use super::tenants::{self, TenantChange, TenantPage};
@@ -95,8 +96,7 @@ pub struct Admin {
     explaining: Arc<Mutex<()>>,
     /// The same for streams and exporters, which takes less time.
     looking_at_streams: Arc<Mutex<()>>,
-    /// Held by who searches recent records: one at a time does.
-    searching: Arc<Mutex<()>>,
+    searches: SearchTurns,
     followers: Followers,
     history: Arc<MetricHistory>,
     findings: Arc<TableFindings>,
@@ -357,7 +357,7 @@ impl Admin {
             looking_at_streams: Arc::default(),
             history,
             findings: Arc::default(),
-            searching: Arc::default(),
+            searches: SearchTurns::default(),
             this: this.clone(),
         })
     }
@@ -463,7 +463,7 @@ impl Admin {
             Page::DeadLetters(page) => letters::show(&self.router, page, query).await,
             Page::Journal => json(StatusCode::OK, &journal::shown(&self.router)),
             Page::Tap => tap::open(&self.router, query),
-            Page::Logs => logs::page(&self.router, &self.searching, query).await,
+            Page::Logs => logs::page(&self.router, &self.searches, query).await,
             Page::Watches => json(StatusCode::OK, &watches::shown(&self.router)),
             Page::Config => json(StatusCode::OK, &api::config(&self.router)),
             Page::Reload | Page::Explain | Page::Hold(_) | Page::HoldExporter(..) => not_allowed("POST"),

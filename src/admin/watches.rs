@@ -37,7 +37,7 @@ fn one(watch: &RecordWatch) -> Value {
     let series = |FiringSeries { tenant, since, counted }: &FiringSeries| json!({ "tenant": tenant.as_deref(), "since": rfc3339(*since), "records": counted });
     json!({
         "name": settings.name,
-        "query": settings.query.to_string(),
+        "query": settings.shown_query,
         "tenants": tenants,
         "above": above,
         "below": below,

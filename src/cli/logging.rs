@@ -5,7 +5,7 @@
 //! written, from wherever they come. What is logged below `info` was asked for, and is not bounded.
 
 use std::ffi::OsString;
-use std::io::IsTerminal as _;
+use std::io::{self, IsTerminal as _, Write};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -18,6 +18,8 @@ use tracing_subscriber::filter::{FilterExt as _, LevelFilter};
 use tracing_subscriber::layer::{Context, Filter, Layer as _, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
+
+use crate::terminal::escaped_line;
 
 /// Lines at `info` and above, whoever writes them.
 const LINES_A_SECOND: u32 = 100;
@@ -60,7 +62,8 @@ impl LoggingArgs {
 
     /// Starts logging. Later calls in the same process change nothing.
     pub fn start(&self) {
-        let format = tracing_subscriber::fmt::layer().with_target(false).with_writer(std::io::stderr);
+        let format =
+            tracing_subscriber::fmt::layer().with_target(false).with_writer(|| LogWriter(std::io::stderr()));
         let filter = self.filter(std::env::var(EnvFilter::DEFAULT_ENV).ok());
         let lines = LineLimit::default();
         let registry = tracing_subscriber::registry();
@@ -108,6 +111,20 @@ pub async fn report_left_out() {
         if left_out > 0 {
             warn!(left_out, "lines were left out of this log, which gets at most {LINES_A_SECOND} a second");
         }
+    }
+}
+
+/// Where lines are written, each at once. Control characters of messages are escaped as they are formatted.
+struct LogWriter<W>(W);
+
+impl<W: Write> Write for LogWriter<W> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.0.write_all(escaped_line(&String::from_utf8_lossy(line)).as_bytes())?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
     }
 }
 
@@ -165,7 +182,6 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Filter<S> for LineLimit {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
     use std::sync::Arc;
 
     use tracing::{debug, error, info, trace};
@@ -190,7 +206,8 @@ mod tests {
         let args = LoggingArgs { log_format: LogFormat::Text, log_level: level };
         let written = Written::default();
         let writer = written.clone();
-        let format = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(move || writer.clone());
+        let format =
+            tracing_subscriber::fmt::layer().with_ansi(false).with_writer(move || LogWriter(writer.clone()));
         let filter = args.filter(variable.map(str::to_owned));
         let subscriber =
             tracing_subscriber::registry().with(format.with_filter(filter.and(LineLimit::default())));

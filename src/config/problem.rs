@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use super::node::{Node, Value};
 use super::secrets::{REDACTED, Sight, known_keys};
+use crate::terminal::is_obeyed;
 
 /// How bad a problem is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -308,7 +309,7 @@ pub(super) fn quoted(text: &str) -> String {
             out.push('…');
             break;
         }
-        if char.is_control() { out.extend(char.escape_default()) } else { out.push(char) }
+        if is_obeyed(char) { out.extend(char.escape_default()) } else { out.push(char) }
     }
     out.push('`');
     out
@@ -433,7 +434,7 @@ impl<'a> Lines<'a> {
         let (mut shown, mut before) = (text[..indentation].to_owned(), Look::AsItIs);
         for (offset, char) in text.char_indices().skip_while(|(offset, _)| *offset < indentation) {
             match looks[offset] {
-                Look::AsItIs => shown.push(if char.is_control() { ' ' } else { char }),
+                Look::AsItIs => shown.push(if is_obeyed(char) { ' ' } else { char }),
                 Look::Redacted(_) if looks[offset] != before => shown.push_str(REDACTED),
                 Look::Redacted(_) | Look::LeftOut => {}
             }
@@ -462,7 +463,7 @@ impl<'a> Lines<'a> {
             }
             let look = looks[offset];
             match look {
-                Look::AsItIs => shown.push(if char.is_control() { ' ' } else { char }),
+                Look::AsItIs => shown.push(if is_obeyed(char) { ' ' } else { char }),
                 Look::Redacted(_) if look != before => shown.extend(REDACTED.chars()),
                 Look::Redacted(_) | Look::LeftOut => {}
             }

@@ -20,6 +20,7 @@ use super::model;
 use super::node::{Entry, Node, Scalar, Value};
 use super::problem::{Span, nearest, quoted};
 use super::schema::{Shape, schema};
+use crate::query::Query;
 
 /// What is shown instead.
 pub(super) const REDACTED: &str = "[redacted]";
@@ -118,6 +119,25 @@ pub(super) fn named(name: &str) -> String {
     if is_name(name) { quoted(name) } else { format!("`{REDACTED}`") }
 }
 
+/// A query of a watch, in which substituted values stand at these places: fields, numbers and words that have the form of a name are
+/// shown.
+pub(super) fn query(text: &str, substituted: &[Range<usize>]) -> String {
+    let mut written = text.to_owned();
+    for range in substituted.iter().rev() {
+        // Read as a part of the word or text that it stands in.
+        written.replace_range(range.clone(), r"\[redacted\]");
+    }
+    match Query::parse(&written) {
+        Ok(query) => query.masked(&is_phrase, REDACTED).to_string(),
+        Err(_) => REDACTED.to_owned(),
+    }
+}
+
+/// Words, each of which has the form of a name.
+fn is_phrase(text: &str) -> bool {
+    text.len() <= 64 && text.split_whitespace().all(is_name)
+}
+
 /// A path in backticks, if it has the form of one.
 pub(super) fn path(path: &Path) -> String {
     let text = path.display().to_string();
@@ -138,6 +158,8 @@ enum Form<'a> {
     Path,
     /// With or without a scheme.
     Url,
+    /// What records are looked for.
+    Query,
 }
 
 impl<'a> Form<'a> {
@@ -155,6 +177,7 @@ impl<'a> Form<'a> {
             (None, Some("name")) if shape.is("string") => Self::Name,
             (None, Some("path")) if shape.is("string") => Self::Path,
             (None, Some("url")) if shape.is("string") => Self::Url,
+            (None, Some("query")) if shape.is("string") => Self::Query,
             _ => Self::Secret,
         }
     }
@@ -183,6 +206,7 @@ impl<'a> Form<'a> {
             Self::Name => is_name(&text),
             Self::Path => is_path(&text),
             Self::Url => is_url(&text) || is_path(&text),
+            Self::Query => Query::parse(&text).is_ok_and(|query| query == query.masked(&is_phrase, REDACTED)),
         }
     }
 }
@@ -333,7 +357,8 @@ fn is_url(text: &str) -> bool {
         && (path.is_empty() || is_path(path))
 }
 
-/// What is shown of a text that is not harmless as a whole: of a URL, what stands before its query.
+/// What is shown of a text that is not harmless as a whole: of a URL, what stands before its query, and of a query what
+/// is harmless.
 fn masked(text: &str, form: Option<&str>) -> Cow<'static, str> {
     let before = text.split_once('?').map(|(before, _)| before);
     match before {
@@ -342,6 +367,7 @@ fn masked(text: &str, form: Option<&str>) -> Cow<'static, str> {
         {
             format!("{url}?{REDACTED}").into()
         }
+        _ if form == Some("query") => query(text, &[]).into(),
         _ => REDACTED.into(),
     }
 }

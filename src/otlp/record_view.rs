@@ -1,5 +1,6 @@
 //! A record with what stands around it, found in an encoded entry without building messages.
 
+use std::cell::{Cell, OnceCell};
 use std::ops::ControlFlow;
 use std::sync::LazyLock;
 
@@ -9,7 +10,7 @@ use super::piece::{self, Child};
 use super::plain;
 use super::read_value::{self, ReadValue, text};
 use super::schema::{self, INSTRUMENTATION_SCOPE, Kind, MESSAGES, Message};
-use super::wire::{self, Fields, Sound, Value, put_delimited};
+use super::wire::{Fields, Sound, Value, put_delimited};
 use super::{Signal, split};
 
 /// The records of a valid entry, in their order, until `visit` has seen enough.
@@ -22,33 +23,35 @@ pub fn visit_records<'a>(
         signal,
         resource: split::resource(entry),
         scopes: SmallVec::new(),
-        metric: None,
+        scope: Cell::new(None),
+        metric: Cell::new(None),
         kind: None,
         levels: SmallVec::new(),
         visited: 0,
     };
-    visit_within(&mut around, Message::entry(signal), entry, visit)
+    visit_within(&mut around, Message::entry(signal), entry, 0, visit)
 }
 
 fn visit_within<'a>(
     around: &mut RecordSurroundings<'a>,
     message: &'static Message,
     bytes: &'a [u8],
+    number: u32,
     visit: &mut dyn FnMut(&RecordView<'_, 'a>) -> ControlFlow<()>,
 ) -> ControlFlow<()> {
-    let (scopes, metric, kind) = (around.scopes.clone(), around.metric, around.kind);
-    around.enter(message, bytes);
+    let (scopes, kind) = (around.scopes.clone(), around.kind);
+    around.enter(message, bytes, number);
     for child in piece::children(message, bytes) {
         if child.field.record {
             visit(&RecordView { around, message: child.message(), bytes: child.bytes, field: child.field })?;
             around.visited += 1;
         } else {
             around.kind = Some(child.field.name);
-            visit_within(around, child.message(), child.bytes, visit)?;
+            visit_within(around, child.message(), child.bytes, child.field.number, visit)?;
         }
     }
     around.levels.pop();
-    (around.scopes, around.metric, around.kind) = (scopes, metric, kind);
+    (around.scopes, around.kind) = (scopes, kind);
     ControlFlow::Continue(())
 }
 
@@ -58,7 +61,10 @@ struct RecordSurroundings<'a> {
     resource: &'a [u8],
     /// Encoded scopes, which are one to protobuf if there are several.
     scopes: SmallVec<[&'a [u8]; 1]>,
-    metric: Option<RecordLevel<'a>>,
+    /// Name and version of these, once somebody has asked for them: that they are many fields does not cost each record.
+    scope: Cell<Option<(&'a str, &'a str)>>,
+    /// The same of a metric, name and unit.
+    metric: Cell<Option<(&'a str, &'a str)>>,
     /// The name of the field that the innermost level stands in.
     kind: Option<&'static str>,
     levels: SmallVec<[RecordLevel<'a>; 4]>,
@@ -67,15 +73,20 @@ struct RecordSurroundings<'a> {
 }
 
 /// A message that holds records.
-#[derive(Clone, Copy)]
 struct RecordLevel<'a> {
     message: &'static Message,
     bytes: &'a [u8],
+    /// The number of the field that it is in the level above.
+    number: u32,
+    /// Its fields that are no records and hold none, once somebody has asked for them.
+    own: OnceCell<Vec<u8>>,
 }
 
+/// Where the metric stands among the levels: in a scope, in an entry.
+const METRIC: usize = 2;
+
 impl<'a> RecordSurroundings<'a> {
-    fn enter(&mut self, message: &'static Message, bytes: &'a [u8]) {
-        let level = RecordLevel { message, bytes };
+    fn enter(&mut self, message: &'static Message, bytes: &'a [u8], number: u32) {
         match self.levels.len() {
             1 => {
                 let is_scope = |number| {
@@ -85,11 +96,12 @@ impl<'a> RecordSurroundings<'a> {
                 };
                 let fields = Sound::of(bytes).filter(|(number, _)| is_scope(*number));
                 self.scopes = fields.filter_map(|(_, value)| value.delimited()).collect();
+                self.scope.take();
             }
-            2 => self.metric = Some(level),
+            METRIC => _ = self.metric.take(),
             _ => {}
         }
-        self.levels.push(level);
+        self.levels.push(RecordLevel { message, bytes, number, own: OnceCell::new() });
     }
 }
 
@@ -291,7 +303,7 @@ impl<'a> RecordView<'_, 'a> {
 
     /// The metadata of the metric that a data point belongs to.
     pub fn metadata(&self) -> impl Iterator<Item = AttributeView<'a>> + use<'a> {
-        let metric = self.around.metric;
+        let metric = self.around.levels.get(METRIC);
         let number = metric.and_then(|metric| {
             metric.message.fields.iter().find(|field| field.name == "metadata").map(|field| field.number)
         });
@@ -314,44 +326,36 @@ impl<'a> RecordView<'_, 'a> {
         resource_attributes(self.around.resource)
     }
 
+    /// Where the metric begins that it is a data point of.
+    pub fn metric_position(&self) -> Option<*const u8> {
+        self.around.levels.get(METRIC).map(|metric| metric.bytes.as_ptr())
+    }
+
     /// The name and the version of its scope.
     pub fn scope(&self) -> (&'a str, &'a str) {
-        let (mut name, mut version) = ("", "");
-        for (number, value) in self.around.scopes.iter().flat_map(|scope| Sound::of(scope)) {
-            match (number, value) {
-                (1, Value::Delimited(bytes)) => name = text(bytes),
-                (2, Value::Delimited(bytes)) => version = text(bytes),
-                _ => {}
-            }
-        }
-        (name, version)
+        self.around.scope.get().unwrap_or_else(|| {
+            let scope = self.around.scopes.iter().flat_map(|scope| Sound::of(scope));
+            let scope = texts(scope, 1, 2);
+            self.around.scope.set(Some(scope));
+            scope
+        })
     }
 
     /// The metric that it is a data point of.
     pub fn metric(&self) -> Option<MetricFields<'a>> {
-        let metric = self.around.metric?;
-        let mut fields = MetricFields { name: "", unit: "", kind: self.around.kind.unwrap_or_default() };
-        for (number, value) in Sound::of(metric.bytes) {
-            match (number, value) {
-                (1, Value::Delimited(bytes)) => fields.name = text(bytes),
-                (3, Value::Delimited(bytes)) => fields.unit = text(bytes),
-                _ => {}
-            }
-        }
-        Some(fields)
+        let metric = self.around.levels.get(METRIC)?;
+        let (name, unit) = self.around.metric.get().unwrap_or_else(|| {
+            let texts = texts(Sound::of(metric.bytes), 1, 3);
+            self.around.metric.set(Some(texts));
+            texts
+        });
+        Some(MetricFields { name, unit, kind: self.around.kind.unwrap_or_default() })
     }
 
     /// Bytes that [`RecordView::alone`] takes at most.
     pub fn len_alone(&self) -> usize {
-        let around = self.around.levels.iter();
-        let headers: usize = around
-            .map(|level| {
-                let former = piece::is_former(level.message, level.bytes);
-                let fields = Fields::of(level.bytes).map_while(Result::ok);
-                fields.map(|field| header_len(level, &field, former)).sum::<usize>() + 16
-            })
-            .sum();
-        headers + self.bytes.len()
+        let own = self.around.levels.iter().map(|level| level.own().len() + 16);
+        own.sum::<usize>() + self.bytes.len()
     }
 
     /// An entry that has this record and no other, under the same resource and scope.
@@ -359,36 +363,44 @@ impl<'a> RecordView<'_, 'a> {
         let mut inner = Vec::with_capacity(self.len_alone());
         put_delimited(&mut inner, self.field.number, self.bytes);
         for (depth, level) in self.around.levels.iter().enumerate().rev() {
-            let former = piece::is_former(level.message, level.bytes);
-            let mut whole = Vec::with_capacity(level.bytes.len().min(4096) + inner.len());
-            for field in Fields::of(level.bytes).map_while(Result::ok) {
-                if Child::of(level.message, &field, former).is_none() {
-                    whole.extend_from_slice(field.raw);
-                }
+            let whole = [level.own(), &inner].concat();
+            if depth == 0 {
+                return whole;
             }
-            whole.extend_from_slice(&inner);
-            if let Some(above) = depth.checked_sub(1) {
-                inner.clear();
-                put_delimited(&mut inner, self.number_in(above), &whole);
-            } else {
-                inner = whole;
-            }
+            inner.clear();
+            put_delimited(&mut inner, level.number, &whole);
         }
         inner
     }
+}
 
-    /// The number of the field that the level below `depth` stands in.
-    fn number_in(&self, depth: usize) -> u32 {
-        let (above, below) = (&self.around.levels[depth], &self.around.levels[depth + 1]);
-        let is_below = |child: &Child<'_>| std::ptr::eq(child.bytes, below.bytes);
-        let mut children = piece::children(above.message, above.bytes);
-        children.find(is_below).map_or(1, |child| child.field.number)
+impl RecordLevel<'_> {
+    /// Its fields that are no records and hold none.
+    fn own(&self) -> &[u8] {
+        self.own.get_or_init(|| {
+            let former = piece::is_former(self.message, self.bytes);
+            let fields = Fields::of(self.bytes).map_while(Result::ok);
+            let own = fields.filter(|field| Child::of(self.message, field, former).is_none());
+            own.fold(Vec::new(), |mut own, field| {
+                own.extend_from_slice(field.raw);
+                own
+            })
+        })
     }
 }
 
-/// Bytes of a field that is no record and holds none.
-fn header_len(level: &RecordLevel<'_>, field: &wire::Field<'_>, former: bool) -> usize {
-    if Child::of(level.message, field, former).is_none() { field.raw.len() } else { 0 }
+/// The texts in the fields of these two numbers.
+fn texts<'a>(fields: impl Iterator<Item = (u32, Value<'a>)>, first: u32, second: u32) -> (&'a str, &'a str) {
+    let mut texts = ("", "");
+    for (number, value) in fields {
+        let Value::Delimited(bytes) = value else { continue };
+        if number == first {
+            texts.0 = text(bytes);
+        } else if number == second {
+            texts.1 = text(bytes);
+        }
+    }
+    texts
 }
 
 /// The attributes of an encoded `Resource`.

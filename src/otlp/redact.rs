@@ -3,8 +3,9 @@
 use std::borrow::Cow;
 
 use regex::{Regex, RegexSet};
+use serde_json::{Value as Json, json};
 
-use super::read_value::{self, text};
+use super::read_value::{self, ReadValue, text};
 use super::schema::{KEY_VALUE, Kind, Message};
 use super::wire::{Fields, put_delimited};
 use super::{Signal, schema};
@@ -31,6 +32,11 @@ impl Redaction {
         Ok(Self { patterns, any })
     }
 
+    /// Whether nothing is hidden.
+    pub fn is_empty(&self) -> bool {
+        self.patterns.is_empty()
+    }
+
     /// Whether the values of attributes with this key are hidden.
     pub fn hides(&self, key: &str) -> bool {
         self.any.is_match(key)
@@ -38,7 +44,7 @@ impl Redaction {
 
     /// The valid entry without what is hidden; borrowed if nothing is.
     pub fn apply<'a>(&self, signal: Signal, entry: &'a [u8]) -> Cow<'a, [u8]> {
-        if self.patterns.is_empty() {
+        if self.is_empty() {
             return Cow::Borrowed(entry);
         }
         let mut out = Vec::new();
@@ -57,6 +63,43 @@ impl Redaction {
             }
         }
         Cow::Owned(clean)
+    }
+
+    /// Hides the same in JSON, which need not be OTLP/JSON: a member of an object is hidden as an attribute of its name is.
+    pub fn hide_in_json(&self, value: &mut Json) {
+        match value {
+            Json::String(text) => {
+                if let Cow::Owned(clean) = self.text(text) {
+                    *text = clean;
+                }
+            }
+            Json::Array(items) => items.iter_mut().for_each(|item| self.hide_in_json(item)),
+            Json::Object(members) => {
+                let key = members.get("key").and_then(Json::as_str).map(|key| self.hides(key));
+                for (name, member) in members.iter_mut() {
+                    match (name.as_str(), key) {
+                        // The key of an attribute stays as it is.
+                        ("key", Some(_)) => {}
+                        ("value", Some(true)) => *member = json!({ "stringValue": REDACTED }),
+                        _ if self.hides(name) => *member = REDACTED.into(),
+                        _ => self.hide_in_json(member),
+                    }
+                }
+            }
+            Json::Null | Json::Bool(_) | Json::Number(_) => {}
+        }
+    }
+
+    /// A list or map without what is hidden, as an encoded `AnyValue`; nothing if nothing is.
+    pub fn list_or_map(&self, value: &ReadValue<'_>) -> Option<Vec<u8>> {
+        let (member, bytes) = match value {
+            ReadValue::List(bytes) => (5, bytes),
+            ReadValue::Map(bytes) => (6, bytes),
+            _ => return None,
+        };
+        let (mut whole, mut clean) = (Vec::new(), Vec::new());
+        put_delimited(&mut whole, member, bytes);
+        self.put(schema::message(schema::ANY_VALUE), &whole, &mut clean).then_some(clean)
     }
 
     /// Writes a message without what is hidden; whether that differs from how it was.

@@ -16,27 +16,36 @@ pub(super) enum QueryNode {
     Any(Vec<QueryNode>),
     Not(Box<QueryNode>),
     Signal(Signal),
-    Tenant(TextMatcher),
-    Stream(TextMatcher),
-    Exporter(TextMatcher),
+    Tenant(RememberedMatcher),
+    Stream(RememberedMatcher),
+    Exporter(RememberedMatcher),
     SeverityLevel(Interval<SeverityLevel>),
     SeverityNumber(Interval<f64>),
     SeverityText(TextMatcher),
     Body(TextMatcher),
-    Name(TextMatcher),
-    Text(TextMatcher),
+    Name(RememberedMatcher),
+    Text(RememberedMatcher),
     TraceId(IdTest),
     SpanId(IdTest),
     ParentSpanId(IdTest),
     Time(Interval<u64>),
     Duration(Interval<u64>),
-    Scope(TextMatcher),
+    Scope(RememberedMatcher),
     Attribute {
         /// Positions in [`WantedNames`].
         names: Box<[usize]>,
         place: Option<AttributePlace>,
         test: ValueCondition,
+        memory: usize,
     },
+}
+
+/// Asked of a text that several records may have in common: what it has come to is remembered until that text is another one.
+#[derive(Clone, Debug)]
+pub(super) struct RememberedMatcher {
+    pub(super) matcher: TextMatcher,
+    /// Its place among all that is remembered.
+    pub(super) memory: usize,
 }
 
 /// What is asked of an id.
@@ -107,6 +116,25 @@ pub(super) struct WantedNames {
     lengths: [bool; 32],
 }
 
+/// What the queries of a set have in common, as they are compiled.
+#[derive(Default)]
+struct QueryParts {
+    names: WantedNames,
+    /// How many conditions are remembered.
+    remembered: usize,
+}
+
+impl QueryParts {
+    fn memory(&mut self) -> usize {
+        self.remembered += 1;
+        self.remembered - 1
+    }
+
+    fn remembered(&mut self, matcher: TextMatcher) -> RememberedMatcher {
+        RememberedMatcher { matcher, memory: self.memory() }
+    }
+}
+
 impl WantedNames {
     pub(super) fn len(&self) -> usize {
         self.positions.len()
@@ -131,29 +159,29 @@ impl WantedNames {
 impl QuerySet {
     /// Compiles queries, which keep their positions.
     pub fn new<'q>(queries: impl IntoIterator<Item = &'q Query>) -> Self {
-        let mut names = WantedNames::default();
-        let roots = queries.into_iter().map(|query| node(query, &mut names)).collect();
-        Self { roots, names }
+        let mut parts = QueryParts::default();
+        let roots = queries.into_iter().map(|query| node(query, &mut parts)).collect();
+        Self { roots, names: parts.names, remembered: parts.remembered }
     }
 }
 
-fn node(query: &Query, names: &mut WantedNames) -> QueryNode {
-    let mut nodes = |parts: &[Query]| {
-        let mut nodes: Vec<QueryNode> = parts.iter().map(|part| node(part, names)).collect();
+fn node(query: &Query, parts: &mut QueryParts) -> QueryNode {
+    let mut nodes = |queries: &[Query]| {
+        let mut nodes: Vec<QueryNode> = queries.iter().map(|query| node(query, parts)).collect();
         nodes.sort_by_key(QueryNode::cost);
         nodes
     };
     match query {
         Query::Everything => QueryNode::All(Vec::new()),
-        Query::And(parts) => QueryNode::All(nodes(parts)),
-        Query::Or(parts) => QueryNode::Any(nodes(parts)),
-        Query::Not(part) => QueryNode::Not(node(part, names).into()),
-        Query::Text(pattern) => QueryNode::Text(TextMatcher::containing(pattern)),
-        Query::Field(field, test) => of_field(field, test, names),
+        Query::And(queries) => QueryNode::All(nodes(queries)),
+        Query::Or(queries) => QueryNode::Any(nodes(queries)),
+        Query::Not(query) => QueryNode::Not(node(query, parts).into()),
+        Query::Text(pattern) => QueryNode::Text(parts.remembered(TextMatcher::containing(pattern))),
+        Query::Field(field, test) => of_field(field, test, parts),
     }
 }
 
-fn of_field(field: &QueryField, test: &FieldTest, names: &mut WantedNames) -> QueryNode {
+fn of_field(field: &QueryField, test: &FieldTest, parts: &mut QueryParts) -> QueryNode {
     let any = TextPattern::default();
     let pattern = if let FieldTest::Matches(pattern) = test { pattern } else { &any };
     let whole = || TextMatcher::whole(pattern);
@@ -167,20 +195,20 @@ fn of_field(field: &QueryField, test: &FieldTest, names: &mut WantedNames) -> Qu
             FieldTest::Compare(_, QueryBound::Signal(signal)) => QueryNode::Signal(*signal),
             _ => QueryNode::All(Vec::new()),
         },
-        QueryField::Tenant => QueryNode::Tenant(exactly()),
-        QueryField::Stream => QueryNode::Stream(exactly()),
-        QueryField::Exporter => QueryNode::Exporter(exactly()),
+        QueryField::Tenant => QueryNode::Tenant(parts.remembered(exactly())),
+        QueryField::Stream => QueryNode::Stream(parts.remembered(exactly())),
+        QueryField::Exporter => QueryNode::Exporter(parts.remembered(exactly())),
         QueryField::SeverityLevel => QueryNode::SeverityLevel(Interval::of(test, level)),
         QueryField::SeverityNumber => QueryNode::SeverityNumber(Interval::of(test, number)),
         QueryField::SeverityText => QueryNode::SeverityText(whole()),
         QueryField::Body => QueryNode::Body(TextMatcher::containing(pattern)),
-        QueryField::Name => QueryNode::Name(whole()),
+        QueryField::Name => QueryNode::Name(parts.remembered(whole())),
         QueryField::TraceId => QueryNode::TraceId(id_test(pattern)),
         QueryField::SpanId => QueryNode::SpanId(id_test(pattern)),
         QueryField::ParentSpanId => QueryNode::ParentSpanId(id_test(pattern)),
         QueryField::Time => QueryNode::Time(Interval::of(test, time)),
         QueryField::Duration => QueryNode::Duration(Interval::of(test, duration)),
-        QueryField::Scope => QueryNode::Scope(whole()),
+        QueryField::Scope => QueryNode::Scope(parts.remembered(whole())),
         QueryField::Attribute { place, name } => {
             // Where its place is said, the name is meant as it stands.
             let own = std::iter::once(&**name).filter(|_| place.is_some());
@@ -198,8 +226,8 @@ fn of_field(field: &QueryField, test: &FieldTest, names: &mut WantedNames) -> Qu
                 }
                 ordered => ValueCondition::Number(Interval::of(ordered, number)),
             };
-            let names = own.chain(short).map(|name| names.add(name)).collect();
-            QueryNode::Attribute { names, place: *place, test }
+            let names = own.chain(short).map(|name| parts.names.add(name)).collect();
+            QueryNode::Attribute { names, place: *place, test, memory: parts.memory() }
         }
     }
 }
@@ -232,6 +260,32 @@ impl QueryNode {
             Self::Body(_) | Self::Text(_) => 3,
             Self::All(parts) | Self::Any(parts) => parts.iter().map(Self::cost).max().unwrap_or(0),
             Self::Not(part) => part.cost(),
+        }
+    }
+    /// How often the bytes of an entry may be gone through for it, beside the walk over them.
+    pub(super) fn passes(&self) -> usize {
+        match self {
+            Self::All(parts) | Self::Any(parts) => parts.iter().map(Self::passes).sum(),
+            Self::Not(part) => part.passes(),
+            Self::Tenant(remembered)
+            | Self::Stream(remembered)
+            | Self::Exporter(remembered)
+            | Self::Name(remembered)
+            | Self::Text(remembered)
+            | Self::Scope(remembered) => remembered.matcher.passes(),
+            Self::Body(matcher)
+            | Self::SeverityText(matcher)
+            | Self::Attribute { test: ValueCondition::Text { matcher, .. }, .. } => matcher.passes(),
+            _ => 0,
+        }
+    }
+
+    /// Whether values are looked at, which may have to be made into texts first.
+    pub(super) fn reads_values(&self) -> bool {
+        match self {
+            Self::All(parts) | Self::Any(parts) => parts.iter().any(Self::reads_values),
+            Self::Not(part) => part.reads_values(),
+            condition => condition.cost() > 1,
         }
     }
 }

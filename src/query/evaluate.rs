@@ -4,29 +4,39 @@
 //! say that no record of it can match, none is looked at. Of a record, fields and attributes are read when the first query
 //! asks for them, and once.
 
-use std::cell::{OnceCell, RefCell};
 use std::fmt::Write as _;
-use std::ops::{ControlFlow, Range};
-use std::rc::Rc;
+use std::ops::ControlFlow;
 
 use smallvec::SmallVec;
 
-use super::bound::SeverityLevel;
-use super::compile::{IdTest, QueryNode, ValueCondition, WantedNames};
+use super::compile::{IdTest, QueryNode, RememberedMatcher, ValueCondition, WantedNames};
+use super::facts::{EntryFacts, QuerySight, RecordFacts, SeenValue};
 use super::field::AttributePlace;
 use super::pattern::TextMatcher;
-use crate::otlp::{
-    self, AttributeView, ReadValue, RecordFields, RecordView, Signal, resource_attributes, visit_records,
-};
+use crate::otlp::{ReadValue, RecordFields, RecordView, Signal, visit_records};
 
-/// Bytes of a text that are looked at.
-const LOOKED_AT: usize = 64 * 1024;
+/// What it takes to make a value into a text, beside a walk over its bytes.
+const AS_TEXT: usize = 7;
+
+/// What it takes to look for what is hidden in the texts of an entry, beside a walk over its bytes.
+const REDACTING: usize = 16;
 
 /// Any number of compiled queries.
 #[derive(Clone, Debug, Default)]
 pub struct QuerySet {
     pub(super) roots: Vec<QueryNode>,
     pub(super) names: WantedNames,
+    /// How many conditions are remembered.
+    pub(super) remembered: usize,
+}
+
+/// What came of a look at an entry.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LookedAt {
+    /// The queries that records of it may match, by what is known of the entry.
+    pub queries: SmallVec<[usize; 8]>,
+    /// Records that were looked at for all of these, from the first on: fewer than there are if time has run out.
+    pub records: u64,
 }
 
 /// What is known of an entry beside its bytes.
@@ -40,158 +50,62 @@ pub struct RecordOrigin<'o> {
     pub streams: &'o [(&'o str, &'o str)],
 }
 
-/// The attributes that queries look for, at the positions of their names.
-type FoundValues<'a> = SmallVec<[Option<ReadValue<'a>>; 8]>;
-
 impl QuerySet {
-    /// How many queries there are.
-    pub fn len(&self) -> usize {
-        self.roots.len()
+    /// How often the bytes of an entry may be gone through to look at records of a signal, at the pace of a walk over it; 0 if none
+    /// can match. Where something is `redacted`, that takes its time, too.
+    pub fn most_passes(&self, signal: Signal, redacted: bool) -> usize {
+        let can = |root: &&QueryNode| root.decided(&|condition| condition.of_signal(signal)) != Some(false);
+        let (mut any, mut reads_values, mut passes) = (false, false, 0);
+        for root in self.roots.iter().filter(can) {
+            any = true;
+            reads_values |= root.reads_values();
+            passes += root.passes();
+        }
+        let of_values = AS_TEXT + if redacted { REDACTING } else { 0 };
+        usize::from(any) + passes + if reads_values { of_values } else { 0 }
     }
 
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.roots.is_empty()
-    }
-
-    /// Whether records of a signal can match any of the queries.
-    pub fn can_match(&self, signal: Signal) -> bool {
-        let can = |root: &QueryNode| root.decided(&|condition| condition.of_signal(signal)) != Some(false);
-        self.roots.iter().any(can)
-    }
-
-    /// Tells `found` of every record of a valid entry, and of every query at these positions that it matches.
+    /// Tells `found` of every record of a valid entry, and of every query that it matches.
     pub fn evaluate<'a>(
         &self,
-        among: Range<usize>,
         origin: &RecordOrigin<'_>,
         entry: &'a [u8],
+        sight: &QuerySight<'_>,
         found: &mut dyn FnMut(usize, &RecordView<'_, 'a>),
-    ) {
-        let facts = EntryFacts {
-            names: &self.names,
-            origin,
-            resource: OnceCell::new(),
-            entry,
-            scope: RefCell::default(),
-        };
-        let may_match = |query: &usize| self.roots[*query].of_entry(&facts) != Some(false);
-        let candidates: SmallVec<[usize; 8]> = among.filter(may_match).collect();
-        if candidates.is_empty() {
-            return;
+    ) -> LookedAt {
+        let facts = EntryFacts::new(&self.names, origin, sight, entry, self.remembered);
+        let mut looked_at = LookedAt::default();
+        // What this looks at is short, and takes no time to speak of.
+        let may_match = |query: &usize| self.roots[*query].of_origin(&facts) != Some(false);
+        looked_at.queries = (0..self.roots.len()).filter(may_match).collect();
+        if looked_at.queries.is_empty() || !facts.has_time() {
+            return looked_at;
         }
-        let visited = visit_records(origin.signal, entry, &mut |record| {
-            let facts = RecordFacts {
-                entry: &facts,
-                record,
-                fields: OnceCell::new(),
-                own: OnceCell::new(),
-                metadata: OnceCell::new(),
-            };
-            for query in &candidates {
-                if self.roots[*query].of_record(&facts) {
-                    found(*query, record);
-                }
+        let may_match = |query: &usize| self.roots[*query].of_entry(&facts) != Some(false);
+        let queries: SmallVec<[usize; 8]> = looked_at.queries.iter().copied().filter(may_match).collect();
+        if facts.has_run_out() {
+            return looked_at;
+        }
+        looked_at.queries = queries;
+        if looked_at.queries.is_empty() {
+            return looked_at;
+        }
+        // Without time for the next record, it ends early.
+        let _ = visit_records(origin.signal, entry, &mut |record| {
+            if !facts.has_time() {
+                return ControlFlow::Break(());
             }
+            let of_record = RecordFacts::new(&facts, record);
+            let matches = |query: &usize| self.roots[*query].of_record(&of_record);
+            let matching: SmallVec<[usize; 8]> = looked_at.queries.iter().copied().filter(matches).collect();
+            if facts.has_run_out() {
+                return ControlFlow::Break(());
+            }
+            looked_at.records += 1;
+            matching.into_iter().for_each(|query| found(query, record));
             ControlFlow::Continue(())
         });
-        debug_assert!(visited.is_continue(), "all records are looked at");
-    }
-
-    /// Whether a record matches the query at this position.
-    pub fn matches(&self, query: usize, origin: &RecordOrigin<'_>, entry: &[u8]) -> bool {
-        let mut matches = false;
-        self.evaluate(query..query + 1, origin, entry, &mut |_, _| matches = true);
-        matches
-    }
-}
-
-/// What is known of an entry.
-struct EntryFacts<'f, 'a> {
-    names: &'f WantedNames,
-    origin: &'f RecordOrigin<'f>,
-    entry: &'a [u8],
-    resource: OnceCell<FoundValues<'a>>,
-    /// What the scope has of which a record was last looked at, by where its records stand.
-    scope: RefCell<Option<(*const u8, Rc<FoundValues<'a>>)>>,
-}
-
-/// What is known of a record.
-struct RecordFacts<'f, 'a> {
-    entry: &'f EntryFacts<'f, 'a>,
-    record: &'f RecordView<'f, 'a>,
-    fields: OnceCell<RecordFields<'a>>,
-    own: OnceCell<FoundValues<'a>>,
-    metadata: OnceCell<FoundValues<'a>>,
-}
-
-impl<'a> EntryFacts<'_, 'a> {
-    fn gather(&self, attributes: impl Iterator<Item = AttributeView<'a>>) -> FoundValues<'a> {
-        let mut values: FoundValues<'a> = smallvec::smallvec![None; self.names.len()];
-        for attribute in attributes {
-            if let Some(position) = self.names.position(attribute.key_bytes()) {
-                values[position] = Some(attribute.value());
-            }
-        }
-        values
-    }
-
-    fn resource(&self) -> &FoundValues<'a> {
-        self.resource.get_or_init(|| self.gather(resource_attributes(otlp::resource(self.entry))))
-    }
-}
-
-impl<'a> RecordFacts<'_, 'a> {
-    fn fields(&self) -> &RecordFields<'a> {
-        self.fields.get_or_init(|| self.record.fields())
-    }
-
-    fn own(&self) -> &FoundValues<'a> {
-        self.own.get_or_init(|| self.entry.gather(self.record.attributes()))
-    }
-
-    fn metadata(&self) -> &FoundValues<'a> {
-        self.metadata.get_or_init(|| self.entry.gather(self.record.metadata()))
-    }
-
-    fn scope(&self) -> Rc<FoundValues<'a>> {
-        let stands_in = self.record.scope_position();
-        let mut last = self.entry.scope.borrow_mut();
-        match &*last {
-            Some((position, values)) if *position == stands_in => values.clone(),
-            _ => {
-                let values = Rc::new(self.entry.gather(self.record.scope_attributes()));
-                *last = Some((stands_in, values.clone()));
-                values
-            }
-        }
-    }
-
-    /// The value of the first of these attributes that is there, in the place that is nearest to the record.
-    fn attribute(&self, names: &[usize], place: Option<AttributePlace>) -> Option<ReadValue<'a>> {
-        let first = |values: &FoundValues<'a>| names.iter().find_map(|name| values[*name]);
-        match place {
-            Some(AttributePlace::Record) => first(self.own()),
-            Some(AttributePlace::Scope) => first(&self.scope()),
-            Some(AttributePlace::Resource) => first(self.entry.resource()),
-            None => first(self.own())
-                .or_else(|| if self.is_point() { first(self.metadata()) } else { None })
-                .or_else(|| first(&self.scope()))
-                .or_else(|| first(self.entry.resource())),
-        }
-    }
-
-    fn is_point(&self) -> bool {
-        self.record.signal() == Signal::Metrics
-    }
-
-    fn level(&self) -> Option<SeverityLevel> {
-        let fields = self.fields();
-        match self.record.signal() {
-            Signal::Logs => SeverityLevel::of_log(fields.severity_number, fields.severity_text),
-            Signal::Traces => fields.failed.then_some(SeverityLevel::Error),
-            Signal::Metrics => None,
-        }
+        looked_at
     }
 }
 
@@ -238,18 +152,39 @@ impl QueryNode {
         if has_it { None } else { Some(false) }
     }
 
-    /// Whether what is known of the entry decides for all of its records.
-    fn of_entry(&self, facts: &EntryFacts<'_, '_>) -> Option<bool> {
+    /// Whether what is known of the entry beside its bytes decides for all of its records.
+    fn of_origin(&self, facts: &EntryFacts<'_, '_>) -> Option<bool> {
+        self.decided(&|condition| condition.decided_by_origin(facts))
+    }
+
+    fn decided_by_origin(&self, facts: &EntryFacts<'_, '_>) -> Option<bool> {
         let origin = facts.origin;
-        self.decided(&|condition| match condition {
-            Self::Tenant(matcher) => Some(origin.tenant.is_some_and(|tenant| matcher.matches(tenant))),
-            Self::Stream(matcher) => Some(origin.streams.iter().any(|(_, key)| matcher.matches(key))),
-            Self::Exporter(matcher) => Some(origin.streams.iter().any(|(name, _)| matcher.matches(name))),
-            Self::Attribute { names, place: Some(AttributePlace::Resource), test } => {
-                let value = names.iter().find_map(|name| facts.resource()[*name]);
-                Some(value.is_some_and(|value| test.matches(&value)))
+        let remember = |RememberedMatcher { matcher, memory }: &RememberedMatcher,
+                        matches: &dyn Fn(&TextMatcher) -> bool| {
+            facts.remember_of_entry(*memory, || Some(matches(matcher)))
+        };
+        match self {
+            Self::Tenant(remembered) => {
+                remember(remembered, &|matcher| origin.tenant.is_some_and(|tenant| matcher.matches(tenant)))
+            }
+            Self::Stream(remembered) => {
+                remember(remembered, &|matcher| origin.streams.iter().any(|(_, key)| matcher.matches(key)))
+            }
+            Self::Exporter(remembered) => {
+                remember(remembered, &|matcher| origin.streams.iter().any(|(name, _)| matcher.matches(name)))
             }
             other => other.of_signal(origin.signal),
+        }
+    }
+
+    /// Whether what is known of the entry decides for all of its records.
+    fn of_entry(&self, facts: &EntryFacts<'_, '_>) -> Option<bool> {
+        self.decided(&|condition| match condition {
+            Self::Attribute { names, place: Some(AttributePlace::Resource), test, memory } => {
+                let passes = facts.resource_passes(*memory, names, |value| test.matches(value, facts));
+                Some(passes == Some(true))
+            }
+            other => other.decided_by_origin(facts),
         })
     }
 
@@ -260,22 +195,17 @@ impl QueryNode {
             Self::Any(parts) => parts.iter().any(|part| part.of_record(facts)),
             Self::Not(part) => !part.of_record(facts),
             Self::Signal(_) | Self::Tenant(_) | Self::Stream(_) | Self::Exporter(_) => {
-                self.of_entry(facts.entry) == Some(true)
+                self.decided_by_origin(facts.entry()) == Some(true)
             }
             Self::SeverityLevel(levels) => facts.level().is_some_and(|level| levels.contains(level)),
             Self::SeverityNumber(numbers) => {
                 let number = facts.fields().severity_number;
                 number != 0 && numbers.contains(number as f64)
             }
-            Self::SeverityText(matcher) => is_text(facts.fields().severity_text, matcher),
-            Self::Body(matcher) => has_text(&facts.fields().body, matcher),
-            Self::Name(matcher) => is_text(facts.fields().name, matcher),
-            Self::Text(matcher) => {
-                let fields = facts.fields();
-                has_text(&fields.body, matcher)
-                    || is_text(fields.name, matcher)
-                    || is_text(fields.status_message, matcher)
-            }
+            Self::SeverityText(matcher) => facts.is_severity_text(matcher),
+            Self::Body(matcher) => facts.is_body(matcher),
+            Self::Name(remembered) => facts.is_name(remembered),
+            Self::Text(remembered) => facts.has_text(remembered),
             Self::TraceId(test) => test.matches(facts.fields().trace_id),
             Self::SpanId(test) => test.matches(facts.fields().span_id),
             Self::ParentSpanId(test) => test.matches(facts.fields().parent_span_id),
@@ -287,37 +217,12 @@ impl QueryNode {
                 let RecordFields { time, end, .. } = *facts.fields();
                 end != 0 && durations.contains(end.saturating_sub(time))
             }
-            Self::Scope(matcher) => is_text(facts.record.scope().0, matcher),
-            Self::Attribute { names, place, test } => {
-                facts.attribute(names, *place).is_some_and(|value| test.matches(&value))
+            Self::Scope(remembered) => facts.is_scope(remembered),
+            Self::Attribute { names, place, test, memory } => {
+                facts.attribute_passes(*memory, names, *place, |value| test.matches(value, facts.entry()))
             }
         }
     }
-}
-
-/// Whether there is a text, and it matches.
-fn is_text(text: &str, matcher: &TextMatcher) -> bool {
-    !text.is_empty() && matcher.matches(looked_at(text))
-}
-
-/// Whether a body is there, and matches as text.
-fn has_text(body: &ReadValue<'_>, matcher: &TextMatcher) -> bool {
-    match body {
-        ReadValue::Empty => false,
-        ReadValue::Text(text) => matcher.matches(looked_at(text)),
-        other => matcher.matches(looked_at(&other.text())),
-    }
-}
-
-fn looked_at(text: &str) -> &str {
-    if text.len() <= LOOKED_AT {
-        return text;
-    }
-    let mut end = LOOKED_AT;
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    &text[..end]
 }
 
 impl IdTest {
@@ -338,30 +243,31 @@ impl IdTest {
 
 impl ValueCondition {
     /// Whether a value, or one of a list of them, is as it should be.
-    fn matches(&self, value: &ReadValue<'_>) -> bool {
-        if let ReadValue::List(_) = value
-            && !matches!(self, Self::Text { matcher: TextMatcher::Any, .. })
-        {
-            return value.items().any(|item| self.matches(&item));
-        }
+    fn matches(&self, value: &SeenValue<'_>, facts: &EntryFacts<'_, '_>) -> bool {
         match (self, value) {
             (Self::Text { matcher: TextMatcher::Any, .. }, _) => true,
-            (Self::Text { matcher, .. }, ReadValue::Text(text)) => matcher.matches(looked_at(text)),
-            (Self::Text { int: Some(wanted), .. }, ReadValue::Int(int)) => wanted == int,
-            (Self::Text { number: Some(wanted), .. }, ReadValue::Int(int)) => wanted.contains(*int as f64),
-            (Self::Text { number: Some(wanted), .. }, ReadValue::Double(number))
+            (_, SeenValue::List(items)) => items.iter().any(|item| self.matches(item, facts)),
+            (Self::Text { int: Some(wanted), .. }, SeenValue::Int(int)) => wanted == int,
+            (Self::Text { number: Some(wanted), .. }, SeenValue::Int(int)) => wanted.contains(*int as f64),
+            (Self::Text { number: Some(wanted), .. }, SeenValue::Double(number))
                 if wanted.contains(*number) =>
             {
                 true
             }
-            (Self::Text { matcher, .. }, value) => matcher.matches(looked_at(&value.text())),
-            (Self::Number(numbers), ReadValue::Int(int)) => numbers.contains(*int as f64),
-            (Self::Number(numbers), ReadValue::Double(number)) => numbers.contains(*number),
-            (Self::Number(numbers), ReadValue::Text(text)) => {
+            (Self::Text { matcher, .. }, SeenValue::Text(text) | SeenValue::Written(text)) => {
+                facts.matches(matcher, text)
+            }
+            (Self::Text { matcher, .. }, SeenValue::Int(int)) => matcher.matches(&int.to_string()),
+            (Self::Text { matcher, .. }, SeenValue::Double(number)) => {
+                matcher.matches(&ReadValue::Double(*number).text())
+            }
+            (Self::Number(numbers), SeenValue::Int(int)) => numbers.contains(*int as f64),
+            (Self::Number(numbers), SeenValue::Double(number)) => numbers.contains(*number),
+            (Self::Number(numbers), SeenValue::Text(text)) => {
                 let number = text.trim().parse::<f64>();
                 number.is_ok_and(|number| numbers.contains(number))
             }
-            (Self::Number(_), _) => false,
+            (_, SeenValue::Unseen) | (Self::Number(_), SeenValue::Written(_)) => false,
         }
     }
 }

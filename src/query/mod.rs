@@ -8,12 +8,14 @@ mod bound;
 mod compile;
 mod error;
 mod evaluate;
+mod facts;
 mod field;
 mod parse;
 mod pattern;
 mod print;
 #[cfg(test)]
 mod tests;
+mod wildcard;
 
 use bound::QueryBound;
 use field::QueryField;
@@ -21,7 +23,8 @@ use pattern::TextPattern;
 
 pub(crate) use bound::{SeverityLevel, rfc3339, time as read_time};
 pub use error::QueryError;
-pub use evaluate::{QuerySet, RecordOrigin};
+pub use evaluate::{LookedAt, QuerySet, RecordOrigin};
+pub use facts::QuerySight;
 
 #[cfg(any(test, fuzzing))]
 pub use parse::check_query;
@@ -77,6 +80,32 @@ impl Query {
     pub fn of_tenants<'g>(self, globs: impl IntoIterator<Item = &'g str>) -> Self {
         let of_tenant = |glob| Self::Field(QueryField::Tenant, FieldTest::Matches(TextPattern::glob(glob)));
         Self::And(vec![Self::Or(globs.into_iter().map(of_tenant).collect()), self])
+    }
+
+    /// The same with `mask` in place of every text, and of every name of an attribute, that may not be shown.
+    #[must_use]
+    pub fn masked(&self, is_shown: &dyn Fn(&str) -> bool, mask: &str) -> Self {
+        let all = |parts: &[Self]| parts.iter().map(|part| part.masked(is_shown, mask)).collect();
+        match self {
+            Self::Everything => Self::Everything,
+            Self::And(parts) => Self::And(all(parts)),
+            Self::Or(parts) => Self::Or(all(parts)),
+            Self::Not(part) => Self::Not(part.masked(is_shown, mask).into()),
+            Self::Text(pattern) => Self::Text(pattern.masked(is_shown, mask)),
+            Self::Field(field, test) => {
+                let field = match field {
+                    QueryField::Attribute { place, name } if !is_shown(name) => {
+                        QueryField::Attribute { place: *place, name: mask.to_owned() }
+                    }
+                    other => other.clone(),
+                };
+                let test = match test {
+                    FieldTest::Matches(pattern) => FieldTest::Matches(pattern.masked(is_shown, mask)),
+                    other => other.clone(),
+                };
+                Self::Field(field, test)
+            }
+        }
     }
 
     /// Every attribute that it names, as it is written.

@@ -1,5 +1,7 @@
 //! Texts with wildcards.
 
+use super::wildcard::WildcardMatcher;
+
 /// A text in which `*` stands for any characters, also none, and `?` for any one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TextPattern {
@@ -53,6 +55,15 @@ impl TextPattern {
         self.parts.push(PatternPart::One);
     }
 
+    /// The same, or `mask` if one of its texts may not be shown.
+    pub(super) fn masked(&self, is_shown: &dyn Fn(&str) -> bool, mask: &str) -> Self {
+        let is_hidden = |part: &PatternPart| matches!(part, PatternPart::Text(text) if !is_shown(text));
+        if self.parts.iter().any(is_hidden) {
+            return Self { parts: vec![PatternPart::Text(mask.to_owned())] };
+        }
+        self.clone()
+    }
+
     /// What it is made of.
     pub(super) fn parts(&self) -> &[PatternPart] {
         &self.parts
@@ -82,20 +93,8 @@ pub(super) enum TextMatcher {
     Whole(Box<str>),
     /// The same, the case of letters included.
     Exactly(Box<str>),
-    /// A text with this somewhere in it, which is not empty.
-    Containing(Box<str>),
-    /// Wildcards among lower-case characters.
-    Wild(Box<[WildChar]>),
-    /// Wildcards among characters as they are.
-    WildExactly(Box<[WildChar]>),
-}
-
-/// A character of a pattern with wildcards.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum WildChar {
-    Char(char),
-    One,
-    Run,
+    /// What has to be looked for.
+    Wildcard(WildcardMatcher),
 }
 
 impl TextMatcher {
@@ -104,7 +103,7 @@ impl TextMatcher {
         match pattern.literal() {
             Some(text) => Self::Whole(text.into()),
             None if pattern.is_any() => Self::Any,
-            None => Self::Wild(wild(pattern, fold).collect()),
+            None => Self::Wildcard(WildcardMatcher::new(pattern, false, true)),
         }
     }
 
@@ -113,21 +112,21 @@ impl TextMatcher {
         match pattern.literal() {
             Some(text) => Self::Exactly(text.into()),
             None if pattern.is_any() => Self::Any,
-            None => Self::WildExactly(wild(pattern, |char| char).collect()),
+            None => Self::Wildcard(WildcardMatcher::new(pattern, false, false)),
         }
     }
 
     /// For texts that have it somewhere.
     pub(super) fn containing(pattern: &TextPattern) -> Self {
-        match pattern.literal() {
-            Some("") => Self::Any,
-            Some(text) => Self::Containing(text.into()),
-            None if pattern.is_any() => Self::Any,
-            None => {
-                let run = || std::iter::once(WildChar::Run);
-                Self::Wild(run().chain(wild(pattern, fold)).chain(run()).collect())
-            }
+        if pattern.literal() == Some("") || pattern.is_any() {
+            return Self::Any;
         }
+        Self::Wildcard(WildcardMatcher::new(pattern, true, true))
+    }
+
+    /// How often it may go through a text.
+    pub(super) fn passes(&self) -> usize {
+        if let Self::Wildcard(matcher) = self { matcher.passes() } else { 0 }
     }
 
     /// Whether a text matches.
@@ -135,75 +134,8 @@ impl TextMatcher {
         match self {
             Self::Any => true,
             Self::Whole(whole) => whole.eq_ignore_ascii_case(text),
-            Self::Containing(part) => contains(text, part),
             Self::Exactly(whole) => **whole == *text,
-            Self::Wild(pattern) => is_like(pattern, text, fold),
-            Self::WildExactly(pattern) => is_like(pattern, text, |char| char),
+            Self::Wildcard(matcher) => matcher.matches(text),
         }
-    }
-}
-
-/// Of ASCII letters the case does not count.
-fn fold(char: char) -> char {
-    char.to_ascii_lowercase()
-}
-
-fn wild(pattern: &TextPattern, fold: fn(char) -> char) -> impl Iterator<Item = WildChar> {
-    pattern.parts.iter().flat_map(move |part| {
-        let chars: Vec<WildChar> = match part {
-            PatternPart::Text(text) => text.chars().map(|char| WildChar::Char(fold(char))).collect(),
-            PatternPart::Run => vec![WildChar::Run],
-            PatternPart::One => vec![WildChar::One],
-        };
-        chars
-    })
-}
-
-/// Whether `part`, which is not empty, is somewhere in `text`.
-fn contains(text: &str, part: &str) -> bool {
-    let (text, part) = (text.as_bytes(), part.as_bytes());
-    let Some(last) = text.len().checked_sub(part.len()) else { return false };
-    let (lower, upper) = (part[0].to_ascii_lowercase(), part[0].to_ascii_uppercase());
-    memchr::memchr2_iter(lower, upper, &text[..=last])
-        .any(|at| text[at..at + part.len()].eq_ignore_ascii_case(part))
-}
-
-/// Matches greedily and goes back to the last `*` only, which is enough: an earlier one can't do better.
-fn is_like(pattern: &[WildChar], text: &str, fold: fn(char) -> char) -> bool {
-    let (mut pattern, mut text) = (pattern, text);
-    // Behind the last `*`, and the text from where that `*` ends.
-    let mut retry: Option<(&[WildChar], &str)> = None;
-    loop {
-        match pattern.split_first() {
-            Some((WildChar::Run, rest)) => {
-                pattern = rest;
-                retry = Some((rest, text));
-                continue;
-            }
-            None if text.is_empty() => return true,
-            Some((wanted, rest)) => {
-                let mut ahead = text.chars();
-                let is_wanted = |char: char| match wanted {
-                    WildChar::Char(wanted) => *wanted == fold(char),
-                    WildChar::One => true,
-                    WildChar::Run => false,
-                };
-                if ahead.next().is_some_and(is_wanted) {
-                    (pattern, text) = (rest, ahead.as_str());
-                    continue;
-                }
-            }
-            None => {}
-        }
-        let Some((after_run, from)) = retry else { return false };
-        if after_run.is_empty() {
-            return true;
-        }
-        let mut ahead = from.chars();
-        if ahead.next().is_none() {
-            return false;
-        }
-        (pattern, text) = (after_run, ahead.as_str());
-        retry = Some((after_run, text));
     }
 }

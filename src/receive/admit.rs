@@ -389,6 +389,20 @@ impl Intake {
                 && snapshot.routes.most_edited(signal, body) > MOST_OF_A_WORKER)
             || (snapshot.routes.looks_at_records(signal)
                 && otlp::most_partitioned(signal, body) > MOST_OF_A_WORKER)
+            || self.is_long_observed(&snapshot, signal, body)
+    }
+
+    /// Whether it takes long to look at the records of a request for watches and taps, as it is edited and partitioned.
+    fn is_long_observed(&self, snapshot: &Snapshot, signal: Signal, body: &[u8]) -> bool {
+        let passes = self.observer.most_passes(signal);
+        if passes == 0 {
+            return false;
+        }
+        let mut bytes = body.len().max(snapshot.routes.most_edited(signal, body));
+        if snapshot.routes.looks_at_records(signal) {
+            bytes = bytes.max(otlp::most_partitioned(signal, body));
+        }
+        bytes.saturating_mul(passes) > MOST_OF_A_WORKER
     }
 
     /// Admits a request, unless there is no room for it.

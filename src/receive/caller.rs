@@ -10,6 +10,7 @@ use super::{ListenerSettings, SenderIdentity};
 use crate::otlp::{self, Cut, Entry, Found, ReadValue};
 use crate::route::{RequestHeaders, RouteTable};
 use crate::tenants::CertificateNames;
+use crate::terminal::is_obeyed;
 
 /// The attribute by which people know what has sent.
 const SERVICE: [&str; 1] = ["service.name"];
@@ -152,7 +153,7 @@ fn service_of_request(request: &[u8]) -> Option<String> {
 pub(super) fn printable(text: &str) -> String {
     let mut characters = text.chars();
     let shown = characters.by_ref().take(SHOWN);
-    let mut shown: String = shown.map(|char| if char.is_control() { '\u{fffd}' } else { char }).collect();
+    let mut shown: String = shown.map(|char| if is_obeyed(char) { '\u{fffd}' } else { char }).collect();
     if characters.next().is_some() {
         shown.push('…');
     }
@@ -165,7 +166,7 @@ mod tests {
 
     #[test]
     fn what_a_sender_chooses_is_shown_shortened_and_printable() {
-        assert_eq!(printable("a\u{1b}[31mb\n"), "a\u{fffd}[31mb\u{fffd}");
+        assert_eq!(printable("a\u{1b}[31m\u{202e}b\n"), "a\u{fffd}[31m\u{fffd}b\u{fffd}");
         assert_eq!(printable(&"ä".repeat(SHOWN)), "ä".repeat(SHOWN));
         assert_eq!(printable(&"ä".repeat(SHOWN + 1)), "ä".repeat(SHOWN) + "…");
     }

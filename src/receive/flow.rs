@@ -77,7 +77,7 @@ struct RoutePaths {
 
 /// What one request brings which way.
 #[derive(Debug, Default)]
-pub(super) struct RequestFlow(SmallVec<[FlowPart; 2]>);
+pub struct RequestFlow(SmallVec<[FlowPart; 2]>);
 
 #[derive(Debug)]
 struct FlowPart {
@@ -162,7 +162,7 @@ impl FlowPaths {
     }
 
     /// Counts what a request has brought that came by a receiver of this name.
-    pub(super) fn count(&self, receiver: &str, flow: &RequestFlow) {
+    pub fn count(&self, receiver: &str, flow: &RequestFlow) {
         let receiver = self.receivers.iter().position(|known| **known == *receiver);
         for FlowPart { route, exporter, is_copy, volume } in &flow.0 {
             let paths = &self.routes[*route];
@@ -188,7 +188,7 @@ impl FlowPaths {
 impl RequestFlow {
     /// Adds an entry that is placed at an exporter by a route, both by their positions. `is_copy`: the route has placed it at another
     /// exporter before.
-    pub(super) fn add(&mut self, route: usize, exporter: usize, is_copy: bool, volume: FlowVolume) {
+    pub fn add(&mut self, route: usize, exporter: usize, is_copy: bool, volume: FlowVolume) {
         let is_same =
             |part: &&mut FlowPart| (part.route, part.exporter, part.is_copy) == (route, exporter, is_copy);
         match self.0.iter_mut().rev().take(RECENT).find(is_same) {

@@ -55,7 +55,7 @@ pub use caller::Caller;
 pub(crate) use caller::Peer;
 pub use connection_errors::{ConnectionError, ConnectionErrors};
 pub use counters::{Answered, Counters, Misdirection, Transport, TransportCounters};
-pub use flow::{FlowEdge, FlowPaths, FlowTotals, FlowVolume};
+pub use flow::{FlowEdge, FlowPaths, FlowTotals, FlowVolume, RequestFlow};
 #[cfg(any(test, fuzzing))]
 pub use grpc::framing::check as check_framing;
 pub(crate) use head::wrong_host;

@@ -1,17 +1,16 @@
 //! What is done with entries as they are admitted.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
-use tokio::time::Instant;
 
 use super::allowance::TapAllowance;
 use super::reader::{NoTap, Tap, TapReader};
 use super::recent::RecentRecords;
 use crate::otlp::{Redaction, Signal};
-use crate::query::{Query, QueryError, QuerySet, RecordOrigin};
+use crate::query::{Query, QueryError, QuerySet, QuerySight, RecordOrigin};
 use crate::stream::{AdmissionObserver, AdmittedEntry, Budget, Reservation};
 use crate::watches::RecordWatch;
 
@@ -30,8 +29,9 @@ pub struct TapSettings {
 /// Looks at entries as they are admitted, for taps, watches and recent records.
 #[derive(Debug)]
 pub struct RecordObserver {
-    /// For which signals there is anything to be done: all that a request costs while nobody looks is to read one of these.
-    is_needed: [AtomicBool; Signal::ALL.len()],
+    /// For each signal, how often the bytes of an entry may be gone through: all that a request costs while nobody looks is to read
+    /// one of these.
+    most_passes: [AtomicUsize; Signal::ALL.len()],
     plan: ArcSwap<ObservationPlan>,
     /// Held while the plan changes.
     parties: Mutex<ObservingParties>,
@@ -48,19 +48,20 @@ struct ObservingParties {
     taps: Vec<Arc<Tap>>,
 }
 
-/// What is asked of an entry: the queries of the watches, and then those of the taps.
+/// What is asked of an entry.
 #[derive(Debug, Default)]
 struct ObservationPlan {
-    queries: QuerySet,
     watches: Vec<Arc<RecordWatch>>,
+    of_watches: QuerySet,
     taps: Vec<Arc<Tap>>,
+    of_taps: QuerySet,
 }
 
 impl RecordObserver {
     /// One for which nobody looks; what is kept is reserved on `budget`.
     pub fn new(budget: Arc<Budget>) -> Self {
         Self {
-            is_needed: [const { AtomicBool::new(false) }; Signal::ALL.len()],
+            most_passes: [const { AtomicUsize::new(0) }; Signal::ALL.len()],
             plan: ArcSwap::default(),
             parties: Mutex::default(),
             redaction: ArcSwap::default(),
@@ -72,7 +73,13 @@ impl RecordObserver {
 
     /// Whether it has to be told of what is admitted of a signal.
     pub fn is_needed(&self, signal: Signal) -> bool {
-        self.is_needed[signal.index()].load(Ordering::Relaxed)
+        self.most_passes(signal) > 0
+    }
+
+    /// How often the bytes of what is admitted of a signal may be gone through, at the pace at which a request is: what is too much
+    /// for a worker of the runtime has to be admitted by another thread.
+    pub fn most_passes(&self, signal: Signal) -> usize {
+        self.most_passes[signal.index()].load(Ordering::Relaxed)
     }
 
     /// Takes what a configuration says.
@@ -142,6 +149,12 @@ impl RecordObserver {
         Ok(reader)
     }
 
+    /// Leaves taps no time.
+    #[cfg(test)]
+    pub(super) fn spend_allowance(&self) {
+        self.allowance.spend();
+    }
+
     /// Forgets a tap.
     pub(super) fn close(&self, tap: &Arc<Tap>) {
         let mut parties = self.parties.lock();
@@ -151,13 +164,19 @@ impl RecordObserver {
 
     fn use_parties(&self, parties: &ObservingParties) {
         let ObservingParties { watches, taps } = parties;
-        let queries = watches.iter().map(|watch| watch.query()).chain(taps.iter().map(|tap| tap.query()));
-        let (queries, watches, taps) = (QuerySet::new(queries), watches.clone(), taps.clone());
-        let is_needed = Signal::ALL
-            .map(|signal| queries.can_match(signal) || (signal == Signal::Logs && self.recent.is_on()));
-        self.plan.store(Arc::new(ObservationPlan { queries, watches, taps }));
-        for (flag, is_needed) in self.is_needed.iter().zip(is_needed) {
-            flag.store(is_needed, Ordering::Relaxed);
+        let plan = ObservationPlan {
+            of_watches: QuerySet::new(watches.iter().map(|watch| watch.query())),
+            of_taps: QuerySet::new(taps.iter().map(|tap| tap.query())),
+            watches: watches.clone(),
+            taps: taps.clone(),
+        };
+        let most_passes = Signal::ALL.map(|signal| {
+            let keeps = usize::from(signal == Signal::Logs && self.recent.is_on());
+            plan.of_watches.most_passes(signal, false) + plan.of_taps.most_passes(signal, true) + keeps
+        });
+        self.plan.store(Arc::new(plan));
+        for (passes, most) in self.most_passes.iter().zip(most_passes) {
+            passes.store(most, Ordering::Relaxed);
         }
     }
 }
@@ -168,28 +187,21 @@ impl AdmissionObserver for RecordObserver {
             self.recent.keep(entry);
         }
         let plan = self.plan.load();
-        let watches = plan.watches.len();
-        let for_taps = !plan.taps.is_empty() && self.allowance.has_time();
-        if !for_taps {
-            plan.taps.iter().for_each(|tap| tap.leave_out(entry.records));
+        let origin = RecordOrigin { signal, tenant: entry.tenant, streams: entry.streams };
+        if !plan.watches.is_empty() {
+            plan.of_watches.evaluate(&origin, entry.bytes, &QuerySight::EVERYTHING, &mut |watch, _| {
+                plan.watches[watch].count(entry.tenant);
+            });
         }
-        let among = 0..if for_taps { plan.queries.len() } else { watches };
-        if among.is_empty() {
+        if plan.taps.is_empty() {
             return;
         }
-        let begun = for_taps.then(Instant::now);
-        let origin = RecordOrigin { signal, tenant: entry.tenant, streams: entry.streams };
-        plan.queries.evaluate(
-            among,
-            &origin,
-            entry.bytes,
-            &mut |query, record| match plan.watches.get(query) {
-                Some(watch) => watch.count(entry.tenant),
-                None => plan.taps[query - watches].offer(record, &origin),
-            },
-        );
-        if let Some(begun) = begun {
-            self.allowance.spend(begun.elapsed());
-        }
+        let (turn, redaction) = (self.allowance.turn(), self.redaction.load());
+        let sight = QuerySight { redaction: Some(&redaction), has_time: &|| turn.has_time() };
+        let looked_at = plan.of_taps.evaluate(&origin, entry.bytes, &sight, &mut |tap, record| {
+            plan.taps[tap].offer(record, &origin);
+        });
+        let left_out = entry.records.saturating_sub(looked_at.records);
+        looked_at.queries.iter().for_each(|tap| plan.taps[*tap].leave_out(left_out));
     }
 }

@@ -1,6 +1,7 @@
 //! A tap: from the walk over entries to whoever is shown what matches.
 
 use std::fmt;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -8,12 +9,13 @@ use std::time::Duration;
 use serde_json::Value as Json;
 use thiserror::Error;
 use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use super::observer::RecordObserver;
 use super::shown;
-use crate::otlp::{RecordView, Signal};
-use crate::query::{Query, QuerySet, RecordOrigin};
+use crate::otlp::{RecordView, Redaction, Signal, visit_records};
+use crate::query::{Query, RecordOrigin};
 use crate::stream::Reservation;
 
 /// Records that wait to be shown.
@@ -24,6 +26,9 @@ const TOLD_EVERY: Duration = Duration::from_secs(1);
 
 /// How long nothing may be said, so that whoever listens knows that the connection lives.
 const QUIET: u32 = 15;
+
+/// A worker of the runtime looks for what is hidden in a record of so many bytes at most.
+const LARGE: usize = 32 << 10;
 
 /// Why there is no tap.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
@@ -44,8 +49,7 @@ pub(super) struct Tap {
     query: Query,
     /// Records in a second.
     limit: u32,
-    /// Of which second the records are counted that have had their turn (upper half), and how many have (lower half).
-    turns: AtomicU64,
+    shown: parking_lot::Mutex<ShownOfSecond>,
     started: Instant,
     /// Records that matched, or may have, and are not shown.
     left_out: AtomicU64,
@@ -53,6 +57,14 @@ pub(super) struct Tap {
     waiting: Arc<AtomicUsize>,
     /// Taken to end it.
     sender: parking_lot::Mutex<Option<mpsc::Sender<TappedRecord>>>,
+}
+
+/// What is shown in a second.
+#[derive(Clone, Copy, Default)]
+struct ShownOfSecond {
+    second: u64,
+    records: u32,
+    bytes: usize,
 }
 
 /// A record that waits to be shown.
@@ -87,6 +99,9 @@ impl Tap {
     /// Bytes that wait to be shown at most; a larger record is left out.
     pub(super) const MEMORY: u64 = 1 << 20;
 
+    /// Bytes of records that are shown in a second at most: what is hidden is looked for in them, which takes its time.
+    const MOST_BYTES: usize = 4 << 20;
+
     /// One that is shown at most `limit` records in a second, and who reads it.
     pub(super) fn open(
         query: &Query,
@@ -98,7 +113,7 @@ impl Tap {
         let tap = Arc::new(Self {
             query: query.clone(),
             limit,
-            turns: AtomicU64::new(0),
+            shown: parking_lot::Mutex::default(),
             started: Instant::now(),
             left_out: AtomicU64::new(0),
             waiting: Arc::default(),
@@ -106,9 +121,7 @@ impl Tap {
         });
         let mut ticks = interval_at(Instant::now() + TOLD_EVERY, TOLD_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let queries = QuerySet::new([query]);
-        let reader =
-            TapReader { tap: tap.clone(), records, queries, ticks, quiet: 0, observer, _memory: memory };
+        let reader = TapReader { tap: tap.clone(), records, ticks, quiet: 0, observer, _memory: memory };
         (tap, reader)
     }
 
@@ -128,23 +141,28 @@ impl Tap {
 
     /// Takes a record that matches, if it is its turn and there is room; never waits.
     pub(super) fn offer(&self, record: &RecordView<'_, '_>, origin: &RecordOrigin<'_>) {
-        if !self.has_turn() || !self.take(record, origin) {
+        let bytes = record.len_alone();
+        if !self.has_turn(bytes) || !self.take(record, bytes, origin) {
             self.leave_out(1);
         }
     }
 
-    /// Whether there may be one more in this second.
-    fn has_turn(&self) -> bool {
-        let second = self.started.elapsed().as_secs() << 32;
-        let next = |turns: u64| {
-            let turns = if turns & !0xffff_ffff == second { turns } else { second };
-            (turns & 0xffff_ffff < u64::from(self.limit)).then_some(turns + 1)
-        };
-        self.turns.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).is_ok()
+    /// Whether one more of so many bytes may be shown in this second.
+    fn has_turn(&self, bytes: usize) -> bool {
+        let second = self.started.elapsed().as_secs();
+        let mut shown = self.shown.lock();
+        if shown.second != second {
+            *shown = ShownOfSecond { second, ..ShownOfSecond::default() };
+        }
+        let has_turn = shown.records < self.limit && shown.bytes + bytes <= Self::MOST_BYTES;
+        if has_turn {
+            shown.records += 1;
+            shown.bytes += bytes;
+        }
+        has_turn
     }
 
-    fn take(&self, record: &RecordView<'_, '_>, origin: &RecordOrigin<'_>) -> bool {
-        let bytes = record.len_alone();
+    fn take(&self, record: &RecordView<'_, '_>, bytes: usize, origin: &RecordOrigin<'_>) -> bool {
         let most = Self::MEMORY as usize;
         let grown = |waiting: usize| Some(waiting + bytes).filter(|waiting| *waiting <= most);
         if self.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, grown).is_err() {
@@ -181,7 +199,6 @@ pub enum TapEvent {
 pub struct TapReader {
     tap: Arc<Tap>,
     records: mpsc::Receiver<TappedRecord>,
-    queries: QuerySet,
     ticks: Interval,
     /// Ticks since something was said.
     quiet: u32,
@@ -207,28 +224,36 @@ impl TapReader {
                     0 => self.quiet += 1,
                     left_out => break TapEvent::LeftOut(left_out),
                 },
-                record = self.records.recv() => {
-                    if let Some(shown) = self.shown(&record?) {
-                        break TapEvent::Record(shown);
-                    }
-                }
+                record = self.records.recv() => break TapEvent::Record(self.shown(record?).await),
             }
         };
         self.quiet = 0;
         Some(event)
     }
 
-    /// The record without what is hidden, if it matches still.
-    fn shown(&self, record: &TappedRecord) -> Option<Json> {
-        let TappedRecord { signal, tenant, streams, entry, .. } = record;
+    /// The record without what is hidden.
+    async fn shown(&self, record: TappedRecord) -> Json {
+        let redaction = self.observer.redaction();
+        if record.entry.len() <= LARGE {
+            return record.shown(&redaction);
+        }
+        spawn_blocking(move || record.shown(&redaction)).await.expect("nothing panics that shows a record")
+    }
+}
+
+impl TappedRecord {
+    fn shown(&self, redaction: &Redaction) -> Json {
+        let Self { signal, tenant, streams, entry, .. } = self;
         let streams: Vec<(&str, &str)> =
             streams.iter().map(|(exporter, key)| (&**exporter, &**key)).collect();
         let origin = RecordOrigin { signal: *signal, tenant: tenant.as_deref(), streams: &streams };
-        let mut record = None;
-        shown::matching(&self.observer.redaction(), &self.queries, &origin, entry, &mut |view| {
-            record = Some(shown::record(view, &origin));
+        let mut shown = Json::Null;
+        // There is one.
+        let _ = visit_records(*signal, &redaction.apply(*signal, entry), &mut |record| {
+            shown = shown::record(record, &origin);
+            ControlFlow::Break(())
         });
-        record
+        shown
     }
 }
 

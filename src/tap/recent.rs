@@ -4,15 +4,18 @@
 //! that one who sends much does not push out those who send little.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::fmt;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use serde_json::Value as Json;
+use tokio::time::Instant;
 
 use super::shown;
-use crate::otlp::{Redaction, Signal};
-use crate::query::{Query, QuerySet, RecordOrigin};
+use crate::otlp::{Redaction, Signal, visit_records};
+use crate::query::{Query, QuerySet, QuerySight, RecordOrigin};
 use crate::stream::{AdmittedEntry, Budget};
 
 /// Bytes that an entry is counted with beside its own.
@@ -83,8 +86,26 @@ pub struct RecentSearch {
     pub batch_size: usize,
     /// In which order.
     pub order: RecordOrder,
-    /// Behind this one, as a page before has said: the number of an entry, and the position of a record in it.
-    pub after: Option<(u64, usize)>,
+    /// Where the page begins, as the page before has said.
+    pub after: Option<SearchCursor>,
+}
+
+/// Where a page of a search begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SearchCursor {
+    /// The number of an entry.
+    pub entry: u64,
+    /// Behind the record of it at this position; without one, the page begins with the entry.
+    pub behind: Option<usize>,
+}
+
+/// What ends a search before all was looked at.
+#[derive(Clone, Copy)]
+pub struct SearchEnd<'e> {
+    /// No other entry is looked at after that.
+    pub deadline: Instant,
+    /// Whether somebody still waits for what is found.
+    pub is_wanted: &'e dyn Fn() -> bool,
 }
 
 /// Records that were found.
@@ -93,7 +114,28 @@ pub struct SearchPage {
     /// In the order that was asked for.
     pub records: Vec<Json>,
     /// Where the next page begins, if there may be more.
-    pub next: Option<(u64, usize)>,
+    pub next: Option<SearchCursor>,
+}
+
+/// As it stands in a URL.
+impl fmt::Display for SearchCursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.behind {
+            Some(behind) => write!(f, "{}.{behind}", self.entry),
+            None => write!(f, "{}", self.entry),
+        }
+    }
+}
+
+impl SearchCursor {
+    /// Reads what a page before has said.
+    pub fn read(text: &str) -> Option<Self> {
+        let (entry, behind) = match text.split_once('.') {
+            Some((entry, behind)) => (entry, Some(behind.parse().ok()?)),
+            None => (text, None),
+        };
+        Some(Self { entry: entry.parse().ok()?, behind })
+    }
 }
 
 impl KeptEntry {
@@ -160,11 +202,12 @@ impl RecentRecords {
         self.budget.release(dropped);
     }
 
-    /// Looks for records. It takes as long as that takes, so it is nothing for a worker.
-    pub fn search(&self, search: &RecentSearch, redaction: &Redaction) -> SearchPage {
+    /// Looks for records until a page is full or `end` comes: then the page has what was found until there. At least one entry is looked
+    /// at. That is nothing for a worker.
+    pub fn search(&self, search: &RecentSearch, redaction: &Redaction, end: &SearchEnd<'_>) -> SearchPage {
         let queries = QuerySet::new([&search.query]);
         let mut page = SearchPage::default();
-        let mut from = search.after.map(|(number, _)| number);
+        let (mut from, mut has_looked) = (search.after.map(|cursor| cursor.entry), false);
         loop {
             let entries = self.kept.lock().some(search.order, from);
             let Some((last, _)) = entries.last() else { return page };
@@ -173,22 +216,21 @@ impl RecentRecords {
                 RecordOrder::OldestFirst => Some(last + 1),
             };
             for (number, entry) in &entries {
+                if !(end.is_wanted)() || (has_looked && Instant::now() >= end.deadline) {
+                    page.next = Some(SearchCursor { entry: *number, behind: None });
+                    return page;
+                }
                 if search.tenant.as_ref().is_some_and(|tenant| **tenant != *entry.tenant) {
                     continue;
                 }
-                let mut found = found_in(entry, &queries, search, redaction);
-                if search.order == RecordOrder::NewestFirst {
-                    found.reverse();
-                }
-                for (at, record) in found {
-                    if !search.is_behind(*number, at) {
-                        continue;
-                    }
-                    page.records.push(record);
-                    if page.records.len() == search.batch_size {
-                        page.next = Some((*number, at));
-                        return page;
-                    }
+                has_looked = true;
+                let room = search.batch_size - page.records.len();
+                let positions = entry.find(*number, &queries, search, redaction, end);
+                let positions = &positions[..positions.len().min(room)];
+                entry.show(positions, redaction, &mut page.records);
+                if page.records.len() == search.batch_size {
+                    page.next = Some(SearchCursor { entry: *number, behind: positions.last().copied() });
+                    return page;
                 }
             }
             if from.is_none() {
@@ -199,43 +241,75 @@ impl RecentRecords {
 }
 
 impl RecentSearch {
-    /// Whether a record comes after the one that the page before has ended with.
-    fn is_behind(&self, number: u64, at: usize) -> bool {
+    /// Whether a record of an entry comes after those of the pages before.
+    fn is_ahead(&self, number: u64, position: usize) -> bool {
         match self.after {
-            Some((begun, last)) if begun == number => match self.order {
-                RecordOrder::NewestFirst => at < last,
-                RecordOrder::OldestFirst => at > last,
+            Some(SearchCursor { entry, behind: Some(last) }) if entry == number => match self.order {
+                RecordOrder::NewestFirst => position < last,
+                RecordOrder::OldestFirst => position > last,
             },
             _ => true,
         }
     }
+
+    /// Whether it looks for records of a time; one without a time is at none.
+    fn is_of_time(&self, time: u64) -> bool {
+        self.from.is_none_or(|from| time >= from && time != 0)
+            && self.to.is_none_or(|to| time <= to && time != 0)
+    }
 }
 
-/// The records of an entry that match, with their positions.
-fn found_in(
-    entry: &KeptEntry,
-    queries: &QuerySet,
-    search: &RecentSearch,
-    redaction: &Redaction,
-) -> Vec<(usize, Json)> {
-    let streams: Vec<(&str, &str)> =
-        entry.streams.iter().map(|(exporter, key)| (&**exporter, &**key)).collect();
-    let tenant = Some(&*entry.tenant).filter(|tenant| !tenant.is_empty());
-    let origin = RecordOrigin { signal: Signal::Logs, tenant, streams: &streams };
-    let mut found = Vec::new();
-    if !queries.matches(0, &origin, &entry.bytes) {
-        return found;
-    }
-    shown::matching(redaction, queries, &origin, &entry.bytes, &mut |record| {
-        let time = record.fields().time;
-        // One without a time is at none.
-        if search.from.is_none_or(|from| time >= from && time != 0)
-            && search.to.is_none_or(|to| time <= to && time != 0)
-        {
-            found.push((record.position(), shown::log(record, &origin)));
+impl KeptEntry {
+    /// The positions of the records that match, in the order of the search.
+    fn find(
+        &self,
+        number: u64,
+        queries: &QuerySet,
+        search: &RecentSearch,
+        redaction: &Redaction,
+        end: &SearchEnd<'_>,
+    ) -> Vec<usize> {
+        let mut positions = Vec::new();
+        self.with_origin(|origin| {
+            let sight = QuerySight { redaction: Some(redaction), has_time: end.is_wanted };
+            queries.evaluate(origin, &self.bytes, &sight, &mut |_, record| {
+                let position = record.position();
+                if search.is_ahead(number, position) && search.is_of_time(record.fields().time) {
+                    positions.push(position);
+                }
+            });
+        });
+        if search.order == RecordOrder::NewestFirst {
+            positions.reverse();
         }
-    });
-    found
+        positions
+    }
+
+    /// Shows the records at these positions, without what is hidden.
+    fn show(&self, positions: &[usize], redaction: &Redaction, shown: &mut Vec<Json>) {
+        if positions.is_empty() {
+            return;
+        }
+        let mut records: HashMap<usize, Json> = positions.iter().map(|at| (*at, Json::Null)).collect();
+        let clean = redaction.apply(Signal::Logs, &self.bytes);
+        self.with_origin(|origin| {
+            let visited = visit_records(Signal::Logs, &clean, &mut |record| {
+                if let Some(place) = records.get_mut(&record.position()) {
+                    *place = shown::log(record, origin);
+                }
+                ControlFlow::Continue(())
+            });
+            debug_assert!(visited.is_continue(), "all records are looked at");
+        });
+        shown.extend(positions.iter().filter_map(|position| records.remove(position)));
+    }
+
+    fn with_origin(&self, look: impl FnOnce(&RecordOrigin<'_>)) {
+        let streams: Vec<(&str, &str)> =
+            self.streams.iter().map(|(exporter, key)| (&**exporter, &**key)).collect();
+        let tenant = Some(&*self.tenant).filter(|tenant| !tenant.is_empty());
+        look(&RecordOrigin { signal: Signal::Logs, tenant, streams: &streams });
+    }
 }
 
 impl KeptEntries {

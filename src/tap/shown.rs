@@ -1,27 +1,11 @@
 //! Records as people and their tools are shown them.
 
-use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use serde_json::{Map, Value as Json, json};
 
-use crate::otlp::{AttributeView, PointValue, ReadValue, RecordFields, RecordView, Redaction, Signal};
-use crate::query::{QuerySet, RecordOrigin, SeverityLevel, rfc3339};
-
-/// Tells `found` of the records of an entry that match the first of `queries`, without what is hidden. If anything is, a record has
-/// to match without it as well.
-pub(super) fn matching(
-    redaction: &Redaction,
-    queries: &QuerySet,
-    origin: &RecordOrigin<'_>,
-    entry: &[u8],
-    found: &mut dyn FnMut(&RecordView<'_, '_>),
-) {
-    match redaction.apply(origin.signal, entry) {
-        Cow::Borrowed(entry) => queries.evaluate(0..1, origin, entry, &mut |_, record| found(record)),
-        Cow::Owned(clean) => queries.evaluate(0..1, origin, &clean, &mut |_, record| found(record)),
-    }
-}
+use crate::otlp::{AttributeView, PointValue, ReadValue, RecordFields, RecordView, Signal};
+use crate::query::{RecordOrigin, SeverityLevel, rfc3339};
 
 /// A record of any signal, as a tap shows it.
 pub(super) fn record(record: &RecordView<'_, '_>, origin: &RecordOrigin<'_>) -> Json {

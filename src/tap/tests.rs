@@ -6,11 +6,13 @@ use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
 use proptest::prelude::*;
 use prost::Message as _;
+use tokio::time::Instant;
 
 use super::*;
 use crate::otlp::{self, REDACTED, Redaction, Signal};
 use crate::query::Query;
 use crate::stream::{AdmissionObserver as _, AdmittedEntry, Budget};
+use crate::watches::{RecordWatch, Threshold, WatchSettings};
 
 const MEMORY: u64 = 64 << 20;
 
@@ -152,7 +154,7 @@ async fn what_is_hidden_is_neither_shown_nor_found_out_by_asking() {
     assert_eq!(bodies(&mut asking).await, [""; 0]);
     let wrong = observer.read_query("a user.password:h*").unwrap_err();
     assert_eq!(wrong.column, 3);
-    let found = |query: &str| observer.recent().search(&search(query), &observer.redaction()).records;
+    let found = |query: &str| find(&observer, &search(query)).records;
     assert_eq!(found("").len(), 1);
     assert_eq!(found("login")[0]["message"], "login [redacted] ok");
     assert_eq!(found("abc123").len(), 0);
@@ -170,6 +172,12 @@ fn search(query: &str) -> RecentSearch {
     }
 }
 
+/// The page of a search that nothing ends.
+fn find(observer: &RecordObserver, search: &RecentSearch) -> SearchPage {
+    let end = SearchEnd { deadline: Instant::now() + Duration::from_secs(60), is_wanted: &|| true };
+    observer.recent().search(search, &observer.redaction(), &end)
+}
+
 fn messages(page: &SearchPage) -> Vec<&str> {
     page.records.iter().map(|record| record["message"].as_str().unwrap()).collect()
 }
@@ -180,7 +188,7 @@ fn recent_records_are_found_from_either_end_a_page_at_a_time() {
     for text in ["a", "b", "c"] {
         admit(&observer, Some(text), &logs(&[(&format!("{text}1"), &[]), (&format!("{text}2"), &[])]));
     }
-    let find = |search: &RecentSearch| observer.recent().search(search, &Redaction::default());
+    let find = |search: &RecentSearch| find(&observer, search);
     assert_eq!(messages(&find(&search(""))), ["c2", "c1", "b2", "b1", "a2", "a1"]);
     let oldest = RecentSearch { order: RecordOrder::OldestFirst, ..search("") };
     assert_eq!(messages(&find(&oldest)), ["a1", "a2", "b1", "b2", "c1", "c2"]);
@@ -215,8 +223,7 @@ fn recent_records_keep_their_bounds_and_each_tenant_its_newest() {
         assert!(observer.recent().bytes() <= 100_000);
         assert_eq!(observer.recent().bytes(), budget.used());
     }
-    let page =
-        observer.recent().search(&RecentSearch { batch_size: 1000, ..search("") }, &Redaction::default());
+    let page = find(&observer, &RecentSearch { batch_size: 1000, ..search("") });
     let found = messages(&page);
     assert_eq!(found.first(), Some(&"999"));
     assert_eq!(found.last(), Some(&"quiet"));
@@ -236,9 +243,111 @@ fn recent_records_give_way_where_memory_is_used_up() {
         admit(&observer, None, &logs(&[(&format!("{number}"), &[])]));
         assert!(budget.used() <= MEMORY);
     }
-    let page = observer.recent().search(&search(""), &Redaction::default());
+    let page = find(&observer, &search(""));
     assert_eq!(messages(&page).first(), Some(&"9"));
     assert!(messages(&page).len() < 10);
+}
+
+#[test]
+fn a_search_ends_at_its_deadline_with_what_was_found_and_goes_on_from_there() {
+    let (observer, _) = observer(&[], MEMORY / 4);
+    for text in ["a", "b", "c"] {
+        admit(&observer, None, &logs(&[(&format!("{text}1"), &[]), (&format!("{text}2"), &[])]));
+    }
+    for (order, expected) in [
+        (RecordOrder::NewestFirst, ["c2 c1", "b2 b1", "a2 a1"]),
+        (RecordOrder::OldestFirst, ["a1 a2", "b1 b2", "c1 c2"]),
+    ] {
+        let (mut after, mut pages) = (None, Vec::new());
+        loop {
+            let search = RecentSearch { order, after, ..search("") };
+            let end = SearchEnd { deadline: Instant::now(), is_wanted: &|| true };
+            let page = observer.recent().search(&search, &Redaction::default(), &end);
+            pages.push(messages(&page).join(" "));
+            after = page.next.map(|next| SearchCursor::read(&next.to_string()).unwrap());
+            if after.is_none() {
+                break;
+            }
+        }
+        assert_eq!(pages, expected);
+    }
+}
+
+#[test]
+fn a_search_that_nobody_waits_for_ends_within_an_entry() {
+    let (observer, _) = observer(&[], MEMORY / 4);
+    let many: Vec<(&str, &[(&str, &str)])> = vec![("x", &[]); 1000];
+    (0..3).for_each(|_| admit(&observer, None, &logs(&many)));
+    let asked = std::cell::Cell::new(0);
+    let is_wanted = || {
+        asked.set(asked.get() + 1);
+        asked.get() < 10
+    };
+    let end = SearchEnd { deadline: Instant::now() + Duration::from_secs(60), is_wanted: &is_wanted };
+    observer.recent().search(&search("x"), &Redaction::default(), &end);
+    assert!(asked.get() < 20, "{}", asked.get());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_hidden_is_neither_found_nor_counted_nor_missed() {
+    let (observer, _) = observer(&[r"password=\w+"], MEMORY / 4);
+    let (mut asking, mut denying) = (tap(&observer, "hunter2", 1), tap(&observer, "NOT hunter2", 1));
+    for _ in 0..3 {
+        admit(&observer, None, &logs(&[("login password=hunter2", &[])]));
+    }
+    let Some(TapEvent::Record(record)) = denying.next().await else { panic!("it is shown") };
+    assert_eq!(record["body"], "login [redacted]");
+    assert_eq!(denying.next().await, Some(TapEvent::LeftOut(2)));
+    assert_eq!(asking.next().await, Some(TapEvent::Quiet), "nothing is left out that matches");
+    assert_eq!(find(&observer, &search("hunter2")).records.len(), 0);
+    assert_eq!(find(&observer, &search("NOT hunter2")).records.len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_sees_what_is_hidden_from_others() {
+    let (observer, _) = observer(&[], 0);
+    let within = Duration::from_secs(60);
+    let watch = Arc::new(RecordWatch::new(WatchSettings {
+        name: "leak".to_owned(),
+        query: Query::parse("password=hunter2").unwrap(),
+        shown_query: "[redacted]".to_owned(),
+        tenants: None,
+        threshold: Threshold::Above { records: 10, within },
+    }));
+    let redaction = Redaction::new(&["password=.*"]).unwrap();
+    observer.configure(TapSettings { redaction, recent: 0 }, vec![watch.clone()]);
+    admit(&observer, None, &logs(&[("password=hunter2", &[]), ("other", &[])]));
+    assert_eq!(watch.total(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tap_without_time_looks_at_nothing_and_counts_what_may_match() {
+    let (observer, _) = observer(&[], 0);
+    let mut of_all = tap(&observer, "*a*b*", 10);
+    let mut of_acme = tap(&observer, "tenant:acme *a*b*", 10);
+    observer.spend_allowance();
+    admit(&observer, Some("globex"), &logs(&[("a b", &[]), ("a b", &[])]));
+    assert_eq!(of_all.next().await, Some(TapEvent::LeftOut(2)));
+    assert_eq!(of_acme.next().await, Some(TapEvent::Quiet), "it is of another tenant");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tap_is_shown_so_many_bytes_in_a_second() {
+    let (observer, _) = observer(&[], 0);
+    let mut reader = tap(&observer, "", 1000);
+    let large = "x".repeat(500_000);
+    let mut shown = 0;
+    for _ in 0..20 {
+        admit(&observer, None, &logs(&[(&large, &[])]));
+        // The time of the runtime stands still meanwhile.
+        while let Ok(Some(TapEvent::Record(_))) =
+            tokio::time::timeout(Duration::from_nanos(1), reader.next()).await
+        {
+            shown += 1;
+        }
+    }
+    assert_eq!(shown, 8, "of half a megabyte each");
+    assert_eq!(reader.next().await, Some(TapEvent::LeftOut(12)));
 }
 
 proptest! {

@@ -54,7 +54,7 @@ pub struct Alert {
     pub ended: Option<SystemTime>,
     /// Why, in words.
     pub summary: String,
-    /// The query of the watch.
+    /// The query of the watch, as it is shown.
     pub query: String,
 }
 

@@ -13,6 +13,8 @@ pub struct WatchSettings {
     pub name: String,
     /// The records that count.
     pub query: Query,
+    /// The query as it is shown: what could be a secret in it is masked.
+    pub shown_query: String,
     /// The tenants of which each is counted by itself; without any, all records are counted together.
     pub tenants: Option<Vec<Glob>>,
     /// When it fires.

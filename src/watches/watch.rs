@@ -246,14 +246,14 @@ impl RecordWatch {
         ended: Option<SystemTime>,
         counted: u64,
     ) -> Alert {
-        let WatchSettings { name, query, threshold, .. } = &self.settings;
+        let WatchSettings { name, shown_query, threshold, .. } = &self.settings;
         Alert {
             watch: name.clone(),
             tenant,
             since,
             ended,
             summary: format!("{threshold} match the watch {name}: {counted}"),
-            query: query.to_string(),
+            query: shown_query.clone(),
         }
     }
 }
@@ -285,6 +285,7 @@ mod tests {
         RecordWatch::new(WatchSettings {
             name: "errors".to_owned(),
             query: Query::parse("level:error").unwrap(),
+            shown_query: "level:error".to_owned(),
             tenants: tenants.map(|glob| vec![Glob::new(glob)]),
             threshold,
         })

@@ -231,6 +231,34 @@ async fn a_letter_shows_its_records_and_marks_the_one_that_was_refused() {
 }
 
 #[tokio::test]
+async fn a_look_inside_a_letter_hides_what_a_tap_hides() {
+    let up = sinks::counting().await;
+    up.set_fault(Fault::status(400));
+    let config = yaml::up(&up.url(), &[QUICK, SINGLY]) + LETTERS + OPEN;
+    let secret = "user=eve password=s3cret-a";
+    let of_protobuf = Sluice::start(&config).await;
+    of_protobuf.accept(Signal::Logs, logs(&[("a", &[secret])])).await;
+    of_protobuf.settled().await;
+    let of_json = Sluice::start(&(yaml::up(&up.url(), &[SINGLY]) + LETTERS + OPEN)).await;
+    let attribute = r#"{"key":"user.password","value":{"stringValue":"s3cret-b"}}"#;
+    let body = format!(
+        r#"{{"resourceLogs":[{{"scopeLogs":[{{"logRecords":[{{"traceId":"no id","body":{{"stringValue":"{secret}"}},"attributes":[{attribute}]}}]}}]}}]}}"#
+    );
+    let json_headers = [("content-type", "application/json")];
+    crate::support::http::send(of_json.otlp, "POST", "/v1/logs", &json_headers, body.into()).await;
+    for sluice in [&of_protobuf, &of_json] {
+        let letter = only_letter(sluice).await;
+        let shown = letter["records"].to_string();
+        assert!(shown.contains("user=eve [redacted]") && !shown.contains("s3cret"), "{letter}");
+    }
+    // Whoever hides nothing sees all.
+    of_json
+        .reconfigure(&(yaml::up(&up.url(), &[SINGLY]) + LETTERS + "tap: { open: true, redact: [] }\n"))
+        .await;
+    assert!(only_letter(&of_json).await["records"].to_string().contains("s3cret-b"));
+}
+
+#[tokio::test]
 async fn a_large_letter_shows_its_beginning_within_a_mebibyte() {
     let up = sinks::counting().await;
     up.set_fault(Fault::status(406));

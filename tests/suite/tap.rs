@@ -359,6 +359,49 @@ async fn taps_under_load_lose_nothing_of_the_data_and_say_what_they_left_out() {
     sluice.settled().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn taps_with_the_slowest_of_queries_leave_out_what_they_have_no_time_for() {
+    const REQUESTS: usize = 40;
+    const RECORDS: usize = 10;
+    let sluice = SluiceProcess::start(&debug(OPEN), &[]).await;
+    // Each condition goes through the whole text, and none is found in it.
+    let slow: Vec<String> = (0..120).map(|nth| format!("body:*a?a*b{nth}*")).collect();
+    let slow = slow.join(" OR ");
+    let mut taps = Vec::new();
+    for _ in 0..16 {
+        let query = utf8_percent_encode(&slow, NON_ALPHANUMERIC);
+        let path = format!("/api/v1/tap?query={query}");
+        taps.push(TapFollower::open(sluice.admin, &path, None).await.unwrap());
+    }
+    let long = "a".repeat(60_000);
+    for _ in 0..REQUESTS {
+        sluice.accept(Signal::Logs, logs(&[("a", &[&*long; RECORDS])])).await;
+    }
+    // Of 400 records with 16 taps of 120 conditions each, a text of 60,000 bytes would be gone through 768,000 times.
+    let mut left_out = 0;
+    while left_out <= (REQUESTS * RECORDS / 2) as u64 {
+        let (name, data) =
+            tokio::time::timeout(PATIENCE, taps[0].next()).await.expect("it is told").expect("it goes on");
+        assert_eq!(name, "left_out", "nothing matches: {data}");
+        left_out += data["count"].as_u64().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_query_sees_what_is_shown_and_not_what_is_there() {
+    let sluice = Sluice::start(&debug("tap: { open: true, recent: 1MiB }\n")).await;
+    let mut guessing = tap(&sluice, "password=s3*").await;
+    let mut excluding = tap(&sluice, "NOT password=s3*").await;
+    let record = || LogRecord { body: Some(text("login with password=s3cret")), ..LogRecord::default() };
+    sluice.accept(Signal::Logs, log(record())).await;
+    assert_eq!(excluding.next_of("record").await["body"], "login with [redacted]");
+    sluice.accept(Signal::Logs, log(LogRecord { body: Some(text("password=[redacted]")), ..record() })).await;
+    let found = sluice.api("/api/v1/logs?query=NOT+password%3Ds3*").await;
+    assert_eq!(found["data"].as_array().unwrap().len(), 2, "also that of which the text begins so");
+    let told = tokio::time::timeout(std::time::Duration::from_millis(1500), guessing.next()).await;
+    assert!(told.is_err(), "nothing of it is shown, nor counted: {told:?}");
+}
+
 #[tokio::test]
 async fn the_terminal_shows_records_as_lines_or_json_and_says_where_a_query_is_wrong() {
     let config = debug(&format!("admin: {{ endpoint: '127.0.0.1:0', read_token: {READER} }}\n"));

@@ -140,6 +140,8 @@ pub(crate) struct Tuning {
 #[derive(Debug)]
 pub(crate) struct Proxy {
     pub(crate) addr: SocketAddr,
+    /// Where Sluice has its admin listener.
+    pub(crate) admin: SocketAddr,
     child: Child,
     directory: TempDir,
 }
@@ -155,7 +157,7 @@ impl Proxy {
         more: &str,
     ) -> Result<Self, Failure> {
         let directory = tempfile::tempdir()?;
-        let addr = free_address()?;
+        let (addr, admin) = (free_address()?, free_address()?);
         let task = Task { listen: addr, upstream, passage, certificates, more, option: "", route: "" };
         let path = directory.path();
         let mut command = Command::new(program);
@@ -171,7 +173,7 @@ impl Proxy {
                 command.arg("-db").arg("-f").arg(path.join("haproxy.cfg"));
             }
             Kind::Sluice => {
-                fs::write(path.join("sluice.yaml"), sluice::config(&task, free_address()?))?;
+                fs::write(path.join("sluice.yaml"), sluice::config(&task, admin))?;
                 command.arg("run").arg("--config").arg(path.join("sluice.yaml"));
                 command.env("TOKIO_WORKER_THREADS", WORKERS.to_string());
             }
@@ -190,7 +192,7 @@ impl Proxy {
                 command.env("TOKIO_WORKER_THREADS", WORKERS.to_string());
             }
         }
-        let mut proxy = Self::spawn(command, addr, directory)?;
+        let mut proxy = Self::spawn(command, addr, admin, directory)?;
         proxy.wait_until_it_accepts(kind)?;
         Ok(proxy)
     }
@@ -222,7 +224,7 @@ impl Proxy {
         };
         command.arg("run").arg("--config").arg(config);
         let began = Instant::now();
-        let mut proxy = Self::spawn(command, addr, directory)?;
+        let mut proxy = Self::spawn(command, addr, admin, directory)?;
         while !is_ready(admin) {
             proxy.must_run(Kind::Sluice, began + PATIENCE)?;
             pause(Duration::from_millis(2));
@@ -230,13 +232,18 @@ impl Proxy {
         Ok((proxy, began.elapsed()))
     }
 
-    fn spawn(mut command: Command, addr: SocketAddr, directory: TempDir) -> Result<Self, Failure> {
+    fn spawn(
+        mut command: Command,
+        addr: SocketAddr,
+        admin: SocketAddr,
+        directory: TempDir,
+    ) -> Result<Self, Failure> {
         let output = File::create(directory.path().join("output"))?;
         command.current_dir(&directory).stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
         let child = command
             .spawn()
             .map_err(|error| format!("can't start `{}`: {error}", command.get_program().display()))?;
-        Ok(Self { addr, child, directory })
+        Ok(Self { addr, admin, child, directory })
     }
 
     fn wait_until_it_accepts(&mut self, kind: Kind) -> Result<(), Failure> {

@@ -1,9 +1,10 @@
 //! A record as a line.
 
-use std::borrow::Cow;
 use std::io::{self, Write};
 
 use serde_json::Value;
+
+use crate::terminal::{escaped, escaped_json};
 
 /// How records are written.
 #[derive(Clone, Copy)]
@@ -20,7 +21,7 @@ impl RecordLine {
     /// Writes a record and a line's end, and sees to it that it is read at once.
     pub(super) fn write(self, record: &Value, out: &mut dyn Write) -> io::Result<()> {
         if self.json {
-            writeln!(out, "{record}")?;
+            writeln!(out, "{}", escaped_json(&record.to_string()))?;
         } else {
             writeln!(out, "{}", self.text(record))?;
         }
@@ -32,18 +33,18 @@ impl RecordLine {
         let level = text("level");
         let shown = format!("{:5}", if level.is_empty() { text("signal") } else { level });
         let mut parts = vec![self.coloured(DIM, text("time")), self.coloured(colour(level), &shown)];
-        let whose = [text("tenant"), text("stream")].map(harmless);
+        let whose = [text("tenant"), text("stream")].map(escaped);
         let whose: Vec<&str> = whose.iter().map(|part| &**part).filter(|part| !part.is_empty()).collect();
         if !whose.is_empty() {
             parts.push(self.coloured(DIM, &whose.join("/")));
         }
         if !text("service").is_empty() {
-            parts.push(format!("{}:", harmless(text("service"))));
+            parts.push(format!("{}:", escaped(text("service"))));
         }
-        parts.push(harmless(&message(record)).into_owned());
+        parts.push(escaped(&message(record)).into_owned());
         for (key, value) in record["attributes"].as_object().into_iter().flatten() {
-            let key = self.coloured(DIM, &format!("{}=", harmless(key)));
-            parts.push(format!("{key}{}", harmless(&plain(value))));
+            let key = self.coloured(DIM, &format!("{}=", escaped(key)));
+            parts.push(format!("{key}{}", escaped(&plain(value))));
         }
         parts.join(" ")
     }
@@ -84,16 +85,6 @@ fn plain(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned)
 }
 
-/// The text in one line, without characters that a terminal obeys.
-pub(super) fn harmless(text: &str) -> Cow<'_, str> {
-    if !text.contains(char::is_control) {
-        return Cow::Borrowed(text);
-    }
-    text.chars()
-        .flat_map(|char| if char.is_control() { char.escape_default().collect() } else { vec![char] })
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -103,7 +94,7 @@ mod tests {
     fn record() -> Value {
         json!({
             "signal": "logs", "tenant": "acme", "stream": "api", "time": "2026-03-27T08:30:00Z",
-            "level": "error", "service": "api", "body": "can't \u{1b}[2Jconnect\nat all",
+            "level": "error", "service": "api", "body": "can't \u{1b}[2J\u{202e}connect\nat all",
             "attributes": { "http.response.status_code": 503 },
         })
     }
@@ -113,8 +104,16 @@ mod tests {
         let line = RecordLine { json: false, colours: false };
         assert_eq!(
             line.text(&record()),
-            r"2026-03-27T08:30:00Z error acme/api api: can't \u{1b}[2Jconnect\nat all http.response.status_code=503"
+            r"2026-03-27T08:30:00Z error acme/api api: can't \u{1b}[2J\u{202e}connect\nat all http.response.status_code=503"
         );
+    }
+
+    #[test]
+    fn json_is_one_line_that_a_terminal_does_not_obey_either() {
+        let mut out = Vec::new();
+        let record = json!({ "body": "\u{9b}2J\u{202e}x" });
+        RecordLine { json: true, colours: false }.write(&record, &mut out).unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), "{\"body\":\"\\u009b2J\\u202ex\"}\n");
     }
 
     #[test]

@@ -16,6 +16,7 @@ use self::line::RecordLine;
 use super::admin_client::{self, AdminClient, AdminError};
 use super::duration::parse_duration;
 use super::tls::TlsArgs;
+use crate::terminal::escaped;
 
 /// How long to wait before a connection that has ended is opened again.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -105,7 +106,7 @@ fn say(query: &str, error: &AdminError) -> ExitCode {
         let said: Value = serde_json::from_slice(body).unwrap_or_default();
         if let (Some(message), Some(column)) = (said["error"].as_str(), said["column"].as_u64()) {
             let before = usize::try_from(column).unwrap_or(1).saturating_sub(1);
-            eprintln!("error: {message}\n  {}\n  {:before$}^", line::harmless(query), "");
+            eprintln!("error: {message}\n  {}\n  {:before$}^", escaped(query), "");
             return ExitCode::from(2);
         }
     }

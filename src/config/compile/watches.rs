@@ -6,11 +6,15 @@ use crate::config::node::Node;
 use crate::config::{duration, secrets};
 use crate::glob::Glob;
 use crate::query::Query;
+use crate::terminal::is_obeyed;
 use crate::watches::{Alertmanager, Threshold, WatchSettings};
 
 /// What a watch looks like.
 const EXAMPLE: &str =
     "write a watch such as `{ name: api-errors, query: \"level:error service:api\", above: 10 in 5m }`";
+
+/// The longest name of a watch, in characters: it is a label of metrics and alerts.
+const LONGEST_NAME: usize = 128;
 
 /// Compiles the list at `node`; what is wrong is reported and left out.
 pub(super) fn compile(
@@ -40,6 +44,13 @@ fn watch(section: &WatchSection, node: &Node, context: &mut Context<'_>) -> Opti
         if !has_error(context, "name") {
             context.report.error(node.near(&["name"]).span, "a watch needs a name").help(EXAMPLE);
         }
+        return None;
+    }
+    if section.name.chars().count() > LONGEST_NAME || section.name.contains(is_obeyed) {
+        context
+            .report
+            .error(node.near(&["name"]).span, "this can't be the name of a watch")
+            .help(format!("write at most {LONGEST_NAME} characters, none of them a control character"));
         return None;
     }
     let query = Query::parse(&section.query);
@@ -73,7 +84,8 @@ fn watch(section: &WatchSection, node: &Node, context: &mut Context<'_>) -> Opti
             .help("write a glob such as `*`, or leave it out");
         return None;
     }
-    Some(WatchSettings { name: section.name.clone(), query, tenants, threshold })
+    let shown_query = secrets::query(&section.query, node.near(&["query"]).literal());
+    Some(WatchSettings { name: section.name.clone(), query, shown_query, tenants, threshold })
 }
 
 fn threshold(section: &WatchSection, node: &Node, context: &mut Context<'_>) -> Option<Threshold> {

@@ -39,10 +39,12 @@ impl Default for TapSection {
 #[derive(Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct WatchSection {
-    /// What it is called in metrics and alerts.
+    /// What it is called in metrics and alerts: at most 128 characters.
     #[schemars(extend("x-shown" = "name"))]
     pub(in crate::config) name: String,
-    /// [What is counted](tap.md#queries). It is shown to whoever may read the admin listener, and to the Alertmanager.
+    /// [What is counted](tap.md#queries). Whoever may read the admin listener and the Alertmanager are shown the query, in which texts
+    /// that don't have the form of a name are `[redacted]`.
+    #[schemars(extend("x-shown" = "query"))]
     pub(in crate::config) query: String,
     /// The tenants of which each is counted, and fires, by itself: a glob over their ids, or a list of globs. Without it all records
     /// are counted together.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{good, said, with};
+use super::{good, load_with, said, with};
 use crate::watches::Threshold;
 
 const WATCH: &str = "name: errors, query: 'level:error', above: 10 in 5m";
@@ -44,6 +44,38 @@ fn it_is_said_what_is_wrong_with_a_watch_and_where() {
     }
     let twice = said(&with(&format!("watches: [{{ {WATCH} }}, {{ {WATCH} }}]\n")));
     assert!(twice.len() == 1 && twice[0].contains("another watch called `errors`"), "{twice:?}");
+}
+
+#[test]
+fn the_name_of_a_watch_is_short_and_without_control_characters() {
+    let named =
+        |name: &str| said(&with(&format!("watches: [{{ name: \"{name}\", query: x, above: 1 in 1m }}]\n")));
+    assert_eq!(named(&"é".repeat(128)), [""; 0]);
+    for wrong in [&"n".repeat(129), r"a\nb", r"a\u202eb", r"\e[2J"] {
+        let said = named(wrong);
+        assert!(said.len() == 1 && said[0].contains("at most 128 characters"), "{said:?}");
+    }
+}
+
+#[test]
+fn a_query_is_shown_without_what_could_be_a_secret() {
+    let with_query = |query: &str| {
+        let text = with(&format!("watches: [{{ name: a, query: '{query}', above: 1 in 1m }}]\n"));
+        load_with(&text, &|_| Some("s3cret".to_owned())).unwrap_or_else(|problems| panic!("{problems}"))
+    };
+    for (query, shown) in [
+        ("level:error service:api status:>=500", "level:error service:api status:>=500"),
+        ("\"connection refused\" host:prod-*", "\"connection refused\" host:prod-*"),
+        ("body:\"key=s3cret+/x==\" OR x", "body:\"[redacted]\" OR x"),
+        ("user:${S3CRET}", "user:\"[redacted]\""),
+        ("\"id ${S3CRET}\" a", "\"[redacted]\" a"),
+    ] {
+        let compiled = with_query(query);
+        assert_eq!(compiled.watches[0].shown_query, shown);
+        let redacted = compiled.redacted["watches"][0]["query"].as_str().unwrap();
+        assert!(!redacted.contains("s3cret+"), "{redacted}");
+        assert_eq!(redacted == query, !query.contains("s3cret+"), "{redacted}");
+    }
 }
 
 #[test]

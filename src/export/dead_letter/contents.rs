@@ -1,12 +1,13 @@
 //! What is in a dead letter, for people: its entries as OTLP/JSON, and what of it can't be read.
 
 use std::io;
+use std::sync::Arc;
 
 use serde_json::Value;
 
 use super::{DeadLetters, StoredLetter};
 use crate::export::Encoding;
-use crate::otlp::{self, Signal};
+use crate::otlp::{self, REDACTED, Redaction, Signal};
 use crate::route::Values as _;
 
 /// Bytes of JSON that are shown of a letter.
@@ -45,14 +46,14 @@ pub struct LetterFault {
 }
 
 impl StoredLetter {
-    /// Looks inside. What is shown takes at most [`MOST_SHOWN`] bytes of JSON. Blocks.
-    fn contents(&self) -> io::Result<LetterContents> {
+    /// Looks inside, for all that is not hidden. What is shown takes at most [`MOST_SHOWN`] bytes of JSON. Blocks.
+    fn contents(&self, redaction: &Redaction) -> io::Result<LetterContents> {
         let bytes = self.load_most(MOST_READ)?;
         let mut contents =
             LetterContents { truncated: (bytes.len() as u64) < self.len(), ..LetterContents::default() };
         match self.encoding() {
-            Encoding::Proto => contents.put_protobuf(self.signal(), &bytes),
-            Encoding::Json => contents.put_json(self.signal(), &bytes),
+            Encoding::Proto => contents.put_protobuf(self.signal(), &bytes, redaction),
+            Encoding::Json => contents.put_json(self.signal(), &bytes, redaction),
         }
         // What no route takes is as it should be: nothing in it is at fault.
         let is_refused = self.exporter().is_some() || self.encoding() == Encoding::Json;
@@ -65,13 +66,17 @@ impl StoredLetter {
 
 impl DeadLetters {
     /// Looks inside a letter of this directory; one at a time is looked into.
-    pub async fn contents(&self, letter: StoredLetter) -> io::Result<LetterContents> {
-        self.look(move |_| letter.contents()).await
+    pub async fn contents(
+        &self,
+        letter: StoredLetter,
+        redaction: Arc<Redaction>,
+    ) -> io::Result<LetterContents> {
+        self.look(move |_| letter.contents(&redaction)).await
     }
 }
 
 impl LetterContents {
-    fn put_protobuf(&mut self, signal: Signal, bytes: &[u8]) {
+    fn put_protobuf(&mut self, signal: Signal, bytes: &[u8], redaction: &Redaction) {
         let (mut left, mut read) = (MOST_SHOWN, 0);
         for (raw, _) in otlp::frames(bytes) {
             read += raw.len();
@@ -84,7 +89,8 @@ impl LetterContents {
             };
             for entry in &split.entries {
                 otlp::split_to_size(signal, &entry.bytes, PIECE, &mut |piece, _| {
-                    let shown = if left > 0 { entry_json(signal, piece, left) } else { None };
+                    let clean = || redaction.apply(signal, piece);
+                    let shown = if left > 0 { entry_json(signal, &clean(), left) } else { None };
                     if let Some((entry, length)) = shown {
                         left -= length;
                         self.entries.push(entry);
@@ -109,7 +115,7 @@ impl LetterContents {
     }
 
     /// A request on each line.
-    fn put_json(&mut self, signal: Signal, bytes: &[u8]) {
+    fn put_json(&mut self, signal: Signal, bytes: &[u8], redaction: &Redaction) {
         let mut left = MOST_SHOWN;
         for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
             if line.len() > left {
@@ -117,7 +123,11 @@ impl LetterContents {
                 break;
             }
             left -= line.len();
-            match serde_json::from_slice::<Value>(line) {
+            let mut request = serde_json::from_slice::<Value>(line);
+            if let Ok(request) = &mut request {
+                redaction.hide_in_json(request);
+            }
+            match request {
                 Ok(Value::Object(mut request)) => match request.remove(signal.json_entry_field()) {
                     Some(Value::Array(entries)) => self.entries.extend(entries),
                     Some(other) => self.entries.push(other),
@@ -126,7 +136,10 @@ impl LetterContents {
                 Ok(other) => self.entries.push(other),
                 Err(error) => {
                     self.put_fault(String::new(), format!("it is no JSON (column {})", error.column()));
-                    self.entries.push(String::from_utf8_lossy(line).into_owned().into());
+                    // Without what it is in JSON, nobody can tell which text belongs to which key.
+                    let shown =
+                        if redaction.is_empty() { String::from_utf8_lossy(line) } else { REDACTED.into() };
+                    self.entries.push(shown.into());
                 }
             }
         }

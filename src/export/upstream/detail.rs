@@ -9,6 +9,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use http::HeaderValue;
 
 use crate::route::{Template, Values};
+use crate::terminal::is_obeyed;
 
 /// Characters of an upstream's message that are kept.
 const MAX_CHARS: usize = 256;
@@ -79,8 +80,7 @@ impl Secrets {
             }
         }
         let mut clean = String::new();
-        for word in text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty())
-        {
+        for word in text.split(|c: char| c.is_whitespace() || is_obeyed(c)).filter(|word| !word.is_empty()) {
             if !clean.is_empty() {
                 clean.push(' ');
             }
