@@ -30,27 +30,26 @@ use crate::tenants::TenantFailure;
 
 /// Takes batches from a stream until it has none.
 pub(super) async fn consume(exporter: Arc<Exporter>, stream: Arc<Stream>) {
-    let mut backoff = Backoff::new();
-    while let Some(in_flight) = stream.next().await {
-        // Boxed, so that a stream that only waits for its batch to fill doesn't hold room for an attempt.
-        let delivering = Box::pin(deliver(&exporter, &stream, in_flight, backoff));
-        let next = if stream.has_own_telemetry() {
-            LogScope::Withheld.of(delivering).await
-        } else {
-            delivering.await
-        };
-        let Some(next) = next else {
-            return log_decision(
-                &exporter,
-                &stream,
-                "",
-                None,
-                "the journal keeps what is left of the stream",
-            );
-        };
-        backoff = next;
+    let mut backoff = Some(Backoff::new());
+    while let Some(next) = backoff {
+        let consuming = consume_next(&exporter, &stream, next);
+        backoff =
+            if stream.has_own_telemetry() { LogScope::Withheld.of(consuming).await } else { consuming.await };
     }
-    log_decision(&exporter, &stream, "", None, "stream has nothing left to send");
+}
+
+/// Takes and delivers the next batch. Returns the backoff for the one behind it; `None` if there is none for now.
+async fn consume_next(exporter: &Exporter, stream: &Arc<Stream>, backoff: Backoff) -> Option<Backoff> {
+    let Some(in_flight) = stream.next().await else {
+        log_decision(exporter, stream, "", None, "stream has nothing left to send");
+        return None;
+    };
+    // Boxed, so that a stream that only waits for its batch to fill doesn't hold room for an attempt.
+    let next = Box::pin(deliver(exporter, stream, in_flight, backoff)).await;
+    if next.is_none() {
+        log_decision(exporter, stream, "", None, "the journal keeps what is left of the stream");
+    }
+    next
 }
 
 /// Logs what is decided about a stream, for how long and for what reason, for those who want to know each time.

@@ -95,7 +95,7 @@ pub async fn send_telemetry(
         while !ending.is_cancelled() {
             sender.send_what_is_due().await;
             tokio::select! {
-                () = sleep(INTERVAL) => {}
+                () = sleep(sender.pause()) => {}
                 () = telemetry.spans().has_many() => {}
                 () = log_records().has_many() => {}
                 () = ending.cancelled() => {}
@@ -129,6 +129,13 @@ struct TelemetrySender {
 }
 
 impl TelemetrySender {
+    /// How long until something may be due that does not make itself known before.
+    fn pause(&self) -> Duration {
+        // Metrics that are due already wait with everything else until the endpoint may be asked again.
+        let until_metrics = self.metrics_due.saturating_duration_since(Instant::now());
+        if until_metrics.is_zero() { INTERVAL } else { INTERVAL.min(until_metrics) }
+    }
+
     async fn send_what_is_due(&mut self) {
         let upstream = self.router.telemetry().0.load_full();
         if upstream.as_ref().map(Arc::as_ptr) != self.upstream.as_ref().map(Arc::as_ptr) {
