@@ -206,7 +206,9 @@ mod tests {
         let durations = Family::<Labels, PrometheusHistogram>::new_with_constructor(|| {
             PrometheusHistogram::new([0.5, 2.0])
         });
-        [0.1, 0.2, 1.0, 5.0].map(|seconds| durations.get_or_create(&labels("up")).observe(seconds));
+        for seconds in [0.1, 0.2, 1.0, 5.0] {
+            durations.get_or_create(&labels("up")).observe(seconds);
+        }
         registry.register("duration_seconds", "How long it took", durations);
         registry.register("unused", "Nothing yet", Family::<Labels, Counter>::default());
 

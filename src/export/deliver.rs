@@ -41,19 +41,25 @@ pub(super) async fn consume(exporter: Arc<Exporter>, stream: Arc<Stream>) {
 /// Takes and delivers the next batch. Returns the backoff for the one behind it; `None` if there is none for now.
 async fn consume_next(exporter: &Exporter, stream: &Arc<Stream>, backoff: Backoff) -> Option<Backoff> {
     let Some(in_flight) = stream.next().await else {
-        log_decision(exporter, stream, "", None, "stream has nothing left to send");
+        log_decision(exporter, stream, None, None, "stream has nothing left to send");
         return None;
     };
     // Boxed, so that a stream that only waits for its batch to fill doesn't hold room for an attempt.
     let next = Box::pin(deliver(exporter, stream, in_flight, backoff)).await;
     if next.is_none() {
-        log_decision(exporter, stream, "", None, "the journal keeps what is left of the stream");
+        log_decision(exporter, stream, None, None, "the journal keeps what is left of the stream");
     }
     next
 }
 
 /// Logs what is decided about a stream, for how long and for what reason, for those who want to know each time.
-fn log_decision(exporter: &Exporter, stream: &Stream, reason: &str, wait: Option<Duration>, decision: &str) {
+fn log_decision(
+    exporter: &Exporter,
+    stream: &Stream,
+    reason: Option<&str>,
+    wait: Option<Duration>,
+    decision: &str,
+) {
     let (exporter, signal, key) = (exporter.name(), stream.name().signal, &stream.name().key);
     let wait = wait.filter(|wait| *wait != FOR_EVER).map(tracing::field::debug);
     debug!(%exporter, %signal, key = &*key.text(), tenant = key.tenant(), reason, wait, "{decision}");
@@ -204,7 +210,7 @@ async fn deliver(
         if pieces.has_sample() {
             pieces.end_sample();
         } else if pieces.halve() {
-            log_decision(exporter, stream, &reason, None, "batch divided: each half is tried by itself");
+            log_decision(exporter, stream, Some(&reason), None, "batch divided in halves");
         } else {
             bury(exporter, stream, &mut pieces, 1, &reason, cause).await;
         }
@@ -355,7 +361,7 @@ async fn settle<'e>(
         }
         if exporter.is_paused() {
             put_back(pieces);
-            log_decision(exporter, stream, "its exporter was removed", None, "stream paused");
+            log_decision(exporter, stream, Some("its exporter was removed"), None, "stream paused");
             wait_blameless(changed.as_mut(), FOR_EVER, exporter, stream, pieces, backoff).await;
             continue;
         }
@@ -368,9 +374,9 @@ async fn settle<'e>(
         if values.row.as_ref().is_some_and(|row| row.hold) {
             put_back(pieces);
             stream.set_activity(Activity::Held);
-            log_decision(exporter, stream, "the row of its tenant says so", None, "stream held");
+            log_decision(exporter, stream, Some("the row of its tenant says so"), None, "stream held");
             wait_blameless(changed.as_mut(), FOR_EVER, exporter, stream, pieces, backoff).await;
-            log_decision(exporter, stream, "", None, "stream looks again whether it may go on");
+            log_decision(exporter, stream, None, None, "stream looks again whether it may go on");
             stream.set_activity(Activity::Waiting);
             continue;
         }
@@ -380,11 +386,11 @@ async fn settle<'e>(
             put_back(pieces);
             let (code, message, at) = (NO_ROW.into(), lacking.to_string().into(), SystemTime::now());
             let noted = LastError { code, message, target: None, at, of_destination: true, of_stream: None };
-            log_decision(exporter, stream, &noted.message, None, "stream held");
+            log_decision(exporter, stream, Some(&noted.message), None, "stream held");
             stream.note(|history| history.last_error = Some(Box::new(noted)));
             stream.set_activity(Activity::Held);
             wait_blameless(changed.as_mut(), FOR_EVER, exporter, stream, pieces, backoff).await;
-            log_decision(exporter, stream, "", None, "stream looks again whether it may go on");
+            log_decision(exporter, stream, None, None, "stream looks again whether it may go on");
             stream.set_activity(Activity::Waiting);
             continue;
         }
@@ -395,7 +401,7 @@ async fn settle<'e>(
             Ok(hold_pass) => hold_pass,
             Err(HeldStream { wait, answer }) => {
                 let reason = answer.as_ref().map_or("an operator holds it", |answer| &*answer.message);
-                log_decision(exporter, stream, reason, Some(wait), "stream held");
+                log_decision(exporter, stream, Some(reason), Some(wait), "stream held");
                 if let Some(answer) = answer {
                     note_held(stream, answer);
                     let retries = exporter.active().settings.retry.enabled;
@@ -415,7 +421,7 @@ async fn settle<'e>(
                     }
                 });
                 wait_blameless(changed, wait, exporter, stream, pieces, backoff).await;
-                log_decision(exporter, stream, "", None, "stream looks again whether it may go on");
+                log_decision(exporter, stream, None, None, "stream looks again whether it may go on");
                 stream.set_activity(Activity::Waiting);
                 continue;
             }
@@ -692,7 +698,7 @@ async fn settle<'e>(
         if probe.is_none() {
             stream.set_activity(activity);
             wait_or(changed.as_mut(), wait, exporter, stream, pieces).await;
-            log_decision(exporter, stream, "", None, "stream goes on with its next attempt");
+            log_decision(exporter, stream, None, None, "stream goes on with its next attempt");
             stream.set_activity(Activity::Waiting);
         }
     }
@@ -833,7 +839,7 @@ fn failing(
     wait: Duration,
 ) {
     stream.set_failing(true);
-    log_decision(exporter, stream, detail, Some(wait), failure.decision());
+    log_decision(exporter, stream, Some(detail), Some(wait), failure.decision());
     let (name, signal, key) = (exporter.name(), stream.name().signal, &stream.name().key);
     // What a credential, a URL and an outage need are different things, so each code is a cause of its own.
     let Some(suppressed) = notice::due_for_one_of_many(&(name, signal, key), code) else { return };

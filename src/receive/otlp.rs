@@ -49,6 +49,9 @@ impl Otlp {
 
 impl Handler for Otlp {
     async fn answer(&self, settings: &ListenerSettings, mut request: Request<Incoming>) -> Answer {
+        if grpc::asks_for_health(request.uri().path()) {
+            return self.answer_by_transport(settings, request).await;
+        }
         let name = || traced::name(settings, &request);
         let trace = self.intake.telemetry.trace_request(request.headers(), name);
         let scope = match &trace {

@@ -18,6 +18,9 @@ use crate::telemetry::{OpenSpan, OwnTelemetry, RequestTrace, SpanEnd, count, tex
 /// `DATA_LOSS`.
 const SERVER_ERRORS: [u64; 6] = [2, 4, 12, 13, 14, 15];
 
+/// What stands for any other method.
+const OTHER_METHOD: &str = "_OTHER";
+
 /// Said of a request that ended before its answer was there.
 const UNANSWERED: &str = "the sender has gone without an answer";
 
@@ -28,10 +31,10 @@ pub(super) fn name<B>(settings: &ListenerSettings, request: &Request<B>) -> Cow<
         let method = Signal::from_method(path).map(|signal| signal.method().trim_start_matches('/'));
         return method.unwrap_or("a call that is not known").into();
     }
-    match http::signal(settings, path) {
-        Some(signal) if method == Method::POST => format!("POST {}", signal.path()).into(),
-        _ if method == Method::POST => "POST".into(),
-        _ => "HTTP".into(),
+    match (method_name(method), http::signal(settings, path)) {
+        (OTHER_METHOD, _) => "HTTP".into(),
+        (method, Some(signal)) => format!("{method} {}", signal.path()).into(),
+        (method, None) => method.into(),
     }
 }
 
@@ -61,7 +64,7 @@ impl<'t> TracedRequest<'t> {
         if is_call {
             span.set("rpc.system", text("grpc"));
         } else {
-            span.set("http.request.method", text(request.method().as_str()));
+            span.set("http.request.method", text(method_name(request.method())));
             if let Some(signal) = signal {
                 span.set("http.route", text(signal.path()));
             }
@@ -97,6 +100,20 @@ impl Drop for TracedRequest<'_> {
         if let Some(span) = self.span.take() {
             self.telemetry.end_span(&span, failed(UNANSWERED), None);
         }
+    }
+}
+
+/// The name of a method that HTTP itself has. There is no end of the names that a sender may make up.
+fn method_name(method: &Method) -> &'static str {
+    match *method {
+        Method::POST => "POST",
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::OPTIONS => "OPTIONS",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        _ => OTHER_METHOD,
     }
 }
 

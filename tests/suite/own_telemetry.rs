@@ -1,6 +1,7 @@
 //! What Sluice tells of itself by OTLP: spans, metrics and its log. Never of that itself, and at no cost to data.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -28,7 +29,10 @@ fn traceparent(is_sampled: bool) -> String {
 }
 
 fn hexadecimal(id: &[u8]) -> String {
-    id.iter().map(|byte| format!("{byte:02x}")).collect()
+    id.iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("writing to a String can't fail");
+        text
+    })
 }
 
 fn is(kind: SpanKind) -> impl Fn(&Span) -> bool {
@@ -89,6 +93,7 @@ async fn a_call_of_grpc_is_traced_by_its_metadata_and_ends_with_its_code() {
     let sluice = start(&up, &backend, "sampling: 0").await;
     let parent = traceparent(true);
     let headers = [("traceparent", &*parent)];
+    call(sluice.otlp, "/grpc.health.v1.Health/Check", &headers, framed(0, b"")).await;
     call(sluice.otlp, export(Signal::Logs), &headers, framed(0, &logs(&[("a", &["one"])]))).await;
     let span = backend.span("the call's span", is(SpanKind::Server)).await;
     assert_eq!(hexadecimal(&span.parent_span_id), SENDERS_SPAN);
@@ -103,6 +108,8 @@ async fn a_call_of_grpc_is_traced_by_its_metadata_and_ends_with_its_code() {
     let is_wrong = |span: &Span| of(span, "rpc.grpc.status_code") == "3";
     let wrong = backend.span("the wrong call's span", is_wrong).await;
     assert_eq!(wrong.status, None, "what a sender has done wrong is no error of a server");
+    let requests = backend.spans().into_iter().filter(is(SpanKind::Server)).count();
+    assert_eq!(requests, 2, "asking how Sluice is brings no telemetry");
 }
 
 #[tokio::test]
