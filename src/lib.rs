@@ -17,6 +17,8 @@
 //! [`query`] is the language that records are looked for with, on the bytes of their entries; [`tap`] shows records as they are
 //! admitted, and [`watches`] counts them. Both are told of admissions by [`stream`], and delay none.
 //!
+//! [`telemetry`] is what Sluice tells of itself by OTLP, until [`export`] sends it; whoever has something to tell uses it.
+//!
 //! [`net`] is the network below `receive` and `export`, [`config`] compiles the YAML into the types that these rooms own,
 //! [`run`] starts, reloads and stops them, [`explain`] says what would become of a request, [`admin`] shows what they do to those whom [`access`] lets, and [`cli`] is the
 //! command line. A room may use what is listed below `receive` and above itself, never the other way round; `receive` hands
@@ -51,6 +53,7 @@ pub mod run;
 mod secret_hash;
 pub mod stream;
 pub mod tap;
+pub mod telemetry;
 pub mod tenants;
 mod terminal;
 pub mod watches;

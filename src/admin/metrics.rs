@@ -24,6 +24,7 @@ use crate::export::{CircuitState, Exporter, Fate};
 use crate::otlp::Signal;
 use crate::receive::{Answered, Misdirection, Outcome, Transport};
 use crate::run::Router;
+use crate::telemetry::{OwnTelemetry, TelemetryOutcome};
 use crate::watches::RecordWatch;
 
 /// `OpenMetrics` text, which Prometheus reads.
@@ -64,6 +65,7 @@ impl Collector for Scrape {
         journal(&mut page, router)?;
         certificates(&mut page, router)?;
         watches(&mut page, &router.intake().observer.watches())?;
+        telemetry(&mut page, &shared.telemetry)?;
         let loaded = since_epoch(router.report().loaded_at);
         let help = "When the configuration in use was loaded";
         page.gauge("sluice_config_last_success_timestamp_seconds", help, loaded)?;
@@ -105,6 +107,19 @@ fn watches(page: &mut Page<'_>, watches: &[Arc<RecordWatch>]) -> fmt::Result {
             let fires = !watch.state().firing.is_empty();
             family.add(&[("watch", &watch.settings().name)], f64::from(u8::from(fires)))
         })
+    })
+}
+
+fn telemetry(page: &mut Page<'_>, telemetry: &OwnTelemetry) -> fmt::Result {
+    let help = "Spans, data points and log records about Sluice itself, by what became of them";
+    page.counters("sluice_telemetry_records", help, |family| {
+        for signal in Signal::ALL {
+            for outcome in TelemetryOutcome::ALL {
+                let labels = [("signal", signal.name()), ("outcome", outcome.name())];
+                family.add(&labels, telemetry.counted(signal, outcome))?;
+            }
+        }
+        Ok(())
     })
 }
 

@@ -16,6 +16,7 @@ mod journal;
 mod letters;
 mod logs;
 mod look;
+mod metric_points;
 mod metrics;
 mod overview;
 mod query;
@@ -36,4 +37,5 @@ mod troubled;
 mod watches;
 
 pub use history::MetricHistory;
+pub use metric_points::read_metrics;
 pub use server::Admin;

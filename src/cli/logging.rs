@@ -19,6 +19,7 @@ use tracing_subscriber::layer::{Context, Filter, Layer as _, SubscriberExt as _}
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+use crate::telemetry::LogExport;
 use crate::terminal::escaped_line;
 
 /// Lines at `info` and above, whoever writes them.
@@ -71,11 +72,11 @@ impl LoggingArgs {
             LogFormat::Text => {
                 let has_colours = has_colours(std::io::stderr().is_terminal(), std::env::var_os("NO_COLOR"));
                 let format = format.with_ansi(has_colours);
-                registry.with(format.with_filter(filter.and(lines))).try_init()
+                registry.with(format.and_then(LogExport).with_filter(filter.and(lines))).try_init()
             }
             LogFormat::Json => {
                 let format = format.json().flatten_event(true);
-                registry.with(format.with_filter(filter.and(lines))).try_init()
+                registry.with(format.and_then(LogExport).with_filter(filter.and(lines))).try_init()
             }
         };
         drop(started);

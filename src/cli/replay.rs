@@ -372,7 +372,8 @@ impl Replay {
         // One letter at a time hangs on nobody's account and takes what it needs.
         let (hanging, budget) = (AtomicBool::default(), Arc::new(Budget::new(u64::MAX)));
         let begun = AtomicBool::new(false);
-        let conditions = Conditions { hanging: &hanging, budget: &budget, pass: None, begun: &begun };
+        let conditions =
+            Conditions { hanging: &hanging, budget: &budget, pass: None, begun: &begun, traceparent: None };
         let mut attempt = 1;
         loop {
             let answer = transport.attempt(target, &batch, conditions).await;

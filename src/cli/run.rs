@@ -6,11 +6,13 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::greeting::to_try;
 use super::logging::LoggingArgs;
-use crate::admin::{Admin, MetricHistory};
+use crate::admin::{Admin, MetricHistory, read_metrics};
 use crate::config::Source;
 use crate::descriptors::{self, Descriptors, TooFew};
 use crate::export::Exporter;
@@ -129,6 +131,7 @@ async fn live(router: Arc<Router>, signals: Signals, for_people: bool) -> ExitCo
     let sweeping = tokio::spawn(run::sweep(router.clone()));
     let watches = tokio::spawn(run::judge_watches(router.clone()));
     let left_out = tokio::spawn(super::logging::report_left_out());
+    let telemetry = OwnTelemetryTask::start(&router);
     stop.told().await;
     reloading.abort();
     let left = tokio::select! {
@@ -148,6 +151,7 @@ async fn live(router: Arc<Router>, signals: Signals, for_people: bool) -> ExitCo
     sweeping.abort();
     watches.abort();
     left_out.abort();
+    telemetry.end().await;
     // The log has it in any case.
     for leftover in left.exporters.iter().filter(|_| for_people) {
         eprintln!("sluice: {leftover}");
@@ -156,6 +160,27 @@ async fn live(router: Arc<Router>, signals: Signals, for_people: bool) -> ExitCo
         eprintln!("sluice: {unkept}");
     }
     if left.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// What sends own telemetry.
+struct OwnTelemetryTask {
+    ending: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl OwnTelemetryTask {
+    fn start(router: &Arc<Router>) -> Self {
+        let ending = CancellationToken::new();
+        let task = tokio::spawn(run::send_telemetry(router.clone(), read_metrics, ending.clone()));
+        Self { ending, task }
+    }
+
+    /// Has what is left be sent, for a moment at most.
+    async fn end(self) {
+        self.ending.cancel();
+        // Whatever has come of it: nothing waits for it any more.
+        let _ = self.task.await;
+    }
 }
 
 /// What a second signal ends the process with: what is left becomes dead letters as far as that takes no more than a second, and how many

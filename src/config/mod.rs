@@ -37,7 +37,7 @@ use std::time::Duration;
 use crate::access::AdminTokens;
 use crate::byte_order_mark;
 use crate::descriptors::Demand;
-use crate::export::{DeadLetterSettings, ExporterKind, ExporterSettings, MOST_OPEN_FILES};
+use crate::export::{DeadLetterSettings, ExporterKind, ExporterSettings, MOST_OPEN_FILES, TelemetrySettings};
 use crate::journal::JournalSettings;
 use crate::receive::{Acknowledge, ListenerSettings};
 use crate::route::{RouteSpec, Unrouted};
@@ -140,6 +140,8 @@ pub struct Compiled {
     pub watches: Vec<WatchSettings>,
     /// The URL of the Alertmanager that is told which watches fire.
     pub alertmanager: Option<String>,
+    /// Where Sluice sends what it tells of itself.
+    pub telemetry: Option<TelemetrySettings>,
     /// How long to go on accepting once shutdown has begun.
     pub shutdown_delay: Duration,
     /// How long to wait until everything is delivered.
@@ -398,6 +400,7 @@ fn read(
         tap: parts.tap,
         watches: parts.watches,
         alertmanager: parts.alertmanager,
+        telemetry: parts.telemetry,
         shutdown_delay: parts.shutdown_delay,
         shutdown_timeout: parts.shutdown_timeout,
         warnings: list,

@@ -1,6 +1,7 @@
 //! Sending one stream, batch after batch: retries, the search for a record that the upstream refuses, the count of
 //! how every record ended.
 
+use std::borrow::Cow;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,6 +12,7 @@ use tokio::time::Instant;
 use tracing::field::display;
 use tracing::{debug, error, info, warn};
 
+use super::attempt_span::{AttemptMade, AttemptSpan};
 use super::division::Division;
 use super::exporter::Attempting;
 use super::holds::HeldStream;
@@ -23,18 +25,44 @@ use super::{
 };
 use crate::notice;
 use crate::stream::{Activity, Batch, InFlight, LastError, Reservation, Stream, StreamAttempt};
+use crate::telemetry::LogScope;
 use crate::tenants::TenantFailure;
 
 /// Takes batches from a stream until it has none.
 pub(super) async fn consume(exporter: Arc<Exporter>, stream: Arc<Stream>) {
-    let mut backoff = Backoff::new();
-    while let Some(in_flight) = stream.next().await {
-        // Boxed, so that a stream that only waits for its batch to fill doesn't hold room for an attempt.
-        match Box::pin(deliver(&exporter, &stream, in_flight, backoff)).await {
-            Some(next) => backoff = next,
-            None => return,
-        }
+    let mut backoff = Some(Backoff::new());
+    while let Some(next) = backoff {
+        let consuming = consume_next(&exporter, &stream, next);
+        backoff =
+            if stream.has_own_telemetry() { LogScope::Withheld.of(consuming).await } else { consuming.await };
     }
+}
+
+/// Takes and delivers the next batch. Returns the backoff for the one behind it; `None` if there is none for now.
+async fn consume_next(exporter: &Exporter, stream: &Arc<Stream>, backoff: Backoff) -> Option<Backoff> {
+    let Some(in_flight) = stream.next().await else {
+        log_decision(exporter, stream, None, None, "stream has nothing left to send");
+        return None;
+    };
+    // Boxed, so that a stream that only waits for its batch to fill doesn't hold room for an attempt.
+    let next = Box::pin(deliver(exporter, stream, in_flight, backoff)).await;
+    if next.is_none() {
+        log_decision(exporter, stream, None, None, "the journal keeps what is left of the stream");
+    }
+    next
+}
+
+/// Logs what is decided about a stream, for how long and for what reason, for those who want to know each time.
+fn log_decision(
+    exporter: &Exporter,
+    stream: &Stream,
+    reason: Option<&str>,
+    wait: Option<Duration>,
+    decision: &str,
+) {
+    let (exporter, signal, key) = (exporter.name(), stream.name().signal, &stream.name().key);
+    let wait = wait.filter(|wait| *wait != FOR_EVER).map(tracing::field::debug);
+    debug!(%exporter, %signal, key = &*key.text(), tenant = key.tenant(), reason, wait, "{decision}");
 }
 
 /// The code of streams for which the exporter has no destination.
@@ -181,7 +209,9 @@ async fn deliver(
         division.refused(pieces.has_sample());
         if pieces.has_sample() {
             pieces.end_sample();
-        } else if !pieces.halve() {
+        } else if pieces.halve() {
+            log_decision(exporter, stream, Some(&reason), None, "batch divided in halves");
+        } else {
             bury(exporter, stream, &mut pieces, 1, &reason, cause).await;
         }
         if division.is_hopeless() {
@@ -304,6 +334,7 @@ async fn settle<'e>(
 ) -> Settled {
     // Credentials of the row that were refused one after the other.
     let mut refused_credentials = 0;
+    let (mut attempts, mut last_code) = (0, None::<Cow<'static, str>>);
     'again: loop {
         *attempting = None;
         let values = exporter.with_row(stream.name());
@@ -330,6 +361,7 @@ async fn settle<'e>(
         }
         if exporter.is_paused() {
             put_back(pieces);
+            log_decision(exporter, stream, Some("its exporter was removed"), None, "stream paused");
             wait_blameless(changed.as_mut(), FOR_EVER, exporter, stream, pieces, backoff).await;
             continue;
         }
@@ -342,7 +374,9 @@ async fn settle<'e>(
         if values.row.as_ref().is_some_and(|row| row.hold) {
             put_back(pieces);
             stream.set_activity(Activity::Held);
+            log_decision(exporter, stream, Some("the row of its tenant says so"), None, "stream held");
             wait_blameless(changed.as_mut(), FOR_EVER, exporter, stream, pieces, backoff).await;
+            log_decision(exporter, stream, None, None, "stream looks again whether it may go on");
             stream.set_activity(Activity::Waiting);
             continue;
         }
@@ -352,9 +386,11 @@ async fn settle<'e>(
             put_back(pieces);
             let (code, message, at) = (NO_ROW.into(), lacking.to_string().into(), SystemTime::now());
             let noted = LastError { code, message, target: None, at, of_destination: true, of_stream: None };
+            log_decision(exporter, stream, Some(&noted.message), None, "stream held");
             stream.note(|history| history.last_error = Some(Box::new(noted)));
             stream.set_activity(Activity::Held);
             wait_blameless(changed.as_mut(), FOR_EVER, exporter, stream, pieces, backoff).await;
+            log_decision(exporter, stream, None, None, "stream looks again whether it may go on");
             stream.set_activity(Activity::Waiting);
             continue;
         }
@@ -364,6 +400,8 @@ async fn settle<'e>(
         let hold_pass = match exporter.holds().pass(stream.name(), values.row.as_ref()) {
             Ok(hold_pass) => hold_pass,
             Err(HeldStream { wait, answer }) => {
+                let reason = answer.as_ref().map_or("an operator holds it", |answer| &*answer.message);
+                log_decision(exporter, stream, Some(reason), Some(wait), "stream held");
                 if let Some(answer) = answer {
                     note_held(stream, answer);
                     let retries = exporter.active().settings.retry.enabled;
@@ -383,6 +421,7 @@ async fn settle<'e>(
                     }
                 });
                 wait_blameless(changed, wait, exporter, stream, pieces, backoff).await;
+                log_decision(exporter, stream, None, None, "stream looks again whether it may go on");
                 stream.set_activity(Activity::Waiting);
                 continue;
             }
@@ -470,11 +509,15 @@ async fn settle<'e>(
         }
         let Some(piece) = pieces.next().cloned() else { continue };
         let (started, begun) = (Instant::now(), AtomicBool::new(false));
+        let before = (attempts, last_code.as_deref());
+        let made = AttemptMade { exporter, stream, target: &target, piece: &piece, before };
+        let span = AttemptSpan::begin(&made, pieces.links());
         let conditions = Conditions {
             hanging: stream.hanging(),
             budget: &stream.registry().shared().budget,
             pass: pass.as_ref(),
             begun: &begun,
+            traceparent: span.as_ref().map(AttemptSpan::traceparent),
         };
         *attempting = Some(exporter.attempting());
         stream.set_activity(Activity::Sending);
@@ -511,9 +554,13 @@ async fn settle<'e>(
             continue;
         };
         let duration = started.elapsed();
+        attempts += 1;
+        if let Some(span) = span {
+            span.answered(&answer);
+        }
         debug!(
-            exporter = %exporter.name(), signal = %stream.name().signal, key = &*stream.name().key.text(), %target,
-            bytes = piece.len(), records = piece.records(), code = %answer.code, ?duration,
+            exporter = %exporter.name(), signal = %stream.name().signal, key = &*stream.name().key.text(),
+            tenant = stream.name().key.tenant(), %target, attempt = attempts, bytes = piece.len(), records = piece.records(), code = %answer.code, ?duration,
             outcome = answer.outcome.name(), "attempt made{}{}", if answer.detail.is_empty() { "" } else { ": " }, answer.detail
         );
         exporter.counters().duration.observe(duration.as_secs_f64());
@@ -614,6 +661,7 @@ async fn settle<'e>(
             }
         }
         refused_credentials = 0;
+        last_code = Some(answer.code.clone());
         // What is held is tried again although retries are off, but no sender waits for that.
         if let Failure::Held { scope, .. } = failure
             && !retry.enabled
@@ -650,6 +698,7 @@ async fn settle<'e>(
         if probe.is_none() {
             stream.set_activity(activity);
             wait_or(changed.as_mut(), wait, exporter, stream, pieces).await;
+            log_decision(exporter, stream, None, None, "stream goes on with its next attempt");
             stream.set_activity(Activity::Waiting);
         }
     }
@@ -767,6 +816,19 @@ enum Failure {
     NoTarget { given_back: bool },
 }
 
+impl Failure {
+    /// What becomes of the stream.
+    const fn decision(self) -> &'static str {
+        match self {
+            Self::Passing => "stream waits before its next attempt",
+            Self::Held { given_back: false, .. } | Self::NoTarget { given_back: false } => "stream held",
+            Self::Held { given_back: true, .. } | Self::NoTarget { given_back: true } => {
+                "batch given back to its senders"
+            }
+        }
+    }
+}
+
 fn failing(
     exporter: &Exporter,
     stream: &Stream,
@@ -777,6 +839,7 @@ fn failing(
     wait: Duration,
 ) {
     stream.set_failing(true);
+    log_decision(exporter, stream, Some(detail), Some(wait), failure.decision());
     let (name, signal, key) = (exporter.name(), stream.name().signal, &stream.name().key);
     // What a credential, a URL and an outage need are different things, so each code is a cause of its own.
     let Some(suppressed) = notice::due_for_one_of_many(&(name, signal, key), code) else { return };

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tracing::field::display;
-use tracing::{error, warn};
+use tracing::{debug, error, warn};
 
 use super::last_errors::LastErrors;
 use super::tenant_row::{CredentialChoices, WithRow};
@@ -326,6 +326,10 @@ impl Exporter {
     ) {
         let signal = name.signal;
         self.count(name, fate, records);
+        debug!(
+            exporter = %self.name(), %signal, key = &*name.key.text(), tenant = name.key.tenant(), records, outcome = fate.name(),
+            "records ended undelivered: {reason}"
+        );
         if let Some(suppressed) = notice::due_for_one_of_many(&(self.name(), signal, &name.key), cause) {
             let target = target.map(display);
             warn!(

@@ -1,6 +1,7 @@
 //! What leaves: one [`Exporter`] for each configured upstream, the means of sending, the waits between attempts, and
 //! what becomes of batches that nobody takes.
 
+mod attempt_span;
 mod auth;
 mod backoff;
 mod counters;
@@ -15,6 +16,7 @@ mod grpc;
 mod holds;
 mod http;
 mod last_errors;
+mod own_telemetry;
 mod pieces;
 mod settings;
 mod tenant_row;
@@ -55,9 +57,10 @@ pub(crate) use file::MAX_OPEN as MOST_OPEN_FILES;
 pub use file::{FileTarget, FileTransport};
 pub use holds::{HoldScope, Holds, OperatorHold, ShownHold, StreamHold};
 pub use last_errors::LastErrors;
+pub use own_telemetry::TelemetryUpstream;
 pub use settings::{
     Compression, DeadLetterSettings, DebugSettings, Encoding, ExporterKind, ExporterSettings, FileSettings,
-    OtlpGrpcSettings, OtlpHttpSettings, RetrySettings, SecretTemplate, TlsClientSettings,
+    OtlpGrpcSettings, OtlpHttpSettings, RetrySettings, SecretTemplate, TelemetrySettings, TlsClientSettings,
 };
 pub use tenant_row::{WithRow, alternatives};
 pub use transport::{Answer, Conditions, Outcome, Target, TargetError, Transport, TransportError};

@@ -3,6 +3,7 @@
 
 use super::Fate;
 use crate::stream::{Batch, InFlight, Reservation};
+use crate::telemetry::BatchLinks;
 
 /// The pieces of a batch that have not ended, in order.
 #[derive(Debug)]
@@ -89,6 +90,11 @@ impl Pieces {
     /// Lets others read what they have on disk, though the batch stays in memory.
     pub(super) fn leave_reading_room(&mut self) {
         self.in_flight.leave_reading_room();
+    }
+
+    /// The traced requests that have entries in the batch, if there are any.
+    pub(super) fn links(&self) -> Option<&BatchLinks> {
+        self.in_flight.links()
     }
 
     /// Whether the batch takes memory that others may need more.

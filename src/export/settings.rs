@@ -42,6 +42,17 @@ impl ExporterSettings {
     }
 }
 
+/// `telemetry`: where Sluice sends what it tells of itself, and how much that is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TelemetrySettings {
+    /// An `otlp_http` exporter without values in its templates.
+    pub upstream: ExporterSettings,
+    /// The part, from 0 to 1, of the requests whose senders say nothing of a trace that is traced.
+    pub sampling: f64,
+    /// How often metrics are sent.
+    pub interval: Duration,
+}
+
 /// The kinds of exporter.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ExporterKind {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
-use http::HeaderName;
+use http::{HeaderName, HeaderValue};
 use thiserror::Error;
 
 use super::auth::{AuthHeaders, SecretError, TokenEndpointError};
@@ -66,6 +66,8 @@ pub struct Conditions<'a> {
     pub pass: Option<&'a Pass<'a>>,
     /// Set when the attempt does more than wait for its turn: until then it leaves no trace if it is dropped.
     pub begun: &'a AtomicBool,
+    /// Names the span of the attempt to the upstream, if it has one.
+    pub traceparent: Option<&'a HeaderValue>,
 }
 
 impl Conditions<'_> {

@@ -13,6 +13,7 @@ use super::acknowledge::{Acknowledge, BeingWritten, WAITING, Waiting};
 use super::aside::{MOST_OF_A_WORKER, aside};
 use super::body::Received;
 use super::burial::{Finished, Remains, Strays};
+use super::caller;
 use super::charge::Charges;
 use super::copy::CopyLeave;
 use super::edited::{EditedCopies, Uneditable};
@@ -27,9 +28,10 @@ use super::room::{Lacking, Unadmitted, Unread};
 use super::tally::{PlacedEntry, Tally};
 use super::{Caller, Outcome, SenderIdentity, Transport, TransportCounters};
 use crate::export::Encoding;
-use crate::otlp::{self, Omitted, Signal};
+use crate::otlp::{self, Entry, Omitted, Signal};
 use crate::route::{EntryOrigin, Unroutable, Unrouted};
 use crate::stream::{Admission, Budget, Misplaced, Placement, Receipt, Refused, Shed, Writing};
+use crate::telemetry::count;
 use crate::tenants::{Tenant, UnknownTenant};
 
 /// Memory that an entry takes on its way from the request to the queues, its own bytes not counted: more than its two
@@ -164,6 +166,9 @@ impl Intake {
             Ok(split) => split,
             Err(malformed) => return Self::malformed(counters, signal, &caller, &malformed).into(),
         };
+        if self.is_own_telemetry(&split.entries) {
+            caller.is_this_process();
+        }
         // What is not borrowed from the body takes memory of its own, until it is copied into the queues.
         let table = self.tenants.table();
         // What is said of the sender stays as it is, while the caller learns more of the request.
@@ -204,6 +209,7 @@ impl Intake {
             }
         };
         let mut parts = TenantParts::new(split.entries.iter().map(|entry| entry.records).sum());
+        caller.trace().set("sluice.records", || count(parts.records()));
         let mut remarks = Remarks::default();
         let (mut foreign, mut strays) = (0, Strays::default());
         let keeps_strays = self.dead_letters.load().is_some();
@@ -212,6 +218,7 @@ impl Intake {
         // The first entry that nothing takes.
         let mut untaken = None;
         let mut admission = Admission::new(signal, reservation, overhead);
+        admission.set_origin(caller.trace().origin());
         if self.observer.is_needed(signal) {
             admission.observe(self.observer.clone());
         }
@@ -364,6 +371,15 @@ impl Intake {
                 Self::refused(counters, signal, &admitted.caller, &admitted.parts, &refused).into()
             }
         }
+    }
+
+    /// Whether a request has what this process tells of itself, wherever it comes from. All of that has one resource.
+    fn is_own_telemetry(&self, entries: &[Entry<'_>]) -> bool {
+        self.telemetry.is_told()
+            && entries
+                .first()
+                .and_then(|entry| caller::instance(entry.resource()))
+                .is_some_and(|instance| *instance == **self.telemetry.instance_id())
     }
 
     /// Refuses a request that takes more memory than there will ever be.

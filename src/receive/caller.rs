@@ -9,11 +9,15 @@ use ::http::request::Parts;
 use super::{ListenerSettings, SenderIdentity};
 use crate::otlp::{self, Cut, Entry, Found, ReadValue};
 use crate::route::{RequestHeaders, RouteTable};
+use crate::telemetry::{RequestTrace, text};
 use crate::tenants::CertificateNames;
 use crate::terminal::is_obeyed;
 
 /// The attribute by which people know what has sent.
 const SERVICE: [&str; 1] = ["service.name"];
+
+/// The attribute by which a process knows what it has sent itself.
+const INSTANCE: [&str; 1] = ["service.instance.id"];
 
 /// Characters that are shown of what a sender has chosen.
 const SHOWN: usize = 100;
@@ -38,12 +42,18 @@ pub struct Caller {
     user_agent: Option<HeaderValue>,
     service: Option<String>,
     headers: RequestHeaders,
+    trace: RequestTrace,
 }
 
 impl Caller {
     /// What the head of a request says, that came by this receiver, and who has been found to have sent it.
     pub(super) fn of(settings: &ListenerSettings, head: &Parts, identity: Option<SenderIdentity>) -> Self {
+        let trace = head.extensions.get::<RequestTrace>().cloned().unwrap_or_default();
+        if let Some(identity) = &identity {
+            trace.set("sluice.tenant", || text(&*identity.tenant.id));
+        }
         Self {
+            trace,
             receiver: settings.name.clone(),
             identity,
             address: head.extensions.get().map(|peer: &Peer| peer.address),
@@ -62,6 +72,18 @@ impl Caller {
     /// The headers of the request that routes looked at when its head was read.
     pub(super) fn headers(&self) -> &RequestHeaders {
         &self.headers
+    }
+
+    /// Whether its request is traced.
+    pub(super) fn trace(&self) -> &RequestTrace {
+        &self.trace
+    }
+
+    /// Its request has what this process tells of itself, and has come by way of others.
+    pub(super) fn is_this_process(&mut self) {
+        if let RequestTrace::Sampled(span) = std::mem::replace(&mut self.trace, RequestTrace::OwnTelemetry) {
+            span.discard();
+        }
     }
 
     /// The name of the receiver that the request came by.
@@ -125,10 +147,19 @@ fn user_agent(headers: &HeaderMap) -> Option<&HeaderValue> {
 
 /// The `service.name` of an encoded resource.
 fn service(resource: &[u8]) -> Option<String> {
+    text_of(resource, &SERVICE).map(printable).filter(|name| !name.is_empty())
+}
+
+/// The `service.instance.id` of an encoded resource.
+pub(super) fn instance(resource: &[u8]) -> Option<&str> {
+    text_of(resource, &INSTANCE)
+}
+
+fn text_of<'r>(resource: &'r [u8], name: &[&str; 1]) -> Option<&'r str> {
     let mut found = [Found::Absent];
-    otlp::find(resource, &SERVICE, &mut found);
+    otlp::find(resource, name, &mut found);
     match found {
-        [Found::Value(ReadValue::Text(name))] => Some(printable(name)).filter(|name| !name.is_empty()),
+        [Found::Value(ReadValue::Text(text))] => Some(text),
         _ => None,
     }
 }

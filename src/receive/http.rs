@@ -259,7 +259,8 @@ fn encoding(headers: &HeaderMap) -> Option<Encoding> {
     encodings.all(|encoding| encoding == Some(first)).then_some(first)
 }
 
-fn signal(settings: &ListenerSettings, path: &str) -> Option<Signal> {
+/// The signal that is received on a path.
+pub(super) fn signal(settings: &ListenerSettings, path: &str) -> Option<Signal> {
     let known = path.strip_prefix("/otlp").filter(|rest| rest.starts_with('/')).unwrap_or(path);
     Signal::ALL
         .into_iter()

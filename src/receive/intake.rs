@@ -30,6 +30,7 @@ use crate::otlp::Signal;
 use crate::route::{RouteTable, Unrouted};
 use crate::stream::{Full, Loss, Patience, StreamCount};
 use crate::tap::RecordObserver;
+use crate::telemetry::{OwnTelemetry, count, text};
 use crate::tenants::{RateExceeded, Tenants};
 
 /// Everything from the configuration that a request needs, immutable. A request uses one to its end.
@@ -79,6 +80,8 @@ pub struct Intake {
     pub sample: RecordSample,
     /// Who looks at records as they are admitted.
     pub observer: Arc<RecordObserver>,
+    /// What is told of requests.
+    pub telemetry: Arc<OwnTelemetry>,
     /// When requests that wait for their upstreams are answered whatever has come of them, because Sluice ends.
     pub closing: watch::Sender<Option<Instant>>,
 }
@@ -175,16 +178,15 @@ impl Intake {
         received: Received,
         deadline: Option<Instant>,
     ) -> Verdict {
-        let counters = self.counters.of(transport);
-        counters.count_bytes(signal, received.bytes.len() as u64);
+        self.count_bytes(signal, transport, &caller, &received);
         let progress = self.admit(transport, signal, caller, received, None).await;
         self.verdict(progress, Patience::until(deadline), deadline).await
     }
 
     /// As [`Intake::take`], for a request that came as OTLP/JSON.
     pub async fn take_json(self: &Arc<Self>, signal: Signal, caller: Caller, received: Received) -> Verdict {
+        self.count_bytes(signal, Transport::Http, &caller, &received);
         let counters = self.counters.of(Transport::Http);
-        counters.count_bytes(signal, received.bytes.len() as u64);
         let mut patience = Patience::default();
         let progress = match json::transcode(signal, received, &mut patience).await {
             Ok((received, omitted)) => {
@@ -199,6 +201,12 @@ impl Intake {
             }
         };
         self.verdict(progress, patience, None).await
+    }
+
+    fn count_bytes(&self, signal: Signal, transport: Transport, caller: &Caller, received: &Received) {
+        let bytes = received.bytes.len() as u64;
+        self.counters.of(transport).count_bytes(signal, bytes);
+        caller.trace().set("sluice.bytes", || count(bytes));
     }
 
     /// Brings a request from where it is to its end.
@@ -294,6 +302,7 @@ impl Intake {
             (verdict, _) => (Answered::Accepted, verdict),
         };
         counters.count_request(signal, answered);
+        caller.trace().set("sluice.outcome", || text(answered.name()));
         Finished { verdict, letters }
     }
 }

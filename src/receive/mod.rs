@@ -39,6 +39,7 @@ mod settings;
 mod status;
 mod tally;
 mod tls;
+mod traced;
 mod watch;
 
 pub use acknowledge::Acknowledge;

@@ -10,9 +10,11 @@ use tokio::sync::watch;
 
 use super::intake::Intake;
 use super::listener::{Answer, Handler};
+use super::traced::{self, TracedRequest};
 use super::{ConnectionErrors, ListenerSettings, grpc, http};
 use crate::rpc;
 use crate::stream::Budget;
+use crate::telemetry::{LogScope, RequestTrace};
 
 /// A sender that is refused before its body is read may send that much longer, so that it sees the answer.
 pub(super) const DRAIN: Duration = Duration::from_secs(1);
@@ -35,13 +37,34 @@ pub struct Otlp {
     pub ready: watch::Receiver<bool>,
 }
 
-impl Handler for Otlp {
-    async fn answer(&self, settings: &ListenerSettings, request: Request<Incoming>) -> Answer {
+impl Otlp {
+    async fn answer_by_transport(&self, settings: &ListenerSettings, request: Request<Incoming>) -> Answer {
         if rpc::is_call(request.version(), request.headers()) {
             grpc::answer(self, settings, request).await
         } else {
             http::answer(&self.intake, settings, &self.budget, request).await
         }
+    }
+}
+
+impl Handler for Otlp {
+    async fn answer(&self, settings: &ListenerSettings, mut request: Request<Incoming>) -> Answer {
+        if grpc::asks_for_health(request.uri().path()) {
+            return self.answer_by_transport(settings, request).await;
+        }
+        let name = || traced::name(settings, &request);
+        let trace = self.intake.telemetry.trace_request(request.headers(), name);
+        let scope = match &trace {
+            RequestTrace::Untraced => return self.answer_by_transport(settings, request).await,
+            RequestTrace::OwnTelemetry => LogScope::Withheld,
+            RequestTrace::Sampled(span) => LogScope::Request(span.context()),
+        };
+        let traced = TracedRequest::begin(&self.intake.telemetry, settings, &request, trace.clone());
+        request.extensions_mut().insert(trace);
+        // In a box, so that requests which are not traced have no room for it.
+        let answer = Box::pin(scope.of(self.answer_by_transport(settings, request))).await;
+        traced.answered(&answer);
+        answer
     }
 
     fn budget(&self) -> Option<&Arc<Budget>> {

@@ -2,6 +2,7 @@
 //!
 //! [`Router`] holds what lives longer than one configuration. [`reload_when_asked`] reloads it on SIGHUP and when a
 //! file changes, [`watch_tenants`] keeps the table of tenants current, [`shut_down`] empties its queues, [`show_progress`] says what flows,
+//! [`send_telemetry`] tells of all of it by OTLP,
 //! and a service manager is told of all of it by [`tell_ready`] and [`answer_watchdog`].
 
 mod ground;
@@ -19,6 +20,7 @@ mod router;
 mod service_manager;
 mod shutdown;
 mod sweep;
+mod telemetry;
 mod tenant_changes;
 mod tenant_directory;
 mod tenants;
@@ -40,6 +42,7 @@ pub use router::{Phase, Router};
 pub use service_manager::{answer_watchdog, has_service_manager, tell_ready};
 pub use shutdown::{Leftover, Leftovers, Loss, Unkept, give_up, shut_down};
 pub use sweep::sweep;
+pub use telemetry::send_telemetry;
 pub use tenant_changes::{IssuedToken, RemovedTenant, TenantChangeError, TenantSwitch};
 pub use tenants::{check_tenants, table_of, watch_tenants};
 pub use watches::judge_watches;

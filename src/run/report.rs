@@ -120,6 +120,9 @@ pub enum ReloadError {
     /// There can be no Alertmanager at its URL.
     #[error("`alertmanager`: {0}")]
     Alertmanager(Arc<AlertmanagerError>),
+    /// Own telemetry can't be sent as it is configured.
+    #[error("`telemetry`: {0}")]
+    Telemetry(Arc<TransportError>),
     /// A listener can't be bound.
     #[error("can't listen on {address}: {reason}{hint}")]
     Listen {

@@ -23,6 +23,7 @@ use super::recovery::{self, Found};
 use super::reload_plan::ReloadPlan;
 use super::report::{ConfigReport, ReloadError, Reloads};
 use super::service_manager;
+use super::telemetry::TelemetryExport;
 use super::tenants::TenantRegistry;
 use crate::access::AdminAccess;
 use crate::config::{self, Compiled, Problems, Source};
@@ -85,6 +86,7 @@ pub struct Router {
     flow: Arc<FlowTotals>,
     admin_access: AdminAccess,
     alertmanager: ArcSwapOption<Alertmanager>,
+    telemetry: TelemetryExport,
     operator_holds: OperatorHolds,
     /// Held from reading a configuration until it is in use, so that an older one can't overtake a newer.
     reloading: tokio::sync::Mutex<()>,
@@ -162,6 +164,7 @@ impl Router {
             burials: TaskTracker::new(),
             sample: RecordSample::default(),
             observer: Arc::new(RecordObserver::new(shared.budget.clone())),
+            telemetry: shared.telemetry.clone(),
             closing: watch::Sender::new(None),
         });
         let report = ConfigReport {
@@ -198,6 +201,7 @@ impl Router {
             flow: Arc::default(),
             admin_access: AdminAccess::default(),
             alertmanager: ArcSwapOption::empty(),
+            telemetry: TelemetryExport::default(),
             operator_holds,
             reloading: tokio::sync::Mutex::default(),
             letters_underway: Arc::default(),
@@ -274,6 +278,16 @@ impl Router {
     /// Who is told which watches fire, if anybody.
     pub fn alertmanager(&self) -> Option<Arc<Alertmanager>> {
         self.alertmanager.load_full()
+    }
+
+    /// Where own telemetry is sent.
+    pub(super) fn telemetry(&self) -> &TelemetryExport {
+        &self.telemetry
+    }
+
+    /// Looks up a variable of the environment.
+    pub(super) fn env(&self) -> fn(&str) -> Option<String> {
+        self.env
     }
 
     /// What operators hold.
@@ -367,6 +381,7 @@ impl Router {
             needs_restart.push(ReloadError::Journal.to_string());
         }
         let planned = plan_exporters(&compiled, &self.exporters(), &self.network)?;
+        self.telemetry.prepare(&compiled, &self.shared.telemetry, &self.network)?;
         match live.listeners.bind(&self.network, &compiled) {
             Err(error) if error.needs_restart() => needs_restart.push(error.to_string()),
             bound => drop(bound?),
@@ -403,6 +418,7 @@ impl Router {
 
         let tenants = self.tenants.prepare(&compiled, self.env).await?;
         let alertmanager = self.same_or_new_alertmanager(&compiled)?;
+        let telemetry = self.telemetry.prepare(&compiled, &self.shared.telemetry, &self.network)?;
 
         let lowered = descriptors().lowered(compiled.descriptors());
 
@@ -478,6 +494,7 @@ impl Router {
         let observer = &self.intake.observer;
         observer.configure(compiled.tap, same_or_new_watches(&observer.watches(), compiled.watches));
         self.alertmanager.store(alertmanager);
+        self.telemetry.put_to_use(telemetry, &self.shared.telemetry);
         if self.admin_access.set(compiled.admin_tokens) {
             observer.end_taps();
         }

@@ -18,6 +18,7 @@ use super::{Budget, Reservation, StreamName, WhenFull};
 use crate::journal::Journal;
 use crate::otlp::{self, Room, Signal};
 use crate::route::RoutingKey;
+use crate::telemetry::RequestOrigin;
 
 /// Above this many streams in a request, the stream of an entry is no longer looked up by comparing them all.
 const FEW: usize = 16;
@@ -48,6 +49,7 @@ pub struct Admission<'a> {
     pub(super) turn: Option<(Obstacle, u64)>,
     /// Who is told of what is admitted.
     observer: Option<Arc<dyn AdmissionObserver>>,
+    origin: RequestOrigin,
 }
 
 /// What of a request has no room and is shed if the rest is admitted, and what was full.
@@ -86,12 +88,18 @@ impl<'a> Admission<'a> {
             obstacle: None,
             turn: None,
             observer: None,
+            origin: RequestOrigin::default(),
         }
     }
 
     /// Tells `observer` of every entry once it is admitted.
     pub fn observe(&mut self, observer: Arc<dyn AdmissionObserver>) {
         self.observer = Some(observer);
+    }
+
+    /// Says what is told of the request, by which its entries are known while they wait to be sent.
+    pub fn set_origin(&mut self, origin: RequestOrigin) {
+        self.origin = origin;
     }
 
     /// The same request for a while: it shares the memory of the `body` that it borrows from.
@@ -108,6 +116,7 @@ impl<'a> Admission<'a> {
             obstacle: self.obstacle.take(),
             turn: self.turn.take(),
             observer: self.observer.take(),
+            origin: self.origin,
         }
     }
 
@@ -287,7 +296,7 @@ impl<'a> Admission<'a> {
     pub fn commit(&mut self) -> Result<Vec<Shed>, Refused> {
         self.reserve(&Bound::InMemory)?;
         for group in self.groups.drain(..) {
-            group.append(None);
+            group.append(None, self.origin);
         }
         Ok(std::mem::take(&mut self.shed))
     }
@@ -307,11 +316,12 @@ impl<'a> Admission<'a> {
         let mut places = Vec::with_capacity(self.groups.len());
         for group in self.groups.drain(..) {
             if !group.waits(all) {
-                group.append(None);
+                group.append(None, self.origin);
                 continue;
             }
             let entries = group.entries.iter().map(|piece| (piece.index, piece.records)).collect();
-            let first = group.append(Some(Stub::new(ledger.clone(), entries, group.bytes)));
+            let stub = Stub::new(ledger.clone(), entries, group.bytes);
+            let first = group.append(Some(stub), self.origin);
             places.push((group.stream, first));
         }
         let held = self.reservation.split_off(self.overhead);
@@ -340,7 +350,8 @@ impl<'a> Admission<'a> {
             return Err(Refused::Full(full));
         };
         self.reserve(&Bound::OnDisk { most: room.saturating_mul(SHARE), queue: all })?;
-        let groups = self.groups.drain(..).map(|group| WrittenGroup::new(group, body, all)).collect();
+        let groups = self.groups.drain(..);
+        let groups = groups.map(|group| WrittenGroup::new(group, body, all, self.origin)).collect();
         let sheds = std::mem::take(&mut self.shed);
         let reservation = self.reservation.split_off(self.reservation.bytes());
         Ok((sheds, writing::write(journal, groups, reservation)))
@@ -444,6 +455,7 @@ impl<'a> Admission<'a> {
     }
 
     fn shed_group(&mut self, group: &Group<'_>, full: &Full) {
+        group.log_decision(&format_args!("entries shed: {full}"));
         self.shed.extend(group.entries.iter().map(|piece| {
             let name = group.stream.name().clone();
             Shed::new(&group.registry, piece.index, name, piece.records, &piece.bytes, full.clone())

@@ -11,6 +11,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::Instant;
+use tracing::debug;
 
 use super::Numbers;
 use super::open::ClosedBatch;
@@ -229,6 +230,7 @@ impl Stream {
             capacity += closed.capacity;
             requests += closed.requests;
         }
+        debug!(exporter = %self.registry().exporter(), %signal, key = &*self.name().key.text(), tenant = self.name().key.tenant(), bytes, records, "entries are left on disk alone until they are sent");
         self.leave_memory(&mut queue, bytes);
         let behind = queue.behind.get_or_insert_with(|| Behind::new(numbers.end));
         behind.numbers.end = behind.numbers.end.max(numbers.end);

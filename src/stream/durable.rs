@@ -12,6 +12,7 @@ use super::receipt::Stub;
 use super::{Numbers, QueueSettings, StreamName};
 use crate::journal::{Journal, RecoveredStream, StreamId, StreamKey};
 use crate::otlp;
+use crate::telemetry::RequestOrigin;
 
 /// A stream's place in the journal, until this is dropped.
 #[derive(Debug)]
@@ -76,7 +77,7 @@ impl Stream {
         self: &Arc<Self>,
         entries: impl Iterator<Item = (&'a [u8], u64)> + Clone,
         settings: &QueueSettings,
-        stub: Option<Stub>,
+        (stub, origin): (Option<Stub>, RequestOrigin),
         first: u64,
     ) {
         let (mut count, mut bytes, mut records) = (0, 0, 0);
@@ -91,8 +92,11 @@ impl Stream {
         if queue.behind.is_none() && may_stay {
             // With the queue still in hand: a batch that is put back in between has to take these with it.
             queue.next_sequence = first;
-            self.append_to(queue, entries, settings, stub);
+            self.append_to(queue, entries, settings, stub, origin);
             return;
+        }
+        if origin == RequestOrigin::OwnTelemetry {
+            self.note_own_telemetry();
         }
         queue.fall_behind(first..first + count, bytes, records);
         queue.next_sequence = first + count;

@@ -1,10 +1,12 @@
 //! What a request has for one stream.
 
+use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use smallvec::SmallVec;
+use tracing::debug;
 
 use super::queue::{Bound, Room, Stream};
 use super::receipt::Stub;
@@ -12,6 +14,7 @@ use super::refused::{Full, Refused};
 use super::registry::{NoStream, Registry};
 use super::share::OwnShares;
 use super::{QueueSettings, WhenFull};
+use crate::telemetry::RequestOrigin;
 
 /// The entries of a request for one stream.
 #[derive(Debug)]
@@ -63,9 +66,9 @@ impl Part<'_> {
 
 impl Group<'_> {
     /// Puts the entries into the queue, where there is room reserved; the sequence number of the first.
-    pub(super) fn append(&self, stub: Option<Stub>) -> u64 {
+    pub(super) fn append(&self, stub: Option<Stub>, origin: RequestOrigin) -> u64 {
         let entries = self.entries.iter().map(|piece| (&*piece.bytes, piece.records));
-        self.stream.append(entries, &self.settings(), stub)
+        self.stream.append(entries, &self.settings(), stub, origin)
     }
 
     /// Whether the request's sender waits until these entries are settled; `all`: whatever the exporter's queue is.
@@ -86,8 +89,17 @@ impl Group<'_> {
         self.settings().when_full == WhenFull::Shed
     }
 
+    /// Logs what is decided about its entries.
+    pub(super) fn log_decision(&self, decision: &fmt::Arguments<'_>) {
+        let (exporter, signal, key) =
+            (self.registry.exporter(), self.stream.signal(), &self.stream.name().key);
+        let bytes = self.bytes;
+        debug!(%exporter, %signal, key = &*key.text(), tenant = key.tenant(), bytes, "{decision}");
+    }
+
     /// The request, as it met no room here.
     pub(super) fn refused(&self, full: Full) -> Refused {
+        self.log_decision(&format_args!("request refused: {full}"));
         match full {
             Full::Stream | Full::Share => Refused::FullStream {
                 full,

@@ -6,6 +6,7 @@ use super::open::ClosedBatch;
 use super::queue::Stream;
 use super::{Batch, Numbers};
 use crate::outcome::Fate;
+use crate::telemetry::BatchLinks;
 
 /// A batch that a consumer has taken. Dropping it settles it: its bytes are given back, and the next batch of the
 /// stream may follow. Whoever waits for an entry of it that has not [`InFlight::ended`] by then learns that it was not
@@ -44,6 +45,11 @@ impl InFlight {
             self.on_disk = false;
         }
         !self.on_disk
+    }
+
+    /// The traced requests that have entries in it, if there are any.
+    pub fn links(&self) -> Option<&BatchLinks> {
+        self.closed.links.as_deref()
     }
 
     /// Whether it takes memory that others may need more.

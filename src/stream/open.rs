@@ -7,6 +7,7 @@ use super::reading::ReadingPlace;
 use super::withdraw::Removed;
 use super::{Batch, Numbers, batch};
 use crate::otlp::{self, Signal};
+use crate::telemetry::{BatchLinks, TraceContext};
 
 /// Chunks stop growing here: large enough that a batch is a handful of them, small enough that the spare room
 /// of the last one is little beside the batch.
@@ -31,6 +32,7 @@ pub(super) struct OpenBatch {
     requests: u64,
     opened: Option<Instant>,
     first_chunk: usize,
+    links: Option<Box<BatchLinks>>,
 }
 
 /// A closed batch and what it holds of the budgets.
@@ -45,13 +47,15 @@ pub(super) struct ClosedBatch {
     pub(super) opened: Instant,
     /// If it was read from the journal, its part of the memory that there is for that.
     pub(super) room: Option<ReadingPlace>,
+    /// The traced requests that have entries in it, if there are any. What was on disk alone has none.
+    pub(super) links: Option<Box<BatchLinks>>,
 }
 
 impl ClosedBatch {
     /// In the place of one that is on disk.
     pub(super) fn nothing(signal: Signal) -> Self {
         let batch = Batch::new(signal, Vec::new(), 0);
-        Self { batch, capacity: 0, requests: 0, opened: Instant::now(), room: None }
+        Self { batch, capacity: 0, requests: 0, opened: Instant::now(), room: None, links: None }
     }
 }
 
@@ -108,6 +112,11 @@ impl OpenBatch {
         taken
     }
 
+    /// Notes that the traced request of this span has an entry in the batch.
+    pub(super) fn link(&mut self, request: TraceContext) {
+        BatchLinks::add(&mut self.links, request);
+    }
+
     /// Notes that a request's last entry for this stream has been pushed.
     pub(super) fn end_of_request(&mut self) {
         self.requests += 1;
@@ -146,14 +155,14 @@ impl OpenBatch {
     /// Closes the batch, if anything is in it. The next one starts with a chunk as large as a busy stream needs.
     pub(super) fn close(&mut self, signal: Signal) -> Option<ClosedBatch> {
         let opened = self.opened?;
-        let OpenBatch { mut full, chunk, len, capacity, records, numbers, requests, .. } =
+        let OpenBatch { mut full, chunk, len, capacity, records, numbers, requests, links, .. } =
             std::mem::take(self);
         self.first_chunk = len;
         if !chunk.is_empty() {
             full.push(chunk.freeze());
         }
         let batch = Batch::numbered(signal, full, records, numbers);
-        Some(ClosedBatch { batch, capacity: capacity as u64, requests, opened, room: None })
+        Some(ClosedBatch { batch, capacity: capacity as u64, requests, opened, room: None, links })
     }
 }
 

@@ -13,6 +13,7 @@ use std::time::Duration;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 use tokio::time::Instant;
+use tracing::debug;
 
 use super::behind::Behind;
 use super::durable::Durable;
@@ -28,6 +29,7 @@ use super::share::OwnShares;
 use super::{Numbers, QueueSettings, StreamName};
 use crate::otlp::{self, Signal};
 use crate::outcome::Fate;
+use crate::telemetry::RequestOrigin;
 use crate::tenants::TenantAccount;
 
 /// What senders learn of a batch whose consumer has gone.
@@ -51,6 +53,8 @@ pub struct Stream {
     hanging: AtomicBool,
     /// Whether its attempts are kept, as far as it knows.
     pub(super) keeps_attempts: AtomicBool,
+    /// Whether it has got any of what this process tells of itself.
+    has_own_telemetry: AtomicBool,
     /// Of the streams of this name before it as well; of its entries only what they have come to.
     history: Mutex<History>,
     route: Option<Arc<StreamCount>>,
@@ -170,6 +174,7 @@ impl Stream {
             withdrawal: Notify::new(),
             hanging: AtomicBool::new(false),
             keeps_attempts: AtomicBool::new(false),
+            has_own_telemetry: AtomicBool::new(false),
             history: Mutex::new(history),
             route,
         }
@@ -269,16 +274,18 @@ impl Stream {
     }
 
     /// Appends one request's entries for this stream, for which room is reserved on the stream and on the budget. Returns
-    /// the sequence number of the first. `stub` is for a request that waits until they are settled.
+    /// the sequence number of the first. `stub` is for a request that waits until they are settled, `origin` what is told of the
+    /// request.
     pub(super) fn append<'a>(
         self: &Arc<Self>,
         entries: impl Iterator<Item = (&'a [u8], u64)>,
         settings: &QueueSettings,
         stub: Option<Stub>,
+        origin: RequestOrigin,
     ) -> u64 {
         let queue = self.queue();
         let first = queue.next_sequence;
-        self.append_to(queue, entries, settings, stub);
+        self.append_to(queue, entries, settings, stub, origin);
         first
     }
 
@@ -289,26 +296,33 @@ impl Stream {
         entries: impl Iterator<Item = (&'a [u8], u64)>,
         settings: &QueueSettings,
         stub: Option<Stub>,
+        origin: RequestOrigin,
     ) {
         let (mut records, mut bytes, mut taken) = (0, 0, 0);
+        if origin == RequestOrigin::OwnTelemetry {
+            self.note_own_telemetry();
+        }
         let budget = &self.registry.shared().budget;
         let first = queue.next_sequence;
         for (entry, entry_records) in entries {
             let framed = otlp::frame_len(entry.len());
             if !queue.open.is_empty() && queue.open.len() + framed > settings.batch.max_size {
-                queue.close(self.signal());
+                self.close_batch(&mut queue, "the next entry does not fit");
             }
             let number = queue.next_sequence;
             taken += queue.open.push(number, entry, entry_records, |spare| budget.has_room(spare));
+            if let RequestOrigin::Sampled(request) = origin {
+                queue.open.link(request);
+            }
             queue.next_sequence += 1;
             records += entry_records;
             bytes += framed;
             if settings.batch.min_size > 0 && queue.open.len() >= settings.batch.min_size {
-                queue.close(self.signal());
+                self.close_batch(&mut queue, "it is large enough");
             }
         }
         if settings.batch.min_size == 0 && !queue.open.is_empty() {
-            queue.close(self.signal());
+            self.close_batch(&mut queue, "a request has ended");
         }
         queue.end_of_request();
         self.enter_memory(&mut queue, bytes as u64);
@@ -369,7 +383,13 @@ impl Stream {
         }
         if queue.closed.is_empty() {
             match queue.open.opened() {
-                Some(opened) if due(opened, queue.open.len()) => queue.close(self.signal()),
+                Some(opened) if due(opened, queue.open.len()) => {
+                    let flushes = self.registry.is_flushing();
+                    self.close_batch(
+                        &mut queue,
+                        if flushes { "the exporter empties its streams" } else { "it is due" },
+                    );
+                }
                 Some(_) if !queue.waiting => queue.waiting = true,
                 _ => {
                     queue.consumers -= 1;
@@ -384,6 +404,26 @@ impl Stream {
             return Taken::Batch(InFlight::new(self.clone(), closed));
         }
         Taken::Due(queue.open.opened().expect("a consumer waits only for an open batch") + flush)
+    }
+
+    /// Closes the open batch, if anything is in it, and says why.
+    fn close_batch(&self, queue: &mut Queue, why: &str) {
+        queue.close(self.signal());
+        if let Some(closed) = queue.closed.back() {
+            let (bytes, records, waiting) = (closed.batch.len(), closed.batch.records(), queue.closed.len());
+            let (exporter, key) = (self.registry.exporter(), &self.name.key);
+            debug!(%exporter, signal = %self.signal(), key = &*key.text(), tenant = key.tenant(), bytes, records, waiting, "batch closed: {why}");
+        }
+    }
+
+    /// Notes that what this process tells of itself goes this way: from now on nothing that is logged about the stream is told.
+    pub(super) fn note_own_telemetry(&self) {
+        self.has_own_telemetry.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether what this process tells of itself goes this way.
+    pub fn has_own_telemetry(&self) -> bool {
+        self.has_own_telemetry.load(Ordering::Relaxed)
     }
 
     /// Has a consumer that waits for the open batch look again whether it is due.

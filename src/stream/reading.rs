@@ -298,7 +298,7 @@ impl Stream {
         if missing != Amount::default() {
             self.count_missing(missing);
         }
-        ClosedBatch { batch, capacity, requests: 0, opened, room: Some(room) }
+        ClosedBatch { batch, capacity, requests: 0, opened, room: Some(room), links: None }
     }
 
     fn count_missing(&self, missing: Amount) {

@@ -9,6 +9,7 @@ use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
+use tracing::debug;
 
 use super::attempts::Attempts;
 use super::durable::Durable;
@@ -23,6 +24,7 @@ use super::{Budget, QueueSettings, Shed, StreamName};
 use crate::journal::{Journal, RecoveredStream};
 use crate::otlp::Signal;
 use crate::route::RoutingKey;
+use crate::telemetry::OwnTelemetry;
 use crate::tenants::{TenantAccount, TenantLimit, Tenants};
 
 /// A stream without entries is forgotten after this time.
@@ -54,6 +56,8 @@ pub struct Shared {
     pub journal: Option<Journal>,
     /// The table of tenants.
     pub tenants: Arc<Tenants>,
+    /// What is told of requests and attempts.
+    pub telemetry: Arc<OwnTelemetry>,
     /// What streams have come to that are gone.
     pub past: Past,
     /// The last attempts of streams that fail, or that somebody has looked at.
@@ -86,7 +90,8 @@ impl Shared {
         let reading = ReadingRoom::new(budget.limit() / READING);
         let (past, attempts) = (Past::default(), Attempts::default());
         let began = (Instant::now(), SystemTime::now());
-        Self { budget, streams, journal, tenants, past, attempts, began, reading }
+        let telemetry = Arc::default();
+        Self { budget, streams, journal, tenants, telemetry, past, attempts, began, reading }
     }
 
     /// Forgets attempts of streams that nobody wants to know of any more.
@@ -329,6 +334,8 @@ impl Registry {
                 let history = history.unwrap_or_default();
                 let stream = Stream::new(name, self.clone(), route.cloned(), account, durable, history);
                 let stream = Arc::new(stream);
+                let (exporter, key) = (&self.exporter, &stream.name().key);
+                debug!(%exporter, signal = %stream.signal(), key = &*key.text(), tenant = key.tenant(), "stream opened");
                 vacant.insert(stream.clone());
                 Ok(stream)
             }
@@ -347,6 +354,8 @@ impl Registry {
             let durable = self.shared.journal.as_ref().map(|journal| Durable::again(journal, &found));
             let stream =
                 Arc::new(Stream::new(name, self.clone(), None, account, durable, History::default()));
+            let (exporter, key, records) = (&self.exporter, &stream.name().key, found.records);
+            debug!(%exporter, signal = %stream.signal(), key = &*key.text(), tenant = key.tenant(), records, "stream opened with what the journal has of it");
             let (streams, key) =
                 (&self.streams[stream.signal().index()], stream.name().key.as_written().clone());
             // Before anybody can find it: what is admitted comes behind.
@@ -389,6 +398,10 @@ impl Registry {
     /// Lets go of a stream that has been idle since `before`, but for its history.
     fn retire(&self, stream: &Stream, before: Instant) -> bool {
         let gone = stream.retire(before);
+        if gone {
+            let (exporter, key) = (&self.exporter, &stream.name().key);
+            debug!(%exporter, signal = %stream.signal(), key = &*key.text(), tenant = key.tenant(), "stream closed: it holds nothing");
+        }
         let history = stream.history();
         // Of one that was made for a request which was then refused there is nothing to tell.
         if gone && history != History::default() {

@@ -56,6 +56,7 @@ mod order;
 mod outage;
 mod overload;
 mod overview;
+mod own_telemetry;
 mod planted_secrets;
 mod poison;
 mod proxy;

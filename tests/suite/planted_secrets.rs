@@ -98,6 +98,7 @@ fn config(up: &Scripted, token_url: &str, tenants: &str) -> String {
          routes:\n\
          \x20 - {{ signals: [logs], tenants: [acme, globex], key: '{{{{ tenant.id }}}}', exporters: [{EXPORTERS}] }}\n\
          tenants: {tenants}\n\
+         telemetry: {{ endpoint: '{url}/telemetry', headers: {{ x-telemetry: 's3cr3t-telemetry', x-env: 'b-${{env:PLANTED}}' }}, interval: 200ms }}\n\
          admin: {{ endpoint: 127.0.0.1:0, write_token: s3cr3t-writer-0123456789, read_token: '${{file:@DIR@/reader}}', tenant_metrics: true }}\n\
          journal: {{ directory: '@DIR@/journal' }}\n\
          dead_letter: {{ directory: '@DIR@/letters' }}\n",
@@ -125,6 +126,8 @@ fn sent() -> (Vec<String>, Vec<String>) {
         "authorization: Bearer s3cr3t-preset-s3cr3t-row-value-env",
         "x-fixed: s3cr3t-metadata",
         "x-region: grpc-s3cr3t-row-value-env",
+        "x-telemetry: s3cr3t-telemetry",
+        "x-env: b-s3cr3t-env",
     ];
     let users = ["out", "outfile"].map(|user| format!("authorization: Basic {}", basic(user)));
     let proxy = format!("proxy-authorization: Basic {}", basic("proxy"));

@@ -47,6 +47,7 @@ routes:
   - {{ match: {{ s2.stream: secure }}, key: s2.stream, exporters: [otlp_http/secure] }}
   - {{ match: {{ s2.stream: '*' }}, key: s2.stream, exporters: [otlp_http/well] }}
 watches: [{{ name: all, query: '*', tenants: '*', above: '1 in 5m' }}]
+telemetry: {{ endpoint: '{well}', interval: 1s }}
 unrouted: dead_letter
 journal: {{ directory: '@DIR@/journal', max_size: 64MiB }}
 dead_letter: {{ directory: '@DIR@/letters' }}

@@ -18,6 +18,7 @@ pub mod http2;
 pub mod install;
 pub mod letters;
 pub mod metrics;
+pub mod own_telemetry;
 pub mod payload;
 pub mod process;
 pub mod router;

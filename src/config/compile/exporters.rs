@@ -241,6 +241,20 @@ fn valid_key(written: Option<&model::ValidKey>, node: &Node, context: &mut Conte
     compiled.ok()
 }
 
+/// The upstream of something that has no queue and no streams, as an `otlp_http` exporter that is written at `node`.
+pub(super) fn own_upstream(
+    name: &str,
+    http: &OtlpHttp,
+    auths: &mut ExporterAuths<'_, '_>,
+    node: &Node,
+    context: &mut Context<'_>,
+) -> ExporterSettings {
+    let mut settings = otlp_http(name, http, None, auths, node, context);
+    settings.max_idle_connections = 1;
+    let kind = ExporterKind::OtlpHttp(Box::new(settings));
+    common(kind, &http.sending_queue, &http.retry_on_failure, node, context)
+}
+
 fn otlp_http(
     name: &str,
     http: &OtlpHttp,

@@ -17,6 +17,7 @@ mod row_targets;
 mod server_tls;
 mod statuses;
 mod tap;
+mod telemetry;
 mod template_values;
 mod tenant_rows;
 mod tenants;
@@ -29,7 +30,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::access::AdminTokens;
-use crate::export::{DeadLetterSettings, ExporterSettings};
+use crate::export::{DeadLetterSettings, ExporterSettings, TelemetrySettings};
 use crate::journal::{JournalSettings, SyncPolicy};
 use crate::receive::{Acknowledge, ListenerSettings};
 use crate::route::{RouteSpec, Unrouted};
@@ -50,6 +51,7 @@ pub(super) use tenants::{WrittenRows, WrittenTable};
 pub(super) use url::is_local;
 
 use address::Addresses;
+use exporter_auth::ExporterAuths;
 use extensions::Extensions;
 use own_receivers::OwnReceivers;
 use processors::Processors;
@@ -74,6 +76,7 @@ pub(super) struct Parts {
     pub(super) tap: TapSettings,
     pub(super) watches: Vec<WatchSettings>,
     pub(super) alertmanager: Option<String>,
+    pub(super) telemetry: Option<TelemetrySettings>,
     pub(super) shutdown_delay: Duration,
     pub(super) shutdown_timeout: Duration,
 }
@@ -170,6 +173,10 @@ pub(super) fn compile(
     });
     let own_receivers = OwnReceivers(&listeners);
     let exporters = exporters::compile(&config.exporters, &own_receivers, &mut extensions, root, context);
+    let telemetry = config.telemetry.as_ref().and_then(|section| {
+        let mut auths = ExporterAuths::new(&mut extensions);
+        telemetry::compile(section, &own_receivers, &mut auths, root.near(&["telemetry"]), context)
+    });
     extensions.warn_of_unused(context);
     receiver_auth::check_table(&listeners, root, context);
     let processors = Processors::compile(&config.processors, root, context);
@@ -240,6 +247,7 @@ pub(super) fn compile(
         tap,
         watches,
         alertmanager,
+        telemetry,
         shutdown_delay: config.shutdown_delay.0,
         shutdown_timeout: config.shutdown_timeout.0,
     }

@@ -14,11 +14,17 @@ use crate::route::Template;
 pub(super) struct OwnReceivers<'a>(pub(super) &'a [ListenerSettings]);
 
 impl OwnReceivers<'_> {
+    /// The name of the receiver that listens at `url`, if one does. A URL that depends on the data is not looked at.
+    pub(super) fn listening_at(&self, url: &Template) -> Option<&str> {
+        let (host, port) = url.as_text().and_then(host_and_port)?;
+        let own = self.0.iter().find(|own| is_reached_by(own, &host, port))?;
+        Some(&own.name)
+    }
+
     /// Warns if `url`, which `node` says for the exporter `name`, is where one of the receivers listens. A URL that depends
     /// on the data is not looked at.
     pub(super) fn warn_of(&self, url: &Template, name: &str, node: &Node, context: &mut Context<'_>) {
-        let Some((host, port)) = url.as_text().and_then(host_and_port) else { return };
-        if let Some(own) = self.0.iter().find(|own| is_reached_by(own, &host, port))
+        if let Some(own) = self.listening_at(url)
             && !context.report.has_said(node.span)
         {
             context
@@ -28,7 +34,7 @@ impl OwnReceivers<'_> {
                     format!(
                         "{} sends to its own receiver {}: what comes in goes round without end",
                         named(name),
-                        named(&own.name)
+                        named(own)
                     ),
                 )
                 .help("write the endpoint of the upstream, or let the receiver listen on another port");

@@ -291,7 +291,7 @@ pub(in crate::config) struct StatusActionTimes {
 }
 
 /// A map from name to value, or a list of both, which the Collector takes, too.
-#[derive(Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub(in crate::config) enum Headers {
     /// Names and values.
@@ -310,7 +310,7 @@ impl Default for Headers {
 }
 
 /// A header.
-#[derive(Default, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct Header {
     /// Its name.
@@ -379,7 +379,7 @@ pub(in crate::config) struct CompressionParams {
 }
 
 /// TLS towards an upstream. Files are PEM; a change of them is noticed.
-#[derive(Default, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct Tls {
     /// No TLS. For `otlp_http` the URL's scheme decides instead.

@@ -9,6 +9,7 @@ mod queue;
 mod receivers;
 mod routes;
 mod tap;
+mod telemetry;
 mod tenants;
 mod units;
 
@@ -37,6 +38,7 @@ pub(super) use routes::{
     TenantGlobs,
 };
 pub(super) use tap::{TapSection, WatchSection};
+pub(super) use telemetry::TelemetrySection;
 pub(super) use tenants::{
     TenantAttribute, TenantPassword, TenantRow, TenantSender, TenantShare, TenantValue, TenantsSection,
     UnlistedTenant,
@@ -98,6 +100,9 @@ pub(super) struct Config {
     /// The URL of an Alertmanager that is told which watches fire, such as `http://alertmanager:9093`.
     #[schemars(extend("x-shown" = "url"))]
     pub(super) alertmanager: Option<String>,
+    /// Where Sluice sends its own metrics, log and traces by OTLP/HTTP. Without it, it sends none.
+    #[schemars(extend("x-asked-by-key" = true))]
+    pub(super) telemetry: Option<TelemetrySection>,
     /// At shutdown, how long Sluice goes on accepting after `/readyz` turned negative: for sidecars whose application
     /// flushes while it ends.
     pub(super) shutdown_delay: Duration,
@@ -126,6 +131,7 @@ impl Default for Config {
             tap: TapSection::default(),
             watches: Vec::new(),
             alertmanager: None,
+            telemetry: None,
             shutdown_delay: Duration::from_secs(0),
             shutdown_timeout: Duration::from_secs(25),
         }

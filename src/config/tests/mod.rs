@@ -19,6 +19,7 @@ mod row_targets;
 mod row_text;
 mod secrets;
 mod substitution;
+mod telemetry;
 mod tenants;
 mod watches;
 

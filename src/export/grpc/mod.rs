@@ -16,6 +16,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use h2::client::SendRequest;
+use http::HeaderValue;
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::trace;
 
@@ -161,7 +162,7 @@ impl GrpcTransport {
         let alone = conditions.hanging.load(Ordering::Relaxed);
         let exchange = || {
             AuthHeaders::attempt(auth, async |header| {
-                self.shared.exchange(target, header.as_deref(), batch, alone, conditions.budget).await
+                self.shared.exchange(target, header.as_deref(), batch, alone, conditions).await
             })
         };
         target.destination.allowance.run(conditions.hanging, || conditions.begin(), exchange).await
@@ -176,8 +177,9 @@ impl Shared {
         header: Option<&AuthHeader>,
         batch: &Batch,
         alone: bool,
-        budget: &Arc<Budget>,
+        conditions: Conditions<'_>,
     ) -> Answer {
+        let Conditions { budget, traceparent, .. } = conditions;
         let secrets = secrets_of(&target.secrets, header);
         let compression = self.settings.compression;
         let message = match RequestBody::new(batch, Encoding::Proto, compression, budget).await {
@@ -193,9 +195,10 @@ impl Shared {
             }
         };
         let limit = self.settings.timeout;
+        let heads = (header, traceparent);
         let sent = match Instant::now().checked_add(limit).filter(|_| !limit.is_zero()) {
-            Some(deadline) => timeout_at(deadline, self.send(target, header, &message, alone, budget)).await,
-            None => Ok(self.send(target, header, &message, alone, budget).await),
+            Some(deadline) => timeout_at(deadline, self.send(target, heads, &message, alone, budget)).await,
+            None => Ok(self.send(target, heads, &message, alone, budget).await),
         };
         match sent.unwrap_or(Err(Failure::Timeout(limit))) {
             Ok(answered) => answered.judge(&self.statuses, batch.records(), batch.len(), &secrets),
@@ -209,7 +212,7 @@ impl Shared {
     async fn send(
         &self,
         target: &GrpcTarget,
-        header: Option<&AuthHeader>,
+        heads: (Option<&AuthHeader>, Option<&HeaderValue>),
         message: &RequestBody,
         mut alone: bool,
         budget: &Arc<Budget>,
@@ -223,7 +226,7 @@ impl Shared {
         while !alone {
             let (place, is_new) = self.place(target, first).await?;
             let started = Instant::now();
-            let request = target.request(header, self.settings.timeout);
+            let request = target.request(heads, self.settings.timeout);
             let sent = call(place.sender(), request, message.clone(), Some(WRITE_PATIENCE), budget).await;
             let (error, not_taken) = match sent {
                 Ok(answered) => return Ok(answered),
@@ -247,7 +250,7 @@ impl Shared {
             first = Some(started);
         }
         let place = self.open(target, false).await.map_err(Failure::Open)?;
-        let request = target.request(header, self.settings.timeout);
+        let request = target.request(heads, self.settings.timeout);
         match call(place.sender(), request, message, None, budget).await {
             Ok(answered) => Ok(answered),
             Err(CallError::Unsent(error) | CallError::Ended(error)) => Err(Failure::Call(error)),
@@ -419,7 +422,8 @@ mod tests {
         let target = transport.target(&Stream).unwrap();
         let (hanging, budget) = (AtomicBool::default(), Arc::new(Budget::new(u64::MAX)));
         let begun = AtomicBool::new(false);
-        let conditions = Conditions { hanging: &hanging, budget: &budget, pass: None, begun: &begun };
+        let conditions =
+            Conditions { hanging: &hanging, budget: &budget, pass: None, begun: &begun, traceparent: None };
         let batch = Batch::new(Signal::Logs, vec![Bytes::from(vec![0; MAX_REQUEST + 1])], 1);
         let answer = transport.attempt(&target, &batch, conditions).await.expect("nothing opens a circuit");
         assert_eq!((answer.code.as_ref(), answer.outcome), ("oversize", Outcome::Bad));

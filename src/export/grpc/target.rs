@@ -17,6 +17,7 @@ use crate::export::upstream::circuit::Circuit;
 use crate::export::upstream::destination::{Destination, Origin};
 use crate::export::upstream::detail::{Secrets, configured};
 use crate::export::upstream::proxy::{ProxyError, Way};
+use crate::export::upstream::traceparent::set_traceparent;
 use crate::export::upstream::url::{parse_url, shown, url_of};
 use crate::export::{OtlpGrpcSettings, TargetError, TransportError};
 use crate::otlp::Signal;
@@ -57,8 +58,13 @@ impl GrpcTarget {
         &self.headers
     }
 
-    /// The head of a call, authenticated by this header if there is one, that has so much time; zero: all it wants.
-    pub(super) fn request(&self, header: Option<&AuthHeader>, timeout: Duration) -> Request<()> {
+    /// The head of a call, authenticated by a header and with a `traceparent` if there are any, that has so much time; zero: all it
+    /// wants.
+    pub(super) fn request(
+        &self,
+        (header, traceparent): (Option<&AuthHeader>, Option<&HeaderValue>),
+        timeout: Duration,
+    ) -> Request<()> {
         let mut request = Request::new(());
         *request.version_mut() = http::Version::HTTP_2;
         *request.method_mut() = http::Method::POST;
@@ -67,6 +73,7 @@ impl GrpcTarget {
         if let Some(header) = header {
             header.set(request.headers_mut());
         }
+        set_traceparent(request.headers_mut(), traceparent);
         if !timeout.is_zero() {
             // At most eight digits.
             let text = match timeout.as_millis() {

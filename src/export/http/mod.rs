@@ -16,6 +16,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use http::HeaderValue;
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -46,7 +47,7 @@ use super::{
 };
 use crate::net::Network;
 use crate::route::Values;
-use crate::stream::{Batch, Budget};
+use crate::stream::Batch;
 
 /// A destination with its idle connections.
 type Destination = destination::Destination<Pool>;
@@ -163,7 +164,7 @@ impl HttpTransport {
         }
         let exchange = || {
             AuthHeaders::attempt(auth, async |header| {
-                self.shared.exchange(target, header.as_deref(), batch, conditions.budget).await
+                self.shared.exchange(target, header.as_deref(), batch, conditions).await
             })
         };
         target.destination.allowance.run(conditions.hanging, || conditions.begin(), exchange).await
@@ -189,8 +190,9 @@ impl Shared {
         target: &HttpTarget,
         header: Option<&AuthHeader>,
         batch: &Batch,
-        budget: &Arc<Budget>,
+        conditions: Conditions<'_>,
     ) -> Answer {
+        let Conditions { budget, traceparent, .. } = conditions;
         let secrets = secrets_of(&target.secrets, header);
         let (encoding, compression) = (self.settings.encoding, self.settings.compression);
         let body = match RequestBody::new(batch, encoding, compression, budget).await {
@@ -206,7 +208,7 @@ impl Shared {
             }
         };
         let deadline = Deadline::new(self.settings.timeout);
-        let sent = deadline.apply(self.send(target, header, body)).await;
+        let sent = deadline.apply(self.send(target, header, traceparent, body)).await;
         let (response, connection) = match sent.unwrap_or(Err(Failure::Timeout(self.settings.timeout))) {
             Ok(sent) => sent,
             Err(failure) => return failure.answer(target, &secrets),
@@ -228,17 +230,18 @@ impl Shared {
         &self,
         target: &HttpTarget,
         header: Option<&AuthHeader>,
+        traceparent: Option<&HeaderValue>,
         body: RequestBody,
     ) -> Result<(http::Response<Incoming>, Connection), Failure> {
         if let Some(connection) = target.destination.pool.take(self.tls.generation()) {
             let started = Instant::now();
-            match request(connection, target.request(header, body.clone())).await {
+            match request(connection, target.request(header, traceparent, body.clone())).await {
                 Err(error) if is_stale(&error, started) => trace!(%error, "an idle connection was closed"),
                 done => return done.map_err(|error| Failure::Http(error, None)),
             }
         }
         let (connection, first) = self.connect(target).await?;
-        request(connection, target.request(header, body))
+        request(connection, target.request(header, traceparent, body))
             .await
             .map_err(|error| Failure::Http(error, first.spoken()))
     }

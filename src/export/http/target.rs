@@ -18,6 +18,7 @@ use crate::export::upstream::circuit::Circuit;
 use crate::export::upstream::destination::Origin;
 use crate::export::upstream::detail::{Secrets, configured, keep_secret};
 use crate::export::upstream::proxy::{ProxyError, Way};
+use crate::export::upstream::traceparent::set_traceparent;
 use crate::export::upstream::url::{parse_url, shown, url_of};
 use crate::export::{Encoding, OtlpHttpSettings, TargetError, TransportError};
 use crate::otlp::Signal;
@@ -70,8 +71,13 @@ impl HttpTarget {
         &self.headers
     }
 
-    /// A request, authenticated by this header if there is one.
-    pub(super) fn request(&self, header: Option<&AuthHeader>, body: RequestBody) -> Request<RequestBody> {
+    /// A request, authenticated by this header if there is one; `traceparent` names its span, if it has one.
+    pub(super) fn request(
+        &self,
+        header: Option<&AuthHeader>,
+        traceparent: Option<&HeaderValue>,
+        body: RequestBody,
+    ) -> Request<RequestBody> {
         let mut request = Request::new(body);
         *request.method_mut() = http::Method::POST;
         *request.uri_mut() = self.uri.clone();
@@ -79,6 +85,7 @@ impl HttpTarget {
         if let Some(header) = header {
             header.set(request.headers_mut());
         }
+        set_traceparent(request.headers_mut(), traceparent);
         request
     }
 }

@@ -14,6 +14,7 @@ pub(super) mod proxy;
 pub(super) mod status;
 mod system_roots;
 pub(super) mod tls;
+pub(super) mod traceparent;
 pub(super) mod url;
 
 use std::time::Duration;

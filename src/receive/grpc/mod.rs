@@ -42,10 +42,15 @@ enum Call {
     HealthWatch,
 }
 
+/// Whether a call of this path asks how Sluice is, and has no telemetry.
+pub(super) fn asks_for_health(path: &str) -> bool {
+    health::is_its_path(path)
+}
+
 /// Answers a call.
 pub(super) async fn answer(otlp: &Otlp, settings: &ListenerSettings, request: Request<Incoming>) -> Answer {
     let (mut head, mut body) = request.into_parts();
-    let identity = if health::is_its_path(head.uri.path()) {
+    let identity = if asks_for_health(head.uri.path()) {
         None
     } else {
         match authenticate(&otlp.intake, settings, &mut head).await {

@@ -1,0 +1,101 @@
+//! A span that has begun and not ended yet.
+
+use std::borrow::Cow;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::SystemTime;
+
+use opentelemetry_proto::tonic::common::v1::KeyValue;
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
+use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
+use opentelemetry_proto::tonic::trace::v1::{Span, Status};
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use super::{BatchLinks, TraceContext, attribute, unix_nanos};
+
+/// A span that has begun.
+#[derive(Debug)]
+pub struct OpenSpan {
+    kind: SpanKind,
+    name: Cow<'static, str>,
+    context: TraceContext,
+    parent: Option<TraceContext>,
+    /// By both clocks, since that of the system may be set meanwhile.
+    began: (SystemTime, Instant),
+    attributes: Mutex<Vec<KeyValue>>,
+    is_discarded: AtomicBool,
+}
+
+/// How a span has ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SpanEnd {
+    /// Not by an error of Sluice, nor of whom it has asked.
+    Well,
+    /// By an error: in words, without secrets.
+    Failed(String),
+}
+
+impl OpenSpan {
+    pub(super) fn new(kind: SpanKind, name: Cow<'static, str>, parent: Option<TraceContext>) -> Self {
+        let context = parent.map_or_else(|| TraceContext::root(|_| true), TraceContext::child);
+        Self::of(kind, name, context, parent)
+    }
+
+    pub(super) fn of(
+        kind: SpanKind,
+        name: Cow<'static, str>,
+        context: TraceContext,
+        parent: Option<TraceContext>,
+    ) -> Self {
+        let began = (SystemTime::now(), Instant::now());
+        let is_discarded = AtomicBool::new(false);
+        Self { kind, name, context, parent, began, attributes: Mutex::default(), is_discarded }
+    }
+
+    /// By which others name it.
+    pub fn context(&self) -> TraceContext {
+        self.context
+    }
+
+    /// Gives it an attribute, in place of the value that the attribute has, if it has one.
+    pub fn set(&self, key: &'static str, value: Value) {
+        let mut attributes = self.attributes.lock();
+        attributes.retain(|known| known.key != key);
+        attributes.push(attribute(key, value));
+    }
+
+    /// Has it not be told of when it ends.
+    pub fn discard(&self) {
+        self.is_discarded.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_discarded(&self) -> bool {
+        self.is_discarded.load(Ordering::Relaxed)
+    }
+
+    /// The span as OTLP has it, which ends now.
+    pub(super) fn ended(&self, end: SpanEnd, links: Option<&BatchLinks>) -> Span {
+        let (began, clock) = self.began;
+        let (links, dropped_links_count) = links.map_or_else(Default::default, BatchLinks::as_otlp);
+        let status = match end {
+            SpanEnd::Well => None,
+            SpanEnd::Failed(message) => Some(Status { message, code: StatusCode::Error as i32 }),
+        };
+        Span {
+            trace_id: self.context.trace_id().to_vec(),
+            span_id: self.context.span_id().to_vec(),
+            parent_span_id: self.parent.map_or_else(Vec::new, |parent| parent.span_id().to_vec()),
+            flags: self.context.flags(),
+            name: self.name.clone().into_owned(),
+            kind: self.kind as i32,
+            start_time_unix_nano: unix_nanos(began),
+            end_time_unix_nano: unix_nanos(began + clock.elapsed()),
+            attributes: std::mem::take(&mut *self.attributes.lock()),
+            links,
+            dropped_links_count,
+            status,
+            ..Span::default()
+        }
+    }
+}

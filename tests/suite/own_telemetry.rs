@@ -1,0 +1,430 @@
+//! What Sluice tells of itself by OTLP: spans, metrics and its log. Never of that itself, and at no cost to data.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use opentelemetry_proto::tonic::common::v1::KeyValue;
+use opentelemetry_proto::tonic::metrics::v1::Metric;
+use opentelemetry_proto::tonic::metrics::v1::metric::Data;
+use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value;
+use opentelemetry_proto::tonic::trace::v1::Span;
+use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
+use sluice::otlp::Signal;
+
+use crate::support::grpc::{call, export, framed};
+use crate::support::own_telemetry::{Backend, attribute, body};
+use crate::support::payload::{KEY, entry_of, logs, request, resource};
+use crate::support::scripted::{Said, Scripted};
+use crate::support::yaml::{self, QUICK, SINGLY};
+use crate::support::{PATIENCE, SluiceProcess, eventually, sinks};
+
+const SENDERS_TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+const SENDERS_SPAN: &str = "b7ad6b7169203331";
+
+/// The `traceparent` of a sender whose span is recorded or not.
+fn traceparent(is_sampled: bool) -> String {
+    format!("00-{SENDERS_TRACE}-{SENDERS_SPAN}-{:02}", u8::from(is_sampled))
+}
+
+fn hexadecimal(id: &[u8]) -> String {
+    id.iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("writing to a String can't fail");
+        text
+    })
+}
+
+fn is(kind: SpanKind) -> impl Fn(&Span) -> bool {
+    move |span| span.kind == kind as i32
+}
+
+/// An upstream that takes everything.
+async fn taking() -> Scripted {
+    Scripted::saying(Said::new(200, &[], "")).await
+}
+
+/// Sluice in front of an upstream, which tells of itself.
+async fn start(up: &Scripted, backend: &Backend, options: &str) -> SluiceProcess {
+    SluiceProcess::start(&(yaml::up(&up.url(), &[SINGLY, QUICK]) + &backend.config(options)), &[]).await
+}
+
+#[tokio::test]
+async fn a_request_is_traced_below_its_sender_and_the_attempt_is_linked_with_it_and_named_to_the_upstream() {
+    let (up, backend) = (taking().await, Backend::start().await);
+    let sluice = start(&up, &backend, "sampling: 0").await;
+    let parent = traceparent(true);
+    let two = logs(&[("a", &["one", "two"])]);
+    let answer = sluice.post_with(Signal::Logs, two.clone(), &[("traceparent", &parent)]).await;
+    assert_eq!(answer.status, 200);
+    let server = backend.span("the request's span", is(SpanKind::Server)).await;
+    assert_eq!(hexadecimal(&server.trace_id), SENDERS_TRACE);
+    assert_eq!(hexadecimal(&server.parent_span_id), SENDERS_SPAN);
+    assert_eq!(server.name, "POST /v1/logs");
+    assert!(server.start_time_unix_nano > 0 && server.end_time_unix_nano >= server.start_time_unix_nano);
+    let of_server = |key: &str| attribute(&server.attributes, key);
+    let shown =
+        ["sluice.receiver", "sluice.signal", "sluice.records", "sluice.outcome", "http.response.status_code"];
+    assert_eq!(shown.map(of_server), ["otlp", "logs", "2", "accepted", "200"]);
+    assert_eq!(of_server("sluice.bytes"), two.len().to_string());
+
+    let client = backend.span("the attempt's span", is(SpanKind::Client)).await;
+    let [link] = &client.links[..] else { panic!("{client:?}") };
+    assert_eq!((&link.trace_id, &link.span_id), (&server.trace_id, &server.span_id));
+    assert_ne!(client.trace_id, server.trace_id, "it is for all that is in the batch");
+    let of_client = |key: &str| attribute(&client.attributes, key);
+    let shown = [
+        "sluice.exporter",
+        "sluice.key",
+        "sluice.attempt",
+        "sluice.code",
+        "sluice.outcome",
+        "sluice.records",
+    ];
+    assert_eq!(shown.map(of_client), ["otlp_http/up", "a", "1", "200", "delivered", "2"]);
+    assert_eq!(of_client("url.full"), format!("{}/v1/logs", up.url()));
+    let named = up.wait_for(1).await[0].headers["traceparent"].to_str().unwrap().to_owned();
+    assert_eq!(named, format!("00-{}-{}-01", hexadecimal(&client.trace_id), hexadecimal(&client.span_id)));
+}
+
+#[tokio::test]
+async fn a_call_of_grpc_is_traced_by_its_metadata_and_ends_with_its_code() {
+    let (up, backend) = (taking().await, Backend::start().await);
+    let sluice = start(&up, &backend, "sampling: 0").await;
+    let parent = traceparent(true);
+    let headers = [("traceparent", &*parent)];
+    call(sluice.otlp, "/grpc.health.v1.Health/Check", &headers, framed(0, b"")).await;
+    call(sluice.otlp, export(Signal::Logs), &headers, framed(0, &logs(&[("a", &["one"])]))).await;
+    let span = backend.span("the call's span", is(SpanKind::Server)).await;
+    assert_eq!(hexadecimal(&span.parent_span_id), SENDERS_SPAN);
+    assert_eq!(span.name, "opentelemetry.proto.collector.logs.v1.LogsService/Export");
+    let of = |span: &Span, key: &str| attribute(&span.attributes, key);
+    assert_eq!(
+        (of(&span, "rpc.system"), of(&span, "rpc.grpc.status_code")),
+        ("grpc".to_owned(), "0".to_owned())
+    );
+    assert_eq!(span.status, None);
+    call(sluice.otlp, export(Signal::Logs), &headers, framed(0, b"\xff")).await;
+    let is_wrong = |span: &Span| of(span, "rpc.grpc.status_code") == "3";
+    let wrong = backend.span("the wrong call's span", is_wrong).await;
+    assert_eq!(wrong.status, None, "what a sender has done wrong is no error of a server");
+    let requests = backend.spans().into_iter().filter(is(SpanKind::Server)).count();
+    assert_eq!(requests, 2, "asking how Sluice is brings no telemetry");
+}
+
+#[tokio::test]
+async fn what_is_not_sampled_is_not_traced_and_all_of_it_is_where_that_is_asked_for() {
+    let up = taking().await;
+    for (sampling, parent, expected) in [
+        (0, None, 0),
+        (1, None, 2),
+        (1, Some(traceparent(false)), 0),
+        (0, Some(traceparent(true)), 2),
+        (0, Some("00-not-valid-01".to_owned()), 0),
+        (1, Some("00-not-valid-01".to_owned()), 2),
+    ] {
+        let backend = Backend::start().await;
+        let sluice = start(&up, &backend, &format!("sampling: {sampling}")).await;
+        let headers: Vec<_> = parent.iter().map(|parent| ("traceparent", parent.as_str())).collect();
+        let answer = sluice.post_with(Signal::Logs, logs(&[("a", &["one"])]), &headers).await;
+        assert_eq!(answer.status, 200);
+        sluice.settled().await;
+        eventually("spans are sent", async || (backend.spans().len() >= expected).then_some(())).await;
+        // Whatever else there is would be sent by then.
+        backend.intervals(10).await;
+        assert_eq!(backend.spans().len(), expected, "sampling: {sampling}, traceparent: {parent:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_attempt_that_is_repeated_says_why_and_a_batch_of_many_requests_names_some_of_them() {
+    let refused = Arc::new(AtomicUsize::new(0));
+    let refusals = refused.clone();
+    let up = Scripted::new(move |_| {
+        let status = if refusals.fetch_add(1, Ordering::Relaxed) == 0 { 503 } else { 200 };
+        Said::new(status, &[], "later")
+    })
+    .await;
+    let backend = Backend::start().await;
+    let batch = "sending_queue: { batch: { min_size: 256KiB, flush_timeout: 1s } }";
+    let config = yaml::up(&up.url(), &[batch, QUICK]) + &backend.config("sampling: 1");
+    let sluice = SluiceProcess::start(&config, &[]).await;
+    for _ in 0..40 {
+        sluice.accept(Signal::Logs, logs(&[("a", &["one"])])).await;
+    }
+    let attempt =
+        |number: &'static str| move |span: &Span| attribute(&span.attributes, "sluice.attempt") == number;
+    let (first, second) =
+        (backend.span("first", attempt("1")).await, backend.span("second", attempt("2")).await);
+    let code = |span: &Span, key| attribute(&span.attributes, key);
+    assert_eq!(
+        (code(&first, "sluice.code"), code(&first, "sluice.outcome")),
+        ("503".to_owned(), "retry".to_owned())
+    );
+    assert!(first.status.as_ref().is_some_and(|status| status.message.contains("later")), "{first:?}");
+    assert_eq!(code(&second, "sluice.previous_code"), "503");
+    let linked = |span: &Span| span.links.len() + span.dropped_links_count as usize;
+    assert_eq!(linked(&first), linked(&second), "they are about one batch");
+    let spans = backend.spans();
+    let all: usize = spans.iter().filter(|span| attempt("1")(span)).map(linked).sum();
+    assert!(all == 40 && spans.iter().all(|span| span.links.len() <= 32), "{all} of 40 requests");
+}
+
+/// The value of each counter and gauge, and the count of each histogram.
+fn values(metrics: &[Metric]) -> BTreeMap<(String, Vec<(String, String)>), f64> {
+    let labels = |attributes: &[KeyValue]| {
+        let mut labels: Vec<_> =
+            attributes.iter().map(|pair| (pair.key.clone(), attribute(attributes, &pair.key))).collect();
+        labels.sort();
+        labels
+    };
+    let mut values = BTreeMap::new();
+    for metric in metrics {
+        let (name, numbers) = match metric.data.as_ref().expect("a metric has data") {
+            Data::Sum(sum) => (format!("{}_total", metric.name), &sum.data_points),
+            Data::Gauge(gauge) => (metric.name.clone(), &gauge.data_points),
+            Data::Histogram(histogram) => {
+                for point in &histogram.data_points {
+                    let buckets: u64 = point.bucket_counts.iter().sum();
+                    assert_eq!(buckets, point.count, "{metric:?}");
+                    values.insert(
+                        (format!("{}_count", metric.name), labels(&point.attributes)),
+                        point.count as f64,
+                    );
+                }
+                continue;
+            }
+            other => panic!("{other:?}"),
+        };
+        for point in numbers {
+            let Some(Value::AsDouble(value)) = point.value else { panic!("{point:?}") };
+            values.insert((name.clone(), labels(&point.attributes)), value);
+        }
+    }
+    values
+}
+
+#[tokio::test]
+async fn the_metrics_that_are_sent_are_those_that_prometheus_reads() {
+    let (up, backend) = (taking().await, Backend::start().await);
+    let config = yaml::up(&up.url(), &[SINGLY]) + &backend.config("sampling: 0");
+    let variables = [("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test")];
+    let sluice = SluiceProcess::start_with_env(&config, &variables).await;
+    for stream in ["a", "b", "c"] {
+        sluice.accept(Signal::Logs, logs(&[(stream, &["one", "two"])])).await;
+        sluice.post(Signal::Traces, b"\xff".to_vec()).await;
+    }
+    sluice.settled().await;
+    // What goes on while nobody sends anything: time, the connections of this test, and what is told itself.
+    let moves = |name: &str| {
+        ["sluice_telemetry_", "sluice_tasks", "sluice_memory_bytes", "sluice_descriptors", "sluice_oldest_"]
+            .iter()
+            .any(|moving| name.starts_with(moving))
+    };
+    let compared = eventually("the metrics are the same", async || {
+        let (_, sent) = backend.newest_metrics()?;
+        let sent = values(&sent);
+        let page = sluice.metrics().await;
+        let shown = |(name, labels): &(String, Vec<(String, String)>)| {
+            let labels: Vec<_> = labels.iter().map(|(name, value)| (&**name, &**value)).collect();
+            page.sum(name, &labels)
+        };
+        let differs: Vec<_> =
+            sent.iter().filter(|(key, value)| !moves(&key.0) && shown(key) != **value).collect();
+        let names: Vec<_> = sent.keys().map(|(name, _)| name.as_str()).collect();
+        let of_page: Vec<_> = page
+            .names()
+            .into_iter()
+            .filter(|name| !name.ends_with("_sum") && !name.ends_with("_bucket"))
+            .collect();
+        let lacking: Vec<_> = of_page.iter().filter(|name| !moves(name) && !names.contains(name)).collect();
+        if !differs.is_empty() || !lacking.is_empty() {
+            println!("not the same yet: {differs:?}, {lacking:?}");
+            return None;
+        }
+        Some(sent)
+    })
+    .await;
+    let received = |outcome: &str| {
+        let labels = [("outcome", outcome), ("signal", "logs"), ("transport", "http")];
+        let labels = labels.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+        compared[&("sluice_received_records_total".to_owned(), labels)]
+    };
+    assert_eq!(received("accepted"), 6.0);
+    let (resource, _) = backend.newest_metrics().unwrap();
+    let of = |key: &str| attribute(&resource.attributes, key);
+    assert_eq!(
+        (of("service.name"), of("service.version")),
+        ("sluice".to_owned(), env!("CARGO_PKG_VERSION").to_owned())
+    );
+    assert_eq!(of("deployment.environment.name"), "test");
+    assert_eq!(of("service.instance.id").len(), 36);
+}
+
+#[tokio::test]
+async fn the_log_is_sent_at_its_level_with_the_trace_that_a_line_is_about() {
+    let (up, backend) = (taking().await, Backend::start().await);
+    let sluice = start(&up, &backend, "sampling: 0").await;
+    // No route takes it.
+    let unrouted = request(&[entry_of(Signal::Logs, resource(&[]), &["one"])]);
+    let parent = traceparent(true);
+    sluice.post_with(Signal::Logs, unrouted, &[("traceparent", &parent)]).await;
+    let warning = backend.logged("records not taken").await;
+    let span = backend.span("the request's span", is(SpanKind::Server)).await;
+    assert_eq!((&warning.trace_id, &warning.span_id), (&span.trace_id, &span.span_id));
+    assert_eq!(warning.severity_text, "WARN");
+    assert_eq!(attribute(&warning.attributes, "signal"), "logs");
+    sluice.signal("HUP").await;
+    let reloaded = backend.logged("configuration reloaded").await;
+    assert_eq!((reloaded.trace_id.len(), &*reloaded.severity_text), (0, "INFO"));
+    backend.intervals(10).await;
+    assert!(backend.logs().iter().all(|record| record.severity_text != "DEBUG"));
+}
+
+#[tokio::test]
+async fn an_endpoint_that_is_down_costs_a_bounded_part_which_is_counted_and_is_told_all_else_once_it_is_back()
+{
+    let is_down = Arc::new(AtomicBool::new(true));
+    let answers_down = is_down.clone();
+    let backend = Backend::answering(move |_| {
+        let status = if answers_down.load(Ordering::Relaxed) { 503 } else { 200 };
+        Said::new(status, &[], "")
+    })
+    .await;
+    let config = format!("exporters: {{ nop: }}\nroutes: [{{ key: {KEY}, exporters: [nop] }}]\n");
+    let sluice = SluiceProcess::start(&(config + &backend.config("sampling: 1")), &[]).await;
+    let traces = |outcome: &'static str| [("signal", "traces"), ("outcome", outcome)];
+    let metric = "sluice_telemetry_records_total";
+    let mut requests = 0.0;
+    while sluice.metric(metric, &traces("dropped")).await == 0.0 {
+        for _ in 0..200 {
+            sluice.accept(Signal::Logs, logs(&[("a", &["one"])])).await;
+            requests += 1.0;
+        }
+        assert!(requests < 10_000.0, "there is no end of the room for spans");
+    }
+    sluice.settled().await;
+    let complaints = sluice.log().iter().filter(|line| line.contains("own telemetry is not taken")).count();
+    assert!(
+        (1..20).contains(&complaints),
+        "{complaints} lines, of at most one in ten seconds for each cause"
+    );
+    is_down.store(false, Ordering::Relaxed);
+    // Of each request its own span, and one of each attempt.
+    eventually("what there was room for is sent", async || {
+        let metrics = sluice.metrics().await;
+        let (sent, dropped) = (metrics.sum(metric, &traces("sent")), metrics.sum(metric, &traces("dropped")));
+        (sent >= 2048.0 && sent + dropped > requests).then_some(())
+    })
+    .await;
+    assert!(backend.spans().len() >= 2048);
+    assert!(
+        backend.logs().iter().all(|record| !body(record).contains("own telemetry")),
+        "it tells of itself"
+    );
+}
+
+#[tokio::test]
+async fn what_it_tells_of_itself_may_come_to_its_own_receiver_and_is_not_told_of_again() {
+    let (up, own) = (Backend::start().await, sinks::nobody().await);
+    let config = format!(
+        "receivers: {{ otlp: {{ protocols: {{ http: {{ endpoint: '{own}' }} }} }} }}
+exporters: {{ otlp_http/up: {{ endpoint: '{up}', {SINGLY} }} }}
+routes: [{{ key: service.name, exporters: [otlp_http/up] }}]
+telemetry: {{ endpoint: 'http://{own}', sampling: 1, interval: 200ms }}
+",
+        up = up.url(),
+    );
+    let sluice = SluiceProcess::start(&config, &["--log-level", "debug"]).await;
+    assert!(sluice.says("`telemetry` is sent to the own receiver `otlp`"));
+    let of_app = request(&[entry_of(Signal::Logs, resource(&[("service.name", "app")]), &["one"])]);
+    sluice.accept(Signal::Logs, of_app).await;
+    // It takes the way of all data, behind the receiver and the route.
+    for kind in [SpanKind::Server, SpanKind::Client] {
+        up.span("a span of the request or its attempt", is(kind)).await;
+    }
+    up.intervals(10).await;
+    // How much flows is told now and then, whatever it is.
+    let told = || up.logs().iter().filter(|record| !body(record).contains("MB/s in")).count();
+    let before = told();
+    up.intervals(20).await;
+    assert_eq!(up.spans().len(), 2, "what is sent is traced: {:?}", up.spans());
+    assert_eq!(told(), before, "what is logged about it is sent: {:?}", up.logs());
+    let keys: Vec<_> = up.spans().iter().map(|span| attribute(&span.attributes, "sluice.key")).collect();
+    assert!(keys.contains(&"app".to_owned()), "{keys:?}");
+}
+
+#[tokio::test]
+async fn what_is_left_is_sent_before_the_process_ends_and_a_reload_begins_and_ends_it() {
+    let (up, backend) = (taking().await, Backend::start().await);
+    let without = yaml::up(&up.url(), &[SINGLY]);
+    let mut sluice = SluiceProcess::start(&without, &[]).await;
+    sluice.accept(Signal::Logs, logs(&[("a", &["before"])])).await;
+    let with = without.clone() + &backend.config("sampling: 1, headers: { x-of: reload }");
+    sluice.write_config(&with);
+    sluice.signal("HUP").await;
+    backend.intervals(1).await;
+    assert_eq!(backend.asked("/v1/metrics")[0].headers["x-of"], "reload");
+    sluice.write_config(&without);
+    sluice.signal("HUP").await;
+    eventually("it ends", async || {
+        let before = backend.asked("/v1/metrics").len();
+        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+        (backend.asked("/v1/metrics").len() == before).then_some(())
+    })
+    .await;
+    sluice.accept(Signal::Logs, logs(&[("a", &["between"])])).await;
+    sluice.write_config(&with);
+    sluice.signal("HUP").await;
+    backend.intervals(3).await;
+    sluice.accept(Signal::Logs, logs(&[("last", &["after"])])).await;
+    sluice.signal("TERM").await;
+    assert!(tokio::time::timeout(PATIENCE, sluice.ended()).await.unwrap().success());
+    let keys: Vec<_> = backend.spans().iter().map(|span| attribute(&span.attributes, "sluice.key")).collect();
+    assert_eq!(keys.iter().filter(|key| !key.is_empty()).collect::<Vec<_>>(), ["last"]);
+    assert!(backend.logs().iter().any(|record| body(record).contains("shutting down")));
+}
+
+#[tokio::test]
+async fn debug_lines_tell_each_decision_about_a_stream_and_no_secret_and_no_record() {
+    let asked = AtomicUsize::new(0);
+    let up = Scripted::new(move |_| match asked.fetch_add(1, Ordering::Relaxed) {
+        0 => Said::new(413, &[], "too large"),
+        1 => Said::new(503, &[], "busy"),
+        2 => Said::new(401, &[], "s3cr3t-token is not known"),
+        _ => Said::new(200, &[], ""),
+    })
+    .await;
+    let backend = Backend::start().await;
+    let token = "headers: { authorization: 'Bearer s3cr3t-token' }";
+    let config = yaml::up(&up.url(), &[SINGLY, QUICK, token])
+        + &backend.config("sampling: 1, headers: { authorization: 's3cr3t-telemetry' }");
+    let sluice = SluiceProcess::start(&config, &["--log-level", "debug"]).await;
+    sluice.accept(Signal::Logs, logs(&[("mine", &["s3cr3t-record", "s3cr3t-other"])])).await;
+    sluice.settled().await;
+    for decision in [
+        "stream opened",
+        "batch closed: it is large enough",
+        "attempt made",
+        "batch divided",
+        "stream waits before its next attempt",
+        "stream held",
+        "stream goes on with its next attempt",
+        "stream has nothing left to send",
+    ] {
+        let record = backend.logged(decision).await;
+        assert_eq!(attribute(&record.attributes, "key"), "mine", "{record:?}");
+        assert_eq!(attribute(&record.attributes, "exporter"), "otlp_http/up", "{record:?}");
+        let line = sluice.logged(decision).await;
+        assert!(line.contains("DEBUG") && line.contains("mine"), "{line}");
+    }
+    let divided = backend.logged("batch divided").await;
+    assert!(attribute(&divided.attributes, "reason").contains("too large"), "{divided:?}");
+    let shown = format!("{:?}{:?}{:?}", sluice.log(), backend.logs(), backend.spans());
+    assert!(!shown.contains("s3cr3t"), "{shown}");
+    assert!(
+        backend.asked("/v1/logs").iter().all(|asked| asked.headers["authorization"] == "s3cr3t-telemetry")
+    );
+    let api = sluice.get("/api/v1/config").await.text();
+    assert!(api.contains("telemetry") && !api.contains("s3cr3t"), "{api}");
+}
