@@ -175,7 +175,8 @@ impl FlowNode {
     ) -> Self {
         let name = exporter.name();
         let own = troubled.iter().filter(|streams| streams.exporter.name() == name);
-        let (held, failing) = own.fold((0, 0), |sum, own| (sum.0 + own.held, sum.1 + own.failing));
+        let (held, failing) =
+            own.fold((0, 0), |sum, own| (sum.0 + own.held + own.held_by_operators, sum.1 + own.failing));
         let is_held = held > 0 || exporter.holds().of_exporter().is_some();
         let circuits = exporter.active().transport.circuits();
         let is_away = circuits.iter().any(|(_, circuit)| circuit.open_since.is_some());

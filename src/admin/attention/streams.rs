@@ -27,7 +27,9 @@ pub(super) fn found(
     // What is said of an exporter is not said again of each tenant.
     let (mut held, mut away) = (HashSet::new(), HashSet::new());
     for exporter in router.exporters().iter() {
-        if let Some(attention) = of_held(exporter) {
+        if exporter.holds().by_operator().is_some() {
+            held.insert(exporter.name().clone());
+        } else if let Some(attention) = of_held(exporter) {
             held.insert(exporter.name().clone());
             all.push(attention);
         } else if let Some(attention) = of_upstream(exporter) {
@@ -40,7 +42,8 @@ pub(super) fn found(
         let is_by_row = streams.tenant.as_ref().is_some_and(|tenant| findings.are_held(tenant));
         let is_of_exporter = held.contains(exporter) || (away.contains(exporter) && streams.held == 0);
         let is_passing = streams.held == 0 && streams.oldest.elapsed() < PASSING;
-        !is_by_row && !is_of_exporter && !is_passing
+        let is_by_operators = streams.held + streams.failing == 0;
+        !is_by_row && !is_of_exporter && !is_passing && !is_by_operators
     };
     let mut told: Vec<_> = troubled.iter().filter(is_told).collect();
     told.sort_by_key(|streams| (urgency(streams), Reverse(streams.pending_bytes)));
