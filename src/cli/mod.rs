@@ -9,6 +9,7 @@ mod counted;
 mod duration;
 pub mod explain;
 mod greeting;
+mod harmless;
 pub mod health;
 pub mod import;
 pub mod journal;

@@ -1,9 +1,10 @@
 //! A record as a line.
 
-use std::borrow::Cow;
 use std::io::{self, Write};
 
 use serde_json::Value;
+
+use crate::cli::harmless::harmless;
 
 /// How records are written.
 #[derive(Clone, Copy)]
@@ -82,16 +83,6 @@ fn message(record: &Value) -> String {
 /// A text as it is, anything else as JSON.
 fn plain(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned)
-}
-
-/// The text in one line, without characters that a terminal obeys.
-pub(super) fn harmless(text: &str) -> Cow<'_, str> {
-    if !text.contains(char::is_control) {
-        return Cow::Borrowed(text);
-    }
-    text.chars()
-        .flat_map(|char| if char.is_control() { char.escape_default().collect() } else { vec![char] })
-        .collect()
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use self::line::RecordLine;
 use super::admin_client::{self, AdminClient, AdminError};
 use super::duration::parse_duration;
+use super::harmless::harmless;
 use super::tls::TlsArgs;
 
 /// How long to wait before a connection that has ended is opened again.
@@ -105,7 +106,7 @@ fn say(query: &str, error: &AdminError) -> ExitCode {
         let said: Value = serde_json::from_slice(body).unwrap_or_default();
         if let (Some(message), Some(column)) = (said["error"].as_str(), said["column"].as_u64()) {
             let before = usize::try_from(column).unwrap_or(1).saturating_sub(1);
-            eprintln!("error: {message}\n  {}\n  {:before$}^", line::harmless(query), "");
+            eprintln!("error: {message}\n  {}\n  {:before$}^", harmless(query), "");
             return ExitCode::from(2);
         }
     }
