@@ -40,6 +40,7 @@ mod status;
 mod tally;
 mod tls;
 mod watch;
+mod whole_body;
 
 pub use acknowledge::Acknowledge;
 pub use answer::AnswerBody;
@@ -67,5 +68,6 @@ pub use record_sample::RecordSample;
 pub use settings::{CorsSettings, Http2Settings, ListenerSettings, MAX_CONCURRENT_STREAMS, Protocol};
 pub use tls::{TlsServer, TlsServerSettings};
 pub use watch::Evicted;
+pub use whole_body::{UnreadBody, whole_body};
 
 pub use crate::outcome::Outcome;

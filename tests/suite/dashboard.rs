@@ -149,3 +149,16 @@ async fn the_health_listener_has_no_dashboard() {
         assert_eq!(http::send(health, "GET", path, &[BROWSER], Bytes::new()).await.status, 404, "{path}");
     }
 }
+
+#[tokio::test]
+async fn nothing_that_this_listener_answers_is_taken_for_what_it_does_not_say_it_is() {
+    let sluice = start("endpoint: 127.0.0.1:0, read_token: 0123456789abcdef-reader").await;
+    for path in
+        ["/", "/metrics", "/healthz", "/api/v1/overview", "/api/v1/streams/one", "/assets/app.js", "/nothing"]
+    {
+        for token in ["Bearer 0123456789abcdef-reader", "Bearer wrong"] {
+            let answer = get(&sluice, path, &[("authorization", token)]).await;
+            assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{path}: {}", answer.status);
+        }
+    }
+}
