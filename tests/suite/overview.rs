@@ -173,6 +173,12 @@ async fn the_flow_is_counted_by_receiver_route_and_exporter_and_goes_on_over_a_r
     ] {
         assert_eq!(states.get(id).map(String::as_str), Some(state), "{id} of {states:?}");
     }
+    let nodes = picture["flow"]["nodes"].as_array().unwrap();
+    let places = |kind: &str| -> Vec<&str> {
+        nodes.iter().filter(|node| node["kind"] == kind).map(|node| node["name"].as_str().unwrap()).collect()
+    };
+    assert_eq!(places("route"), ["streams", "rest"], "in the order of the configuration");
+    assert_eq!(places("exporter"), ["otlp_http/up", "nop", "debug"]);
     let edges = picture["flow"]["edges"].as_array().unwrap();
     let rate = |from: &str, to: &str| {
         let edge = edges.iter().find(|edge| edge["from"] == from && edge["to"] == to).unwrap();

@@ -103,11 +103,15 @@ fn of_troubled(streams: &TroubledStreams) -> Attention {
     let error = streams.last_error();
     let code = error.as_ref().map_or("no answer", |error| &*error.code);
     let (subject, whose, who) = if let Some(tenant) = &streams.tenant {
-        let who = format!("{tenant}: {code} from `{exporter}`");
+        let who = match without_answer(code) {
+            Some(failure) => format!("{tenant}: {failure} `{exporter}`"),
+            None => format!("{tenant}: {code} from `{exporter}`"),
+        };
         (AttentionSubject::Tenant(tenant.to_string()), Whose::Tenant, who)
     } else {
         let count = (streams.held + streams.failing) as u64;
-        let who = format!("{exporter}, {}: {code}", counted(count, "stream", "streams"));
+        let what = without_answer(code).map_or_else(|| code.to_owned(), |failure| format!("{failure} it"));
+        let who = format!("{exporter}, {}: {what}", counted(count, "stream", "streams"));
         (AttentionSubject::Exporter(exporter.to_string()), Whose::Exporter, who)
     };
     let (waited, waits) = (streams.oldest.elapsed(), streams.pending_bytes);
@@ -115,6 +119,22 @@ fn of_troubled(streams: &TroubledStreams) -> Attention {
     let kind = if streams.held > 0 { "held" } else { "failing" };
     let attention = Attention::new(urgency(streams), kind, subject, text);
     attention.since(SystemTime::now().checked_sub(waited)).with_pending(waits)
+}
+
+/// What went wrong with a destination that has not answered, before its name.
+fn without_answer(code: &str) -> Option<&'static str> {
+    Some(match code {
+        "connect" => "can't connect to",
+        "tls" => "no TLS with",
+        "reset" => "the connection broke to",
+        "timeout" | "DEADLINE_EXCEEDED" | "no answer" => "no answer from",
+        "token" | "token_refused" => "no token for",
+        "descriptors" => "no open file for a connection to",
+        "no_destination" => "no destination at",
+        "no_row" => "no row for",
+        "io" => "can't write to",
+        _ => return None,
+    })
 }
 
 /// What a code means, and what to do about it.
@@ -214,5 +234,6 @@ mod tests {
             assert_ne!(reason(code, Whose::Exporter), unknown, "{code}");
         }
         assert!(reason("401", Whose::Tenant).starts_with("its token is refused"));
+        assert_eq!((without_answer("connect"), without_answer("401")), (Some("can't connect to"), None));
     }
 }
