@@ -2,6 +2,7 @@
 import { html } from "../lib/html.js";
 import { setQuery } from "../lib/router.js";
 import { Choice, Sign, sentence } from "../lib/parts.js";
+import { asSentence } from "../lib/format.js";
 
 /** Whether records are shown as they pass, or as they have passed. */
 export function TapChoice({ value }) {
@@ -13,7 +14,7 @@ export function TapChoice({ value }) {
 function Refused({ error }) {
   return html`<p class="notice info"><${Sign} tone="info" /><span>${error.status === 401
     ? "Records are shown to whoever has the read token, also on this machine."
-    : sentence(error.message)}</span>
+    : sentence(asSentence(error.message))}</span>
     ${error.status === 401 && html`<button type="button" class="small" onClick=${() => dispatchEvent(new Event("tokenwanted"))}>Enter the token</button>`}</p>`;
 }
 
