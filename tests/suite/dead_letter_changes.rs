@@ -543,7 +543,7 @@ async fn what_is_no_file_among_letters_is_told_by_the_api_and_by_the_command_and
 
     let answer = change(&sluice, "replay", all()).await;
     assert_eq!((&answer["replayed"], &answer["left"]), (&json!(0), &json!(4)), "{answer}");
-    assert_eq!(std::fs::read(&elsewhere).unwrap().is_empty(), false, "what a link leads to stays");
+    assert!(!std::fs::read(&elsewhere).unwrap().is_empty(), "what a link leads to stays");
 }
 
 /// What is inside a letter.

@@ -21,13 +21,15 @@ export function Chart({ title, times, series, as, limit }) {
   const data = [times, ...lines.map((line) => line.values)];
 
   useEffect(() => {
+    const element = box.current;
     const draw = () => {
       plot.current?.destroy();
-      plot.current = new uPlot(options(box.current.clientWidth, lines, as, setAt), data, box.current);
+      plot.current = new uPlot(options(element.clientWidth, lines, as, setAt), data, element);
     };
     draw();
-    const sizes = new ResizeObserver(() => plot.current.setSize({ width: box.current.clientWidth, height: HEIGHT }));
-    sizes.observe(box.current);
+    // It may still be told of the last change once the chart has gone.
+    const sizes = new ResizeObserver(() => plot.current?.setSize({ width: element.clientWidth, height: HEIGHT }));
+    sizes.observe(element);
     const stop = onThemeChange(() => requestAnimationFrame(draw));
     return () => {
       sizes.disconnect();
