@@ -90,12 +90,20 @@ impl FirstCommands {
         // Whoever tries it has started what answers, and a test's certificate is seldom one for an address.
         let unchecked = |option: &'static str| if receiver.url.starts_with("https:") { option } else { "" };
         let mut commands = Self { curl: None, send: None, secret: None };
-        let found = all.iter().find_map(|access| {
+        let by_curl = all.iter().find_map(|access| {
             let (signal, resource, headers) =
                 SIGNALS.into_iter().find_map(|signal| trial.by_curl(signal, access))?;
             Some((access, signal, resource, headers))
         });
-        if let Some((access, signal, resource, headers)) = found {
+        // Both are of the same sender, whose secret is told.
+        let same = by_curl.as_ref().map(|(access, ..)| std::slice::from_ref(*access));
+        let by_send = same.unwrap_or(&all).iter().find_map(|access| {
+            let options = access.send.as_ref().filter(|_| access.named.is_none())?;
+            let (signal, attribute) =
+                SIGNALS.into_iter().find_map(|signal| Some((signal, trial.by_send(signal, access)?)))?;
+            Some((access, options, signal, attribute))
+        });
+        if let Some((access, signal, resource, headers)) = by_curl {
             commands.secret.clone_from(&access.secret);
             commands.curl = Some(format!(
                 "echo {} | base64 -d | curl -sS{}{}{headers} -H 'Content-Type: application/x-protobuf' --data-binary @- {}{}",
@@ -106,13 +114,7 @@ impl FirstCommands {
                 signal.path(),
             ));
         }
-        let found = all.iter().find_map(|access| {
-            let options = access.send.as_ref().filter(|_| access.named.is_none())?;
-            let (signal, attribute) =
-                SIGNALS.into_iter().find_map(|signal| Some((signal, trial.by_send(signal, access)?)))?;
-            Some((access, options, signal, attribute))
-        });
-        if let Some((access, options, signal, attribute)) = found {
+        if let Some((access, options, signal, attribute)) = by_send {
             let option =
                 if attribute == SEND_ATTRIBUTE { String::new() } else { format!(" --attribute {attribute}") };
             commands.secret = commands.secret.take().or_else(|| access.secret.clone());
