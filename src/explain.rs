@@ -19,6 +19,20 @@ use crate::route::{
 use crate::stream::StreamName;
 use crate::tenants::Tenant;
 
+/// Nothing, if there is a receiver of this name among these; else which there are.
+pub fn check_receiver(wanted: &str, known: &[&str]) -> Result<(), String> {
+    if known.contains(&wanted) {
+        return Ok(());
+    }
+    let known: BTreeSet<String> = known.iter().map(|name| format!("`{name}`")).collect();
+    let known: Vec<String> = known.into_iter().collect();
+    Err(format!(
+        "unknown receiver `{wanted}`: there {} {}",
+        if known.len() == 1 { "is" } else { "are" },
+        known.join(", ")
+    ))
+}
+
 /// Says where an exporter, by its position, sends a stream, or why it can't.
 type Targets<'e> = &'e dyn Fn(usize, &StreamName) -> Result<Target, TargetError>;
 

@@ -33,6 +33,7 @@ pub mod config;
 mod descriptors;
 pub mod explain;
 pub mod export;
+mod first_commands;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzed;
 pub mod glob;

@@ -4,12 +4,15 @@
 //! waits for it, and what ends it. What upstreams and senders say is not repeated: it may be anything.
 
 mod configuration;
+mod holds;
 mod limits;
 mod rows;
 mod streams;
 mod words;
 
+use std::borrow::Cow;
 use std::cmp::Reverse;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -22,6 +25,7 @@ pub(super) use self::rows::TableFindings;
 use super::troubled::TroubledStreams;
 use crate::export::rfc3339;
 use crate::run::Router;
+use crate::stream::StreamName;
 
 /// What is listed at the most.
 const LISTED: usize = 50;
@@ -55,10 +59,15 @@ impl Urgency {
 enum AttentionSubject {
     Tenant(String),
     Exporter(String),
+    /// Of this exporter.
+    Stream(Arc<str>, StreamName),
     Journal,
     Memory,
     Configuration,
+    /// Of a listener.
     Certificate(String),
+    /// That which an exporter shows.
+    ClientCertificate(String),
 }
 
 /// One thing that needs attention.
@@ -87,6 +96,7 @@ pub(super) fn attention(router: &Router, troubled: &[TroubledStreams], findings:
     all.extend(configuration::found(router));
     let (of_streams, left_out) = streams::found(router, troubled, findings);
     all.extend(of_streams);
+    all.extend(holds::found(router));
     all.extend(rows::found(router, findings));
     all.sort_by_key(|one| (one.urgency, Reverse(one.pending_bytes), one.since));
     let listed = all.iter().take(LISTED).map(Attention::shown).collect();
@@ -123,14 +133,15 @@ impl Attention {
 }
 
 impl AttentionSubject {
-    fn named(&self) -> (&'static str, Option<&str>) {
+    fn named(&self) -> (&'static str, Option<Cow<'_, str>>) {
         match self {
-            Self::Tenant(id) => ("tenant", Some(id)),
-            Self::Exporter(name) => ("exporter", Some(name)),
+            Self::Tenant(id) => ("tenant", Some(id.into())),
+            Self::Exporter(name) => ("exporter", Some(name.into())),
+            Self::Stream(_, name) => ("stream", Some(name.key.text())),
             Self::Journal => ("journal", None),
             Self::Memory => ("memory", None),
             Self::Configuration => ("configuration", None),
-            Self::Certificate(listener) => ("certificate", Some(listener)),
+            Self::Certificate(name) | Self::ClientCertificate(name) => ("certificate", Some(name.into())),
         }
     }
 
@@ -139,7 +150,18 @@ impl AttentionSubject {
         let path = |of: &str, name: &str| format!("/{of}/{}", utf8_percent_encode(name, IN_PATH));
         match self {
             Self::Tenant(id) => path("tenants", id),
-            Self::Exporter(name) => path("exporters", name),
+            Self::Exporter(name) | Self::ClientCertificate(name) => path("exporters", name),
+            Self::Stream(exporter, StreamName { signal, key }) => {
+                let text = key.text();
+                let tenant = key.tenant().map(|tenant| ("tenant", tenant));
+                let all = [("exporter", &**exporter), ("signal", signal.name()), ("key", &text)]
+                    .into_iter()
+                    .chain(tenant);
+                let all = all.map(|(field, value)| {
+                    format!("{field}={}", utf8_percent_encode(value, NON_ALPHANUMERIC))
+                });
+                format!("/streams/one?{}", all.collect::<Vec<_>>().join("&"))
+            }
             Self::Journal | Self::Memory => "/overview".to_owned(),
             Self::Configuration | Self::Certificate(_) => "/configuration".to_owned(),
         }
@@ -149,11 +171,18 @@ impl AttentionSubject {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::otlp::Signal;
+    use crate::route::RoutingKey;
 
     #[test]
     fn a_page_is_found_by_a_name_whatever_it_is() {
         let page = |subject: AttentionSubject| subject.page();
         assert_eq!(page(AttentionSubject::Exporter("otlp_http/s2".into())), "/exporters/otlp_http/s2");
         assert_eq!(page(AttentionSubject::Tenant("a?b c%".into())), "/tenants/a%3Fb%20c%25");
+        let key = RoutingKey::of(Some("acme"), "a&b=c", std::iter::empty());
+        assert_eq!(
+            page(AttentionSubject::Stream("otlp_http/s2".into(), StreamName { signal: Signal::Logs, key })),
+            "/streams/one?exporter=otlp%5Fhttp%2Fs2&signal=logs&key=a%26b%3Dc&tenant=acme"
+        );
     }
 }

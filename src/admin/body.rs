@@ -14,7 +14,7 @@ use super::server;
 use crate::receive::Answer;
 
 /// A body has come within this time.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Why a body is not taken.
 #[derive(Clone, Copy, Debug)]

@@ -26,6 +26,20 @@ impl ChangeAuthor {
         Self { credential, certificate: certificate.map(str::to_owned), address }
     }
 
+    /// In words for people, such as "the write token, from 192.0.2.1".
+    pub(super) fn in_words(&self) -> String {
+        let credential = match self.credential {
+            AdminCredential::Nothing => "nobody known",
+            AdminCredential::Certificate => "a client certificate",
+            AdminCredential::ReadToken => "the read token",
+            AdminCredential::WriteToken => "the write token",
+        };
+        // A certificate's name may be anything.
+        let certificate = self.certificate.as_ref().map(|name| format!(" of `{}`", name.escape_debug()));
+        let address = self.address.map(|address| format!(", from {}", address.ip()));
+        [Some(credential.to_owned()), certificate, address].into_iter().flatten().collect()
+    }
+
     /// For the log: by what it may be done, the name in the client certificate, and the address.
     pub(super) fn fields(&self) -> (&'static str, Option<&str>, Option<DisplayValue<SocketAddr>>) {
         (self.credential.name(), self.certificate.as_deref(), self.address.map(display))

@@ -12,13 +12,14 @@ use tokio::task::spawn_blocking;
 use super::server::{self, JSON};
 use super::{body, query};
 use crate::explain::{
-    AskedRoute, Edits, ExplainedEntry, ExplainedPart, Explainer, Payload, RouteAnswer, TakenEnd, UnroutedPart,
+    self, AskedRoute, Edits, ExplainedEntry, ExplainedPart, Explainer, Payload, RouteAnswer, TakenEnd,
+    UnroutedPart,
 };
 use crate::otlp::Signal;
-use crate::receive::Answer;
+use crate::receive::{Answer, UnreadBody, whole_body};
 use crate::route::{EntryRoutes, RequestHeaders};
-use crate::run::Router;
-use crate::stream::StreamName;
+use crate::run::{Role, Router};
+use crate::stream::{Budget, StreamName};
 
 /// Bytes of a request that is explained.
 const LARGEST: usize = 1 << 20;
@@ -49,25 +50,31 @@ pub(super) async fn explain(
     head: &Parts,
     body: Incoming,
     alone: &Arc<Mutex<()>>,
+    budget: &Arc<Budget>,
 ) -> Answer {
     let wanted = match wanted(head.uri.query().unwrap_or_default()) {
         Ok(wanted) => wanted,
         Err(error) => return server::problem(StatusCode::BAD_REQUEST, &error),
     };
+    if let Some(receiver) = &wanted.receiver
+        && let Err(error) = check_receiver(router, receiver).await
+    {
+        return server::problem(StatusCode::BAD_REQUEST, &error);
+    }
     let media_type = body::media_type(head);
     if !MEDIA_TYPES.iter().any(|known| media_type.eq_ignore_ascii_case(known)) {
         let error = "send an OTLP request with `Content-Type: application/json` or `application/x-protobuf`";
         return server::problem(StatusCode::UNSUPPORTED_MEDIA_TYPE, error);
     }
-    let payload = match body::whole(body, LARGEST).await {
+    let payload = match whole_body(head, body, LARGEST, body::PATIENCE, budget).await {
         Ok(payload) => payload,
-        Err(problem) => return problem.answer(),
+        Err(UnreadBody { status, message }) => return server::problem(status, &message),
     };
     let (alone, router) = (alone.clone().lock_owned().await, router.clone());
     let explaining = spawn_blocking(move || {
         // Also if whoever asked has gone.
         let _alone = alone;
-        explained(&router, wanted, &payload)
+        explained(&router, wanted, &payload.bytes)
     });
     match explaining.await.expect("explaining a request doesn't panic") {
         Ok(explained) => server::json(StatusCode::OK, &explained),
@@ -91,6 +98,14 @@ fn wanted(text: &str) -> Result<Wanted, String> {
         }
     }
     Ok(wanted)
+}
+
+/// Nothing, if there is a receiver of this name; else which there are.
+async fn check_receiver(router: &Router, wanted: &str) -> Result<(), String> {
+    let mut known = router.receivers(Role::Otlp).await;
+    known.extend(router.receivers(Role::OtlpGrpc).await);
+    let known: Vec<&str> = known.iter().map(|(_, settings)| &*settings.name).collect();
+    explain::check_receiver(wanted, &known)
 }
 
 fn explained(router: &Router, wanted: Wanted, payload: &[u8]) -> Result<Value, String> {

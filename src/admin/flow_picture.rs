@@ -114,9 +114,13 @@ pub(super) fn picture(
         (kind.name().to_owned(), json!(of_kind))
     });
     let left_out: Map<_, _> = left_out.collect();
+    let mut listed: Vec<_> = nodes.iter().filter(|(id, _)| is_shown(id)).collect();
+    // Stable: those of the same place stay by their names.
+    let places = places(router);
+    listed.sort_by_key(|(id, _)| (id.0, places.get(*id).copied()));
     let edges = edges.iter().filter(|(from, to, _)| is_shown(from) && is_shown(to));
     json!({
-        "nodes": nodes.iter().filter(|(id, _)| is_shown(id)).map(|(id, node)| node.shown(id)).collect::<Vec<_>>(),
+        "nodes": listed.iter().map(|(id, node)| node.shown(id)).collect::<Vec<_>>(),
         "edges": edges.map(|(from, to, rates)| json!({
             "from": id_text(from),
             "to": id_text(to),
@@ -125,6 +129,19 @@ pub(super) fn picture(
         })).collect::<Vec<_>>(),
         "left_out": left_out,
     })
+}
+
+/// The places of routes and exporters in the configuration.
+fn places(router: &Router) -> HashMap<FlowNodeId, usize> {
+    let snapshot = router.intake().snapshot.load();
+    let routes = snapshot.routes.names().map(|name| (FlowNodeKind::Route, name.into())).enumerate();
+    let exporters = router
+        .exporters()
+        .iter()
+        .map(|exporter| (FlowNodeKind::Exporter, exporter.name().clone()))
+        .enumerate()
+        .collect::<Vec<_>>();
+    routes.chain(exporters).map(|(place, id)| (id, place)).collect()
 }
 
 /// Records and bytes a second.
@@ -175,7 +192,8 @@ impl FlowNode {
     ) -> Self {
         let name = exporter.name();
         let own = troubled.iter().filter(|streams| streams.exporter.name() == name);
-        let (held, failing) = own.fold((0, 0), |sum, own| (sum.0 + own.held, sum.1 + own.failing));
+        let (held, failing) =
+            own.fold((0, 0), |sum, own| (sum.0 + own.held + own.held_by_operators, sum.1 + own.failing));
         let is_held = held > 0 || exporter.holds().of_exporter().is_some();
         let circuits = exporter.active().transport.circuits();
         let is_away = circuits.iter().any(|(_, circuit)| circuit.open_since.is_some());

@@ -21,6 +21,9 @@ use crate::config::{self, LARGEST_ROW};
 use crate::receive::Answer;
 use crate::run::{HeldName, OperatorHoldError, Router};
 
+/// The shortest time for which something is held: nobody could see a shorter one.
+const SHORTEST: Duration = Duration::from_secs(1);
+
 /// The longest time for which something is held; for longer, it is held without one.
 const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
 
@@ -76,7 +79,7 @@ pub(super) async fn change(
     };
     let author = ChangeAuthor::of(head, credential);
     // In a task of its own: an impatient client must not cancel a change half way.
-    let changing = tokio::spawn(apply(router.clone(), exporter, switch, fields));
+    let changing = tokio::spawn(apply(router.clone(), exporter, switch, fields, author.in_words().into()));
     let (name, outcome) = changing.await.expect("holding and releasing don't panic");
     let stream = name.as_ref().and_then(|name| name.stream.as_ref());
     let (exporter, signal) = (
@@ -106,6 +109,7 @@ async fn apply(
     exporter: Option<String>,
     switch: HoldSwitch,
     fields: Map<String, Value>,
+    by: Arc<str>,
 ) -> (Option<HeldName>, Result<Value, HoldRefusal>) {
     let body = match HoldBody::of(fields, exporter.is_none(), switch) {
         Ok(body) => body,
@@ -119,7 +123,7 @@ async fn apply(
         },
     };
     let changed = match switch {
-        HoldSwitch::Hold => router.hold(name.clone(), body.length).await.map(Some),
+        HoldSwitch::Hold => router.hold(name.clone(), body.length, by).await.map(Some),
         HoldSwitch::Release => router.release(name.clone()).await.map(|()| None),
     };
     let shown = changed.map(|hold| {
@@ -176,9 +180,9 @@ impl HoldBody {
 
 /// For how long something is held.
 fn length(text: &str) -> Result<Duration, String> {
-    let length = config::duration(text).ok().filter(|length| !length.is_zero() && *length <= LONGEST);
+    let length = config::duration(text).ok().filter(|length| (SHORTEST..=LONGEST).contains(length));
     length.ok_or_else(|| {
-        "`for` is a duration such as \"10m\", at most a year; leave it out to hold until released".to_owned()
+        "`for` is a duration such as \"10m\", from a second to a year; leave it out to hold until released".to_owned()
     })
 }
 

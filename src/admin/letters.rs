@@ -168,7 +168,10 @@ async fn look_inside(directory: Option<&DeadLetters>, file: String, redaction: A
         Ok(contents) => server::json(StatusCode::OK, &contents_json(&file, &letter, contents)),
         // It may have been replayed in between.
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => none(),
-        Err(error) => unreadable(directory, &error),
+        Err(error) => {
+            let damaged = ListedLetter { file, letter: Err(format!("its bytes can't be read: {error}")) };
+            server::json(StatusCode::OK, &listed_json(&damaged))
+        }
     }
 }
 

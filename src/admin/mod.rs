@@ -8,6 +8,7 @@ mod change_author;
 mod dashboard;
 mod explain;
 mod exporters;
+mod first_steps;
 mod flow_picture;
 mod follow;
 mod history;

@@ -38,6 +38,7 @@ pub(super) fn shown(router: &Router, history: &MetricHistory, findings: &TableFi
         "memory": { "used": shared.budget.used(), "limit": shared.budget.limit() },
         "journal": journal(router),
         "dead_letters": dead_letters.as_ref().map(|directory| json!({
+            "files": directory.letters(),
             "bytes": directory.bytes(),
             "max_size": directory.max_size(),
             "full": directory.is_full(),
@@ -135,6 +136,6 @@ fn stream_counts(router: &Router, troubled: &[TroubledStreams]) -> Value {
         "live": streams.live(),
         "limit": streams.limit(),
         "failing": troubled.iter().map(|streams| streams.failing).sum::<usize>(),
-        "held": troubled.iter().map(|streams| streams.held).sum::<usize>(),
+        "held": troubled.iter().map(|streams| streams.held + streams.held_by_operators).sum::<usize>(),
     })
 }

@@ -3,7 +3,9 @@
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
-use http::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
+use http::header::{
+    ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
@@ -24,8 +26,8 @@ use super::shared_page::SharedPage;
 use super::stream_detail::{self, WrittenName};
 use super::tenants::{self, TenantChange, TenantPage};
 use super::{
-    api, dashboard, explain, exporters, journal, logs, look, metrics, overview, query, site, stream_list,
-    tap, tenant_detail, tenant_list, tenant_metrics, watches,
+    api, dashboard, explain, exporters, first_steps, journal, logs, look, metrics, overview, query, site,
+    stream_list, tap, tenant_detail, tenant_list, tenant_metrics, watches,
 };
 use crate::access::{AdminAction, AdminCredential, AdminEntrance, AdminRefusal};
 use crate::notice;
@@ -49,6 +51,7 @@ GET  /healthz              200 while the process runs
 GET  /readyz               200 while it accepts telemetry
 GET  /metrics/tenants      the same of each tenant, if admin.tenant_metrics is true
 GET  /api/v1/overview      all at a glance, and what needs attention
+GET  /api/v1/first-steps   where to send to, and commands to try
 GET  /api/v1/history       the last 15 minutes and 24 hours (?range=15m|24h&exporter=NAME)
 GET  /api/v1/tenants       the table of tenants (?q=TEXT&state=STATE&sort=ORDER&limit=N&after=ID)
 GET  /api/v1/tenants/ID    all about one tenant
@@ -114,6 +117,178 @@ impl Handler for Admin {
     }
 
     async fn answer(&self, settings: &ListenerSettings, request: Request<Incoming>) -> Answer {
+        let mut answer = self.answer_to(settings, request).await;
+        // What is told of data is never a page or a script, whatever somebody has put into it.
+        answer.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        answer
+    }
+}
+
+/// The pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Page<'p> {
+    Index,
+    Metrics,
+    TenantMetrics,
+    Healthz,
+    Readyz,
+    Overview,
+    FirstSteps,
+    History,
+    Streams,
+    Stream,
+    Hold(HoldSwitch),
+    Exporters,
+    Exporter(&'p str),
+    HoldExporter(&'p str, HoldSwitch),
+    DeadLetters(LettersPage<'p>),
+    Journal,
+    Tap,
+    Logs,
+    Watches,
+    Config,
+    Reload,
+    Explain,
+    Tenants(TenantPage<'p>),
+}
+
+/// Whether a request by this method changes nothing.
+fn is_read(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD)
+}
+
+impl<'p> Page<'p> {
+    fn at(path: &'p str) -> Option<Self> {
+        Some(match path {
+            "/" => Self::Index,
+            "/metrics" => Self::Metrics,
+            "/metrics/tenants" => Self::TenantMetrics,
+            "/healthz" => Self::Healthz,
+            "/readyz" => Self::Readyz,
+            "/api/v1/overview" => Self::Overview,
+            "/api/v1/first-steps" => Self::FirstSteps,
+            "/api/v1/history" => Self::History,
+            "/api/v1/streams" => Self::Streams,
+            "/api/v1/streams/one" => Self::Stream,
+            "/api/v1/exporters" => Self::Exporters,
+            "/api/v1/journal" => Self::Journal,
+            "/api/v1/tap" => Self::Tap,
+            "/api/v1/logs" => Self::Logs,
+            "/api/v1/watches" => Self::Watches,
+            "/api/v1/config" => Self::Config,
+            "/api/v1/reload" => Self::Reload,
+            "/api/v1/explain" => Self::Explain,
+            _ => return Self::of_name(path),
+        })
+    }
+
+    /// The page about what a path names.
+    fn of_name(path: &'p str) -> Option<Self> {
+        if let Some(switch) = path.strip_prefix("/api/v1/streams/") {
+            return HoldSwitch::named(switch).map(Self::Hold);
+        }
+        // Names of exporters have a slash.
+        if let Some(name) = path.strip_prefix("/api/v1/exporters/") {
+            let switched =
+                name.rsplit_once('/').and_then(|(name, switch)| Some((name, HoldSwitch::named(switch)?)));
+            return Some(
+                switched.map_or(Self::Exporter(name), |(name, switch)| Self::HoldExporter(name, switch)),
+            );
+        }
+        let tenants = || TenantPage::at(path).map(Self::Tenants);
+        LettersPage::at(path).map(Self::DeadLetters).or_else(tenants)
+    }
+
+    /// What it is to ask for it; nothing that anybody could be refused, if it is for probes.
+    fn action(self, method: &Method) -> Option<AdminAction> {
+        match self {
+            Self::Healthz | Self::Readyz => None,
+            Self::Index
+            | Self::Metrics
+            | Self::TenantMetrics
+            | Self::Overview
+            | Self::FirstSteps
+            | Self::History
+            | Self::Streams
+            | Self::Stream
+            | Self::Exporters
+            | Self::Exporter(_)
+            | Self::Journal
+            | Self::Watches
+            // It takes nothing in.
+            | Self::Explain
+            | Self::Config
+            | Self::DeadLetters(LettersPage::All) => Some(AdminAction::Read),
+            // A letter holds records.
+            Self::Tap | Self::Logs | Self::DeadLetters(LettersPage::One(_)) => Some(AdminAction::Tap),
+            Self::Reload => Some(AdminAction::Reload),
+            Self::Tenants(_) | Self::DeadLetters(LettersPage::Change(_)) if is_read(method) => {
+                Some(AdminAction::Read)
+            }
+            Self::Tenants(_)
+            | Self::DeadLetters(LettersPage::Change(_))
+            | Self::Hold(_)
+            | Self::HoldExporter(..) => Some(AdminAction::Write),
+        }
+    }
+
+    /// Whether it can be [followed](follow).
+    fn is_live(self) -> bool {
+        match self {
+            Self::Overview
+            | Self::History
+            | Self::Streams
+            | Self::Stream
+            | Self::Exporters
+            | Self::Exporter(_)
+            | Self::Watches => true,
+            Self::DeadLetters(page) => matches!(page, LettersPage::All),
+            Self::Tenants(page) => matches!(page, TenantPage::All | TenantPage::One(_)),
+            Self::Index
+            | Self::Metrics
+            | Self::TenantMetrics
+            | Self::Healthz
+            | Self::Readyz
+            | Self::FirstSteps
+            | Self::Journal
+            | Self::Tap
+            | Self::Logs
+            | Self::Config
+            | Self::Reload
+            | Self::Explain
+            | Self::Hold(_)
+            | Self::HoldExporter(..) => false,
+        }
+    }
+
+    /// Whether the health listener has it, too.
+    fn is_public(self) -> bool {
+        matches!(self, Self::Metrics | Self::Healthz | Self::Readyz)
+    }
+}
+
+impl Admin {
+    /// What answers in one of these two roles, and shows this history of the router.
+    pub fn new(router: Arc<Router>, role: Role, history: Arc<MetricHistory>) -> Arc<Self> {
+        let budget = Arc::new(Budget::new(PAGES));
+        Arc::new_cyclic(|this| Self {
+            router,
+            role,
+            followers: Followers::new(budget.clone()),
+            budget,
+            metrics: SharedPage::default(),
+            tenant_metrics: SharedPage::default(),
+            looking_at_tenants: Arc::default(),
+            explaining: Arc::default(),
+            looking_at_streams: Arc::default(),
+            history,
+            findings: Arc::default(),
+            searches: SearchTurns::default(),
+            this: this.clone(),
+        })
+    }
+
+    async fn answer_to(&self, settings: &ListenerSettings, request: Request<Incoming>) -> Answer {
         let (head, body) = request.into_parts();
         if let Some(message) = wrong_host(&head) {
             return text(StatusCode::BAD_REQUEST, &format!("{message}\n"));
@@ -162,7 +337,7 @@ impl Handler for Admin {
         match (page, &head.method) {
             (Page::Reload, &Method::POST) => return self.reload(head.uri.query().unwrap_or_default()).await,
             (Page::Explain, &Method::POST) => {
-                return explain::explain(&self.router, &head, body, &self.explaining).await;
+                return explain::explain(&self.router, &head, body, &self.explaining, &self.budget).await;
             }
             (Page::Hold(switch), &Method::POST) => {
                 return holds::change(&self.router, None, switch, &head, body, credential).await;
@@ -199,167 +374,6 @@ impl Handler for Admin {
             return self.follow(page, entrance(settings), &head).await;
         }
         self.show(page, head.uri.query().unwrap_or_default()).await
-    }
-}
-
-/// The pages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Page<'p> {
-    Index,
-    Metrics,
-    TenantMetrics,
-    Healthz,
-    Readyz,
-    Overview,
-    History,
-    Streams,
-    Stream,
-    Hold(HoldSwitch),
-    Exporters,
-    Exporter(&'p str),
-    HoldExporter(&'p str, HoldSwitch),
-    DeadLetters(LettersPage<'p>),
-    Journal,
-    Tap,
-    Logs,
-    Watches,
-    Config,
-    Reload,
-    Explain,
-    Tenants(TenantPage<'p>),
-}
-
-/// Whether a request by this method changes nothing.
-fn is_read(method: &Method) -> bool {
-    matches!(*method, Method::GET | Method::HEAD)
-}
-
-impl<'p> Page<'p> {
-    fn at(path: &'p str) -> Option<Self> {
-        Some(match path {
-            "/" => Self::Index,
-            "/metrics" => Self::Metrics,
-            "/metrics/tenants" => Self::TenantMetrics,
-            "/healthz" => Self::Healthz,
-            "/readyz" => Self::Readyz,
-            "/api/v1/overview" => Self::Overview,
-            "/api/v1/history" => Self::History,
-            "/api/v1/streams" => Self::Streams,
-            "/api/v1/streams/one" => Self::Stream,
-            "/api/v1/exporters" => Self::Exporters,
-            "/api/v1/journal" => Self::Journal,
-            "/api/v1/tap" => Self::Tap,
-            "/api/v1/logs" => Self::Logs,
-            "/api/v1/watches" => Self::Watches,
-            "/api/v1/config" => Self::Config,
-            "/api/v1/reload" => Self::Reload,
-            "/api/v1/explain" => Self::Explain,
-            _ => return Self::of_name(path),
-        })
-    }
-
-    /// The page about what a path names.
-    fn of_name(path: &'p str) -> Option<Self> {
-        if let Some(switch) = path.strip_prefix("/api/v1/streams/") {
-            return HoldSwitch::named(switch).map(Self::Hold);
-        }
-        // Names of exporters have a slash.
-        if let Some(name) = path.strip_prefix("/api/v1/exporters/") {
-            let switched =
-                name.rsplit_once('/').and_then(|(name, switch)| Some((name, HoldSwitch::named(switch)?)));
-            return Some(
-                switched.map_or(Self::Exporter(name), |(name, switch)| Self::HoldExporter(name, switch)),
-            );
-        }
-        let tenants = || TenantPage::at(path).map(Self::Tenants);
-        LettersPage::at(path).map(Self::DeadLetters).or_else(tenants)
-    }
-
-    /// What it is to ask for it; nothing that anybody could be refused, if it is for probes.
-    fn action(self, method: &Method) -> Option<AdminAction> {
-        match self {
-            Self::Healthz | Self::Readyz => None,
-            Self::Index
-            | Self::Metrics
-            | Self::TenantMetrics
-            | Self::Overview
-            | Self::History
-            | Self::Streams
-            | Self::Stream
-            | Self::Exporters
-            | Self::Exporter(_)
-            | Self::Journal
-            | Self::Watches
-            // It takes nothing in.
-            | Self::Explain
-            | Self::Config
-            | Self::DeadLetters(LettersPage::All) => Some(AdminAction::Read),
-            // A letter holds records.
-            Self::Tap | Self::Logs | Self::DeadLetters(LettersPage::One(_)) => Some(AdminAction::Tap),
-            Self::Reload => Some(AdminAction::Reload),
-            Self::Tenants(_) | Self::DeadLetters(LettersPage::Change(_)) if is_read(method) => {
-                Some(AdminAction::Read)
-            }
-            Self::Tenants(_)
-            | Self::DeadLetters(LettersPage::Change(_))
-            | Self::Hold(_)
-            | Self::HoldExporter(..) => Some(AdminAction::Write),
-        }
-    }
-
-    /// Whether it can be [followed](follow).
-    fn is_live(self) -> bool {
-        match self {
-            Self::Overview
-            | Self::History
-            | Self::Streams
-            | Self::Stream
-            | Self::Exporters
-            | Self::Exporter(_)
-            | Self::Watches => true,
-            Self::DeadLetters(page) => matches!(page, LettersPage::All),
-            Self::Tenants(page) => matches!(page, TenantPage::All | TenantPage::One(_)),
-            Self::Index
-            | Self::Metrics
-            | Self::TenantMetrics
-            | Self::Healthz
-            | Self::Readyz
-            | Self::Journal
-            | Self::Tap
-            | Self::Logs
-            | Self::Config
-            | Self::Reload
-            | Self::Explain
-            | Self::Hold(_)
-            | Self::HoldExporter(..) => false,
-        }
-    }
-
-    /// Whether the health listener has it, too.
-    fn is_public(self) -> bool {
-        matches!(self, Self::Metrics | Self::Healthz | Self::Readyz)
-    }
-}
-
-impl Admin {
-    /// What answers in one of these two roles, and shows this history of the router.
-    pub fn new(router: Arc<Router>, role: Role, history: Arc<MetricHistory>) -> Arc<Self> {
-        let budget = Arc::new(Budget::new(PAGES));
-        Arc::new_cyclic(|this| Self {
-            router,
-            role,
-            followers: Followers::new(budget.clone()),
-            budget,
-            metrics: SharedPage::default(),
-            tenant_metrics: SharedPage::default(),
-            looking_at_tenants: Arc::default(),
-            explaining: Arc::default(),
-            looking_at_streams: Arc::default(),
-            history,
-            findings: Arc::default(),
-            searches: SearchTurns::default(),
-            this: this.clone(),
-        })
     }
 
     /// Counts a request that is refused, tells of it in the log, and answers it.
@@ -449,6 +463,7 @@ impl Admin {
             Page::Tenants(TenantPage::All) => self.tenants(query).await,
             Page::Tenants(page) => not_allowed(page.methods()),
             Page::Overview => self.overview(query).await,
+            Page::FirstSteps => self.first_steps().await,
             Page::History => match history::wanted(query) {
                 Ok(wanted) => match self.history.shown(&wanted) {
                     Ok(shown) => json(StatusCode::OK, &shown),
@@ -476,6 +491,12 @@ impl Admin {
         }
         let (history, findings) = (self.history.clone(), self.findings.clone());
         let shown = self.look_at_tenants(move |router| overview::shown(router, &history, &findings)).await;
+        json(StatusCode::OK, &shown)
+    }
+
+    async fn first_steps(&self) -> Answer {
+        let receivers = self.router.receivers(Role::Otlp).await;
+        let shown = self.look_at_tenants(move |router| first_steps::shown(router, &receivers)).await;
         json(StatusCode::OK, &shown)
     }
 

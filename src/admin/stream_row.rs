@@ -60,7 +60,7 @@ pub(super) fn error(error: &LastError) -> Value {
 
 /// A hold that somebody has put on a stream or an exporter.
 pub(super) fn operator_hold(hold: &OperatorHold) -> Value {
-    json!({ "since": rfc3339(hold.since), "until": hold.until.map(rfc3339) })
+    json!({ "since": rfc3339(hold.since), "until": hold.until.map(rfc3339), "by": hold.by.as_deref() })
 }
 
 /// When the time of a hold is up.
@@ -80,6 +80,7 @@ fn hold_json(hold: &StreamHold) -> Value {
             "scope": if *scope == HoldScope::Exporter { "exporter" } else { "stream" },
             "since": rfc3339(hold.since),
             "until": hold.until.map(rfc3339),
+            "by": hold.by.as_deref(),
         }),
         StreamHold::ByRow => json!({
             "reason": "held by the row of its tenant", "scope": "tenant", "since": null, "until": null,

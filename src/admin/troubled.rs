@@ -1,7 +1,7 @@
 //! The streams that somebody has to look after: those that are held, and those of which an upstream has taken nothing since an attempt
 //! failed, as far as they have something to send.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,10 +18,13 @@ pub(super) struct TroubledStreams {
     /// `None` for what is nobody's.
     pub(super) tenant: Option<Box<str>>,
     pub(super) failing: usize,
+    /// Those that are held, but for an operator.
     pub(super) held: usize,
-    /// Of all of them.
+    /// Those that an operator holds, of which nothing else is told here.
+    pub(super) held_by_operators: usize,
+    /// Of the others.
     pub(super) pending_bytes: u64,
-    /// When the oldest entry was admitted that waits in them.
+    /// When the oldest entry was admitted that waits in the others.
     pub(super) oldest: Instant,
     /// The stream that has it.
     longest: StreamName,
@@ -42,6 +45,10 @@ pub(super) fn troubled_streams(router: &Router) -> Vec<TroubledStreams> {
         if registry.failing_streams() + registry.held_streams() == 0 {
             continue;
         }
+        let holds = exporter.holds();
+        let is_held_by_operator = holds.by_operator().is_some();
+        let held_by_operators: HashSet<StreamName> =
+            holds.streams_held_by_operators().into_iter().map(|(name, _)| name).collect();
         // By tenant; what is nobody's under the id that no tenant has.
         let mut of_exporter: HashMap<Box<str>, TroubledStreams> = HashMap::new();
         registry.scan(|stream| {
@@ -60,11 +67,19 @@ pub(super) fn troubled_streams(router: &Router) -> Vec<TroubledStreams> {
                     tenant: tenant.map(Into::into),
                     failing: 0,
                     held: 0,
+                    held_by_operators: 0,
                     pending_bytes: 0,
                     oldest,
                     longest: stream.name.clone(),
                 }),
             };
+            if is_held_by_operator || held_by_operators.contains(stream.name) {
+                troubled.held_by_operators += 1;
+                return;
+            }
+            if troubled.held + troubled.failing == 0 {
+                (troubled.oldest, troubled.longest) = (oldest, stream.name.clone());
+            }
             // One that is held has failed before that.
             troubled.held += usize::from(held);
             troubled.failing += usize::from(!held);

@@ -11,7 +11,7 @@ use http::{HeaderName, HeaderValue};
 use super::config_file::{ConfigArgs, SecretsArgs};
 use crate::config::{self, FilledPreset, RowCheck, Secrets, Source};
 use crate::explain::{
-    AskedRoute, Edits, EntrySize, ExplainedEntry, ExplainedPart, Explainer, Payload, PayloadError,
+    self, AskedRoute, Edits, EntrySize, ExplainedEntry, ExplainedPart, Explainer, Payload, PayloadError,
     RouteAnswer, TakenEnd, UnroutedPart,
 };
 use crate::export::{ExporterSettings, Transport, WithRow};
@@ -75,6 +75,13 @@ pub fn explain(
             return Ok(ExitCode::FAILURE);
         }
     };
+    if let Some(receiver) = &args.receiver {
+        let known: Vec<&str> = compiled.listeners.iter().map(|settings| &*settings.name).collect();
+        if let Err(unknown) = explain::check_receiver(receiver, &known) {
+            writeln!(out, "{unknown}")?;
+            return Ok(ExitCode::FAILURE);
+        }
+    }
     let mut payload = Vec::new();
     if args.payload.as_os_str() == "-" {
         io::stdin().read_to_end(&mut payload)?;

@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -29,6 +29,7 @@ use crate::route::{EntryRoutes, RequestHeaders, RouteTable, RoutingKey, Values};
 use crate::run::{self, LetterAddresses};
 use crate::stream::{Batch, Budget, StreamName};
 use crate::tenants::Table;
+use crate::terminal::escaped;
 
 /// Attempts at one letter.
 const ATTEMPTS: usize = 5;
@@ -209,7 +210,7 @@ impl Replay {
     /// Sends what was found; `true` if nothing is left and nothing was rejected.
     async fn letters(mut self, found: &Letters, out: &mut dyn Write) -> io::Result<bool> {
         for (path, reason) in &found.damaged {
-            writeln!(out, "{}: skipped: {reason}", path.display())?;
+            writeln!(out, "{}", told(path, &format!("skipped: {reason}")))?;
         }
         for letter in &found.letters {
             self.letter(letter, out).await?;
@@ -232,6 +233,7 @@ impl Replay {
         }
         for name in &self.unknown {
             let source = &self.source;
+            let name = escaped(name);
             writeln!(out, "{source} has no exporter `{name}`: name the file that has it by `--config FILE`")?;
         }
         Ok(left == 0 && rejected == 0 && damaged == 0)
@@ -302,9 +304,9 @@ impl Replay {
     ) -> io::Result<()> {
         self.tally.delivered += 1;
         self.tally.records += records;
-        let (path, came) = (letter.path().display(), how_it_came(letter));
-        let records = counted(records, "record");
-        writeln!(out, "{path}: {records} to `{name}` at {target} ({}{came})", letter.reason())
+        let (records, came) = (counted(records, "record"), how_it_came(letter));
+        let said = format!("{records} to `{name}` at {target} ({}{came})", letter.reason());
+        writeln!(out, "{}", told(letter.path(), &said))
     }
 
     /// Sends a letter to the exporter that it was recorded for, unless its stream has stopped.
@@ -322,10 +324,11 @@ impl Replay {
             Ok((name, target)) if self.dry_run => {
                 return self.show(letter, letter.records(), &name, &target, out);
             }
-            Ok((name, target)) => match self.send(&name, &target, letter).await? {
-                Answer { outcome: Outcome::Delivered { rejected, .. }, detail, .. } => {
+            Ok((name, target)) => match self.send(&name, &target, letter).await {
+                Err(error) => format!("its bytes can't be read: {error}"),
+                Ok(Answer { outcome: Outcome::Delivered { rejected, .. }, detail, .. }) => {
                     if !detail.is_empty() {
-                        writeln!(out, "{}: delivered: {detail}", letter.path().display())?;
+                        writeln!(out, "{}", told(letter.path(), &format!("delivered: {detail}")))?;
                     }
                     letter.remove()?;
                     self.tally.delivered += 1;
@@ -333,7 +336,7 @@ impl Replay {
                     self.tally.rejected += rejected;
                     return Ok(());
                 }
-                Answer { code, detail, .. } => format!("{code}: {detail}"),
+                Ok(Answer { code, detail, .. }) => format!("{code}: {detail}"),
             },
             Err(reason) => reason,
         };
@@ -343,7 +346,8 @@ impl Replay {
 
     fn leave(&mut self, letter: &StoredLetter, reason: &str, out: &mut dyn Write) -> io::Result<()> {
         self.tally.left += 1;
-        writeln!(out, "{}: left: {reason}{}", letter.path().display(), how_it_came(letter))
+        let said = format!("left: {reason}{}", how_it_came(letter));
+        writeln!(out, "{}", told(letter.path(), &said))
     }
 
     /// The exporter, set up when it is first asked for, and where it sends what has these values.
@@ -392,6 +396,11 @@ impl Replay {
             attempt += 1;
         }
     }
+}
+
+/// A line about a file. Its name and what its note says may be anybody's.
+fn told(path: &Path, said: &str) -> String {
+    format!("{}: {}", escaped(&path.display().to_string()), escaped(said))
 }
 
 /// What to add to a line about a letter that never had an exporter.

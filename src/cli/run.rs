@@ -16,6 +16,7 @@ use crate::admin::{Admin, MetricHistory, read_metrics};
 use crate::config::Source;
 use crate::descriptors::{self, Descriptors, TooFew};
 use crate::export::Exporter;
+use crate::first_commands::{FirstCommands, ReceiverAt};
 use crate::panics;
 use crate::receive::Otlp;
 use crate::run::{self, ReloadError, Role, Router, Serve};
@@ -223,15 +224,18 @@ async fn greet(router: &Router, for_people: bool) {
         info!("health on {url}");
     }
     // Not into a file or the log of a service manager, where nobody would try it.
-    let Some(first) = otlp.first().filter(|_| for_people && is_terminal()) else { return };
+    let receivers = router.receivers(Role::Otlp).await;
+    let Some((url, settings)) = receivers.first().filter(|_| for_people && is_terminal()) else { return };
     // As it was called: under `cargo run`, no `sluice` is on the PATH.
     let program = std::env::args().next().unwrap_or_else(|| "sluice".to_owned());
-    let snapshot = router.intake().snapshot.load();
+    let receiver = ReceiverAt { url, settings };
+    let commands =
+        FirstCommands::of(&router.intake().snapshot.load(), &router.tenants().table(), &receiver, &program);
     // Elsewhere than on loopback it may ask for a token, which is not printed.
     let addresses = router.addresses(Role::Admin).await;
     let is_open = addresses.first().is_some_and(|address| address.ip().to_canonical().is_loopback());
     let admin = admin.first().map(String::as_str).filter(|_| is_open);
-    eprintln!("\n{}", to_try(&snapshot, &program, first, admin));
+    eprintln!("\n{}", to_try(&commands, admin));
 }
 
 /// Whether somebody watches the log as it is written.

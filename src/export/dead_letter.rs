@@ -195,6 +195,8 @@ struct Shared {
     synced: bool,
     /// Bytes of all files in the directory, those being written included.
     size: AtomicU64,
+    /// Notes in the directory.
+    letters: AtomicU64,
     /// The place that was last taken.
     last: Mutex<LetterPlace>,
     counted: Mutex<Instant>,
@@ -208,8 +210,10 @@ impl DeadLetters {
         // The directories above may be for others, too.
         fs::create_dir_all(settings.directory.parent().unwrap_or(&settings.directory))?;
         DirBuilder::new().recursive(true).mode(0o700).create(&settings.directory)?;
+        let held = DirectorySize::of(&settings.directory)?;
         let shared = Shared {
-            size: AtomicU64::new(size_of(&settings.directory)?),
+            size: AtomicU64::new(held.bytes),
+            letters: AtomicU64::new(held.letters),
             last: Mutex::new(LetterPlace { millis: 0, number: 0 }),
             counted: Mutex::new(Instant::now()),
             full: AtomicBool::new(false),
@@ -272,8 +276,7 @@ impl DeadLetters {
         let counted = tokio::task::spawn_blocking(move || {
             // With all of them nothing is being written, and so nothing is counted in part.
             let _writers = writers;
-            shared.size.store(size_of(&shared.directory)?, Ordering::Relaxed);
-            Ok(())
+            shared.count()
         });
         counted.await.map_err(io::Error::other)?
     }
@@ -302,6 +305,11 @@ impl DeadLetters {
     pub fn bytes(&self) -> u64 {
         self.shared.size.load(Ordering::Relaxed)
     }
+
+    /// Letters in the directory, counted as [`DeadLetters::bytes`] are.
+    pub fn letters(&self) -> u64 {
+        self.shared.letters.load(Ordering::Relaxed)
+    }
 }
 
 impl Shared {
@@ -317,6 +325,15 @@ impl Shared {
             let _ = self.size.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
             return Err(error.into());
         }
+        self.letters.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Counts what is in the directory.
+    fn count(&self) -> io::Result<()> {
+        let held = DirectorySize::of(&self.directory)?;
+        self.size.store(held.bytes, Ordering::Relaxed);
+        self.letters.store(held.letters, Ordering::Relaxed);
         Ok(())
     }
 
@@ -343,7 +360,7 @@ impl Shared {
         }
         *counted = Instant::now();
         // What others are writing at this moment may be counted in part: by at most a few letters.
-        self.size.store(size_of(&self.directory)?, Ordering::Relaxed);
+        self.count()?;
         let taken = self.size.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits);
         taken.map(|_| ()).map_err(|_| StoreError::Full)
     }
@@ -467,18 +484,32 @@ impl KeyPart {
     }
 }
 
-fn size_of(directory: &Path) -> io::Result<u64> {
-    let mut size = 0;
-    for entry in fs::read_dir(directory)? {
-        match entry?.metadata() {
-            Ok(metadata) if metadata.is_file() => size += metadata.len(),
-            Ok(_) => {}
-            // Renamed or removed since it was listed.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
+/// How much there is in a directory of letters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct DirectorySize {
+    bytes: u64,
+    letters: u64,
+}
+
+impl DirectorySize {
+    fn of(directory: &Path) -> io::Result<Self> {
+        let mut held = Self::default();
+        for entry in fs::read_dir(directory)? {
+            let entry = entry?;
+            match entry.metadata() {
+                Ok(metadata) if metadata.is_file() => {
+                    held.bytes += metadata.len();
+                    held.letters +=
+                        u64::from(Path::new(&entry.file_name()).extension() == Some("json".as_ref()));
+                }
+                Ok(_) => {}
+                // Renamed or removed since it was listed.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
         }
+        Ok(held)
     }
-    Ok(size)
 }
 
 /// The ending of a letter's bytes.

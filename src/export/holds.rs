@@ -13,6 +13,7 @@
 //! Nobody misses that a hold ends: every change of one wakes all who wait, and who waits asks for that before it looks.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -22,7 +23,7 @@ use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 use tokio::time::Instant;
 
-use super::{AskedWait, Backoff, RetrySettings, Wait};
+use super::{AskedWait, Backoff, RetrySettings, Wait, rfc3339};
 use crate::stream::{LastError, StreamName};
 use crate::tenants::Tenant;
 
@@ -67,12 +68,14 @@ struct OperatorHolds {
 }
 
 /// A hold that an operator has put on a stream, or on all of an exporter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OperatorHold {
     /// When.
     pub since: SystemTime,
     /// When it is over; `None` if it lasts until somebody releases it.
     pub until: Option<SystemTime>,
+    /// Who, in words such as "the write token, from 192.0.2.1"; `None` for one from before that was kept.
+    pub by: Option<Arc<str>>,
 }
 
 /// Why a stream is held, if not for an answer that it has got itself and that is about it alone.
@@ -159,13 +162,27 @@ impl OperatorHold {
     }
 }
 
+impl fmt::Display for OperatorHold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "held by an operator")?;
+        if let Some(by) = &self.by {
+            write!(f, " ({by})")?;
+        }
+        write!(f, " since {}, ", rfc3339(self.since))?;
+        match self.until {
+            Some(until) => write!(f, "until {}", rfc3339(until)),
+            None => write!(f, "until it is released"),
+        }
+    }
+}
+
 impl OperatorHolds {
     /// The hold of the stream, or else of the exporter, and how long it lasts.
     fn over(&self, name: &StreamName) -> Option<(HoldScope, OperatorHold, Duration)> {
         let of_stream = self.of_streams.get(name).map(|hold| (HoldScope::Stream, hold));
         let of_exporter = self.of_exporter.as_ref().map(|hold| (HoldScope::Exporter, hold));
         let both = of_stream.into_iter().chain(of_exporter);
-        both.filter_map(|(scope, hold)| Some((scope, *hold, hold.left()?)))
+        both.filter_map(|(scope, hold)| Some((scope, hold.clone(), hold.left()?)))
             .max_by_key(|(scope, _, left)| (*left, *scope == HoldScope::Stream))
     }
 }
@@ -281,14 +298,14 @@ impl Holds {
 
     /// The hold that an operator has put on the whole exporter.
     pub fn by_operator(&self) -> Option<OperatorHold> {
-        self.state.lock().by_operators.of_exporter.filter(|hold| hold.left().is_some())
+        self.state.lock().by_operators.of_exporter.clone().filter(|hold| hold.left().is_some())
     }
 
     /// The streams that operators hold, in no order.
     pub fn streams_held_by_operators(&self) -> Vec<(StreamName, OperatorHold)> {
         let state = self.state.lock();
         let all = state.by_operators.of_streams.iter().filter(|(_, hold)| hold.left().is_some());
-        all.map(|(name, hold)| (name.clone(), *hold)).collect()
+        all.map(|(name, hold)| (name.clone(), hold.clone())).collect()
     }
 
     /// What a stream of this name is held for beside the row of its tenant.
@@ -598,15 +615,15 @@ mod tests {
         let holds = Holds::default();
         let (one, two) = (stream("1"), stream_of("acme", "2"));
         let under_way = pass(&holds, &one).unwrap();
-        let hold = OperatorHold { since: SystemTime::now(), until: None };
-        holds.hold_for_operator(Some(&one), hold);
+        let hold = OperatorHold { since: SystemTime::now(), until: None, by: None };
+        holds.hold_for_operator(Some(&one), hold.clone());
         under_way.delivered();
         holds.lift_all();
         holds.sweep();
         let held = holds.pass(&one, None).unwrap_err();
         assert_eq!((held.wait, held.answer), (Duration::MAX, None));
         assert!(lets_through(&holds, &two), "another stream");
-        holds.hold_for_operator(None, hold);
+        holds.hold_for_operator(None, hold.clone());
         assert!(!lets_through(&holds, &two) && holds.by_operator() == Some(hold));
         let changed = holds.changed();
         holds.release_for_operator(None);
@@ -620,7 +637,7 @@ mod tests {
     async fn what_an_operator_holds_for_a_time_goes_on_when_it_is_over() {
         let holds = Holds::default();
         let (one, now) = (stream("1"), SystemTime::now());
-        let hold = |left| OperatorHold { since: now, until: Some(now + left) };
+        let hold = |left| OperatorHold { since: now, until: Some(now + left), by: None };
         holds.hold_for_operator(Some(&one), hold(60 * SECOND));
         let wait = holds.pass(&one, None).unwrap_err().wait;
         assert!(wait <= 60 * SECOND && wait > 50 * SECOND, "{wait:?}");

@@ -41,6 +41,7 @@ mod tally;
 mod tls;
 mod traced;
 mod watch;
+mod whole_body;
 
 pub use acknowledge::Acknowledge;
 pub use answer::AnswerBody;
@@ -68,5 +69,6 @@ pub use record_sample::RecordSample;
 pub use settings::{CorsSettings, Http2Settings, ListenerSettings, MAX_CONCURRENT_STREAMS, Protocol};
 pub use tls::{TlsServer, TlsServerSettings};
 pub use watch::Evicted;
+pub use whole_body::{UnreadBody, whole_body};
 
 pub use crate::outcome::Outcome;

@@ -20,8 +20,8 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::letter_address::LetterAddresses;
 use super::{Phase, Router};
 use crate::export::{
-    Encoding, Exporter, Fate, LetterPart, LetterSelection, LetterWalk, StoredLetter, TENANT_REMOVED,
-    WalkedLetters,
+    Encoding, Exporter, Fate, HoldScope, LetterPart, LetterSelection, LetterWalk, StoredLetter, StreamHold,
+    TENANT_REMOVED, WalkedLetters,
 };
 use crate::otlp;
 use crate::receive::Snapshot;
@@ -475,7 +475,11 @@ impl LetterReplay {
             }
             sleep(NO_ROOM).await;
         };
-        let late = || Err(format!("not delivered in time ({})", receipt.causes_of_delay()));
+        let late = || {
+            // What the upstream said before is not why.
+            let causes = held_for(exporter, &stream.name).unwrap_or_else(|| receipt.causes_of_delay());
+            Err(format!("not delivered in time ({causes})"))
+        };
         let settled = tokio::select! {
             biased;
             settled = receipt.settled() => settled.map_err(|why| why.to_string()),
@@ -579,6 +583,23 @@ impl LetterReplay {
 
 fn ended(one: Option<Result<(), tokio::task::JoinError>>) {
     one.transpose().expect("sending letters doesn't panic");
+}
+
+/// Why nothing of a stream is sent, if people want it so, and what ends that.
+fn held_for(exporter: &Exporter, name: &StreamName) -> Option<String> {
+    let of = exporter.name();
+    match exporter.hold_of(name)? {
+        StreamHold::ByOperator { scope: HoldScope::Exporter, hold } => Some(format!(
+            "all of `{of}` is {hold}: release it on its page, or by POST /api/v1/exporters/{of}/release"
+        )),
+        StreamHold::ByOperator { hold, .. } => {
+            Some(format!("its stream is {hold}: release it on its page, or by POST /api/v1/streams/release"))
+        }
+        StreamHold::ByRow => {
+            Some("its tenant is held by its row: release it on the tenant's page, or in the table".to_owned())
+        }
+        StreamHold::OfTenant(_) | StreamHold::OfExporter(_) => None,
+    }
 }
 
 /// What a letter that never had an exporter is to be divided into by the routes in use, or why it is left.

@@ -69,6 +69,11 @@ impl Listeners {
         })
     }
 
+    /// Their settings.
+    pub(super) fn settings(&self, role: Role) -> impl Iterator<Item = Arc<ListenerSettings>> {
+        self.of(role).map(Listener::settings)
+    }
+
     fn of(&self, role: Role) -> impl Iterator<Item = &Listener> {
         self.at_work.iter().filter(move |(of, _)| *of == role).map(|(_, listener)| listener)
     }

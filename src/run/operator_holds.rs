@@ -83,6 +83,9 @@ struct KeptHold {
     key: Option<String>,
     since: u64,
     until: Option<u64>,
+    /// Who has begun it. Files from before that was kept have none.
+    #[serde(default)]
+    by: Option<String>,
 }
 
 impl OperatorHolds {
@@ -104,7 +107,7 @@ impl OperatorHolds {
     /// Has an exporter that begins hold what is held of it.
     pub(super) fn apply_to(&self, exporter: &Exporter) {
         for (name, hold) in self.held.lock().iter().filter(|(name, _)| name.exporter == *exporter.name()) {
-            exporter.holds().hold_for_operator(name.stream.as_ref(), *hold);
+            exporter.holds().hold_for_operator(name.stream.as_ref(), hold.clone());
         }
     }
 
@@ -153,6 +156,7 @@ impl KeptHold {
             key: stream.map(|stream| stream.key.as_written().to_string()),
             since: millis(hold.since),
             until: hold.until.map(millis),
+            by: hold.by.as_deref().map(str::to_owned),
         }
     }
 
@@ -165,21 +169,25 @@ impl KeptHold {
             }
             _ => None,
         };
-        let hold = OperatorHold { since: at(self.since), until: self.until.map(at) };
+        let hold =
+            OperatorHold { since: at(self.since), until: self.until.map(at), by: self.by.map(Arc::from) };
         Some((HeldName { exporter: self.exporter.into(), stream }, hold))
     }
 }
 
 impl Router {
-    /// Holds a stream or an exporter, for a time or until it is released. What is on its way to the upstream goes on.
+    /// Holds a stream or an exporter, for a time or until it is released, for whoever `by` says. What is on its way to the upstream
+    /// goes on.
     pub async fn hold(
         &self,
         name: HeldName,
         length: Option<Duration>,
+        by: Arc<str>,
     ) -> Result<OperatorHold, OperatorHoldError> {
         let since = SystemTime::now();
-        let hold = OperatorHold { since, until: length.and_then(|length| since.checked_add(length)) };
-        self.change_hold(name, Some(hold)).await?;
+        let until = length.and_then(|length| since.checked_add(length));
+        let hold = OperatorHold { since, until, by: Some(by) };
+        self.change_hold(name, Some(hold.clone())).await?;
         Ok(hold)
     }
 
@@ -202,7 +210,7 @@ impl Router {
                 return Err(OperatorHoldError::UnknownStream);
             }
         }
-        self.operator_holds().change(&name, hold).await?;
+        self.operator_holds().change(&name, hold.clone()).await?;
         match hold {
             Some(hold) => exporter.holds().hold_for_operator(name.stream.as_ref(), hold),
             None => exporter.holds().release_for_operator(name.stream.as_ref()),
@@ -227,15 +235,18 @@ mod tests {
         // A file has milliseconds.
         let now = UNIX_EPOCH
             + Duration::from_millis(
-                KeptHold::of(&all, &OperatorHold { since: SystemTime::now(), until: None }).since,
+                KeptHold::of(&all, &OperatorHold { since: SystemTime::now(), until: None, by: None }).since,
             );
-        let lasting = OperatorHold { since: now, until: None };
-        let timed = OperatorHold { since: now, until: Some(now + Duration::from_secs(60)) };
-        let over = OperatorHold { since: now, until: Some(now) };
-        holds.change(&stream, Some(timed)).await.unwrap();
-        holds.change(&all, Some(lasting)).await.unwrap();
+        let lasting = OperatorHold { since: now, until: None, by: Some("the write token".into()) };
+        let timed = OperatorHold { since: now, until: Some(now + Duration::from_secs(60)), by: None };
+        let over = OperatorHold { since: now, until: Some(now), by: None };
+        holds.change(&stream, Some(timed.clone())).await.unwrap();
+        holds.change(&all, Some(lasting.clone())).await.unwrap();
         let again = OperatorHolds::load(Some(directory.path()));
-        assert_eq!(*again.held.lock(), HashMap::from([(stream.clone(), timed), (all.clone(), lasting)]));
+        assert_eq!(
+            *again.held.lock(),
+            HashMap::from([(stream.clone(), timed), (all.clone(), lasting.clone())])
+        );
         again.change(&stream, Some(over)).await.unwrap();
         assert_eq!(
             *OperatorHolds::load(Some(directory.path())).held.lock(),
@@ -252,11 +263,11 @@ mod tests {
         assert!(OperatorHolds::load(Some(directory.path())).held.lock().is_empty());
         let holds = OperatorHolds::load(Some(&directory.path().join("nowhere")));
         let all = HeldName { exporter: "up".into(), stream: None };
-        let hold = OperatorHold { since: SystemTime::now(), until: None };
-        assert!(matches!(holds.change(&all, Some(hold)).await, Err(OperatorHoldError::File { .. })));
+        let hold = OperatorHold { since: SystemTime::now(), until: None, by: None };
+        assert!(matches!(holds.change(&all, Some(hold.clone())).await, Err(OperatorHoldError::File { .. })));
         assert!(holds.held.lock().is_empty());
         let nowhere = OperatorHolds::load(None);
-        nowhere.change(&all, Some(hold)).await.unwrap();
+        nowhere.change(&all, Some(hold.clone())).await.unwrap();
         assert_eq!(*nowhere.held.lock(), HashMap::from([(all, hold)]));
     }
 }

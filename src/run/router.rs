@@ -336,6 +336,12 @@ impl Router {
         live.listeners.urls(role).collect()
     }
 
+    /// The receivers at work by this protocol, each with its URL without a path.
+    pub async fn receivers(&self, role: Role) -> Vec<(String, Arc<ListenerSettings>)> {
+        let live = self.live.lock().await;
+        live.listeners.urls(role).zip(live.listeners.settings(role)).collect()
+    }
+
     /// Reads the configuration again. Returns its version once it is in use; otherwise nothing has changed.
     pub async fn reload(self: &Arc<Self>) -> Result<u64, ReloadError> {
         let _one_at_a_time = self.reloading.lock().await;

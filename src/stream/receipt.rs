@@ -119,9 +119,10 @@ impl Receipt {
     /// it has not answered. Empty if it waits for none. For senders, without secrets.
     pub fn causes_of_delay(&self) -> String {
         // What is known best comes first, and an exporter is told of once.
-        let causes: [Cause; 3] = [
+        let causes: [Cause; 4] = [
             |stream, exporter| stream.destination_error().map(|message| format!("`{exporter}`: {message}")),
             |stream, exporter| stream.is_sending().then(|| format!("`{exporter}` has not answered yet")),
+            |stream, exporter| stream.is_held().then(|| format!("for `{exporter}` it is held")),
             |_, exporter| Some(format!("`{exporter}` has not taken it yet")),
         ];
         let mut told: Vec<(&str, String)> = Vec::new();

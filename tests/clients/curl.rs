@@ -10,9 +10,8 @@ use prost::Message as _;
 use sluice::otlp::Signal;
 use tokio::process::Command;
 
-use crate::setup;
 use crate::support::sinks::{self, Received as _};
-use crate::support::{PATIENCE, SluiceProcess, yaml};
+use crate::support::{PATIENCE, SluiceProcess, sdks, yaml};
 
 /// Runs a script and returns what arrives of its spans: for each service, in the order of their names, a span.
 async fn spans_of(script: &str, expected: u64) -> Vec<(String, Span)> {
@@ -21,7 +20,7 @@ async fn spans_of(script: &str, expected: u64) -> Vec<(String, Span)> {
         + "routes:\n  - { key: service.name, exporters: [otlp_http/up] }\n";
     let sluice = SluiceProcess::start(&config, &[]).await;
     let output = Command::new("sh")
-        .arg(setup::source("curl").join(script))
+        .arg(sdks::source("curl").join(script))
         .env("ENDPOINT", sluice.url())
         .env("SOURCE_TOKEN", "source-token")
         .output()

@@ -1,7 +1,6 @@
 //! An SDK as a sender: what it sends through Sluice has to arrive as what it sends directly.
 
 use std::ffi::OsString;
-use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -13,7 +12,7 @@ use crate::expected::{self, Dialect};
 use crate::setup;
 use crate::support::sinks::{self, Received as _};
 use crate::support::telemetry::Telemetry;
-use crate::support::{PATIENCE, SluiceProcess, eventually, payload, yaml};
+use crate::support::{PATIENCE, SluiceProcess, eventually, payload, sdks, yaml};
 
 /// Longer than any sender takes, on a machine that builds something else meanwhile.
 const DEADLINE: Duration = Duration::from_secs(120);
@@ -53,42 +52,30 @@ impl Sdk {
 
     /// The sender of everything.
     fn sender(self) -> Command {
-        self.cleared(match self {
-            Self::Python => program(setup::python(), ["send.py"], "python"),
-            Self::Go => Command::new(setup::go()),
-            Self::Node => program("node".as_ref(), ["send.js"], "node"),
+        match self {
+            Self::Python => sdks::python("send.py"),
+            Self::Go => sdks::cleared(Command::new(setup::go())),
+            Self::Node => sdks::node("send.js"),
             Self::Java => {
                 let jars = format!("{}/*", setup::java().display());
-                program(
-                    "java".as_ref(),
-                    ["-XX:TieredStopAtLevel=1", "-Dfile.encoding=UTF-8", "-cp", &jars, "Send.java"],
-                    "java",
-                )
+                let args = ["-XX:TieredStopAtLevel=1", "-Dfile.encoding=UTF-8", "-cp", &jars, "Send.java"];
+                sdks::cleared(sdks::program("java".as_ref(), &args, "java"))
             }
-        })
+        }
     }
 
     /// A program as vendors' pages have it, which is told by its environment where to send, and as what.
     fn guide(self) -> Command {
-        self.cleared(match self {
-            Self::Python => program(setup::python(), ["guide.py"], "python"),
+        match self {
+            Self::Python => sdks::python("guide.py"),
             Self::Go => {
-                let mut command = Command::new(setup::go());
+                let mut command = sdks::cleared(Command::new(setup::go()));
                 command.arg("guide");
                 command
             }
-            Self::Node => program("node".as_ref(), ["guide.js"], "node"),
+            Self::Node => sdks::node("guide.js"),
             Self::Java => unreachable!("no guide is followed in Java"),
-        })
-    }
-
-    fn cleared(self, mut command: Command) -> Command {
-        // Nothing but what it is told: no OTEL_ variables, no proxy.
-        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
-        if let Self::Node = self {
-            command.env("NODE_PATH", setup::node().join("node_modules"));
         }
-        command
     }
 
     /// Sends everything to `endpoint`.
@@ -202,10 +189,4 @@ pub(crate) async fn grpc_url(sluice: &SluiceProcess) -> String {
     let line = sluice.logged("OTLP/gRPC on ").await;
     let (_, address) = line.split_once("OTLP/gRPC on ").expect("the line has it");
     format!("http://{}", address.trim())
-}
-
-fn program<const N: usize>(program: &Path, args: [&str; N], directory: &str) -> Command {
-    let mut command = Command::new(program);
-    command.args(args).current_dir(setup::source(directory));
-    command
 }

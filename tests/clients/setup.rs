@@ -1,4 +1,4 @@
-//! The programs, each made once from its directory here. All of them are below cargo's target directory, so that
+//! The programs in Go and Java, each made once from its directory here. All of them are below cargo's target directory, so that
 //! `cargo clean` takes them along, and are made again when what describes them changes.
 
 use std::path::{Path, PathBuf};
@@ -6,28 +6,11 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 use crate::support::install::{self, InstallDirectory, remove};
+use crate::support::sdks::source;
 
 /// What to do where a tool is missing; the rest of the tests need none of them.
 const NEEDS: &str = "the tests of real clients need Python 3.10 with venv, Go 1.25, Node.js 20 with npm, Java 17 with \
                      Maven, and curl, or newer ones (`make test-rust` runs what needs only Rust)";
-
-/// The interpreter of a virtual environment with the SDK for Python.
-pub(crate) fn python() -> &'static Path {
-    static MADE: OnceLock<PathBuf> = OnceLock::new();
-    MADE.get_or_init(|| {
-        let room = directory("python");
-        let interpreter = room.path("venv/bin/python");
-        room.once(&["requirements.txt"], || {
-            remove(&room.path("venv"));
-            run(Command::new("python3").args(["-m", "venv"]).arg(room.path("venv")));
-            run(Command::new(&interpreter)
-                .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"])
-                .args(["--require-hashes", "--requirement"])
-                .arg(room.source("requirements.txt")));
-        });
-        interpreter
-    })
-}
 
 /// The sender in Go.
 pub(crate) fn go() -> &'static Path {
@@ -39,16 +22,6 @@ pub(crate) fn go() -> &'static Path {
 pub(crate) fn collector() -> &'static Path {
     static MADE: OnceLock<PathBuf> = OnceLock::new();
     MADE.get_or_init(|| go_build("collector", "collector"))
-}
-
-/// The directory whose `node_modules` are the SDK for Node.js, with the sender in it.
-pub(crate) fn node() -> &'static Path {
-    static MADE: OnceLock<PathBuf> = OnceLock::new();
-    MADE.get_or_init(|| {
-        let room = directory("node");
-        room.npm_ci(NEEDS);
-        room.path("")
-    })
 }
 
 /// The directory with the SDK for Java, one `.jar` beside the other.
@@ -67,11 +40,6 @@ pub(crate) fn java() -> &'static Path {
         });
         jars
     })
-}
-
-/// The directory of a program here.
-pub(crate) fn source(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(name)
 }
 
 /// Where a program is made.

@@ -27,9 +27,15 @@ async fn filters_and_orders_are_in_the_address_and_come_from_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sluice_to_which_nothing_was_sent_says_what_to_do_next() {
     let (up, endpoint) = (sinks::counting().await, sinks::nobody().await);
-    let receivers =
-        format!("receivers: {{ otlp: {{ protocols: {{ http: {{ endpoint: '{endpoint}' }} }} }} }}\n");
+    let token = "the-token-of-acme-0123456789";
+    // Whoever pastes the command has to have a token, and a record has to have what the route looks at.
+    let rest = format!(
+        "receivers: {{ otlp: {{ protocols: {{ http: {{ endpoint: '{endpoint}', auth: {{ authenticator: tenants }} }} }} }} }}\n\
+         tenants: {{ list: [{{ id: acme, senders: [{{ name: web, token: {token} }}] }}] }}\n\
+         routes: [{{ match: {{ shop: 'eu-*' }}, exporters: [otlp_http/up] }}]\n"
+    );
     let exporters = yaml::exporters(&[("otlp_http/up", yaml::to(&up.url(), &[]))]);
-    let sluice = Sluice::start(&(receivers + &exporters + "routes: [{ exporters: [otlp_http/up] }]\n")).await;
-    check("first_steps.mjs", sluice.admin, &json!({ "endpoint": endpoint.to_string() })).await;
+    let sluice = Sluice::start(&(exporters + &rest)).await;
+    check("first_steps.mjs", sluice.admin, &json!({ "endpoint": endpoint.to_string(), "token": token }))
+        .await;
 }

@@ -11,7 +11,6 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::setup::check;
 use crate::support::payload::{entry_of, filler, request, resource};
-use crate::support::yaml::QUICK;
 use crate::support::{Sluice, sinks};
 
 /// How long records pass before the pictures are taken, so that the charts show something.
@@ -62,8 +61,7 @@ async fn pictures_for_the_documentation() {
         tenants.path().display()
     );
     for (name, up) in [("s2", &s2), ("highlight", &highlight), ("better-stack", &better_stack)] {
-        writeln!(yaml, "  otlp_http/{name}: {{ endpoint: '{}', compression: none, {QUICK} }}", up.url())
-            .unwrap();
+        writeln!(yaml, "  otlp_http/{name}: {{ endpoint: '{}', compression: none }}", up.url()).unwrap();
     }
     yaml += "routes:\n";
     for (name, ..) in TRAFFIC {

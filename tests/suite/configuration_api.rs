@@ -269,6 +269,13 @@ async fn json_is_explained_with_what_would_be_cut_out_and_what_is_no_request_is_
             400,
             "unknown parameter `key`: there are signal, tenant and receiver",
         ),
+        (
+            "?receiver=otlp/outside",
+            "application/json",
+            "{}",
+            400,
+            "unknown receiver `otlp/outside`: there is `otlp`",
+        ),
         ("", "application/json", "{}", 422, "the payload fits no signal, or more than one"),
         ("?signal=logs", "application/json", "{\"resourceLogs\":[", 422, "it would be answered 400"),
         ("?signal=logs", "application/x-protobuf", "\u{7f}", 422, "it would be answered 400"),
@@ -280,6 +287,46 @@ async fn json_is_explained_with_what_would_be_cut_out_and_what_is_no_request_is_
     assert_eq!(sluice.get("/api/v1/explain").await.status, 405);
     let large = explain(&sluice, "", "application/json", vec![b' '; (1 << 20) + 1]).await;
     assert_eq!(large.status, 413);
+}
+
+#[tokio::test]
+async fn a_compressed_request_is_explained_if_a_receiver_would_take_it_and_refused_if_not() {
+    let sluice = Sluice::start(ROUTED).await;
+    let payload = request(&[entry_of(Signal::Logs, resource(&[("team", "a")]), &["x"])]);
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut gzip, &payload).unwrap();
+    let mut deflate = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut deflate, &payload).unwrap();
+    let bodies = [
+        ("gzip", gzip.finish().unwrap()),
+        ("zstd", zstd::encode_all(&payload[..], 1).unwrap()),
+        ("deflate", deflate.finish().unwrap()),
+        ("identity", payload.clone()),
+    ];
+    let explain = async |coding: &str, body: Vec<u8>| {
+        let headers = [("content-type", "application/x-protobuf"), ("content-encoding", coding)];
+        http::send(sluice.admin, "POST", "/api/v1/explain?signal=logs&receiver=otlp", &headers, body.into())
+            .await
+    };
+    for (coding, body) in bodies {
+        let answer = explain(coding, body).await;
+        assert_eq!(answer.status, 200, "{coding}: {}", answer.text());
+        let told: Value = serde_json::from_slice(&answer.body).unwrap();
+        assert_eq!(told["entries"][0]["records"], 1, "{coding}: {told}");
+    }
+    let unknown = explain("br", payload.clone()).await;
+    assert_eq!(unknown.status, 415);
+    assert!(
+        unknown.text().contains("`Content-Encoding: br` is not taken: send gzip, zstd, deflate"),
+        "{}",
+        unknown.text()
+    );
+    let wrong = explain("gzip", payload).await;
+    assert_eq!(wrong.status, 400);
+    assert!(wrong.text().contains("not valid Gzip data"), "{}", wrong.text());
+    // A body that is small as it comes, and large behind that.
+    let large = explain("zstd", zstd::encode_all(&vec![0; 64 << 20][..], 1).unwrap()).await;
+    assert_eq!(large.status, 413, "{}", large.text());
 }
 
 #[tokio::test]

@@ -149,3 +149,40 @@ async fn the_health_listener_has_no_dashboard() {
         assert_eq!(http::send(health, "GET", path, &[BROWSER], Bytes::new()).await.status, 404, "{path}");
     }
 }
+
+#[test]
+fn what_a_page_says_to_write_is_what_sluice_reads() {
+    let directory = tempfile::tempdir().unwrap();
+    let module =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/web/lib/examples.js")).unwrap();
+    // Between backticks, in which `\\${` is a variable of a configuration.
+    let examples: Vec<String> =
+        module.split('`').skip(1).step_by(2).map(|text| text.replace("\\$", "$")).collect();
+    assert_eq!(examples.len(), 3, "{module}");
+    for example in examples {
+        let yaml = format!("exporters: {{ debug: }}\nroutes: [{{ exporters: [debug] }}]\n{example}\n");
+        let file = directory.path().join("sluice.yaml");
+        std::fs::write(&file, yaml).unwrap();
+        let checked = std::process::Command::new(env!("CARGO_BIN_EXE_sluice"))
+            .arg("check")
+            .arg(&file)
+            .env("ACME_TOKEN", "0123456789-of-acme")
+            .current_dir(directory.path())
+            .output()
+            .unwrap();
+        assert!(checked.status.success(), "{example}: {}", String::from_utf8_lossy(&checked.stdout));
+    }
+}
+
+#[tokio::test]
+async fn nothing_that_this_listener_answers_is_taken_for_what_it_does_not_say_it_is() {
+    let sluice = start("endpoint: 127.0.0.1:0, read_token: 0123456789abcdef-reader").await;
+    for path in
+        ["/", "/metrics", "/healthz", "/api/v1/overview", "/api/v1/streams/one", "/assets/app.js", "/nothing"]
+    {
+        for token in ["Bearer 0123456789abcdef-reader", "Bearer wrong"] {
+            let answer = get(&sluice, path, &[("authorization", token)]).await;
+            assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{path}: {}", answer.status);
+        }
+    }
+}

@@ -462,3 +462,96 @@ async fn letters_of_an_upstream_that_takes_nothing_are_not_waited_for_one_by_one
     assert!(problems.iter().any(|problem| problem["error"].as_str().unwrap() == told), "{answer}");
     assert_eq!(left(&sluice), 60);
 }
+
+#[tokio::test]
+async fn a_replay_that_waits_for_what_an_operator_holds_says_who_holds_it_and_how_to_release_it() {
+    let (up, sluice) = two_streams_of_letters(&[], "acknowledge_timeout: 300ms\n").await;
+    let token = format!("Bearer {WRITER}");
+    let post = async |path: &str, body: Value| {
+        let headers = [("content-type", "application/json"), ("authorization", token.as_str())];
+        let answer =
+            http::send(sluice.admin, "POST", &format!("/api/v1/{path}"), &headers, body.to_string().into())
+                .await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    };
+    post("streams/hold", json!({ "exporter": UP, "signal": "logs", "key": "a", "for": "10m" })).await;
+    let answer = change(&sluice, "replay", all()).await;
+    assert_eq!((&answer["replayed"], &answer["left"]), (&json!(5), &json!(5)), "{answer}");
+    let told = answer["problems"][0]["error"].as_str().unwrap();
+    for part in [
+        "not delivered in time (its stream is held by an operator (the write token, from 127.0.0.1) since 20",
+        ", until 20",
+        ": release it on its page, or by POST /api/v1/streams/release)",
+    ] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    post("streams/release", json!({ "exporter": UP, "signal": "logs", "key": "a" })).await;
+    post(&format!("exporters/{UP}/hold"), json!({})).await;
+    let answer = change(&sluice, "replay", all()).await;
+    let told = answer["problems"][0]["error"].as_str().unwrap();
+    assert!(
+        told.contains("all of `otlp_http/up` is held by an operator (")
+            && told.contains(", until it is released: "),
+        "{told}"
+    );
+    post(&format!("exporters/{UP}/release"), json!({})).await;
+    assert_eq!(change(&sluice, "replay", all()).await["replayed"], 5);
+    assert_eq!((of_stream(&up, "a"), left(&sluice)), (numbered("a"), 0));
+}
+
+#[tokio::test]
+async fn what_is_no_file_among_letters_is_told_by_the_api_and_by_the_command_and_the_rest_is_sent() {
+    let (up, sluice) = two_streams_of_letters(&[], "").await;
+    let directory = sluice.directory().join("letters");
+    let mut payloads: Vec<_> =
+        std::fs::read_dir(&directory).unwrap().map(|file| file.unwrap().path()).collect();
+    payloads.retain(|path| path.extension() == Some("pb".as_ref()));
+    payloads.sort();
+    // The same bytes behind a link; a pipe that nobody writes to; a directory; a link to nothing in the place of a note.
+    let [linked, piped, directed, noted] = &payloads[..4] else { panic!("ten letters") };
+    let elsewhere = sluice.directory().join("elsewhere.pb");
+    std::fs::rename(linked, &elsewhere).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, linked).unwrap();
+    std::fs::remove_file(piped).unwrap();
+    rustix::fs::mkfifoat(rustix::fs::CWD, piped, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).unwrap();
+    std::fs::remove_file(directed).unwrap();
+    std::fs::create_dir(directed).unwrap();
+    std::fs::remove_file(noted.with_extension("json")).unwrap();
+    std::os::unix::fs::symlink("nowhere", noted.with_extension("json")).unwrap();
+    let name = |path: &std::path::Path| {
+        path.with_extension("json").file_name().unwrap().to_str().unwrap().to_owned()
+    };
+    let no_files = [
+        (linked, "its `.pb` is not a file"),
+        (piped, "its `.pb` is not a file"),
+        (directed, "its `.pb` is not a file"),
+        (noted, "not a file"),
+    ];
+
+    let page = sluice.api("/api/v1/dead-letters").await;
+    let (by_command, printed) = replay(&sluice).await;
+    assert!(!by_command, "{printed}");
+    for (path, problem) in no_files {
+        let listed = page["letters"].as_array().unwrap().iter().find(|letter| letter["file"] == name(path));
+        assert_eq!(listed.map(|letter| &letter["problem"]), Some(&json!(problem)), "{page}");
+        let shown = ask_inside(&sluice, &name(path)).await;
+        assert_eq!(shown["problem"], problem, "{shown}");
+        assert!(printed.contains(&format!("{}: skipped: {problem}", name(path))), "{printed}");
+    }
+    assert!(printed.contains("6 letters (6 records) delivered, 0 left"), "{printed}");
+    up.records(6).await;
+
+    let answer = change(&sluice, "replay", all()).await;
+    assert_eq!((&answer["replayed"], &answer["left"]), (&json!(0), &json!(4)), "{answer}");
+    assert!(!std::fs::read(&elsewhere).unwrap().is_empty(), "what a link leads to stays");
+}
+
+/// What is inside a letter.
+async fn ask_inside(front: &Front, file: &str) -> Value {
+    let token = format!("Bearer {WRITER}");
+    let path = format!("/api/v1/dead-letters/{file}");
+    let answer =
+        http::send(front.admin, "GET", &path, &[("authorization", token.as_str())], Vec::new().into()).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    serde_json::from_slice(&answer.body).unwrap()
+}

@@ -33,6 +33,7 @@ mod edits;
 mod exporter_auth;
 mod failing_streams;
 mod files;
+mod first_steps;
 mod floods;
 mod following;
 mod given_up;

@@ -277,6 +277,8 @@ async fn who_may_not_write_and_what_can_not_be_done_changes_nothing_and_is_told(
         ("streams/hold", with("signal", Value::Null), 422, "`signal` is missing"),
         ("streams/hold", with("for", json!("soon")), 422, "`for` is a duration"),
         ("streams/hold", with("for", json!("0s")), 422, "`for` is a duration"),
+        ("streams/hold", with("for", json!("1ns")), 422, "from a second to a year"),
+        ("exporters/otlp_http/up/hold", json!({ "for": "999ms" }), 422, "from a second to a year"),
         ("streams/hold", with("for", json!(10)), 422, "`for` is a text"),
         ("streams/hold", with("until", json!("x")), 422, "exporter, signal, tenant, key and for"),
         ("streams/release", with("for", json!("1m")), 422, "exporter, signal, tenant and key"),
@@ -295,4 +297,87 @@ async fn who_may_not_write_and_what_can_not_be_done_changes_nothing_and_is_told(
     send(&sluice, "a", "2").await;
     up.records(2).await;
     assert_eq!(stream(&sluice, "a").await["hold"], Value::Null);
+}
+
+/// What needs attention and is of this kind.
+async fn attention(front: &Front, kind: &str) -> Vec<Value> {
+    let overview = front.api("/api/v1/overview").await;
+    let all = overview["attention"].as_array().unwrap().iter();
+    all.filter(|attention| attention["kind"] == kind).cloned().collect()
+}
+
+#[tokio::test]
+async fn what_is_held_is_told_with_who_holds_it_how_long_and_how_much_waits_and_nothing_else_is() {
+    let up = sinks::recording().await;
+    let sluice = Sluice::start(&config(&up, "")).await;
+    for key in ["a", "b"] {
+        send(&sluice, key, "1").await;
+    }
+    up.records(2).await;
+    let mut name = named("a");
+    name["for"] = json!("10m");
+    let hold = post(&sluice, "streams/hold", &name).await["hold"].clone();
+    assert_eq!(hold["by"], "the write token, from 127.0.0.1", "{hold}");
+    send(&sluice, "a", "2").await;
+    held(&sluice, "a").await;
+    let told = eventually("what waits is told", async || {
+        let told = attention(&sluice, "stream_held").await;
+        told.first().filter(|told| told["pending_bytes"].as_u64() > Some(0)).cloned()
+    })
+    .await;
+    assert_eq!((&told["severity"], &told["since"]), (&json!("info"), &hold["since"]));
+    assert_eq!(told["subject"], json!({ "kind": "stream", "name": "a" }));
+    assert_eq!(told["href"], "/streams/one?exporter=otlp%5Fhttp%2Fup&signal=logs&key=a");
+    let text = told["text"].as_str().unwrap();
+    let (bytes, before) = (
+        told["pending_bytes"].as_u64().unwrap(),
+        "otlp_http/up: its stream of logs `a` is held by an operator",
+    );
+    assert!(
+        text.starts_with(&format!(
+            "{before} (the write token, from 127.0.0.1) for 0 s, and for 9 min more, {bytes} bytes wait"
+        )),
+        "{text}"
+    );
+    let overview = sluice.api("/api/v1/overview").await;
+    assert_eq!(
+        overview["attention_total"], 1,
+        "an upstream that is well is not told of: {}",
+        overview["attention"]
+    );
+    assert_eq!(overview["streams"]["held"], 1);
+
+    post(&sluice, &format!("exporters/{UP}/hold"), &json!({})).await;
+    send(&sluice, "b", "2").await;
+    held(&sluice, "b").await;
+    let [told] = &attention(&sluice, "exporter_held").await[..] else {
+        panic!("{}", sluice.api("/api/v1/overview").await)
+    };
+    assert_eq!((&told["severity"], &told["href"]), (&json!("info"), &json!("/exporters/otlp_http/up")));
+    let text = told["text"].as_str().unwrap();
+    assert!(
+        text.contains("all its streams are held by an operator (the write token")
+            && text.contains("until somebody releases it"),
+        "{text}"
+    );
+    assert_eq!(sluice.api("/api/v1/overview").await["attention_total"], 2);
+
+    post(&sluice, &format!("exporters/{UP}/release"), &json!({})).await;
+    post(&sluice, "streams/release", &named("a")).await;
+    up.records(4).await;
+    assert_eq!(sluice.api("/api/v1/overview").await["attention"], json!([]));
+}
+
+#[tokio::test]
+async fn many_streams_of_an_exporter_that_are_held_are_told_in_one_sentence() {
+    let up = sinks::recording().await;
+    let sluice = Sluice::start(&config(&up, "")).await;
+    for key in ["1", "2", "3", "4", "5", "6"] {
+        send(&sluice, key, "x").await;
+        sluice.settled().await;
+        post(&sluice, "streams/hold", &named(key)).await;
+    }
+    let [told] = &attention(&sluice, "stream_held").await[..] else { panic!("one sentence") };
+    assert_eq!(told["subject"], json!({ "kind": "exporter", "name": UP }));
+    assert!(told["text"].as_str().unwrap().contains("6 of its streams are held by operators"), "{told}");
 }

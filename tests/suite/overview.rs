@@ -173,6 +173,12 @@ async fn the_flow_is_counted_by_receiver_route_and_exporter_and_goes_on_over_a_r
     ] {
         assert_eq!(states.get(id).map(String::as_str), Some(state), "{id} of {states:?}");
     }
+    let nodes = picture["flow"]["nodes"].as_array().unwrap();
+    let places = |kind: &str| -> Vec<&str> {
+        nodes.iter().filter(|node| node["kind"] == kind).map(|node| node["name"].as_str().unwrap()).collect()
+    };
+    assert_eq!(places("route"), ["streams", "rest"], "in the order of the configuration");
+    assert_eq!(places("exporter"), ["otlp_http/up", "nop", "debug"]);
     let edges = picture["flow"]["edges"].as_array().unwrap();
     let rate = |from: &str, to: &str| {
         let edge = edges.iter().find(|edge| edge["from"] == from && edge["to"] == to).unwrap();
@@ -312,17 +318,28 @@ async fn a_certificate_that_ends_and_rows_that_are_broken_are_told() {
     std::fs::create_dir(directory.path().join("rows")).unwrap();
     file("rows/acme.yaml", "id: acme\nnonsense: 1\n".to_owned());
     let up = sinks::counting().await;
-    let sluice = Sluice::start(&config(
+    let shows = format!("exporters: {{ otlp_http/up: {{ tls: {{ cert_file: '{cert}', key_file: '{key}' }},");
+    let yaml = config(
         &up,
         &format!(
             "receivers: {{ otlp: {{ protocols: {{ http: {{ endpoint: 127.0.0.1:0, tls: {{ cert_file: '{cert}', key_file: '{key}' }} }} }} }} }}\n\
              tenants: {{ directory: '{}' }}\n",
             directory.path().join("rows").display()
         ),
-    ))
-    .await;
+    );
+    let sluice = Sluice::start(&yaml.replace("exporters: { otlp_http/up: {", &shows)).await;
     let shown = overview(&sluice).await;
-    let [ended] = of_kind(&shown, "certificate_expires")[..] else { panic!("{shown}") };
+    let mut both = of_kind(&shown, "certificate_expires");
+    both.sort_by_key(|told| told["subject"]["name"].to_string());
+    let [ended, client] = both[..] else { panic!("{shown}") };
+    assert_eq!((&client["severity"], &client["href"]), (&json!("error"), &json!("/exporters/otlp_http/up")));
+    assert_eq!(client["subject"], json!({ "kind": "certificate", "name": "otlp_http/up" }));
+    let text = client["text"].as_str().unwrap();
+    assert!(
+        text.starts_with("The client certificate of `otlp_http/up` has ended ")
+            && text.contains("so that upstreams that ask for one refuse it. Put a new one into"),
+        "{text}"
+    );
     assert_eq!((&ended["severity"], &ended["subject"]["name"]), (&json!("error"), &json!("otlp")));
     assert!(
         ended["text"].as_str().unwrap().contains("so that no sender connects. Put a new one into"),

@@ -23,6 +23,7 @@ pub mod payload;
 pub mod process;
 pub mod router;
 pub mod scripted;
+pub mod sdks;
 pub mod sinks;
 pub mod site;
 pub mod stand_ins;

@@ -8,7 +8,8 @@ const SILENT_SECONDS = 40;
 /** An answer that is no success, with what the server says. */
 class ApiError extends Error {
   constructor(status, body) {
-    super(body.error ?? `the server answered ${status}`);
+    // What is said of tokens is for programs: a page asks for one.
+    super(status === 401 ? (hasToken() ? "the token of this tab is not accepted" : "a token is needed") : (body.error ?? `the server answered ${status}`));
     this.status = status;
     this.body = body;
   }

@@ -21,13 +21,15 @@ export function Chart({ title, times, series, as, limit }) {
   const data = [times, ...lines.map((line) => line.values)];
 
   useEffect(() => {
+    const element = box.current;
     const draw = () => {
       plot.current?.destroy();
-      plot.current = new uPlot(options(box.current.clientWidth, lines, as, setAt), data, box.current);
+      plot.current = new uPlot(options(element.clientWidth, lines, as, setAt), data, element);
     };
     draw();
-    const sizes = new ResizeObserver(() => plot.current.setSize({ width: box.current.clientWidth, height: HEIGHT }));
-    sizes.observe(box.current);
+    // It may still be told of the last change once the chart has gone.
+    const sizes = new ResizeObserver(() => plot.current?.setSize({ width: element.clientWidth, height: HEIGHT }));
+    sizes.observe(element);
     const stop = onThemeChange(() => requestAnimationFrame(draw));
     return () => {
       sizes.disconnect();
@@ -39,6 +41,7 @@ export function Chart({ title, times, series, as, limit }) {
   useEffect(() => plot.current?.setData(data), [times, ...series.map((one) => one.values)]);
 
   const index = at ?? times.length - 1;
+  const isFlat = series.every((one) => !one.values.some((value) => value > 0));
   return html`<figure class="chart">
     <figcaption>
       <span class="chart-title">${title}</span>
@@ -49,7 +52,8 @@ export function Chart({ title, times, series, as, limit }) {
           ${one.label} <b>${format[as](one.values[index])}</b></span>`)}
       </span>
     </figcaption>
-    <div class="plot" ref=${box} role="img" aria-label=${summary(title, series, as)}></div>
+    <div class=${`plot ${isFlat ? "flat" : ""}`} ref=${box} role="img" aria-label=${summary(title, series, as)}></div>
+    ${isFlat && html`<p class="plot-nothing" aria-hidden="true">nothing yet</p>`}
   </figure>`;
 }
 
@@ -57,7 +61,7 @@ export function Chart({ title, times, series, as, limit }) {
 function summary(title, series, as) {
   const said = series.map((one) => {
     const known = one.values.filter((value) => value !== null);
-    if (known.length === 0) return `${one.label}: nothing known yet`;
+    if (!known.some((value) => value > 0)) return `${one.label}: nothing yet`;
     const [low, high] = [Math.min(...known), Math.max(...known)];
     return `${one.label}: now ${format[as](known.at(-1))}, lowest ${format[as](low)}, highest ${format[as](high)}`;
   });
@@ -72,13 +76,14 @@ function options(width, lines, as, setAt) {
   return {
     width,
     height: HEIGHT,
-    padding: [8, 4, 0, 0],
+    // The last time stands below the end of the lines.
+    padding: [8, 20, 0, 0],
     legend: { show: false },
     cursor: { y: false, points: { size: 6 }, sync: { key: "time" }, drag: { x: false, y: false } },
     hooks: { setCursor: [(plot) => setAt(plot.cursor.idx ?? null)] },
     scales: { y: { range: (_, low, high) => [0, high > 0 ? high * 1.1 : 1] } },
     axes: [
-      { stroke: text, font, grid: { show: false }, ticks, size: 24, space: 70, values: (_, all) => all.map(hourAndMinute) },
+      { stroke: text, font, grid: { show: false }, ticks, size: 28, gap: 8, space: 70, values: (_, all) => all.map(hourAndMinute) },
       { stroke: text, font, grid, ticks, size: 64, space: 26, gap: 6, values: (_, all) => all.map((value) => format[as](value)) },
     ],
     series: [

@@ -1,6 +1,7 @@
 // Dialogs: a change is asked back before it is made. `<dialog>` keeps the focus within and gives it back.
 import { html, useId, useLayoutEffect, useRef, useState } from "./html.js";
 import { hasToken, setToken } from "./api.js";
+import { asSentence } from "./format.js";
 import { Sign, sentence } from "./parts.js";
 
 /** Says something to everybody, also to who can't see it. */
@@ -71,7 +72,7 @@ function ActionDialog({ title, text, fields = [], confirm, danger, run, onClose 
         ${fields.map((field) => html`<label class="field" key=${field.name}><span>${field.label}</span>
           <input name=${field.name} defaultValue=${field.value} required=${field.required ?? true} pattern=${field.pattern}
             autocomplete="off" title=${field.hint} /></label>`)}
-        ${error && html`<p class="notice error" role="alert"><${Sign} tone="error" /><span>${sentence(error.message)}</span></p>`}
+        ${error && html`<p class="notice error" role="alert"><${Sign} tone="error" /><span>${sentence(asSentence(error.message))}</span></p>`}
         ${wantsToken && html`<label class="field"><span>Write token</span>
           <input name="token" type="password" autocomplete="off" /></label>`}
       </div>

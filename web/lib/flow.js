@@ -9,6 +9,8 @@ const TITLES = { receiver: "Receivers", route: "Routes", exporter: "Exporters" }
 /** Boxes of one kind that are drawn; the others are taken together. */
 const MOST = 12;
 const [BOX, GAP, TOP] = [44, 12, 26];
+/** In boxes narrower than this, names have all of the width. */
+const NARROW = 140;
 const WORST = ["failing", "held", "waiting", "ok", "idle"];
 
 export function Flow({ flow }) {
@@ -43,23 +45,26 @@ export function Flow({ flow }) {
 
 function FlowBox({ box }) {
   const kind = tone(box.state);
-  const fits = Math.floor((box.width - 36) / 7.2);
-  // Names begin alike, with the type; they differ at their ends.
-  const name = box.name.length > fits ? `…${box.name.slice(1 - Math.max(2, fits))}` : box.name;
-  const rate = box.width < 120 ? format.perSecond(box.records) : `${format.perSecond(box.records)} · ${format.bytesPerSecond(box.bytes)}`;
+  const isNarrow = box.width < NARROW;
+  const fits = Math.floor((box.width - (isNarrow ? 14 : 38)) / 7.2);
+  // Where there is little room, what names have in common is left out: the type.
+  const known = isNarrow ? box.name.slice(box.name.indexOf("/") + 1) : box.name;
+  // Names begin alike, and differ at their ends.
+  const name = known.length > fits ? `…${known.slice(1 - Math.max(2, fits))}` : known;
+  const rate = isNarrow ? format.perSecond(box.records) : `${format.perSecond(box.records)} · ${format.bytesPerSecond(box.bytes)}`;
   const drawn = html`<g class=${`flow-box ${kind}`} transform=${`translate(${box.x} ${box.y})`}>
     <title>${`${box.name}: ${format.words(box.state)}${box.title ? `. ${box.title}` : ""}`}</title>
     <rect width=${box.width} height=${BOX} rx="6" />
-    <svg x="8" y="14" width="16" height="16"><${Sign} tone=${kind} /></svg>
-    <text x="30" y="19" class="flow-name">${name}</text>
-    <text x="30" y="35" class="flow-rate">${rate}</text>
+    <svg x=${isNarrow ? box.width - 22 : 8} y=${isNarrow ? 24 : 14} width="16" height="16"><${Sign} tone=${kind} /></svg>
+    <text x=${isNarrow ? 7 : 30} y="19" class=${`flow-name ${isNarrow ? "narrow" : ""}`}>${name}</text>
+    <text x=${isNarrow ? 7 : 30} y="35" class="flow-rate">${rate}</text>
   </g>`;
   return box.href ? html`<a href=${box.href}>${drawn}</a>` : drawn;
 }
 
 function column(kind, width) {
   const at = KINDS.indexOf(kind);
-  const size = Math.min(230, Math.floor(width * 0.27));
+  const size = Math.min(230, Math.floor(width * (width < 520 ? 0.305 : 0.27)));
   return { x: Math.round((at * (width - size)) / 2), size };
 }
 

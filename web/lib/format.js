@@ -70,5 +70,11 @@ export function clock(time) {
 /** A word of the API as one for people: `backing_off` is "backing off". */
 export const words = (name) => String(name ?? "").replaceAll("_", " ");
 
+/** A problem as the API words it, as a sentence of its own. */
+export const asSentence = (text) => `${text.charAt(0).toUpperCase()}${text.slice(1)}${/[.!?]$/.test(text) ? "" : "."}`;
+
+/** `stream` for one, `streams` for all other numbers; `batch` and `batches`. */
+export const nounFor = (number, noun) => (number === 1 ? noun : /(ch|s|x)$/.test(noun) ? `${noun}es` : `${noun}s`);
+
 /** `1 stream`, `2 streams`. */
-export const plural = (number, noun) => `${exact(number)} ${noun}${number === 1 ? "" : "s"}`;
+export const plural = (number, noun) => `${exact(number)} ${nounFor(number, noun)}`;

@@ -9,6 +9,9 @@ export function Figure({ value, as = "count", unit = "" }) {
   return html`<data value=${value} title=${title}>${format[as](value)}</data>`;
 }
 
+/** A figure with what is counted: `1 batch`, `2 batches`. */
+export const Counted = ({ value, noun, as = "exact" }) => html`<${Figure} value=${value} as=${as} unit=${`${noun}s`} /> ${format.nounFor(value, noun)}`;
+
 /** A sentence of Sluice's, in which what stands between backticks is a name or a value. */
 export const sentence = (text) =>
   String(text ?? "").split("`").map((part, at) => (at % 2 ? html`<code key=${at}>${part}</code>` : part));
@@ -84,7 +87,7 @@ export function Facts({ facts }) {
 
 /** A short table, all of which is shown. */
 export function ShortTable({ label, columns, rows, empty = "None." }) {
-  if (!rows || rows.length === 0) return html`<p class="empty">${empty}</p>`;
+  if (!rows || rows.length === 0) return html`<div class="empty">${empty}</div>`;
   return html`<div class="scroll" tabindex="0" role="group" aria-label=${label}>
     <table class="short">
       <thead><tr>${columns.map((column) => html`<th scope="col" class=${column.number ? "number" : ""}>${column.label}</th>`)}</tr></thead>
@@ -130,8 +133,21 @@ export function CopyButton({ text, label = "Copy" }) {
   return html`<button type="button" class="small" onClick=${copy}>${done ? "Copied" : label}</button>`;
 }
 
+/** Lines to copy. */
+export function Snippet({ text }) {
+  return html`<div class="command"><pre tabindex="0"><code>${text}</code></pre><${CopyButton} text=${text} /></div>`;
+}
+
+/** What is not configured yet, and the lines that do. */
+export function NotConfigured({ text, lines }) {
+  return html`<p>${text} Write such lines into the configuration, and reload it:</p><${Snippet} text=${lines} />`;
+}
+
+/** What a destination has said, with its code where the words do not begin with that. */
+export const destinationSaid = ({ code, message }) => (message.startsWith(code) ? sentence(message) : html`<code>${code}</code>: ${sentence(message)}`);
+
 /** A field that says what was typed once the typing pauses. */
-export function Field({ label, name, value, onChange, type = "search", placeholder, options, list, wide }) {
+export function Field({ label, name, value, onChange, type = "search", placeholder, options, list, size = "" }) {
   const timer = useRef(null);
   const input = useRef(null);
   // What comes with the address is shown, but not while somebody is typing here.
@@ -143,7 +159,7 @@ export function Field({ label, name, value, onChange, type = "search", placehold
     clearTimeout(timer.current);
     timer.current = setTimeout(() => onChange(typed), 250);
   };
-  return html`<label class="field ${wide ? "wide" : ""}"><span>${label}</span>
+  return html`<label class="field ${size}"><span>${label}</span>
     ${options
       ? html`<select name=${name} value=${value ?? ""} onChange=${(event) => onChange(event.target.value)}>
           ${options.map(([option, text]) => html`<option key=${option} value=${option} selected=${option === (value ?? "")}>${text}</option>`)}
@@ -167,7 +183,7 @@ export function PageHead({ title, trail, state, children }) {
     document.title = `${title} · Sluice`;
   }, [title]);
   return html`<div class="page-head">
-    ${trail && html`<nav class="trail" aria-label="Breadcrumb"><a href=${trail[0]}>${trail[1]}</a><span aria-hidden="true"> ›</span></nav>`}
+    ${trail && html`<nav class="trail" aria-label="Breadcrumb"><span aria-hidden="true">‹ </span><a href=${trail[0]}>${trail[1]}</a></nav>`}
     <h1 id="title" tabindex="-1">${title}</h1>
     ${state}
     <div class="page-actions">${children}</div>

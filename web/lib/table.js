@@ -67,7 +67,7 @@ export function ServerTable({ path, query, pick, noun, columns, rowKey, rowHref,
     <p class="table-said" role="status">${plural(rows.length, noun)}${rows.length > 0 && select && select.chosen.size > 0 ? `, ${exact(select.chosen.size)} chosen` : ""}</p>
     <${Trouble} error=${rows.error} />
     ${rows.length === 0
-      ? html`<p class="empty">${empty}</p>`
+      ? html`<div class="empty">${empty}</div>`
       : html`<div class="rows" ref=${box} onScroll=${look} style=${{ "--row": `${height}px` }} tabindex="0" role="region" aria-label="${noun}s" onKeyDown=${move}>
           <table aria-rowcount=${rows.length + 1}>
             <colgroup>

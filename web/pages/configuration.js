@@ -21,7 +21,8 @@ export function Configuration() {
         ["Version", html`<code>${data.version}</code>`],
         ["Loaded", html`<${Moment} at=${data.loaded_at} />`],
       ]} />
-      <${Source} label="Configuration in use, secrets replaced" text=${data.text} problems=${data.problems} />
+      <p class="note">Line by line as in the file. Comments are not shown, and what may be a secret is replaced.</p>
+      <${Source} label="Configuration in use, without comments, secrets replaced" text=${data.text} problems=${data.problems} />
     <//>
     <${Section} title="Reloads" id="reloads">
       <${ShortTable} label="Reloads" rows=${data.reloads} empty="None since the start." columns=${[

@@ -2,7 +2,7 @@
 import { html, useEffect, useState } from "../lib/html.js";
 import { get, send } from "../lib/api.js";
 import { exporterAddress, letterAddress, navigate, tenantAddress } from "../lib/router.js";
-import { CopyButton, Facts, Figure, Missing, Moment, PageHead, Section, Sign, sentence } from "../lib/parts.js";
+import { Facts, Figure, Missing, Moment, PageHead, Section, Sign, Snippet, sentence } from "../lib/parts.js";
 import { ActionButton } from "../lib/dialog.js";
 import { outcome } from "./dead_letters.js";
 
@@ -26,7 +26,8 @@ export function DeadLetterPage({ name }) {
     <p class="notice error"><${Sign} tone="error" /><span>${sentence(letter.reason ?? letter.problem)}</span></p>
     <${Section} title="What is known of it" id="note"><${Facts} facts=${[
       ["Time", html`<${Moment} at=${letter.time} as="clock" />`],
-      ["Exporter", letter.exporter ? html`<a href=${exporterAddress(letter.exporter)}>${letter.exporter}</a>` : letter.origin],
+      ["Exporter", letter.exporter ? html`<a href=${exporterAddress(letter.exporter)}>${letter.exporter}</a>` : null],
+      letter.origin && ["Came by", `${letter.origin.receiver}${letter.origin.peer ? `, from ${letter.origin.peer}` : ""}`],
       ["Tenant", letter.tenant && html`<a href=${tenantAddress(letter.tenant)}>${letter.tenant}</a>`],
       ["Key", letter.key && html`<code>${letter.key}</code>`],
       ["Signal", letter.signal],
@@ -34,11 +35,11 @@ export function DeadLetterPage({ name }) {
       ["Size", html`<${Figure} value=${letter.bytes} as="bytes" />`],
       ["File", html`<code>${name}</code>`],
     ]} /><//>
-    <${Section} title="Inside" id="inside">
-      ${(letter.faults ?? []).map((fault) => html`<p class="notice error"><${Sign} tone="error" /><span><code>${fault.path}</code> ${sentence(fault.reason)}</span></p>`)}
+    ${letter.records && html`<${Section} title="Inside" id="inside">
+      ${letter.faults.map((fault) => html`<p class="notice error"><${Sign} tone="error" /><span><code>${fault.path}</code> ${sentence(fault.reason)}</span></p>`)}
       ${letter.truncated && html`<p class="note">Only the beginning is shown.</p>`}
-      ${(letter.records ?? []).map((entry, index) => html`<${Entry} key=${index} index=${index} entry=${entry} marked=${offending.has(index)} />`)}
-    <//>
+      ${letter.records.map((entry, index) => html`<${Entry} key=${index} index=${index} entry=${entry} marked=${offending.has(index)} />`)}
+    <//>`}
   `;
 }
 
@@ -46,7 +47,7 @@ function Entry({ index, entry, marked }) {
   const text = JSON.stringify(entry, null, 2);
   return html`<details class=${`entry ${marked ? "marked" : ""}`} open=${marked || index < 3}>
     <summary>${marked && html`<${Sign} tone="error" />`}Entry ${index + 1}${marked ? ": refused" : ""}</summary>
-    <div class="command"><pre tabindex="0"><code>${text}</code></pre><${CopyButton} text=${text} /></div>
+    <${Snippet} text=${text} />
   </details>`;
 }
 

@@ -2,7 +2,8 @@
 import { html, useState } from "../lib/html.js";
 import { send } from "../lib/api.js";
 import { letterAddress, setQuery } from "../lib/router.js";
-import { Field, Figure, Moment, PageHead, Sign } from "../lib/parts.js";
+import { Field, Figure, Moment, NotConfigured, PageHead, Sign } from "../lib/parts.js";
+import { DEAD_LETTERS } from "../lib/examples.js";
 import { ActionButton } from "../lib/dialog.js";
 import { ClearFilters, ServerTable } from "../lib/table.js";
 import { exact, plural } from "../lib/format.js";
@@ -10,10 +11,10 @@ import { exact, plural } from "../lib/format.js";
 const FILTERS = ["exporter", "tenant", "key", "reason", "signal", "from", "to"];
 
 const COLUMNS = [
-  { label: "Time", width: "12.5rem", cell: (letter) => (letter.time ? html`<${Moment} at=${letter.time} as="clock" />` : letter.file) },
-  { label: "Exporter", rank: 2, width: "15%", cell: (letter) => letter.exporter ?? letter.origin ?? html`<span class="none">–</span>` },
-  { label: "Tenant", rank: 3, width: "11%", cell: (letter) => letter.tenant ?? html`<span class="none">–</span>` },
-  { label: "Key", rank: 2, width: "14%", cell: (letter) => letter.key ?? html`<span class="none">–</span>` },
+  { label: "Time", width: "11rem", cell: (letter) => (letter.time ? html`<${Moment} at=${letter.time} as="clock" />` : letter.file) },
+  { label: "Exporter", rank: 2, width: "14%", cell: (letter) => letter.exporter ?? (letter.origin && html`<span class="none">none, came by ${letter.origin.receiver}</span>`) ?? html`<span class="none">–</span>` },
+  { label: "Tenant", rank: 3, width: "9%", cell: (letter) => letter.tenant ?? html`<span class="none">–</span>` },
+  { label: "Key", rank: 2, width: "11%", cell: (letter) => letter.key ?? html`<span class="none">–</span>` },
   { label: "Signal", rank: 3, width: "5.5rem", cell: (letter) => letter.signal },
   { label: "Records", number: true, rank: 2, width: "5.5rem", cell: (letter) => html`<${Figure} value=${letter.records} as="exact" />` },
   { label: "Bytes", number: true, rank: 3, width: "5.5rem", cell: (letter) => html`<${Figure} value=${letter.bytes} as="bytes" />` },
@@ -28,7 +29,7 @@ export function DeadLetters({ query }) {
   const value = (name) => query.get(name);
   const filter = Object.fromEntries(FILTERS.map((name) => [name, value(name)]).filter(([, text]) => text));
   const field = (name, label, options) => html`<${Field} label=${label} name=${name} value=${value(name)} options=${options}
-    placeholder=${name === "from" || name === "to" ? "2026-03-27T00:00:00Z" : undefined} onChange=${(text) => setQuery({ [name]: text })} />`;
+    ...${name === "from" || name === "to" ? { placeholder: "2026-03-27T00:00:00Z", size: "moment" } : {}} onChange=${(text) => setQuery({ [name]: text })} />`;
   const choose = (file) => {
     const next = new Set(chosen);
     if (!next.delete(file)) next.add(file);
@@ -59,7 +60,7 @@ export function DeadLetters({ query }) {
 }
 
 function emptyText(answer, filter) {
-  if (answer?.directory === null) return "No directory is configured for dead letters: write dead_letter: { directory: ./dead-letters }.";
+  if (answer?.directory === null) return html`<${NotConfigured} text="No directory is configured for what can't be delivered, so that it is dropped." lines=${DEAD_LETTERS} />`;
   return Object.keys(filter).length > 0 ? "No dead letter fits these filters." : "There is none. What could not be delivered would be here.";
 }
 

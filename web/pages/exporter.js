@@ -2,9 +2,9 @@
 import { html, useState } from "../lib/html.js";
 import { get } from "../lib/api.js";
 import { useEvery, useLive } from "../lib/live.js";
-import { address, exporterAddress } from "../lib/router.js";
-import { Facts, Figure, Missing, Moment, PageHead, Section, ShortTable, Sign, State, Trouble } from "../lib/parts.js";
-import { HoldButtons } from "../lib/holds.js";
+import { address, exporterAddress, streamAddress } from "../lib/router.js";
+import { Counted, Facts, Figure, Missing, Moment, PageHead, Section, ShortTable, Sign, State, Trouble, sentence } from "../lib/parts.js";
+import { HeldByOperator, HoldButton } from "../lib/holds.js";
 import { Chart, timesOf } from "../lib/chart.js";
 import { Settings } from "../lib/settings.js";
 import { duration } from "../lib/format.js";
@@ -24,21 +24,23 @@ export function ExporterPage({ name }) {
   const head = (state, actions) => html`<${PageHead} title=${name} trail=${["/exporters", "Exporters"]} state=${state}>${actions}<//>`;
   if (!data) return html`${head()}<${Missing} error=${error} what="the exporter" />`;
   return html`
-    ${head(html`<${State} name=${stateOf(data)} />`, html`<${HoldButtons} name=${name} path=${path} />`)}
+    ${head(html`<${State} name=${stateOf(data)} />`, html`<${HoldButton} name=${name} path=${path} held=${Boolean(data.hold)} />`)}
     <${Trouble} error=${error} />
-    ${data.held && html`<p class="notice warning"><${Sign} tone="warning" /><span>All its streams are held until <${Moment} at=${data.held.until} as="clock" />${data.held.for?.message ? `: ${data.held.for.message}` : ""}</span></p>`}
-    ${data.hold && html`<p class="notice warning"><${Sign} tone="warning" /><span>Somebody holds it since <${Moment} at=${data.hold.since} as="clock" />${data.hold.until ? html`, until <${Moment} at=${data.hold.until} as="clock" />` : ", until it is released"}.</span></p>`}
+    ${data.held && html`<p class="notice warning"><${Sign} tone="warning" /><span>All its streams are held until <${Moment} at=${data.held.until} as="clock" />${data.held.for?.message ? html`: ${sentence(data.held.for.message)}` : "."}</span></p>`}
+    ${data.hold && html`<${HeldByOperator} what="All its streams are" hold=${data.hold} />`}
     <p class="links">
       <a href=${address("/streams", { exporter: name })}>Its streams</a>
       <a href=${address("/dead-letters", { exporter: name })}>Its dead letters</a>
     </p>
+    ${data.held_by_operators.length > 0 && html`<${HeldStreams} exporter=${name} held=${data.held_by_operators} />`}
     <div class="columns">
       <${Section} title="Now" id="now"><${Facts} facts=${[
         ["Type", data.type],
         ["Streams", html`<${Figure} value=${data.streams} as="exact" />`],
-        ["Failing, held", html`<${Figure} value=${data.failing_streams} as="exact" />, <${Figure} value=${data.held_streams} as="exact" />`],
+        ["Of these failing", html`<${Figure} value=${data.failing_streams} as="exact" />`],
+        ["Of these held", html`<${Figure} value=${data.held_streams} as="exact" />`],
         ["Held tenants", html`<${Figure} value=${data.held_tenants} as="exact" />`],
-        ["Waiting", html`<${Figure} value=${data.pending_records} unit="records" /> records, <${Figure} value=${data.pending_bytes} as="bytes" />`],
+        ["Waiting", html`<${Counted} value=${data.pending_records} noun="record" as="count" />, <${Figure} value=${data.pending_bytes} as="bytes" />`],
         ["Oldest waits for", html`<${Figure} value=${data.oldest_pending_seconds} as="duration" unit="seconds" />`],
       ]} /><//>
       <${Section} title="Answers" id="answers"><${Answers} attempts=${data.attempts} /><//>
@@ -63,12 +65,26 @@ export function ExporterPage({ name }) {
       <${ShortTable} label="Last errors" rows=${data.last_errors} empty="No attempt has failed." columns=${[
         { label: "When", cell: (failure) => html`<${Moment} at=${failure.at} />` },
         { label: "Code", cell: (failure) => html`<code>${failure.code}</code>` },
-        { label: "What the destination says", class: "text", cell: (failure) => failure.message },
-        { label: "Address", class: "text", cell: (failure) => failure.target },
+        { label: "What the destination says", class: "text", cell: (failure) => sentence(failure.message) },
+        { label: "Address", class: "text", cell: (failure) => html`<code>${failure.target}</code>` },
       ]} />
     <//>
     <${Section} title="Settings" id="settings"><${Settings} value=${data.settings} /><//>
   `;
+}
+
+/** Its streams that operators hold, whether there is anything of them or not. */
+function HeldStreams({ exporter, held }) {
+  return html`<${Section} title="Held by operators" id="held">
+    <${ShortTable} label="Streams held by operators" rows=${held} columns=${[
+      { label: "Stream", cell: (stream) => html`<a href=${streamAddress({ exporter, ...stream })}>${stream.key || "(no key)"}</a>` },
+      { label: "Tenant", cell: (stream) => stream.tenant ?? html`<span class="none">–</span>` },
+      { label: "Signal", cell: (stream) => stream.signal },
+      { label: "By", cell: (stream) => stream.hold.by ?? html`<span class="none">–</span>` },
+      { label: "Since", cell: (stream) => html`<${Moment} at=${stream.hold.since} as="clock" />` },
+      { label: "Until", cell: (stream) => (stream.hold.until ? html`<${Moment} at=${stream.hold.until} as="clock" />` : "it is released") },
+    ]} />
+  <//>`;
 }
 
 /** How often it was answered how. */

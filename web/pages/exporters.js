@@ -21,7 +21,7 @@ export function stateOf(exporter) {
 const COLUMNS = [
   { label: "Exporter", width: "22%", orders: bothOrders("name", "ascending"), cell: (exporter) => exporter.name },
   { label: "Type", rank: 3, width: "6.5rem", orders: bothOrders("type", "ascending"), cell: (exporter) => exporter.type },
-  { label: "State", width: "8rem", cell: (exporter) => html`<${State} name=${stateOf(exporter)} />` },
+  { label: "State", width: "9rem", cell: (exporter) => html`<${State} name=${stateOf(exporter)} />` },
   { label: "Streams", number: true, rank: 2, orders: bothOrders("streams"), cell: (exporter) => html`<${Figure} value=${exporter.streams} as="exact" />` },
   { label: "Failing", number: true, rank: 2, orders: bothOrders("failing_streams"), cell: (exporter) => html`<${Figure} value=${exporter.failing_streams} as="exact" unit="streams" />` },
   { label: "Waiting", number: true, orders: bothOrders("pending_bytes"), cell: (exporter) => html`<${Figure} value=${exporter.pending_bytes} as="bytes" />` },
@@ -34,7 +34,7 @@ export function Exporters({ query }) {
   return html`
     <${PageHead} title="Exporters" />
     <form class="filters" role="search" aria-label="Filter exporters" onSubmit=${(event) => event.preventDefault()}>
-      <${Field} label="Name" name="q" value=${query.get("q")} onChange=${(q) => setQuery({ q })} wide />
+      <${Field} label="Name" name="q" value=${query.get("q")} onChange=${(q) => setQuery({ q })} size="wide" />
       <${ClearFilters} names=${["q"]} query=${query} />
     </form>
     <${ServerTable} path="/api/v1/exporters" query=${{ q: query.get("q"), sort: query.get("sort") }} noun="exporter" columns=${COLUMNS}

@@ -3,7 +3,7 @@ import { html, useState } from "../lib/html.js";
 import { get } from "../lib/api.js";
 import { useEvery, useLive } from "../lib/live.js";
 import { address, setQuery } from "../lib/router.js";
-import { Choice, CopyButton, Facts, Figure, Meter, Missing, Moment, PageHead, Section, ShortTable, Sign, State, Trouble, sentence } from "../lib/parts.js";
+import { Choice, Counted, Facts, Figure, Meter, Missing, Moment, PageHead, Section, ShortTable, Sign, Snippet, State, Trouble, sentence } from "../lib/parts.js";
 import { Chart, timesOf } from "../lib/chart.js";
 import { Flow } from "../lib/flow.js";
 import * as format from "../lib/format.js";
@@ -27,14 +27,19 @@ export function Overview({ query }) {
     ${isNew && html`<${FirstSteps} />`}
     <${Headline} data=${data} />
     <div class="columns wide-first">
-      <${Section} title="Signals" id="signals"><${Signals} data=${data} /><//>
+      <div class="stack">
+        <${Section} title="Signals" id="signals"><${Signals} data=${data} /><//>
+        <${Reload} reload=${data.reload} />
+      </div>
       <${Section} title="Room" id="room"><${Room} data=${data} /><//>
     </div>
     <${Section} title="Flow" id="flow"><${Flow} flow=${data.flow} /><//>
     <${History} range=${query.get("range") === "24h" ? "24h" : "15m"} memory=${data.memory} />
-    <${Reload} reload=${data.reload} />
   `;
 }
+
+/** What is told without how long it has been so. */
+const UNTIMED = ["broken_row", "broken_rows"];
 
 /** What needs somebody, most urgent first. */
 function Attention({ data }) {
@@ -52,38 +57,28 @@ function Attention({ data }) {
           <span class="unseen">${item.severity}: </span>
           ${item.href ? html`<a href=${item.href}>${sentence(item.text)}</a>` : sentence(item.text)}
         </div>
-        <span class="attention-since"><${Moment} at=${item.since} /></span>
+        ${UNTIMED.includes(item.kind) && html`<span class="attention-since"><${Moment} at=${item.since} /></span>`}
       </li>`)}
     </ol>
     ${more > 0 && html`<p class="note">and ${format.exact(more)} more</p>`}
   <//>`;
 }
 
-/** For who has just started Sluice: where to send to. */
+/** For who has just started Sluice: where to send to, and what to try. */
 function FirstSteps() {
-  const { data } = useLive("/api/v1/config");
-  const endpoint = httpEndpoint(data?.config) ?? "127.0.0.1:4318";
-  const body = JSON.stringify({
-    resourceLogs: [{
-      resource: { attributes: [{ key: "service.name", value: { stringValue: "hello" } }] },
-      scopeLogs: [{ logRecords: [{ body: { stringValue: "hello from curl" } }] }],
-    }],
-  });
-  const command = `curl http://${endpoint}/v1/logs -H 'Content-Type: application/json' -d '${body}'`;
+  const [steps, setSteps] = useState(null);
+  useEvery(60, async () => setSteps(await get("/api/v1/first-steps").catch(() => null)), []);
+  if (!steps) return null;
+  // What listens everywhere is reached by the name by which this page was.
+  const url = steps.url?.replace(/\/\/(0\.0\.0\.0|\[::\]):/, `//${location.hostname}:`);
+  const reachable = (command) => command.replaceAll(steps.url, url);
   return html`<section class="card first-steps" aria-labelledby="first-steps">
     <h2 id="first-steps">Nothing has come in yet</h2>
-    <p>Point your applications or your Collector at <code>http://${endpoint}</code> (OTLP over HTTP), or try it now:</p>
-    <div class="command"><pre tabindex="0"><code>${command}</code></pre><${CopyButton} text=${command} /></div>
+    ${url ? html`<p>Point your applications or your Collector at <code>${url}</code> (OTLP over HTTP)${steps.curl ? ", or try it now:" : "."}</p>` : html`<p>No receiver takes OTLP over HTTP.</p>`}
+    ${steps.curl ? html`<${Snippet} text=${reachable(steps.curl)} />` : html`<p>No route takes a record that could be made up here: <code>sluice explain</code> says what a captured one is missing.</p>`}
+    ${steps.send && html`<p>For ten streams at once, five seconds long:</p><${Snippet} text=${reachable(steps.send)} />`}
+    ${steps.secret && html`<p class="note">${sentence(steps.secret)} Set it in the shell first, by <code>export</code>.</p>`}
   </section>`;
-}
-
-/** The address of the first receiver that takes OTLP over HTTP, as this browser could reach it. */
-function httpEndpoint(config) {
-  for (const receiver of Object.values(config?.receivers ?? {})) {
-    const endpoint = receiver?.protocols?.http?.endpoint;
-    if (typeof endpoint === "string") return endpoint.replace(/^(0\.0\.0\.0|\[::\]):/, `${location.hostname}:`);
-  }
-  return null;
 }
 
 function Headline({ data }) {
@@ -93,11 +88,11 @@ function Headline({ data }) {
     <${Tile} label="Received" value=${html`<${Figure} value=${total(rates.received, "records")} as="perSecond" unit="records per second" />`}
       note=${html`<${Figure} value=${total(rates.received, "bytes")} as="bytesPerSecond" />, <${Figure} value=${total(rates.received, "requests")} as="perSecond" /> requests`} />
     <${Tile} label="Delivered" value=${html`<${Figure} value=${total(rates.exported, "records")} as="perSecond" unit="records per second" />`}
-      note=${html`<${Figure} value=${total(totals.exported, "records")} unit="records" /> records since the start`} />
+      note=${html`<${Counted} value=${total(totals.exported, "records")} noun="record" as="count" /> since the start`} />
     <${Tile} label="Not delivered" tone=${lost > 0 ? "warning" : null} value=${html`<${Figure} value=${lost} unit="records" />`}
       note=${lost === 0 ? "records since the start" : html`<${Ends} parts=${totals.not_delivered} />`} />
     <${Tile} label="Waiting" value=${html`<${Figure} value=${totals.pending.records} unit="records" />`}
-      note=${html`<${Figure} value=${totals.pending.bytes} as="bytes" /> in <${Figure} value=${totals.pending.streams} as="exact" /> streams`} />
+      note=${html`<${Figure} value=${totals.pending.bytes} as="bytes" /> in <${Counted} value=${totals.pending.streams} noun="stream" />`} />
   </dl>`;
 }
 
@@ -138,8 +133,8 @@ function Room({ data }) {
       note=${journalNote(journal)} />`}
     <${Meter} label="Streams" used=${streams.live} limit=${streams.limit} as="count" />
     ${letters && html`<${Meter} label="Dead letters" used=${letters.bytes} limit=${letters.max_size}
-      note=${letters.bytes > 0 && html`<a href="/dead-letters">Look inside</a>`} />`}
-    ${tenants && html`<p class="note"><a href="/tenants"><${Figure} value=${tenants.count} as="exact" /> tenants</a>${tenants.problems > 0 && html`, <a href="/tenants?state=broken"><${Figure} value=${tenants.problems} as="exact" /> with a problem</a>`}</p>`}
+      note=${letters.files > 0 && html`<a href="/dead-letters">Look into <${Counted} value=${letters.files} noun="letter" /></a>`} />`}
+    ${tenants && html`<p class="note"><a href="/tenants"><${Counted} value=${tenants.count} noun="tenant" /></a>${tenants.problems > 0 && html`, <a href="/tenants?state=broken"><${Figure} value=${tenants.problems} as="exact" /> with a problem</a>`}</p>`}
   </div>`;
 }
 

@@ -2,8 +2,8 @@
 import { html } from "../lib/html.js";
 import { useLive } from "../lib/live.js";
 import { address, exporterAddress, tenantAddress } from "../lib/router.js";
-import { Facts, Figure, Missing, Moment, PageHead, Section, ShortTable, Sign, State, Trouble } from "../lib/parts.js";
-import { HoldButtons } from "../lib/holds.js";
+import { Facts, Figure, Missing, Moment, PageHead, Section, ShortTable, Sign, State, Trouble, destinationSaid, sentence } from "../lib/parts.js";
+import { HeldByOperator, HoldButton } from "../lib/holds.js";
 import { duration } from "../lib/format.js";
 import { Settings } from "../lib/settings.js";
 
@@ -14,9 +14,9 @@ export function StreamPage({ query }) {
   const head = (state, actions) => html`<${PageHead} title=${title} trail=${["/streams", "Streams"]} state=${state}>${actions}<//>`;
   if (!data) return html`${head()}<${Missing} error=${error} what="the stream" />`;
   return html`
-    ${head(html`<${State} name=${data.state} />`, html`<${HoldButtons} name=${title} path="/api/v1/streams" body=${nameOf(data)} />`)}
+    ${head(html`<${State} name=${data.state} />`, html`<${HoldButton} name=${title} path="/api/v1/streams" body=${nameOf(data)} held=${isByOperator(data.hold) && data.hold.scope === "stream"} />`)}
     <${Trouble} error=${error} />
-    ${data.hold && html`<p class="notice warning"><${Sign} tone="warning" /><span>It is ${data.hold.reason}${data.hold.until && html`, until <${Moment} at=${data.hold.until} as="clock" />`}.</span></p>`}
+    ${data.hold && html`<${Hold} hold=${data.hold} exporter=${data.exporter} />`}
     ${data.last_error && html`<${LastError} stream=${data} />`}
     <p class="links">
       <a href=${exporterAddress(data.exporter)}>Exporter ${data.exporter}</a>
@@ -26,10 +26,10 @@ export function StreamPage({ query }) {
     </p>
     <div class="columns">
       <${Section} title="Queue" id="queue"><${Facts} facts=${[
-        ["Waiting", html`<${Figure} value=${data.pending_bytes} as="bytes" /> in <${Figure} value=${data.waiting_batches} as="exact" /> batches`],
-        ["Under way", html`<${Figure} value=${data.in_flight} as="exact" /> batches`],
+        ["Waiting", html`<${Figure} value=${data.pending_bytes} as="bytes" />`],
+        ["Batches", html`<${Figure} value=${data.waiting_batches} as="exact" /> closed, <${Figure} value=${data.in_flight} as="exact" /> at hand`],
         ["Oldest waits for", html`<${Figure} value=${data.oldest_pending_seconds} as="duration" unit="seconds" />`],
-        ["Failed attempts in a row", html`<${Figure} value=${data.failed_attempts} as="exact" />`],
+        ["Failed in a row", html`<${Figure} value=${data.failed_attempts} as="exact" />`],
         ["Last delivered", html`<${Moment} at=${data.last_success} />`],
       ]} /><//>
       <${Section} title="Records" id="records"><${Facts} facts=${[
@@ -55,11 +55,26 @@ export function StreamPage({ query }) {
 /** What names a stream. */
 const nameOf = ({ exporter, signal, tenant, key }) => ({ exporter, signal, tenant, key });
 
+const isByOperator = (hold) => hold?.reason === "held by an operator";
+
+/** Why nothing is sent, unless it is for what the last error says, which is told by itself. */
+function Hold({ hold, exporter }) {
+  if (isByOperator(hold)) {
+    const what = hold.scope === "exporter" ? html`All of <a href=${exporterAddress(exporter)}>${exporter}</a> is` : "It is";
+    return html`<${HeldByOperator} what=${what} hold=${hold} />`;
+  }
+  if (hold.scope === "stream") return null;
+  return html`<p class="notice warning"><${Sign} tone="warning" /><span>It is ${hold.reason}${hold.until && html`, until <${Moment} at=${hold.until} as="clock" />`}.</span></p>`;
+}
+
+/** How it went wrong last; a stream that is held waits for what ends that. */
 function LastError({ stream }) {
   const { last_error: error, failed_attempts: failed } = stream;
   const severity = failed > 0 ? "error" : "info";
+  const isHeld = stream.hold?.scope === "stream" && !isByOperator(stream.hold);
   return html`<p class="notice ${severity}"><${Sign} tone=${severity} /><span>
-    <code>${error.code}</code> ${error.message} <span class="note">${error.target}, <${Moment} at=${error.at} />${error.of_stream ? ", an answer to another stream" : ""}</span>
+    ${isHeld && "It is held for this answer, and tried again less and less often: "}${destinationSaid(error)}${" "}
+    <span class="note">${[error.target, error.of_stream && "an answer to another stream"].filter(Boolean).map((part) => `${part}, `)}<${Moment} at=${error.at} /></span>
   </span></p>`;
 }
 
@@ -70,7 +85,7 @@ function Attempts({ attempts }) {
     { label: "Took", number: true, cell: (attempt) => duration(attempt.millis / 1000) },
     { label: "Bytes", number: true, cell: (attempt) => html`<${Figure} value=${attempt.bytes} as="bytes" />` },
     { label: "Records", number: true, cell: (attempt) => html`<${Figure} value=${attempt.records} />` },
-    { label: "What the destination says", class: "text", cell: (attempt) => attempt.message },
+    { label: "What the destination says", class: "text", cell: (attempt) => sentence(attempt.message) },
   ]} />`;
 }
 

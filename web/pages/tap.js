@@ -26,19 +26,20 @@ function Live({ query }) {
   const running = query.get("run") !== "no";
   const tap = useTap(asked, running);
   const shown = useMemo(() => tap.records.filter((record) => record.signal === view), [tap.records, view]);
+  const isRefused = tap.error?.status === 401 || tap.error?.status === 403;
   const counts = Object.fromEntries(VIEWS.map(([name]) => [name, tap.records.filter((record) => record.signal === name).length]));
   return html`
-    <${PageHead} title="Tap" state=${html`<${State} name=${running ? (tap.error ? "failed" : "live") : "paused"}>${running ? (tap.error ? "not watching" : "watching") : "paused"}<//>`}>
+    <${PageHead} title="Tap" state=${html`<${State} name=${running ? (tap.error ? (isRefused ? "idle" : "failed") : "live") : "paused"}>${running ? (tap.error ? "not watching" : "watching") : "paused"}<//>`}>
       <${TapChoice} value="live" />
       <button type="button" onClick=${() => setQuery({ run: running ? "no" : null })}>${running ? "Pause" : "Go on"}</button>
       <button type="button" onClick=${tap.clear}>Clear</button>
     <//>
     <${QueryForm} key=${asked} asked=${asked} error=${tap.error} action="Watch" />
-    <div class="tap-bar">
+    ${!isRefused && html`<div class="tap-bar">
       <${Choice} label="Signal" value=${view} onChange=${(name) => setQuery({ view: name === "logs" ? null : name })}
         options=${VIEWS.map(([name, label]) => [name, html`${label} <span class="number">${count(counts[name])}</span>`])} />
       <span class="note">The newest ${exact(KEPT)} are kept.${tap.leftOut > 0 ? ` ${plural(tap.leftOut, "record")} left out, since more pass than a tap shows.` : ""}</span>
-    </div>
+    </div>`}
     ${shown.length === 0
       ? !tap.error && html`<p class="empty">${running ? "Nothing has passed yet that fits." : "Paused."}</p>`
       : view === "logs" ? html`<${Logs} records=${shown.toReversed().slice(0, LISTED)} />`

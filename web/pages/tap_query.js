@@ -2,11 +2,20 @@
 import { html } from "../lib/html.js";
 import { setQuery } from "../lib/router.js";
 import { Choice, Sign, sentence } from "../lib/parts.js";
+import { asSentence } from "../lib/format.js";
 
 /** Whether records are shown as they pass, or as they have passed. */
 export function TapChoice({ value }) {
   return html`<${Choice} label="Records" value=${value} options=${[["live", "As they pass"], ["recent", "Recent logs"]]}
     onChange=${(of) => setQuery({ of: of === "live" ? null : of, view: null, run: null })} />`;
+}
+
+/** That whoever asks may not see records, and what would show them. */
+function Refused({ error }) {
+  return html`<p class="notice info"><${Sign} tone="info" /><span>${error.status === 401
+    ? "Records are shown to whoever has the read token, also on this machine."
+    : sentence(asSentence(error.message))}</span>
+    ${error.status === 401 && html`<button type="button" class="small" onClick=${() => dispatchEvent(new Event("tokenwanted"))}>Enter the token</button>`}</p>`;
 }
 
 /** The query, and where it is wrong. */
@@ -16,13 +25,14 @@ export function QueryForm({ asked, error, action }) {
     setQuery({ query: new FormData(event.target).get("query").trim() }, { replace: false });
   };
   const column = error?.body?.column;
+  const isRefused = error?.status === 401 || error?.status === 403;
   return html`<form class="tap-query" role="search" onSubmit=${submit}>
     <label class="field wide"><span>Query</span>
-      <input name="query" type="search" defaultValue=${asked} autocomplete="off" autocapitalize="off" spellcheck=${false} aria-describedby="query-said" aria-invalid=${error ? "true" : "false"}
+      <input name="query" type="search" defaultValue=${asked} autocomplete="off" autocapitalize="off" spellcheck=${false} aria-describedby="query-said" aria-invalid=${error && !isRefused ? "true" : "false"}
         placeholder=${'level:error service:api "connection refused" status:>=500'} /></label>
     <button type="submit" class="primary">${action}</button>
     <div id="query-said" role="status">
-      ${error && html`${column && html`<pre class="query-error">${`${asked}\n${" ".repeat(column - 1)}^`}</pre>`}
+      ${isRefused ? html`<${Refused} error=${error} />` : error && html`${column && html`<pre class="query-error">${`${asked}\n${" ".repeat(column - 1)}^`}</pre>`}
         <p class="notice error"><${Sign} tone="error" /><span>${column ? `Column ${column}: ` : ""}${sentence(error.message)}</span></p>`}
     </div>
   </form>`;

@@ -3,7 +3,7 @@ import { html } from "../lib/html.js";
 import { send } from "../lib/api.js";
 import { useLive } from "../lib/live.js";
 import { address, streamAddress, tenantAddress } from "../lib/router.js";
-import { CopyButton, Facts, Figure, Meter, Missing, Moment, PageHead, Section, ShortTable, Sign, State, Trouble, sentence } from "../lib/parts.js";
+import { Counted, Facts, Figure, Meter, Missing, Moment, PageHead, Section, ShortTable, Sign, Snippet, State, Trouble, sentence } from "../lib/parts.js";
 import { ActionButton } from "../lib/dialog.js";
 import { words } from "../lib/format.js";
 
@@ -31,7 +31,7 @@ export function TenantPage({ name }) {
         { label: "Exporter", cell: (failure) => failure.exporter },
         { label: "Signal", cell: (failure) => failure.signal },
         { label: "Code", cell: (failure) => html`<code>${failure.code}</code>` },
-        { label: "What the destination says", class: "text", cell: (failure) => failure.message },
+        { label: "What the destination says", class: "text", cell: (failure) => sentence(failure.message) },
         { label: "When", cell: (failure) => html`<${Moment} at=${failure.at} />` },
       ]} />
     <//>
@@ -49,13 +49,15 @@ export function TenantPage({ name }) {
   `;
 }
 
+const capital = (name) => words(name).replace(/^./, (first) => first.toUpperCase());
+
 /** An id as a term of a query. */
 const quoted = (id) => (/^[\w.-]+$/.test(id) ? id : `"${id.replaceAll(/["\\]/g, "\\$&")}"`);
 
 function Now({ tenant }) {
   return html`<${Facts} facts=${[
     ["Rate", html`<${Figure} value=${tenant.bytes_per_second} as="bytesPerSecond" />`],
-    ["Waiting", html`<${Figure} value=${tenant.pending_records} unit="records" /> records, <${Figure} value=${tenant.pending_bytes} as="bytes" />`],
+    ["Waiting", html`<${Counted} value=${tenant.pending_records} noun="record" as="count" />, <${Figure} value=${tenant.pending_bytes} as="bytes" />`],
     ["Oldest waits for", html`<${Figure} value=${tenant.oldest_pending_seconds} as="duration" unit="seconds" />`],
     ["Streams", html`<${Figure} value=${tenant.streams} as="exact" />, <${Figure} value=${tenant.failing_streams} as="exact" /> failing`],
     ["Refused requests", html`<${Figure} value=${tenant.received.refused_requests} as="exact" />`],
@@ -68,12 +70,19 @@ function Now({ tenant }) {
   ]} />`;
 }
 
+/** What is used of each limit; of what has none, how much is used. */
 function Limits({ limits }) {
-  const as = { rate: "bytesPerSecond", streams: "count" };
-  return html`<div class="meters">
-    ${Object.entries(limits).map(([name, { limit, used }]) => html`<${Meter} key=${name} label=${words(name)} used=${used ?? 0} limit=${limit ?? 0}
-      as=${as[name] ?? "bytes"} note=${limit === null ? "no limit" : null} />`)}
-  </div>`;
+  const as = (name) => ({ rate: "bytesPerSecond", streams: "count" })[name] ?? "bytes";
+  const all = Object.entries(limits);
+  const limited = all.filter(([, { limit }]) => limit !== null);
+  const open = all.filter(([, { limit, used }]) => limit === null && used > 0);
+  return html`
+    ${limited.length > 0 && html`<div class="meters">
+      ${limited.map(([name, { limit, used }]) => html`<${Meter} key=${name} label=${capital(name)} used=${used ?? 0} limit=${limit} as=${as(name)} />`)}
+    </div>`}
+    ${open.length > 0 && html`<${Facts} facts=${open.map(([name, { used }]) => [capital(name), html`<${Figure} value=${used} as=${as(name)} /> <span class="note">(no limit)</span>`])} />`}
+    ${limited.length === 0 && open.length === 0 && html`<p class="empty">There is no limit.</p>`}
+  `;
 }
 
 function Records({ signals }) {
@@ -112,7 +121,7 @@ function rotation(tenant, sender, path) {
     run: async ({ overlap }) => {
       const { token, former } = await send("POST", `${path}/rotate`, { sender: sender.name, overlap });
       return html`<p>The new token, which is shown only now:</p>
-        <div class="command"><pre tabindex="0"><code>${token}</code></pre><${CopyButton} text=${token} /></div>
+        <${Snippet} text=${token} />
         ${former && html`<p class="note">The old one goes on as ${former.name} until ${former.expires ?? former.until}.</p>`}`;
     },
   };

@@ -1,7 +1,8 @@
 // The table of tenants.
 import { html } from "../lib/html.js";
 import { setQuery, tenantAddress } from "../lib/router.js";
-import { Field, Figure, Moment, PageHead, State } from "../lib/parts.js";
+import { Field, Figure, Moment, NotConfigured, PageHead, State } from "../lib/parts.js";
+import { TENANTS } from "../lib/examples.js";
 import { ClearFilters, ServerTable } from "../lib/table.js";
 
 const STATES = ["broken", "failing", "over_limit", "paused", "held", "silent", "ok"];
@@ -27,7 +28,7 @@ export function Tenants({ query }) {
   return html`
     <${PageHead} title="Tenants" />
     <form class="filters" role="search" aria-label="Filter tenants" onSubmit=${(event) => event.preventDefault()}>
-      <${Field} label="Id or platform" name="q" value=${value("q")} onChange=${(q) => setQuery({ q })} wide />
+      <${Field} label="Id or platform" name="q" value=${value("q")} onChange=${(q) => setQuery({ q })} size="wide" />
       <${Field} label="State" name="state" value=${value("state")} onChange=${(state) => setQuery({ state })}
         options=${[["", "all"], ...STATES.map((state) => [state, state.replace("_", " ")])]} />
       <${ClearFilters} names=${FILTERS} query=${query} />
@@ -36,6 +37,6 @@ export function Tenants({ query }) {
       query=${{ q: value("q"), state: value("state"), sort: value("sort") }}
       pick=${(answer) => answer.tenants} rowKey=${(tenant) => tenant.id ?? tenant.place}
       rowHref=${(tenant) => tenant.id && tenantAddress(tenant.id)}
-      empty=${FILTERS.some(value) ? "No tenant fits these filters." : "There is no table of tenants, or it has no rows: docs/tenants.md says how to write one."} />
+      empty=${FILTERS.some(value) ? "No tenant fits these filters." : html`<${NotConfigured} text="There is no table of tenants, or it has no rows." lines=${TENANTS} />`} />
   `;
 }

@@ -2,8 +2,9 @@
 import { html } from "../lib/html.js";
 import { useLive } from "../lib/live.js";
 import { address, tenantAddress } from "../lib/router.js";
-import { Figure, Missing, Moment, PageHead, Section, ShortTable, Sign, State, Trouble } from "../lib/parts.js";
+import { Figure, Missing, Moment, NotConfigured, PageHead, Section, ShortTable, Sign, State, Trouble, sentence } from "../lib/parts.js";
 import { duration, exact } from "../lib/format.js";
+import { WATCHES } from "../lib/examples.js";
 
 export function Watches() {
   const { data, error } = useLive("/api/v1/watches");
@@ -14,7 +15,7 @@ export function Watches() {
   return html`
     <${PageHead} title="Watches" state=${watches.length > 0 && html`<${State} name=${firing.length > 0 ? "firing" : "ok"}>${firing.length > 0 ? `${firing.length} firing` : "none firing"}<//>`} />
     <${Trouble} error=${error} />
-    ${alertmanager?.last_error && html`<p class="notice error"><${Sign} tone="error" /><span>The Alertmanager at <code>${alertmanager.url}</code> was not told: ${alertmanager.last_error}</span></p>`}
+    ${alertmanager?.last_error && html`<p class="notice error"><${Sign} tone="error" /><span>The Alertmanager at <code>${alertmanager.url}</code> was not told: ${sentence(alertmanager.last_error)}</span></p>`}
     ${series.length > 0 && html`<${Section} title="Firing" id="firing">
       <${ShortTable} label="Firing" rows=${series} columns=${[
         { label: "Watch", cell: (one) => one.watch },
@@ -24,7 +25,7 @@ export function Watches() {
       ]} />
     <//>`}
     <${Section} title="All watches" id="watches">
-      <${ShortTable} label="Watches" rows=${watches} empty="None is configured: docs/configuration.md says how to write watches." columns=${[
+      <${ShortTable} label="Watches" rows=${watches} empty=${html`<${NotConfigured} text="No watch is configured." lines=${WATCHES} />`} columns=${[
         { label: "Watch", cell: (watch) => watch.name },
         { label: "State", cell: (watch) => html`<${State} name=${watch.state} />` },
         { label: "Records", number: true, cell: (watch) => html`<${Figure} value=${watch.records} as="exact" />` },
@@ -32,7 +33,7 @@ export function Watches() {
         { label: "Query", class: "text", cell: (watch) => html`<a href=${address("/tap", { query: watch.query })}><code>${watch.query}</code></a>` },
         { label: "Tenants", cell: (watch) => watch.tenants?.join(", ") ?? "all together" },
       ]} />
-      ${alertmanager && html`<p class="note">Sent to the Alertmanager at <code>${alertmanager.url}</code>, last <${Moment} at=${alertmanager.last_sent} />.</p>`}
+      ${alertmanager && html`<p class="note">What fires is sent to the Alertmanager at <code>${alertmanager.url}</code>${alertmanager.last_sent ? html`, last <${Moment} at=${alertmanager.last_sent} />` : ". Nothing has been sent yet"}.</p>`}
     <//>
   `;
 }

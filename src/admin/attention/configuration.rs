@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use super::words::{ago, time};
 use super::{Attention, AttentionSubject, Urgency};
+use crate::export::{Exporter, ExporterKind};
 use crate::receive::TlsServer;
 use crate::run::{ReloadError, Router};
 
@@ -24,7 +25,9 @@ pub(super) fn found(router: &Router) -> Vec<Attention> {
             .since(Some(*at))
     });
     let ending = report.certificates.iter().filter_map(|(listener, tls)| of_certificate(listener, tls));
-    failed.into_iter().chain(ending).collect()
+    let exporters = router.exporters();
+    let shown = exporters.iter().filter_map(|exporter| of_client_certificate(exporter));
+    failed.into_iter().chain(ending).chain(shown).collect()
 }
 
 /// What is wrong with a configuration, in one line.
@@ -38,18 +41,45 @@ pub(in crate::admin) fn first_problem(error: &ReloadError) -> String {
 }
 
 fn of_certificate(listener: &Arc<str>, tls: &TlsServer) -> Option<Attention> {
-    let now = SystemTime::now();
-    let expires = tls.certificate_expiry().filter(|expires| *expires < now + NEAR)?;
-    let (urgency, when) = match expires.duration_since(now) {
-        Ok(left) => (Urgency::Warning, format!("ends in {}: then no sender connects any more", time(left))),
-        Err(past) => {
-            (Urgency::Error, format!("has ended {} ago, so that no sender connects", time(past.duration())))
-        }
-    };
+    let (urgency, ends, is_over) = end_of(tls.certificate_expiry())?;
+    let then = if is_over { "so that no sender connects" } else { "and then no sender connects any more" };
     let text = format!(
-        "The certificate of `{listener}` {when}. Put a new one into `{}`: it is used without a restart.",
+        "The certificate of `{listener}` {ends}, {then}. Put a new one into `{}`: it is used without a restart.",
         tls.certificate_file().display()
     );
     let subject = AttentionSubject::Certificate(listener.to_string());
     Some(Attention::new(urgency, "certificate_expires", subject, text))
+}
+
+fn of_client_certificate(exporter: &Exporter) -> Option<Attention> {
+    let active = exporter.active();
+    let (urgency, ends, is_over) = end_of(active.transport.certificate_expiry())?;
+    let tls = match &active.settings.kind {
+        ExporterKind::OtlpHttp(http) => &http.tls,
+        ExporterKind::OtlpGrpc(grpc) => &grpc.tls,
+        ExporterKind::File(_) | ExporterKind::Debug(_) | ExporterKind::Nop => return None,
+    };
+    let file = tls.cert_file.as_ref()?.display();
+    let then = if is_over {
+        "so that upstreams that ask for one refuse it"
+    } else {
+        "and then upstreams that ask for one refuse it"
+    };
+    let name = exporter.name();
+    let text = format!(
+        "The client certificate of `{name}` {ends}, {then}. Put a new one into `{file}`: it is used without a restart."
+    );
+    let subject = AttentionSubject::ClientCertificate(name.to_string());
+    let waits = exporter.registry().pending_bytes();
+    Some(Attention::new(urgency, "certificate_expires", subject, text).with_pending(waits))
+}
+
+/// How urgent the end of a certificate is, when that is, and whether it is over; nothing if it is far.
+fn end_of(expires: Option<SystemTime>) -> Option<(Urgency, String, bool)> {
+    let now = SystemTime::now();
+    let expires = expires.filter(|expires| *expires < now + NEAR)?;
+    Some(match expires.duration_since(now) {
+        Ok(left) => (Urgency::Warning, format!("ends in {}", time(left)), false),
+        Err(past) => (Urgency::Error, format!("has ended {} ago", time(past.duration())), true),
+    })
 }

@@ -27,7 +27,9 @@ pub(super) fn found(
     // What is said of an exporter is not said again of each tenant.
     let (mut held, mut away) = (HashSet::new(), HashSet::new());
     for exporter in router.exporters().iter() {
-        if let Some(attention) = of_held(exporter) {
+        if exporter.holds().by_operator().is_some() {
+            held.insert(exporter.name().clone());
+        } else if let Some(attention) = of_held(exporter) {
             held.insert(exporter.name().clone());
             all.push(attention);
         } else if let Some(attention) = of_upstream(exporter) {
@@ -40,7 +42,8 @@ pub(super) fn found(
         let is_by_row = streams.tenant.as_ref().is_some_and(|tenant| findings.are_held(tenant));
         let is_of_exporter = held.contains(exporter) || (away.contains(exporter) && streams.held == 0);
         let is_passing = streams.held == 0 && streams.oldest.elapsed() < PASSING;
-        !is_by_row && !is_of_exporter && !is_passing
+        let is_by_operators = streams.held + streams.failing == 0;
+        !is_by_row && !is_of_exporter && !is_passing && !is_by_operators
     };
     let mut told: Vec<_> = troubled.iter().filter(is_told).collect();
     told.sort_by_key(|streams| (urgency(streams), Reverse(streams.pending_bytes)));
@@ -100,11 +103,15 @@ fn of_troubled(streams: &TroubledStreams) -> Attention {
     let error = streams.last_error();
     let code = error.as_ref().map_or("no answer", |error| &*error.code);
     let (subject, whose, who) = if let Some(tenant) = &streams.tenant {
-        let who = format!("{tenant}: {code} from `{exporter}`");
+        let who = match without_answer(code) {
+            Some(failure) => format!("{tenant}: {failure} `{exporter}`"),
+            None => format!("{tenant}: {code} from `{exporter}`"),
+        };
         (AttentionSubject::Tenant(tenant.to_string()), Whose::Tenant, who)
     } else {
         let count = (streams.held + streams.failing) as u64;
-        let who = format!("{exporter}, {}: {code}", counted(count, "stream", "streams"));
+        let what = without_answer(code).map_or_else(|| code.to_owned(), |failure| format!("{failure} it"));
+        let who = format!("{exporter}, {}: {what}", counted(count, "stream", "streams"));
         (AttentionSubject::Exporter(exporter.to_string()), Whose::Exporter, who)
     };
     let (waited, waits) = (streams.oldest.elapsed(), streams.pending_bytes);
@@ -112,6 +119,22 @@ fn of_troubled(streams: &TroubledStreams) -> Attention {
     let kind = if streams.held > 0 { "held" } else { "failing" };
     let attention = Attention::new(urgency(streams), kind, subject, text);
     attention.since(SystemTime::now().checked_sub(waited)).with_pending(waits)
+}
+
+/// What went wrong with a destination that has not answered, before its name.
+fn without_answer(code: &str) -> Option<&'static str> {
+    Some(match code {
+        "connect" => "can't connect to",
+        "tls" => "no TLS with",
+        "reset" => "the connection broke to",
+        "timeout" | "DEADLINE_EXCEEDED" | "no answer" => "no answer from",
+        "token" | "token_refused" => "no token for",
+        "descriptors" => "no open file for a connection to",
+        "no_destination" => "no destination at",
+        "no_row" => "no row for",
+        "io" => "can't write to",
+        _ => return None,
+    })
 }
 
 /// What a code means, and what to do about it.
@@ -211,5 +234,6 @@ mod tests {
             assert_ne!(reason(code, Whose::Exporter), unknown, "{code}");
         }
         assert!(reason("401", Whose::Tenant).starts_with("its token is refused"));
+        assert_eq!((without_answer("connect"), without_answer("401")), (Some("can't connect to"), None));
     }
 }

@@ -195,6 +195,20 @@ async fn damaged_files_are_named_and_left() {
     assert!(root.path().join("x.logs.pb").exists());
 }
 
+#[tokio::test]
+async fn what_a_note_says_does_nothing_to_a_terminal() {
+    let (address, _) = upstream().await;
+    let root = TempDir::new().unwrap();
+    store_for(&root, "400: \u{1b}[2J\nbad", &[(Some("up\u{1b}]0;x\u{7}"), "a", "200 1"), (UP, "b", "400 2")])
+        .await;
+    for dry_run in [true, false] {
+        let (_, out) = replay_all(root.path(), address, dry_run).await;
+        assert!(out.contains("no exporter `up\\u{1b}]0;x\\u{7}`"), "{out}");
+        assert!(!out.contains(|char: char| char.is_control() && char != '\n'), "{out:?}");
+        assert_eq!(out.lines().count(), 4, "{out}");
+    }
+}
+
 #[test]
 fn an_empty_directory_is_fine_and_a_missing_one_is_not() {
     let root = TempDir::new().unwrap();

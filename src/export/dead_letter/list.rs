@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::divide::is_of_unfinished_part;
+use super::read::NO_FILE;
 use super::{DeadLetters, LetterFilter, StoredLetter, TEMPORARY};
 use crate::export::utc;
 
@@ -206,14 +207,14 @@ fn listed(directory: &Path, stem: &str, ending: &str) -> Option<ListedLetter> {
     if let Ok(metadata) = note.symlink_metadata() {
         let letter = match metadata.len() {
             // Nothing else is opened: to read a pipe could take for ever.
-            _ if !metadata.is_file() => Err("not a file".to_owned()),
+            _ if !metadata.is_file() => Err(NO_FILE.to_owned()),
             0..=LARGEST_NOTE => StoredLetter::read(&note),
             size => Err(format!("a note of {size} bytes is too large to be shown")),
         };
-        let has_gone = letter.is_err() && !note.exists();
+        let has_gone = letter.is_err() && note.symlink_metadata().is_err();
         return (!has_gone).then(|| ListedLetter { file: format!("{stem}.{NOTE}"), letter });
     }
-    let orphaned = !being_written && ending != NOTE && path(ending).exists();
+    let orphaned = !being_written && ending != NOTE && path(ending).symlink_metadata().is_ok();
     orphaned.then(|| ListedLetter {
         file: format!("{stem}.{ending}"),
         letter: Err("its `.json` is missing".to_owned()),

@@ -7,12 +7,16 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use rustix::fs::OFlags;
+use rustix::io::Errno;
 
 use super::divide::is_of_unfinished_part;
 use super::{LetterOrigin, Note, VERSION, ending, payload_path};
 use crate::export::Encoding;
 use crate::otlp::Signal;
 use crate::route::{RoutingKey, Values};
+
+/// What is said of a link, a directory, a pipe or a device in the place of a file.
+pub(super) const NO_FILE: &str = "not a file";
 
 /// What a dead-letter directory holds.
 #[derive(Debug, Default)]
@@ -47,7 +51,7 @@ pub fn letters(directory: &Path) -> io::Result<Letters> {
                 Ok(letter) => found.letters.push(letter),
                 Err(reason) => found.damaged.push((path, reason)),
             },
-            Some("pb" | "jsonl") if !path.with_extension("json").exists() => {
+            Some("pb" | "jsonl") if path.with_extension("json").symlink_metadata().is_err() => {
                 found.damaged.push((path, "its `.json` is missing".to_owned()));
             }
             _ => {}
@@ -70,7 +74,11 @@ impl StoredLetter {
             Signal::from_name(&note.signal).ok_or_else(|| format!("unknown signal `{}`", note.signal))?;
         let end = ending(note.encoding);
         let payload = fs::symlink_metadata(payload_path(path, note.encoding));
-        let held = payload.map_err(|error| format!("its `.{end}`: {error}"))?.len();
+        let payload = payload.map_err(|error| format!("its `.{end}`: {error}"))?;
+        if !payload.is_file() {
+            return Err(format!("its `.{end}` is {NO_FILE}"));
+        }
+        let held = payload.len();
         if held != note.bytes {
             return Err(format!("its `.{end}` has {held} bytes instead of {}", note.bytes));
         }
@@ -154,8 +162,18 @@ impl StoredLetter {
 /// Opens what is a regular file itself: what leads elsewhere, and what could be waited for without end, is none.
 fn open_file(path: &Path) -> io::Result<File> {
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
-    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("not a file")) }
+    let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
+        // What the system says of a link, and of a socket.
+        Err(error)
+            if error
+                .raw_os_error()
+                .is_some_and(|code| [Errno::LOOP, Errno::NXIO].contains(&Errno::from_raw_os_error(code))) =>
+        {
+            return Err(io::Error::other(NO_FILE));
+        }
+        file => file?,
+    };
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other(NO_FILE)) }
 }
 
 impl Values for StoredLetter {

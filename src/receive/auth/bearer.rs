@@ -25,12 +25,12 @@ impl BearerTokens {
     }
 
     /// The header that carries the token.
-    pub(super) fn header(&self) -> &HeaderName {
+    pub(crate) fn header(&self) -> &HeaderName {
         &self.header
     }
 
     /// What stands before the token.
-    pub(super) fn scheme(&self) -> &str {
+    pub(crate) fn scheme(&self) -> &str {
         &self.scheme
     }
 
