@@ -61,6 +61,7 @@ pub(super) fn to_try(snapshot: &Snapshot, program: &str, otlp: &str, admin: Opti
     }
     if let Some(admin) = admin {
         line(format_args!("curl -s{} {admin}/api/v1/streams", unchecked(admin, " -k")));
+        writeln!(text, "\nIn a browser, {admin}/ is the dashboard.").expect("writing to a String can't fail");
     }
     text
 }
