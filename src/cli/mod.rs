@@ -239,6 +239,38 @@ mod tests {
         assert!(examples > 30, "{examples}");
     }
 
+    /// What stands in the text of the documents, and in comments of examples, for people to write. Blocks of code are run by
+    /// `tests/commands`.
+    #[test]
+    fn the_command_line_knows_every_command_that_is_named_in_a_text() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let mut files = vec![root.join("README.md"), root.join("CHANGELOG.md")];
+        for directory in ["docs", "docs/quick-start", "config"] {
+            let entries = std::fs::read_dir(root.join(directory)).expect("it is there");
+            files.extend(entries.flatten().map(|entry| entry.path()).filter(|path| path.is_file()));
+        }
+        let mut named = 0;
+        for file in files {
+            let text = std::fs::read_to_string(&file).expect("it is text");
+            let in_code = text.lines().flat_map(|line| line.split('`').skip(1).step_by(2));
+            let in_comments = text.lines().filter_map(|line| line.trim_start().strip_prefix("#   "));
+            for command in in_code.chain(in_comments).filter(|text| text.starts_with("sluice ")) {
+                // What stands for something, or for nothing.
+                if command.contains(['…', '[', '{']) {
+                    continue;
+                }
+                let Err(error) = Arguments::try_parse_from(words(command)) else {
+                    named += 1;
+                    continue;
+                };
+                let unknown =
+                    [ErrorKind::UnknownArgument, ErrorKind::InvalidSubcommand, ErrorKind::ArgumentConflict];
+                assert!(!unknown.contains(&error.kind()), "{}: `{command}`: {error}", file.display());
+            }
+        }
+        assert!(named > 40, "{named}");
+    }
+
     #[test]
     fn commands_are_described_in_the_imperative() {
         for command in all_commands() {

@@ -57,14 +57,7 @@ impl Sdk {
             Self::Python => program(setup::python(), ["send.py"], "python"),
             Self::Go => Command::new(setup::go()),
             Self::Node => program("node".as_ref(), ["send.js"], "node"),
-            Self::Java => {
-                let jars = format!("{}/*", setup::java().display());
-                program(
-                    "java".as_ref(),
-                    ["-XX:TieredStopAtLevel=1", "-Dfile.encoding=UTF-8", "-cp", &jars, "Send.java"],
-                    "java",
-                )
-            }
+            Self::Java => java("Send.java"),
         })
     }
 
@@ -78,7 +71,7 @@ impl Sdk {
                 command
             }
             Self::Node => program("node".as_ref(), ["guide.js"], "node"),
-            Self::Java => unreachable!("no guide is followed in Java"),
+            Self::Java => java("Guide.java"),
         })
     }
 
@@ -112,6 +105,8 @@ impl Sdk {
     /// Sends a span named `checkout`, a point of the counter `orders` and a log record `paid`, with these variables alone.
     pub(crate) async fn follow_guide(self, protocol: &str, variables: &[(&str, &str)]) {
         let mut command = self.guide();
+        // The others take it from their argument, since their packages are of one protocol each.
+        command.env("OTEL_EXPORTER_OTLP_PROTOCOL", protocol);
         command.envs(variables.iter().copied()).arg(protocol);
         self.run(command, protocol).await;
     }
@@ -202,6 +197,12 @@ pub(crate) async fn grpc_url(sluice: &SluiceProcess) -> String {
     let line = sluice.logged("OTLP/gRPC on ").await;
     let (_, address) = line.split_once("OTLP/gRPC on ").expect("the line has it");
     format!("http://{}", address.trim())
+}
+
+fn java(source: &str) -> Command {
+    let jars = format!("{}/*", setup::java().display());
+    let arguments = ["-XX:TieredStopAtLevel=1", "-Dfile.encoding=UTF-8", "-cp", &jars, source];
+    program("java".as_ref(), arguments, "java")
 }
 
 fn program<const N: usize>(program: &Path, args: [&str; N], directory: &str) -> Command {
