@@ -18,7 +18,7 @@ ARGS ?=
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help cargo run release test chromium page-tools pictures web-vendor test-rust bench bench-others bench-walks bench-pages fuzz simulate crash soak fmt lint docs reference dist image
+.PHONY: help cargo run release test chromium page-tools pictures web-vendor test-rust bench bench-others bench-walks bench-pages fuzz simulate crash soak fmt lint docs book reference dist image
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -122,6 +122,9 @@ lint: cargo ## Check the formatting, and clippy with warnings as errors
 
 docs: cargo ## Build the code's documentation, warnings as errors
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps
+
+book: cargo ## Make a static site of docs/ in target/book, by mdBook, which is installed below target/ if it is not there
+	deploy/book target/book
 
 reference: cargo ## Write the reference and the tables in docs/configuration.md anew from the code
 	UPDATE_DOCS=1 $(CARGO) test --locked --lib documentation
