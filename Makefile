@@ -18,7 +18,7 @@ ARGS ?=
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help cargo run release test chromium pictures web-vendor test-rust bench bench-others bench-walks bench-pages fuzz simulate crash soak fmt lint docs reference dist image
+.PHONY: help cargo run release test chromium page-tools pictures web-vendor test-rust bench bench-others bench-walks bench-pages fuzz simulate crash soak fmt lint docs book reference dist image
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,7 +32,7 @@ run: cargo ## Start Sluice on config/sluice.yaml; it prints what to try (PROFILE
 release: cargo ## Build target/release/sluice
 	$(CARGO) build --locked --release
 
-test: cargo chromium ## Run the tests, but for the long ones; those of real clients and of deploy/ need more: see docs/testing.md
+test: cargo chromium page-tools ## Run the tests, but for the long ones; those of real clients and of deploy/ need more: see docs/testing.md
 	$(CARGO) test --locked $(ARGS)
 
 chromium: ## Install the browser for the tests of the dashboard: by apt-get where it may
@@ -42,6 +42,19 @@ chromium: ## Install the browser for the tests of the dashboard: by apt-get wher
 		else \
 			echo "the dashboard's tests need Chromium (on Debian: sudo apt-get install chromium)" >&2; exit 1; \
 		fi; }
+
+page-tools: ## Install what the commands in the documents use: by apt-get where it may
+	@missing=""; \
+	PATH="$$PATH:/usr/sbin:/sbin"; \
+	for tool in curl jq openssl; do command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
+	command -v ip >/dev/null || missing="$$missing iproute2"; \
+	if [ -n "$$missing" ]; then \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+			apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; \
+		else \
+			echo "the tests of the documents need:$$missing (on Debian: sudo apt-get install$$missing)" >&2; exit 1; \
+		fi; \
+	fi
 
 pictures: cargo chromium ## Take the dashboard's pictures in docs/pictures anew; takes five minutes
 	$(CARGO) test --locked --test dashboard pictures_for -- --ignored
@@ -109,6 +122,9 @@ lint: cargo ## Check the formatting, and clippy with warnings as errors
 
 docs: cargo ## Build the code's documentation, warnings as errors
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps
+
+book: cargo ## Make a static site of docs/ in target/book, by mdBook, which is installed below target/ if it is not there
+	deploy/book target/book
 
 reference: cargo ## Write the reference and the tables in docs/configuration.md anew from the code
 	UPDATE_DOCS=1 $(CARGO) test --locked --lib documentation

@@ -59,15 +59,15 @@ GET  /api/v1/streams       live streams (?exporter=NAME&tenant=ID&key=TEXT&signa
 GET  /api/v1/streams/one   all about one stream (?exporter=NAME&signal=SIGNAL&tenant=ID&key=KEY)
 GET  /api/v1/exporters     exporters and their counts (?q=TEXT&sort=ORDER&limit=N&after=NAME)
 GET  /api/v1/exporters/NAME   all about one exporter
-GET  /api/v1/dead-letters  dead letters, newest first (?exporter=NAME&tenant=ID&key=TEXT&reason=TEXT&limit=N&after=FILE)
+GET  /api/v1/dead-letters  dead letters, newest first (?exporter=NAME&tenant=ID&key=TEXT&reason=TEXT&signal=SIGNAL&from=TIME&to=TIME&limit=N&after=NEXT)
 GET  /api/v1/dead-letters/FILE  what is in one
 GET  /api/v1/journal       the journal, and what nobody claims of it
 GET  /api/v1/tap           records as they pass, by server-sent events (?query=QUERY&limit=N)
-GET  /api/v1/logs          the newest log records (?query=QUERY&tenant=ID&from=TIME&to=TIME&batch_size=N&order=ORDER)
+GET  /api/v1/logs          the newest log records (?query=QUERY&tenant=ID&from=TIME&to=TIME&batch_size=N&order=ORDER&after=NEXT)
 GET  /api/v1/watches       what is watched for, and what fires
 GET  /api/v1/config        the configuration in use, secrets redacted
 POST /api/v1/reload        reads the configuration again; with ?dry_run=true, says what that would do
-POST /api/v1/explain       says where an OTLP request would go, and why (?signal=SIGNAL)
+POST /api/v1/explain       says where an OTLP request would go, and why (?signal=SIGNAL&tenant=ID&receiver=NAME)
 
 POST   /api/v1/dead-letters/replay  sends dead letters again; delete removes them
 

@@ -11,14 +11,20 @@ use super::counted::counted;
 use crate::config::{self, Problem, RowCheck, RowReader, Secrets, Source, TenantRows, TenantTable};
 use crate::run;
 
-/// Checks a configuration without running it.
+/// Check a configuration without running it
 ///
-/// Prints every problem with its place, the line, and what to write instead. Exit code 0 if the configuration can be
+/// Every problem is printed with its place, the line, and what to write instead. Exit code 0 if the configuration can be
 /// used (there may be warnings), 1 if not.
 #[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  sluice check sluice.yaml
+  sluice check --tenants sluice.yaml                  # every row of the table of tenants, too
+  sluice check --without-secrets config/*.yaml        # where their variables and files are not there
+  sluice check --format json sluice.yaml | jq")]
 pub struct CheckArgs {
-    /// The configuration, which `--config` may name as well.
-    file: Option<PathBuf>,
+    /// The configuration, which `--config` may name as well; of several, each is checked by itself.
+    #[arg(value_name = "FILE")]
+    files: Vec<PathBuf>,
     #[command(flatten)]
     config: ConfigArgs,
     #[command(flatten)]
@@ -42,19 +48,57 @@ enum Format {
 }
 
 impl CheckArgs {
-    /// What is named, by either way.
+    /// What is named, by either way; of several files the first.
     pub(super) fn configurations(&self) -> [Option<&Path>; 2] {
-        [self.file.as_deref(), self.config.file()]
+        [self.files.first().map(PathBuf::as_path), self.config.file()]
     }
 }
 
-/// Checks `source`, and prints to `out`; `env` looks up environment variables.
+/// What was found in a configuration.
+struct Checked {
+    problems: Vec<Problem>,
+    /// How many rows of a directory of tenants can be used, where they were read.
+    rows: Option<String>,
+}
+
+impl Checked {
+    fn has_failed(&self) -> bool {
+        self.problems.iter().any(|problem| problem.severity == config::Severity::Error)
+    }
+}
+
+/// Checks `source`, and the files that are named behind it, and prints to `out`; `env` looks up environment variables.
 pub fn check(
     args: &CheckArgs,
     source: &Source,
     env: fn(&str) -> Option<String>,
     out: &mut dyn Write,
 ) -> io::Result<ExitCode> {
+    let others = args.files.iter().skip(1).map(|file| Source::File(file.clone()));
+    let sources: Vec<Source> = std::iter::once(source.clone()).chain(others).collect();
+    let all: Vec<Checked> = sources.iter().map(|source| check_one(args, source, env)).collect();
+    match args.format {
+        Format::Json => {
+            let problems: Vec<&Problem> = all.iter().flat_map(|checked| &checked.problems).collect();
+            serde_json::to_writer_pretty(&mut *out, &problems)?;
+            writeln!(out)?;
+        }
+        Format::Text => {
+            for (source, Checked { problems, rows }) in sources.iter().zip(&all) {
+                for problem in problems {
+                    writeln!(out, "{problem}")?;
+                }
+                if let Some(rows) = rows {
+                    writeln!(out, "{rows}")?;
+                }
+                writeln!(out, "{source}: {}", verdict(problems, args.secrets.secrets()))?;
+            }
+        }
+    }
+    Ok(if all.iter().any(Checked::has_failed) { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn check_one(args: &CheckArgs, source: &Source, env: fn(&str) -> Option<String>) -> Checked {
     let secrets = args.secrets.secrets();
     let row_check = if args.tenants { RowCheck::WithExporters } else { RowCheck::Alone };
     let (mut problems, compiled) = match config::load_with(source, &env, secrets, row_check) {
@@ -82,24 +126,7 @@ pub fn check(
                 .push(Problem::of_file(directory, format!("can't read the directory of tenants: {reason}"))),
         }
     }
-    let failed = problems.iter().any(|problem| problem.severity == config::Severity::Error);
-    let code = if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS };
-    match args.format {
-        Format::Json => {
-            serde_json::to_writer_pretty(&mut *out, &problems)?;
-            writeln!(out)?;
-        }
-        Format::Text => {
-            for problem in &problems {
-                writeln!(out, "{problem}")?;
-            }
-            if let Some(rows) = rows {
-                writeln!(out, "{rows}")?;
-            }
-            writeln!(out, "{source}: {}", verdict(&problems, secrets))?;
-        }
-    }
-    Ok(code)
+    Checked { problems, rows }
 }
 
 /// Looks into a directory of tenants, and with a reader at each row: how many can be used, and what is wrong with them.
@@ -163,6 +190,23 @@ mod tests {
         let (text, code) = run(yaml, &["--tenants"]);
         let error = "sluice.yaml: error: it has no table of tenants to check: name the configuration that has `tenants:`\n";
         assert_eq!((text, code), (format!("{error}\nsluice.yaml: 1 error\n"), ExitCode::FAILURE));
+    }
+
+    #[test]
+    fn of_several_files_each_is_checked_and_one_that_is_bad_fails_all() {
+        let bad = tempfile::NamedTempFile::with_suffix(".yaml").unwrap();
+        std::fs::write(&bad, "exporter: {}\n").unwrap();
+        let good = "receivers: { otlp: { protocols: { http: } } }\nexporters: { debug: }\nroutes: [{ exporters: [debug] }]\n";
+        let name = bad.path().to_str().unwrap();
+        let (text, code) = run(good, &["sluice.yaml", name]);
+        assert_eq!(code, ExitCode::FAILURE);
+        assert!(
+            text.starts_with(&format!("sluice.yaml: fine\n{name}:1:1: error: unknown key `exporter`")),
+            "{text}"
+        );
+        let (text, _) = run(good, &["sluice.yaml", name, "--format", "json"]);
+        let problems: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(problems[0]["file"], name);
     }
 
     #[test]

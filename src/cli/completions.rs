@@ -7,8 +7,12 @@ use clap_complete::{Shell, generate};
 
 /// Print what a shell completes commands and options of `sluice` by
 ///
-/// For bash: `sluice completions bash > /etc/bash_completion.d/sluice`. The Debian package has it for bash, zsh and fish.
+/// The Debian package has it for bash, zsh and fish.
 #[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  sluice completions bash > /etc/bash_completion.d/sluice
+  sluice completions zsh > ~/.zfunc/_sluice
+  sluice completions fish > ~/.config/fish/completions/sluice.fish")]
 pub struct CompletionsArgs {
     /// The shell
     #[arg(value_enum)]

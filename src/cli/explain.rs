@@ -25,7 +25,13 @@ use crate::stream::StreamName;
 /// earlier routes did not match
 #[derive(Args, Debug)]
 // Made by clap, it would have a file that was named as one that is required.
-#[command(override_usage = "sluice explain [OPTIONS] --payload <PAYLOAD> [FILE]")]
+#[command(
+    override_usage = "sluice explain [OPTIONS] --payload <PAYLOAD> [FILE]",
+    after_help = "Examples:
+  sluice explain sluice.yaml --payload captured.pb --signal logs
+  sluice explain sluice.yaml --payload hello.json --tenant acme
+  sluice explain --without-secrets sluice.yaml --payload dead-letters/20261201T000000.000Z-00000000.logs.pb"
+)]
 pub struct ExplainArgs {
     /// The configuration, which `--config` may name as well
     file: Option<PathBuf>,

@@ -24,6 +24,7 @@ pub(super) fn to_try(commands: &FirstCommands, admin: Option<&str>) -> String {
         // A test's certificate is seldom one for an address.
         let unchecked = if admin.starts_with("https:") { " -k" } else { "" };
         line(&format!("curl -s{unchecked} {admin}/api/v1/streams"));
+        writeln!(text, "\nIn a browser, {admin}/ is the dashboard.").expect("writing to a String can't fail");
     }
     text
 }

@@ -12,6 +12,9 @@ use hyper_util::rt::TokioExecutor;
 
 /// Ask `/readyz`; exit 0 if it is ready, else 1
 #[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  sluice health
+  sluice health http://127.0.0.1:13133")]
 pub struct HealthArgs {
     /// The admin or health endpoint
     #[arg(default_value = "http://127.0.0.1:8888", env = "SLUICE_HEALTH_URL")]

@@ -14,6 +14,8 @@ use crate::config::{self, Severity};
 /// is: no variable and no file is read. A file that can be taken whole runs as it is, too. Exit code 0 if all of it was taken, 1 if
 /// not: what could not be taken and must not be missing stays in what is printed, and `sluice check` refuses it.
 #[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  sluice import collector.yaml > sluice.yaml && sluice check sluice.yaml")]
 pub struct ImportArgs {
     /// The Collector's file
     file: PathBuf,

@@ -24,10 +24,13 @@ enum Command {
     Inspect(InspectArgs),
 }
 
-/// Show segments, streams, what is not delivered, and damage.
+/// Show segments, streams, what is not delivered, and damage
 ///
 /// Changes nothing, and may be used beside a running process. Exit code 1 if there is damage.
 #[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  sluice journal inspect ./journal
+  sluice journal inspect --verify --json ./journal")]
 struct InspectArgs {
     /// The journal's directory.
     directory: PathBuf,

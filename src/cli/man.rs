@@ -8,8 +8,10 @@ use clap::{Args, Command};
 
 /// Write the manual pages into a directory
 ///
-/// `sluice.1`, and one for each command, such as `sluice-run.1`. Read one by `man ./sluice.1`.
+/// `sluice.1`, and one for each command, such as `sluice-run.1`.
 #[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  sluice man ./man && man ./man/sluice.1")]
 pub struct ManArgs {
     /// The directory, which is made if it is not there
     directory: PathBuf,

@@ -37,6 +37,12 @@ use crate::config::Source;
 /// many upstreams.
 #[derive(Debug, Parser)]
 #[command(name = "sluice", version, max_term_width = 100)]
+#[command(after_help = "Examples:
+  sluice                                  # on config/sluice.yaml, or the same built in
+  sluice check sluice.yaml
+  sluice --config sluice.yaml
+  sluice send --streams 10 --duration 5s  # synthetic telemetry, to try it
+  sluice tap 'level:error'                # records as they pass")]
 pub struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
@@ -49,6 +55,10 @@ pub struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run (the default)
+    #[command(after_help = "Examples:
+  sluice run --config sluice.yaml
+  SLUICE_CONFIG=/etc/sluice/sluice.yaml sluice run
+  sluice run --config sluice.yaml --log-format json --log-level debug")]
     Run(config_file::ConfigArgs),
     Check(check::CheckArgs),
     Explain(explain::ExplainArgs),
@@ -165,4 +175,109 @@ fn runtime(blocking_threads: Option<usize>) -> tokio::runtime::Runtime {
         builder.max_blocking_threads(threads);
     }
     builder.enable_all().build().expect("the system has threads and file descriptors")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every command, with those below it.
+    fn commands(command: &clap::Command, all: &mut Vec<clap::Command>) {
+        all.push(command.clone());
+        command.get_subcommands().for_each(|below| commands(below, all));
+    }
+
+    fn all_commands() -> Vec<clap::Command> {
+        let mut all = Vec::new();
+        commands(&Arguments::command(), &mut all);
+        all
+    }
+
+    /// The words of a command, as a shell reads them up to a comment, a pipe or the next command; but for variables before it.
+    fn words(line: &str) -> Vec<String> {
+        let mut words = vec![String::new()];
+        let mut is_quoted = false;
+        for char in line.chars() {
+            match char {
+                '\'' | '"' => is_quoted = !is_quoted,
+                '#' | '|' | '>' | '&' if !is_quoted => break,
+                ' ' if !is_quoted => words.push(String::new()),
+                char => words.last_mut().expect("there is one").push(char),
+            }
+        }
+        words.retain(|word| !word.is_empty());
+        words.into_iter().skip_while(|word| word.contains('=') && !word.contains('-')).collect()
+    }
+
+    #[test]
+    fn every_command_has_examples_that_the_command_line_takes() {
+        let mut examples = 0;
+        let is_above = |command: &clap::Command| command.get_name() == "journal";
+        let below_tenants: Vec<String> = Arguments::command()
+            .find_subcommand("tenants")
+            .expect("there is one")
+            .get_subcommands()
+            .map(|below| below.get_name().to_owned())
+            .collect();
+        for command in all_commands() {
+            let name = command.get_name();
+            let Some(help) = command.get_after_help() else {
+                assert!(
+                    is_above(&command) || below_tenants.iter().any(|below| below == name),
+                    "{name} has none"
+                );
+                continue;
+            };
+            for line in help.to_string().lines().skip_while(|line| *line != "Examples:").skip(1) {
+                let words = words(line.trim());
+                assert_eq!(words.first().map(String::as_str), Some("sluice"), "{line}");
+                let taken = Arguments::try_parse_from(&words);
+                assert!(taken.is_ok(), "{line}: {}", taken.unwrap_err());
+                examples += 1;
+            }
+        }
+        assert!(examples > 30, "{examples}");
+    }
+
+    /// What stands in the text of the documents, and in comments of examples, for people to write. Blocks of code are run by
+    /// `tests/commands`.
+    #[test]
+    fn the_command_line_knows_every_command_that_is_named_in_a_text() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let mut files = vec![root.join("README.md"), root.join("CHANGELOG.md")];
+        for directory in ["docs", "docs/quick-start", "config"] {
+            let entries = std::fs::read_dir(root.join(directory)).expect("it is there");
+            files.extend(entries.flatten().map(|entry| entry.path()).filter(|path| path.is_file()));
+        }
+        let mut named = 0;
+        for file in files {
+            let text = std::fs::read_to_string(&file).expect("it is text");
+            let in_code = text.lines().flat_map(|line| line.split('`').skip(1).step_by(2));
+            let in_comments = text.lines().filter_map(|line| line.trim_start().strip_prefix("#   "));
+            for command in in_code.chain(in_comments).filter(|text| text.starts_with("sluice ")) {
+                // What stands for something, or for nothing.
+                if command.contains(['…', '[', '{']) {
+                    continue;
+                }
+                let Err(error) = Arguments::try_parse_from(words(command)) else {
+                    named += 1;
+                    continue;
+                };
+                let unknown =
+                    [ErrorKind::UnknownArgument, ErrorKind::InvalidSubcommand, ErrorKind::ArgumentConflict];
+                assert!(!unknown.contains(&error.kind()), "{}: `{command}`: {error}", file.display());
+            }
+        }
+        assert!(named > 40, "{named}");
+    }
+
+    #[test]
+    fn commands_are_described_in_the_imperative() {
+        for command in all_commands() {
+            let about = command.get_about().expect("it has a description").to_string();
+            let first = about.split(' ').next().unwrap_or_default();
+            let is_imperative = !first.ends_with('s') && !about.ends_with('.');
+            assert!(is_imperative || command.get_name() == "sluice", "{}: {about}", command.get_name());
+        }
+    }
 }

@@ -40,6 +40,10 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// Send dead letters again, each only to the exporter it was recorded for, or if it never had one where the routes send it now; exit
 /// 0 only if all were taken
 #[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  sluice replay --config sluice.yaml --dry-run ./dead-letters
+  sluice replay --config sluice.yaml --exporter otlp_http/s2 --reason 401 ./dead-letters
+  sluice replay --config sluice.yaml --tenant acme --from 2026-12-01T00:00:00Z ./dead-letters")]
 pub struct ReplayArgs {
     /// The directory of `dead_letter.directory`
     directory: PathBuf,

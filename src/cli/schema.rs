@@ -6,11 +6,13 @@ use clap::Args;
 
 use crate::config;
 
-/// Prints the JSON Schema of the configuration.
+/// Print the JSON Schema of the configuration
 ///
 /// Editors with a YAML language server use it to complete and check keys:
 /// `# yaml-language-server: $schema=sluice.schema.json`.
 #[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  sluice schema > sluice.schema.json")]
 pub struct SchemaArgs {}
 
 /// Prints to `out`.

@@ -271,11 +271,15 @@ fn asks_for_system_roots(definition: &str, key: &str, value: &Node, map: &Node) 
         && map.get(replaces).is_none_or(|file| file.is_null() || file.text() == Some(""))
 }
 
+/// What a key is by default in the Collector, or the way below it: the values of which each is the default or means the same.
+pub(super) fn defaults(definition: &str, path: &str) -> Option<&'static [&'static str]> {
+    let of =
+        DEFAULTS.iter().find(|(definitions, known, _)| definitions.contains(&definition) && *known == path);
+    of.map(|(.., values)| *values)
+}
+
 fn is_default(definition: &str, path: &str, value: &Node) -> bool {
-    let known = DEFAULTS
-        .iter()
-        .find(|(definitions, known, _)| definitions.contains(&definition) && *known == path)
-        .map(|(.., values)| *values);
+    let known = defaults(definition, path);
     let below = |key: &str, value: &Node| is_default(definition, &format!("{path}.{key}"), value);
     match &value.value {
         // What is substituted was meant to be something.

@@ -37,9 +37,29 @@ pub fn published() -> &'static Json {
         for section in ["extensions", "processors"] {
             published["properties"][section]["additionalProperties"] = json!(true);
         }
+        // In a pipeline of a Collector they are a list, which some write here, and warnings are all that comes of it.
+        published["properties"]["processors"]["type"] = json!(["object", "array", "string"]);
+        published["properties"]["exporters"]["patternProperties"]["^logging(/.+)?$"] =
+            json!({ "description": "A Collector's exporter, which is `debug` here.", "deprecated": true });
         relax(&mut published);
+        published["$defs"]["Nothing"] = nothing();
         published
     })
+}
+
+/// What asks for nothing, however deep it is written.
+fn nothing() -> Json {
+    /// Of texts, a zero in any form and with any unit, `false`, and what is substituted.
+    const TEXT: &str = r"^(0[0-9a-zA-Z_]*|false|False|FALSE)?$|\$\{";
+    let below = json!({ "$ref": "#/$defs/Nothing" });
+    let disabled = json!({ "enum": [false, "false", "False", "FALSE"] });
+    json!({ "anyOf": [
+        { "enum": [null, false, 0] },
+        { "type": "string", "pattern": TEXT },
+        { "type": "array", "items": below },
+        { "type": "object", "additionalProperties": below },
+        { "type": "object", "properties": { "enabled": disabled }, "required": ["enabled"] },
+    ] })
 }
 
 fn add_collectors_keys(body: &mut Json, definition: &str) {
@@ -48,11 +68,10 @@ fn add_collectors_keys(body: &mut Json, definition: &str) {
         let Some((verdict, why)) = collector::verdict(definition, key) else { continue };
         let schema = if verdict == Verdict::Refused {
             let text = format!("A Collector's key, which is not available here: {why}.");
-            // What asks for nothing, `auth: { authenticator: }` among it.
-            let nothing = json!({ "enum": [null, false, "", []] });
-            let empty = json!({ "type": "object", "additionalProperties": nothing });
-            let disabled = json!({ "type": "object", "properties": { "enabled": { "const": false } }, "required": ["enabled"] });
-            json!({ "description": text, "deprecated": true, "anyOf": [nothing, empty, { "type": "array", "items": empty }, disabled] })
+            let default = collector::defaults(definition, key).map(|values| json!({ "enum": values }));
+            let taken: Vec<Json> =
+                [json!({ "$ref": "#/$defs/Nothing" })].into_iter().chain(default).collect();
+            json!({ "description": text, "deprecated": true, "anyOf": taken })
         } else if verdict == Verdict::RefusedBesideFile {
             let text = format!(
                 "A Collector's key, which asks for the default here, and is not available beside a file: {why}."
@@ -65,6 +84,16 @@ fn add_collectors_keys(body: &mut Json, definition: &str) {
     }
 }
 
+/// What the schema says for Sluice alone.
+const INTERNAL: [&str; 4] = ["x-shown", "x-asked-by-key", "x-key", "x-any-case"];
+
+/// A pattern for words in letters of any case, which JSON Schema has no flag for.
+fn of_any_case(words: &[&str]) -> String {
+    let letter = |letter: char| format!("[{}{}]", letter.to_ascii_lowercase(), letter.to_ascii_uppercase());
+    let words: Vec<String> = words.iter().map(|word| word.chars().map(letter).collect()).collect();
+    format!("^({})$", words.join("|"))
+}
+
 /// Lets a schema, and all within it, take what the configuration does.
 fn relax(body: &mut Json) {
     /// In a text that stands for a number or a boolean: a substitution, or a form that YAML 1.2 doesn't know.
@@ -73,21 +102,27 @@ fn relax(body: &mut Json) {
     const BOOLEAN: &str = r"^(True|TRUE|False|FALSE)$|\$\{";
 
     let own = body.clone();
-    let words = Shape::of(&own).words();
+    let shape = Shape::of(&own);
+    let words = shape.words();
     let is_words = !words.is_empty() && body.get("$ref").is_none();
     if is_words {
         let description = own.get("description").cloned();
         let numbers =
             words.iter().any(|word| word.parse::<f64>().is_ok()).then(|| json!({ "type": "number" }));
+        let in_any_case = (shape.body["x-any-case"] == true)
+            .then(|| json!({ "type": "string", "pattern": of_any_case(&words) }));
         let others = [
             json!({ "type": "null" }),
             json!({ "const": "" }),
             json!({ "type": "string", "pattern": SUBSTITUTED }),
         ];
         let mut own = own.clone();
-        let default = own.as_object_mut().and_then(|own| own.shift_remove("default"));
-        own.as_object_mut().map(|own| own.shift_remove("description"));
-        let any: Vec<Json> = [own].into_iter().chain(others).chain(numbers).collect();
+        let mut taken = |key| own.as_object_mut().and_then(|own| own.shift_remove(key));
+        let default = taken("default");
+        for key in INTERNAL.into_iter().chain(["description"]) {
+            taken(key);
+        }
+        let any: Vec<Json> = [own].into_iter().chain(others).chain(numbers).chain(in_any_case).collect();
         *body = json!({ "anyOf": any });
         for (key, value) in [("description", description), ("default", default)] {
             if let Some(value) = value {
@@ -97,7 +132,7 @@ fn relax(body: &mut Json) {
         return;
     }
     let Some(map) = body.as_object_mut() else { return };
-    for internal in ["x-shown", "x-asked-by-key", "x-key", "x-any-case"] {
+    for internal in INTERNAL {
         map.shift_remove(internal);
     }
     // The names of our forms may mean another form to others.

@@ -1,14 +1,21 @@
 //! Programs that are set up as the pages of S2, Highlight and Better Stack have it, with another endpoint and nothing else
-//! changed: behind Sluice, what they send is taken by upstreams that are as strict as the real ones.
+//! changed: behind Sluice, what they send is taken by upstreams that are as strict as the real ones. And what this repository's own pages
+//! say of SDKs and of a Collector, word by word.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
 
 use sluice::otlp::Signal;
 
-use crate::sdk::Sdk::{self, Go, Node, Python};
+use crate::collector::Collector;
+use crate::sdk::Sdk::{self, Go, Java, Node, Python};
 use crate::sdk::{BOTH_PORTS, grpc_url};
-use crate::support::SluiceProcess;
+use crate::support::payload::{entry_of, request, resource};
 use crate::support::stand_ins::{BetterStack, Highlight, Rules, S2, StandIn};
+use crate::support::{SluiceProcess, eventually};
 
-const SDKS: [Sdk; 3] = [Python, Go, Node];
+const SDKS: [Sdk; 4] = [Python, Go, Node, Java];
 
 /// What each program sends, by signal.
 const SENT: [(Signal, &str); 3] =
@@ -93,4 +100,85 @@ async fn better_stacks_by_the_token_of_a_source() {
         ("OTEL_EXPORTER_OTLP_HEADERS", "Authorization=Bearer%20acme-source"),
     ];
     all_arrives(&up, "acme", "http/protobuf", &sluice.url(), &variables).await;
+}
+
+/// A page, and its blocks of code that begin so.
+fn blocks(page: &str, fence: &str) -> Vec<String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/quick-start").join(page);
+    let text = fs::read_to_string(path).unwrap();
+    let opening = format!("```{fence}\n");
+    let blocks = text.split(&opening).skip(1);
+    blocks.map(|block| block.split("```").next().unwrap().to_owned()).collect()
+}
+
+/// A configuration of this repository, with ports that are free.
+fn on_free_ports(config: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config").join(config);
+    let yaml = fs::read_to_string(path).unwrap();
+    ["4317", "4318", "8888"].iter().fold(yaml, |yaml, port| yaml.replace(&format!(":{port}"), ":0"))
+}
+
+/// Waits until the files of a service have each signal so often.
+async fn in_files(sluice: &SluiceProcess, service: &str, times: usize) {
+    for (signal, text) in SENT {
+        let file = sluice.directory().join(format!("data/{service}/{}.jsonl", signal.name()));
+        let count = || fs::read_to_string(&file).map_or(0, |lines| lines.matches(text).count());
+        eventually("it is written", async || (count() >= times).then_some(())).await;
+        assert_eq!(count(), times, "{signal}");
+    }
+}
+
+#[tokio::test]
+async fn ours_from_an_sdk_of_each_language_by_the_variables_that_it_shows() {
+    let exports: Vec<Vec<(String, String)>> = blocks("sdks.md", "sh")
+        .iter()
+        .map(|block| {
+            let lines = block.lines().filter_map(|line| line.strip_prefix("export ")?.split_once('='));
+            lines.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+        })
+        .collect();
+    let [http, grpc, token] = &exports[..] else { panic!("{exports:?}") };
+    let sluice = SluiceProcess::start(&on_free_ports("sluice.yaml"), &[]).await;
+    let grpc_port = grpc_url(&sluice).await;
+    let mut times = 0;
+    for more in [&[][..], grpc, token] {
+        let all: Vec<(&str, String)> = http
+            .iter()
+            .chain(more)
+            .map(|(name, value)| {
+                let here = value
+                    .replace("http://127.0.0.1:4318", &sluice.url())
+                    .replace("http://127.0.0.1:4317", &grpc_port);
+                (name.as_str(), here)
+            })
+            .collect();
+        let of = |wanted| all.iter().rfind(|(name, _)| *name == wanted).map(|(_, value)| value.as_str());
+        let protocol = of("OTEL_EXPORTER_OTLP_PROTOCOL").unwrap();
+        let variables: Vec<(&str, &str)> = all.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        for sdk in SDKS {
+            sdk.follow_guide(protocol, &variables).await;
+        }
+        times += SDKS.len();
+        // By its stream of S2, or by its service, which have one name.
+        in_files(&sluice, "shop", times).await;
+    }
+}
+
+#[tokio::test]
+async fn ours_from_a_collector_by_the_file_that_it_shows() {
+    let shown = blocks("collector.md", "yaml collector").swap_remove(0);
+    let sluice = SluiceProcess::start(&on_free_ports("sluice.yaml"), &[]).await;
+    let collector = Collector::start_listening(2, |addresses: &[SocketAddr]| {
+        let [http, grpc] = [addresses[0], addresses[1]].map(|address| address.to_string());
+        let yaml = shown.replace("127.0.0.1:14318", &http).replace("127.0.0.1:14317", &grpc);
+        // Its own metrics would have a port that is always the same.
+        yaml.replace("http://127.0.0.1:4318", &sluice.url()) + "  telemetry: { metrics: { level: none } }\n"
+    });
+    let collector = collector.await;
+    for (signal, text) in SENT {
+        let entry = entry_of(signal, resource(&[("service.name", "shop")]), &[text]);
+        collector.post(signal, request(&[entry])).await;
+    }
+    in_files(&sluice, "shop", 1).await;
+    collector.assert_content();
 }

@@ -56,11 +56,7 @@ impl Sdk {
             Self::Python => sdks::python("send.py"),
             Self::Go => sdks::cleared(Command::new(setup::go())),
             Self::Node => sdks::node("send.js"),
-            Self::Java => {
-                let jars = format!("{}/*", setup::java().display());
-                let args = ["-XX:TieredStopAtLevel=1", "-Dfile.encoding=UTF-8", "-cp", &jars, "Send.java"];
-                sdks::cleared(sdks::program("java".as_ref(), &args, "java"))
-            }
+            Self::Java => java("Send.java"),
         }
     }
 
@@ -74,7 +70,7 @@ impl Sdk {
                 command
             }
             Self::Node => sdks::node("guide.js"),
-            Self::Java => unreachable!("no guide is followed in Java"),
+            Self::Java => java("Guide.java"),
         }
     }
 
@@ -99,6 +95,8 @@ impl Sdk {
     /// Sends a span named `checkout`, a point of the counter `orders` and a log record `paid`, with these variables alone.
     pub(crate) async fn follow_guide(self, protocol: &str, variables: &[(&str, &str)]) {
         let mut command = self.guide();
+        // The others take it from their argument, since their packages are of one protocol each.
+        command.env("OTEL_EXPORTER_OTLP_PROTOCOL", protocol);
         command.envs(variables.iter().copied()).arg(protocol);
         self.run(command, protocol).await;
     }
@@ -189,4 +187,10 @@ pub(crate) async fn grpc_url(sluice: &SluiceProcess) -> String {
     let line = sluice.logged("OTLP/gRPC on ").await;
     let (_, address) = line.split_once("OTLP/gRPC on ").expect("the line has it");
     format!("http://{}", address.trim())
+}
+
+fn java(source: &str) -> Command {
+    let jars = format!("{}/*", setup::java().display());
+    let arguments = ["-XX:TieredStopAtLevel=1", "-Dfile.encoding=UTF-8", "-cp", &jars, source];
+    sdks::cleared(sdks::program("java".as_ref(), &arguments, "java"))
 }

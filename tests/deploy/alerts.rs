@@ -25,6 +25,17 @@ fn every_alert_fires_on_what_it_is_for_and_none_on_a_sluice_that_is_well() {
 }
 
 #[test]
+fn prometheus_takes_the_configuration_that_the_documentation_shows() {
+    let page = fs::read_to_string(root("docs/metrics.md")).unwrap();
+    let shown = page.split("```yaml prometheus\n").nth(1).unwrap().split("```").next().unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    fs::copy(root("deploy/prometheus/alerts.yaml"), directory.path().join("alerts.yaml")).unwrap();
+    let file = directory.path().join("prometheus.yml");
+    fs::write(&file, shown).unwrap();
+    run(Command::new(tool("promtool")).args(["check", "config"]).arg(file));
+}
+
+#[test]
 fn every_alert_is_tested() {
     let rules = fs::read_to_string(root("deploy/prometheus/alerts.yaml")).unwrap();
     let tests = fs::read_to_string(root("tests/deploy/prometheus/alerts_test.yaml")).unwrap();

@@ -216,3 +216,24 @@ fn chart_and_manifests_run_this_version() {
         assert!(fs::read_to_string(root(file)).unwrap().contains(&line), "{file} does not have {line}");
     }
 }
+
+/// Beside a copy of the repository that is called `sluice`, as the page has it, and what the reader is to have.
+#[test]
+fn kustomize_takes_what_the_documentation_shows() {
+    let page = fs::read_to_string(root("docs/kubernetes.md")).unwrap();
+    let shown: Vec<&str> =
+        page.split("```yaml kustomize\n").skip(1).map(|block| block.split("```").next().unwrap()).collect();
+    assert_eq!(shown.len(), 2);
+    for kustomization in shown {
+        let directory = tempfile::tempdir().unwrap();
+        let beside = |name: &str| directory.path().join(name);
+        fs::create_dir(beside("sluice")).unwrap();
+        run(Command::new("cp").arg("-r").arg(root("deploy")).arg(beside("sluice")));
+        fs::copy(root("deploy/kubernetes/gateway/sluice.yaml"), beside("sluice.yaml")).unwrap();
+        fs::copy(root("deploy/kubernetes/examples/shop.yaml"), beside("shop.yaml")).unwrap();
+        fs::write(beside("kustomization.yaml"), kustomization).unwrap();
+        let rendered = run(Command::new(tool("kustomize")).arg("build").arg(directory.path()));
+        let rendered = Rendered::check(&rendered);
+        rendered.check_configurations();
+    }
+}

@@ -12,5 +12,6 @@ mod alerts;
 mod board;
 mod kubernetes;
 mod package;
+mod site;
 mod tools;
 mod unit;

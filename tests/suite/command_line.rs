@@ -733,6 +733,7 @@ async fn what_is_printed_to_try_is_what_the_routes_take() {
         let accepted = [("signal", signal), ("transport", "http"), ("outcome", "accepted")];
         assert_eq!(sluice.metric("sluice_received_records_total", &accepted).await, 1.0, "{route}");
         sluice.logged("/api/v1/streams").await;
+        sluice.logged(&format!("http://{}/ is the dashboard", sluice.admin)).await;
         let line = sluice.log().into_iter().find(|line| line.contains(" send --endpoint"));
         assert_eq!(line.is_some(), send.is_some(), "{route}: {line:?}");
         if let (Some(line), Some(send)) = (line, send) {

@@ -6,6 +6,7 @@
 #![allow(unreachable_pub, reason = "modules of a test binary are reached by no other crate")]
 
 pub mod clock;
+pub mod editor_schema;
 pub mod eventful;
 pub mod events;
 pub mod fixtures;

@@ -13,7 +13,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
 use super::router::write_config;
-use super::{Front, eventually};
+use super::{Front, editor_schema, eventually};
 
 /// A running `sluice run`. It is killed when it is dropped.
 pub struct SluiceProcess {
@@ -100,7 +100,9 @@ impl SluiceProcess {
         variables: &[(&str, &str)],
     ) -> Self {
         let (child, log) = launch(directory.path(), config, args, variables);
-        Self::started(directory, child, log).await
+        let started = Self::started(directory, child, log).await;
+        editor_schema::takes(config);
+        started
     }
 
     async fn started(directory: tempfile::TempDir, mut child: Child, log: Arc<Mutex<Vec<String>>>) -> Self {

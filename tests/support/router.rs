@@ -11,6 +11,7 @@ use sluice::net::Network;
 use sluice::run::{Ground, ReloadError, Role, Router};
 
 use super::Front;
+use super::editor_schema;
 use super::http::{self, Answer};
 
 /// What a configuration is given if it says nothing of its own.
@@ -40,6 +41,7 @@ impl Sluice {
         let config = write_config(directory.path(), yaml);
         let env: fn(&str) -> Option<String> = |_| None;
         let router = Router::start(Source::File(config.clone()), env, cli::run::serve()).await?;
+        editor_schema::takes(&config);
         Ok(Self::of(router, config, directory).await)
     }
 
@@ -73,6 +75,7 @@ impl Sluice {
     pub async fn reconfigure(&self, yaml: &str) {
         let answer = self.reload(yaml).await;
         assert_eq!(answer.status, 200, "{}", answer.text());
+        editor_schema::takes(&self.config);
     }
 
     /// The router itself.

@@ -15,13 +15,17 @@ use crate::cli::duration::parse_duration;
 use crate::cli::tls::TlsArgs;
 use crate::otlp::Signal;
 
-/// Send synthetic telemetry as OTLP, and report latency and throughput.
+/// Send synthetic telemetry as OTLP, and report latency and throughput
 ///
 /// Without `--rate`, every connection sends its next request as soon as it has the answer to the last one. With it,
 /// requests are due on a schedule, and latency counts from when a request was due: a server that stalls can't hide
 /// it. Ends after `--requests`, `--duration` (10 s if neither is given) or on Ctrl-C. Exit status 1 if a request
 /// failed or a record was rejected.
 #[derive(Args, Clone, Debug)]
+#[command(after_help = "Examples:
+  sluice send --streams 10 --duration 5s
+  sluice send --signal traces --rate 100 --retry
+  sluice send --protocol grpc --endpoint http://127.0.0.1:4317 --requests 1 --header 'Authorization: Bearer TOKEN'")]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own on the command line")]
 pub struct SendArgs {
     /// Where to send to, `http` or `https`; for HTTP `/v1/<signal>` is appended [default: `http://127.0.0.1:4318`, for

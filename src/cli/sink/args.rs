@@ -24,11 +24,16 @@ const NAMED_STREAMS: usize = 20;
 /// How long requests that have arrived may still be answered at the end.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
-/// Receive OTLP over HTTP and gRPC, count it and check its order.
+/// Receive OTLP over HTTP and gRPC, count it and check its order
 ///
 /// Ends on Ctrl-C, SIGTERM or after `--expect-records`, with a report. Exit status 1 if records are missing or
 /// came out of order; duplicates are only reported, since a sender that gets no answer sends again.
 #[derive(Args, Clone, Debug)]
+#[command(after_help = "Examples:
+  sluice sink
+  sluice sink --attribute service.name --listen 127.0.0.1:4419
+  sluice sink --status 503 --fail-for 3s
+  sluice sink --status 401 --message 'the token has expired' --fault-stream 'acme*'")]
 pub struct SinkArgs {
     /// Where to listen.
     #[arg(long, default_value = "127.0.0.1:4418", value_name = "ADDRESS")]

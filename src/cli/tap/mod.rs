@@ -53,12 +53,12 @@ pub struct TapArgs {
     /// The admin listener
     #[arg(
         long,
-        alias = "admin",
+        alias = "url",
         default_value = "http://127.0.0.1:8888",
         env = "SLUICE_ADMIN",
         value_name = "URL"
     )]
-    url: String,
+    admin: String,
     /// The file with the admin listener's token, instead of the variable `SLUICE_ADMIN_TOKEN`
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
@@ -83,7 +83,7 @@ pub fn tap(
 ) -> io::Result<ExitCode> {
     let token = admin_client::token(args.token_file.as_deref(), env);
     let client = token
-        .and_then(|token| AdminClient::new(&args.url, token.as_deref(), args.tls.settings(), args.timeout));
+        .and_then(|token| AdminClient::new(&args.admin, token.as_deref(), args.tls.settings(), args.timeout));
     let client = match client {
         Ok(client) => client,
         Err(problem) => {

@@ -24,6 +24,13 @@ const PAGE: usize = 1000;
 /// Asks the admin listener, which changes the files in `tenants.directory`. A change needs the write token. Exit code 0 if it was
 /// done, 1 if not.
 #[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  sluice tenants list --state failing
+  sluice tenants show acme
+  sluice tenants create acme --value host=s1234.example.com --value-file token=./acme-upstream-token
+  sluice tenants set acme --limit rate=10MiB/s
+  sluice tenants rotate acme --overlap 1h
+  sluice tenants delete acme --pending dead_letter")]
 pub struct TenantsArgs {
     #[command(subcommand)]
     command: Command,

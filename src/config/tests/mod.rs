@@ -36,19 +36,18 @@ exporters: { debug: }
 routes: [{ exporters: [debug] }]
 ";
 
+/// What the schema for editors has against a configuration that can be used fails the test that uses it.
 fn load_with(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Compiled, Problems> {
-    read(
-        text,
-        "config.yaml",
-        Files::default(),
-        &Surroundings {
-            env,
-            secrets: Secrets::Needed,
-            rows: RowCheck::WithExporters,
-            translation: Translation::WithValues,
-            memory: Some(MEMORY),
-        },
-    )
+    let surroundings = Surroundings {
+        env,
+        secrets: Secrets::Needed,
+        rows: RowCheck::WithExporters,
+        translation: Translation::WithValues,
+        memory: Some(MEMORY),
+    };
+    let compiled = read(text, "config.yaml", Files::default(), &surroundings)?;
+    assert_eq!(examples::complaints(text), [""; 0], "the schema refuses what can be used:\n{text}");
+    Ok(compiled)
 }
 
 fn load(text: &str) -> Result<Compiled, Problems> {

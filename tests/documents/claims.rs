@@ -1,97 +1,11 @@
-//! What the documents say is there.
+//! Tests that are named as proof of something are there, and run.
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-/// The crates below a `[…dependencies]` header of `Cargo.toml`.
-fn crates() -> BTreeSet<String> {
-    let manifest = fs::read_to_string(root().join("Cargo.toml")).expect("a crate has a manifest");
-    let mut listed = false;
-    let mut crates = BTreeSet::new();
-    for line in manifest.lines() {
-        if line.starts_with('[') {
-            listed = line.ends_with("dependencies]");
-        } else if let (true, Some((name, _))) = (listed, line.split_once('=')) {
-            crates.insert(name.trim().to_owned());
-        }
-    }
-    crates
-}
-
-/// The crates that have a row of their own.
-fn documented() -> BTreeSet<String> {
-    let page = fs::read_to_string(root().join("docs/dependencies.md")).expect("the page is there");
-    let cell = |line: &str| Some(line.strip_prefix("| `")?.split_once('`')?.0.to_owned());
-    page.lines().filter_map(cell).collect()
-}
-
-/// The files below `directory` whose name ends in `.end`.
-fn files(directory: &Path, end: &str, found: &mut Vec<PathBuf>) {
-    let Ok(entries) = fs::read_dir(directory) else { return };
-    for path in entries.flatten().map(|entry| entry.path()) {
-        if path.is_dir() {
-            files(&path, end, found);
-        } else if path.extension().is_some_and(|of| of == end) {
-            found.push(path);
-        }
-    }
-}
-
-fn documents() -> Vec<PathBuf> {
-    let mut found = vec![root().join("README.md"), root().join("CHANGELOG.md")];
-    files(&root().join("docs"), "md", &mut found);
-    found
-}
-
-/// What stands between `open` and `close` in a line, as often as it does.
-fn between<'a>(line: &'a str, open: &'a str, close: char) -> impl Iterator<Item = &'a str> {
-    line.split(open).skip(1).filter_map(move |rest| rest.split_once(close)).map(|(inside, _)| inside)
-}
-
-/// What a link to each heading of a page has behind `#`, as GitHub makes it.
-fn anchors(page: &str) -> BTreeSet<String> {
-    let mut in_code = false;
-    let headings = page.lines().filter(|line| {
-        in_code ^= line.starts_with("```");
-        !in_code && line.starts_with('#')
-    });
-    let kept = |char: &char| char.is_alphanumeric() || " -_".contains(*char);
-    headings
-        .map(|line| line.trim_start_matches('#').trim().to_lowercase())
-        .map(|title| title.chars().filter(kept).collect::<String>().replace(' ', "-"))
-        .collect()
-}
-
-#[test]
-fn every_link_leads_somewhere() {
-    let mut broken = Vec::new();
-    for document in documents() {
-        let text = fs::read_to_string(&document).unwrap();
-        for link in text.lines().flat_map(|line| between(line, "](", ')')) {
-            if link.contains("://") {
-                continue;
-            }
-            let (path, anchor) = link.split_once('#').unwrap_or((link, ""));
-            let target = match path {
-                "" => document.clone(),
-                path => document.parent().unwrap().join(path),
-            };
-            let leads = match fs::read_to_string(&target) {
-                Ok(page) => anchor.is_empty() || anchors(&page).contains(anchor),
-                Err(_) => anchor.is_empty() && target.exists(),
-            };
-            if !leads {
-                broken.push(format!("{}: {link}", document.display()));
-            }
-        }
-    }
-    assert!(broken.is_empty(), "{broken:#?}");
-}
+use crate::between;
+use crate::blocks::{files, root};
 
 #[test]
 fn every_promise_names_tests_that_run() {
@@ -197,30 +111,4 @@ fn names_of_tests_that_run_carry_one_rule_or_more() {
     ] {
         assert_eq!(rules_in_names(code).into_iter().collect::<Vec<_>>(), rules, "{code}");
     }
-}
-
-#[test]
-fn every_dependency_says_what_it_is_for() {
-    assert!(crates().contains("tokio"), "the manifest is not read: {:?}", crates());
-    let missing: Vec<String> = crates().difference(&documented()).cloned().collect();
-    assert!(missing.is_empty(), "docs/dependencies.md wants a row for {missing:?}");
-    let stale: Vec<String> = documented().difference(&crates()).cloned().collect();
-    assert!(stale.is_empty(), "docs/dependencies.md has rows for {stale:?}, which Cargo.toml doesn't");
-}
-
-#[test]
-fn every_dependency_is_used() {
-    let mut sources = vec![root().join("build.rs")];
-    for directory in ["src", "tests", "benches"] {
-        files(&root().join(directory), "rs", &mut sources);
-    }
-    let code: String = sources.iter().map(|file| fs::read_to_string(file).unwrap()).collect();
-    let unused: Vec<String> = crates()
-        .into_iter()
-        .filter(|name| {
-            let path = name.replace('-', "_");
-            !code.contains(&format!("{path}::")) && !code.contains(&format!("#[{path}"))
-        })
-        .collect();
-    assert!(unused.is_empty(), "nothing uses {unused:?}: remove them from Cargo.toml");
 }
