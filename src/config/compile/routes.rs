@@ -350,7 +350,7 @@ fn report_values_that_no_header_has(value: &MatchValue, node: &Node, context: &m
                 context
                     .report
                     .error(at, format!("a header is a text, which equals no {key}"))
-                    .help("write the value as a text: `equals: { text: \"5\" }`");
+                    .help("write the value as a text: `equals: { text: … }`");
             }
         }
     }
