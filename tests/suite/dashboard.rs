@@ -161,7 +161,8 @@ fn what_a_page_says_to_write_is_what_sluice_reads() {
     assert_eq!(examples.len(), 3, "{module}");
     for example in examples {
         let receivers = "receivers: { otlp: { protocols: { http: } } }";
-        let yaml = format!("{receivers}\nexporters: {{ debug: }}\nroutes: [{{ exporters: [debug] }}]\n{example}\n");
+        let yaml =
+            format!("{receivers}\nexporters: {{ debug: }}\nroutes: [{{ exporters: [debug] }}]\n{example}\n");
         let file = directory.path().join("sluice.yaml");
         std::fs::write(&file, yaml).unwrap();
         let checked = std::process::Command::new(env!("CARGO_BIN_EXE_sluice"))
