@@ -136,7 +136,7 @@ fn accesses(settings: &ListenerSettings, table: &Table) -> Vec<Access> {
             let files = format!(
                 "`{CERTIFICATE}` and `{KEY}` are files: a client certificate that the receiver trusts, and its key."
             );
-            access.curl += &format!(" --cert \"${CERTIFICATE}\" --key \"${KEY}\"");
+            access.curl = format!("{} --cert \"${CERTIFICATE}\" --key \"${KEY}\"", access.curl);
             access.send = None;
             access.secret =
                 Some(access.secret.take().map_or(files.clone(), |secret| format!("{secret} {files}")));
@@ -241,7 +241,8 @@ impl Trial<'_> {
         let names = self.snapshot.routes.headers();
         let all: HeaderMap =
             names.iter().map(|name| (name.clone(), HeaderValue::from_static(CURL))).collect();
-        let options = names.iter().map(|name| format!(" -H '{name}: {CURL}'")).collect();
+        let options: Vec<String> = names.iter().map(|name| format!(" -H '{name}: {CURL}'")).collect();
+        let options = options.concat();
         for (headers, options) in [(HeaderMap::new(), String::new()), (all, options)] {
             let service = vec![("service.name", CURL.to_owned())];
             let examples = std::iter::once(service).chain(self.snapshot.routes.examples(signal, CURL));
