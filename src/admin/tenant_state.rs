@@ -109,8 +109,8 @@ fn scan(router: &Router, mut look: impl FnMut(&str, &dyn Fn(&mut TenantStreams))
             let oldest = stream.oldest_micros().map(|micros| began + Duration::from_micros(micros));
             look(tenant, &|streams| {
                 streams.count += 1;
-                // One that has nothing any more fails no more.
-                streams.failing += usize::from(stream.failed_attempts() > 0 && oldest.is_some());
+                // Also of one that has nothing any more, since all of it was refused.
+                streams.failing += usize::from(stream.failed_attempts() > 0);
                 streams.held += usize::from(stream.activity() == Activity::Held);
                 streams.oldest = [streams.oldest, oldest].into_iter().flatten().min();
             });

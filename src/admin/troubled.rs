@@ -1,5 +1,5 @@
 //! The streams that somebody has to look after: those that are held, and those of which an upstream has taken nothing since an attempt
-//! failed, as far as they have something to send.
+//! failed: they have something to send, or all that they had was refused.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -37,7 +37,51 @@ impl TroubledStreams {
     }
 }
 
-/// All of them. Where there are any, it looks at every stream of their exporter.
+/// Streams of one exporter and one tenant that have nothing left, since the last of what they had was refused for good.
+#[derive(Debug)]
+pub(super) struct RefusedStreams {
+    pub(super) exporter: Arc<Exporter>,
+    /// `None` for what is nobody's.
+    pub(super) tenant: Option<Box<str>>,
+    pub(super) streams: usize,
+    /// One of them.
+    stream: StreamName,
+}
+
+impl RefusedStreams {
+    /// What went wrong with one of them.
+    pub(super) fn last_error(&self) -> Option<Box<LastError>> {
+        self.exporter.registry().find(&self.stream)?.state().history.last_error
+    }
+}
+
+/// All whose streams have nothing left and were refused, until these are forgotten. Where there are any, it looks at every stream of
+/// their exporter.
+pub(super) fn refused_streams(router: &Router) -> Vec<RefusedStreams> {
+    let mut all = Vec::new();
+    for exporter in router.exporters().iter().filter(|exporter| exporter.registry().failing_streams() > 0) {
+        // By tenant; what is nobody's under the id that no tenant has.
+        let mut of_exporter: HashMap<Box<str>, RefusedStreams> = HashMap::new();
+        exporter.registry().scan(|stream| {
+            if stream.failed_attempts() == 0 || stream.oldest_micros().is_some() {
+                return;
+            }
+            let tenant = stream.name.key.tenant();
+            let refused =
+                of_exporter.entry(tenant.unwrap_or_default().into()).or_insert_with(|| RefusedStreams {
+                    exporter: exporter.clone(),
+                    tenant: tenant.map(Into::into),
+                    streams: 0,
+                    stream: stream.name.clone(),
+                });
+            refused.streams += 1;
+        });
+        all.extend(of_exporter.into_values());
+    }
+    all
+}
+
+/// All that have something to send. Where there are any, it looks at every stream of their exporter.
 pub(super) fn troubled_streams(router: &Router) -> Vec<TroubledStreams> {
     let (mut all, began) = (Vec::new(), router.shared().began.0);
     for exporter in router.exporters().iter() {

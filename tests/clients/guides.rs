@@ -171,8 +171,7 @@ async fn ours_from_a_collector_by_the_file_that_it_shows() {
     let collector = Collector::start_listening(2, |addresses: &[SocketAddr]| {
         let [http, grpc] = [addresses[0], addresses[1]].map(|address| address.to_string());
         let yaml = shown.replace("127.0.0.1:14318", &http).replace("127.0.0.1:14317", &grpc);
-        // Its own metrics would have a port that is always the same.
-        yaml.replace("http://127.0.0.1:4318", &sluice.url()) + "  telemetry: { metrics: { level: none } }\n"
+        yaml.replace("http://127.0.0.1:4318", &sluice.url())
     });
     let collector = collector.await;
     for (signal, text) in SENT {

@@ -374,3 +374,24 @@ async fn the_history_has_what_came_in_and_goes_on_over_a_reload() {
     sluice.reconfigure(&config(&up, "unrouted: drop\n")).await;
     assert!(most(&series("exporter=otlp_http/up", "exported_records").await) > 0.0);
 }
+
+#[tokio::test]
+async fn streams_whose_last_records_were_refused_need_attention_though_nothing_waits() {
+    let up = sinks::counting().await;
+    let sluice = Sluice::start(&config(&up, LETTERS)).await;
+    up.set_fault(Fault::status(400));
+    sluice.accept(Signal::Logs, logs(&[("bad", &["1"])])).await;
+    let refused = attention(&sluice, "refused").await;
+    assert_eq!(refused["severity"], "error");
+    let text = refused["text"].as_str().unwrap();
+    assert!(
+        text.contains("400") && text.contains("all that 1 stream sent last was refused for good"),
+        "{text}"
+    );
+    up.set_fault(Fault::status(200));
+    sluice.accept(Signal::Logs, logs(&[("bad", &["2"])])).await;
+    eventually("it is taken again", async || {
+        of_kind(&overview(&sluice).await, "refused").is_empty().then_some(())
+    })
+    .await;
+}

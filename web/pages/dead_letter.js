@@ -63,7 +63,7 @@ function Actions({ file }) {
     },
   });
   return html`
-    <${ActionButton} label="Replay" action=${act("replay", "Send this dead letter again?", "It goes to the exporter that it was recorded for, and is removed once it is queued there.", "Replay")} />
+    <${ActionButton} label="Replay" action=${act("replay", "Send this dead letter again?", "It goes to the exporter that it was recorded for, and is removed once all of its records have ended there.", "Replay")} />
     <${ActionButton} label="Delete" danger action=${act("delete", "Delete this dead letter?", "Its records are lost for good.", "Delete")} />
   `;
 }

@@ -90,7 +90,7 @@ function Actions({ chosen, filter, total, done }) {
   });
   const letters = plural(count, "dead letter");
   return html`
-    <${ActionButton} label=${label("Replay")} action=${act("replay", `Send ${letters} again?`, "Each goes only to the exporter that it was recorded for, and is removed once it is queued there.", "Replay")} />
+    <${ActionButton} label=${label("Replay")} action=${act("replay", `Send ${letters} again?`, "Each goes only to the exporter that it was recorded for, and is removed once all of its records have ended there.", "Replay")} />
     <${ActionButton} label=${label("Delete")} danger action=${act("delete", `Delete ${letters}?`, "Their records are lost for good.", "Delete")} />
   `;
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use super::rows::Findings;
 use super::words::{counted, size, time};
 use super::{Attention, AttentionSubject, LISTED, Urgency};
-use crate::admin::troubled::TroubledStreams;
+use crate::admin::troubled::{RefusedStreams, TroubledStreams, refused_streams};
 use crate::export::Exporter;
 use crate::run::Router;
 
@@ -48,7 +48,9 @@ pub(super) fn found(
     let mut told: Vec<_> = troubled.iter().filter(is_told).collect();
     told.sort_by_key(|streams| (urgency(streams), Reverse(streams.pending_bytes)));
     all.extend(told.iter().copied().take(LISTED).map(of_troubled));
-    (all, told.len().saturating_sub(LISTED))
+    let refused = refused_streams(router);
+    all.extend(refused.iter().take(LISTED).map(of_refused));
+    (all, told.len().saturating_sub(LISTED) + refused.len().saturating_sub(LISTED))
 }
 
 /// An exporter whose streams are all held, for an answer to one of them.
@@ -119,6 +121,24 @@ fn of_troubled(streams: &TroubledStreams) -> Attention {
     let kind = if streams.held > 0 { "held" } else { "failing" };
     let attention = Attention::new(urgency(streams), kind, subject, text);
     attention.since(SystemTime::now().checked_sub(waited)).with_pending(waits)
+}
+
+/// Streams of which the last that they had was refused, so that nothing waits, and something is lost or a dead letter.
+fn of_refused(refused: &RefusedStreams) -> Attention {
+    let exporter = refused.exporter.name();
+    let error = refused.last_error();
+    let code = error.as_ref().map_or("an answer", |error| &*error.code);
+    let streams = counted(refused.streams as u64, "stream", "streams");
+    let (subject, who) = match &refused.tenant {
+        Some(tenant) => {
+            (AttentionSubject::Tenant(tenant.to_string()), format!("{tenant}: {code} from `{exporter}`"))
+        }
+        None => (AttentionSubject::Exporter(exporter.to_string()), format!("{exporter}: {code}")),
+    };
+    let text = format!(
+        "{who}: all that {streams} sent last was refused for good, and nothing waits. See what the upstream says, and the dead letters."
+    );
+    Attention::new(Urgency::Error, "refused", subject, text).since(error.map(|error| error.at))
 }
 
 /// What went wrong with a destination that has not answered, before its name.
