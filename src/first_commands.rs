@@ -197,9 +197,9 @@ fn accesses_by_secrets(settings: &ListenerSettings, table: &Table) -> Vec<Access
         Some(Authenticator::Tenants) => {
             let now = SystemTime::now();
             let access = |tenant: &Arc<Tenant>| {
-                // What would become of it is explained as of the first sender.
+                // What would become of it is explained as of a sender of the tenant, all of which go the same way.
                 let sender =
-                    tenant.senders.first().filter(|sender| sender.expires.is_none_or(|end| end > now))?;
+                    tenant.senders.iter().find(|sender| sender.expires.is_none_or(|end| end > now))?;
                 let (id, whose) =
                     (Some(tenant.id.clone()), format!("the sender `{}` of {}", sender.name, tenant.id));
                 match sender.credential {

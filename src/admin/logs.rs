@@ -108,7 +108,9 @@ fn read(text: &str, wanted: &mut String) -> Result<RecentSearch, String> {
     };
     let time = |name: &str, value: &str| {
         let time = read_time(value);
-        time.map(Some).ok_or_else(|| format!("`{name}` is a time such as 2026-03-27T08:30:00Z"))
+        time.map(Some).ok_or_else(|| {
+            format!("`{name}` is a time such as 2026-03-27T08:30:00Z; a plus in it is written as %2B")
+        })
     };
     for (name, value) in query::parameters(text) {
         match name {

@@ -75,7 +75,7 @@ function FirstSteps() {
   return html`<section class="card first-steps" aria-labelledby="first-steps">
     <h2 id="first-steps">Nothing has come in yet</h2>
     ${url ? html`<p>Point your applications or your Collector at <code>${url}</code> (OTLP over HTTP)${steps.curl ? ", or try it now:" : "."}</p>` : html`<p>No receiver takes OTLP over HTTP.</p>`}
-    ${steps.curl ? html`<${Snippet} text=${reachable(steps.curl)} />` : html`<p>No route takes a record that could be made up here: <code>sluice explain</code> says what a captured one is missing.</p>`}
+    ${!url ? null : steps.curl ? html`<${Snippet} text=${reachable(steps.curl)} />` : html`<p>No route takes a record that could be made up here: <code>sluice explain</code> says what a captured one is missing.</p>`}
     ${steps.send && html`<p>For ten streams at once, five seconds long:</p><${Snippet} text=${reachable(steps.send)} />`}
     ${steps.secret && html`<p class="note">${sentence(steps.secret)} Set it in the shell first, by <code>export</code>.</p>`}
   </section>`;
