@@ -9,7 +9,7 @@ export const TENANTS = `tenants:
   list:
     - id: acme
       senders:
-        - { name: default, token: \${env:ACME_TOKEN} }`;
+        - { name: default, token: "\${env:ACME_TOKEN}" }`;
 
 export const DEAD_LETTERS = `dead_letter:
   directory: ./dead-letters`;
