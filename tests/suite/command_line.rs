@@ -429,7 +429,7 @@ async fn wrong_usage_exits_with_2() {
     let wrong: [&[&str]; 15] = [
         &["frobnicate"],
         &["--nonsense"],
-        &["check", "one", "two"],
+        &["check", "one", "--two"],
         &["explain", "sluice.yaml"],
         &["run", "--log-format", "xml"],
         &["send", "--streams", "many"],
