@@ -43,6 +43,13 @@ pub(super) fn compile(
             .help(format!("leave `{path}` out"));
         return None;
     }
+    if endpoint.contains('?') {
+        context
+            .report
+            .error(at.span, "`endpoint` has a query (`?`), behind which no path of a signal can stand")
+            .help("leave the query out, and write what it says as one of `headers`");
+        return None;
+    }
     let interval = context.above_zero(section.interval, node, "interval");
     let http = OtlpHttp {
         endpoint: Some(endpoint.clone()),
