@@ -30,6 +30,7 @@ fn it_is_said_what_is_wrong_and_where() {
     for (text, expected) in [
         ("sampling: 1", "`telemetry` has no `endpoint`"),
         ("endpoint: 'http://a/v1/traces'", "`endpoint` ends in `/v1/traces`"),
+        ("endpoint: 'http://a/otlp?key=x'", "`endpoint` has a query"),
         ("endpoint: collector", "can't be sent to"),
         ("endpoint: 'https://user:s3cr3t@a'", "a URL with credentials"),
         ("endpoint: 'http://a', sampling: 1.5", "out of range for `sampling`"),
