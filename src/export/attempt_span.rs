@@ -8,7 +8,7 @@ use super::upstream::detail::Secrets;
 use super::{Answer, Exporter, Outcome, Target};
 use crate::otlp::Signal;
 use crate::stream::{Batch, Stream};
-use crate::telemetry::{BatchLinks, OpenSpan, OwnTelemetry, SpanEnd, count, text};
+use crate::telemetry::{BatchLinks, OpenSpan, OwnTelemetry, SpanEnd, integer, text};
 
 /// What is known of an attempt before it is made.
 pub(super) struct AttemptMade<'a> {
@@ -51,9 +51,9 @@ impl<'a> AttemptSpan<'a> {
         if let Some(tenant) = stream.key.tenant() {
             span.set("sluice.tenant", text(tenant));
         }
-        span.set("sluice.bytes", count(piece.len() as u64));
-        span.set("sluice.records", count(piece.records()));
-        span.set("sluice.attempt", count(before + 1));
+        span.set("sluice.bytes", integer(piece.len() as u64));
+        span.set("sluice.records", integer(piece.records()));
+        span.set("sluice.attempt", integer(before + 1));
         if let Some(code) = last_code {
             span.set("sluice.previous_code", text(*code));
         }
@@ -74,12 +74,12 @@ impl<'a> AttemptSpan<'a> {
         span.set("sluice.code", text(&*answer.code));
         span.set("sluice.outcome", text(answer.outcome.name()));
         if let Ok(status) = answer.code.parse() {
-            span.set("http.response.status_code", count(status));
+            span.set("http.response.status_code", integer(status));
         }
         let end = match answer.outcome {
             Outcome::Delivered { rejected, .. } => {
                 if rejected > 0 {
-                    span.set("sluice.rejected_records", count(rejected));
+                    span.set("sluice.rejected_records", integer(rejected));
                 }
                 SpanEnd::Well
             }

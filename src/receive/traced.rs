@@ -12,7 +12,7 @@ use super::{ListenerSettings, http};
 use crate::otlp::Signal;
 use crate::rpc;
 use crate::rpc::trailers::STATUS;
-use crate::telemetry::{OpenSpan, OwnTelemetry, RequestTrace, SpanEnd, count, text};
+use crate::telemetry::{OpenSpan, OwnTelemetry, RequestTrace, SpanEnd, integer, text};
 
 /// Codes of gRPC that are an error of the server: `UNKNOWN`, `DEADLINE_EXCEEDED`, `UNIMPLEMENTED`, `INTERNAL`, `UNAVAILABLE` and
 /// `DATA_LOSS`.
@@ -84,10 +84,10 @@ impl<'t> TracedRequest<'t> {
         let status = u64::from(answer.status().as_u16());
         let end = if self.is_call {
             let code = grpc_code(answer.headers());
-            span.set("rpc.grpc.status_code", count(code));
+            span.set("rpc.grpc.status_code", integer(code));
             if SERVER_ERRORS.contains(&code) { failed(&format!("code {code}")) } else { SpanEnd::Well }
         } else {
-            span.set("http.response.status_code", count(status));
+            span.set("http.response.status_code", integer(status));
             // What a sender has done wrong is no error of a server.
             if status >= 500 { failed(&format!("status {status}")) } else { SpanEnd::Well }
         };

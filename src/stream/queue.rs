@@ -29,7 +29,7 @@ use super::share::OwnShares;
 use super::{Numbers, QueueSettings, StreamName};
 use crate::otlp::{self, Signal};
 use crate::outcome::Fate;
-use crate::telemetry::RequestOrigin;
+use crate::telemetry::TraceContext;
 use crate::tenants::TenantAccount;
 
 /// What senders learn of a batch whose consumer has gone.
@@ -274,18 +274,18 @@ impl Stream {
     }
 
     /// Appends one request's entries for this stream, for which room is reserved on the stream and on the budget. Returns
-    /// the sequence number of the first. `stub` is for a request that waits until they are settled, `origin` what is told of the
-    /// request.
+    /// the sequence number of the first. `stub` is for a request that waits until they are settled, `trace` the span of
+    /// one that is traced.
     pub(super) fn append<'a>(
         self: &Arc<Self>,
         entries: impl Iterator<Item = (&'a [u8], u64)>,
         settings: &QueueSettings,
         stub: Option<Stub>,
-        origin: RequestOrigin,
+        trace: Option<TraceContext>,
     ) -> u64 {
         let queue = self.queue();
         let first = queue.next_sequence;
-        self.append_to(queue, entries, settings, stub, origin);
+        self.append_to(queue, entries, settings, stub, trace);
         first
     }
 
@@ -296,12 +296,9 @@ impl Stream {
         entries: impl Iterator<Item = (&'a [u8], u64)>,
         settings: &QueueSettings,
         stub: Option<Stub>,
-        origin: RequestOrigin,
+        trace: Option<TraceContext>,
     ) {
         let (mut records, mut bytes, mut taken) = (0, 0, 0);
-        if origin == RequestOrigin::OwnTelemetry {
-            self.note_own_telemetry();
-        }
         let budget = &self.registry.shared().budget;
         let first = queue.next_sequence;
         for (entry, entry_records) in entries {
@@ -311,7 +308,7 @@ impl Stream {
             }
             let number = queue.next_sequence;
             taken += queue.open.push(number, entry, entry_records, |spare| budget.has_room(spare));
-            if let RequestOrigin::Sampled(request) = origin {
+            if let Some(request) = trace {
                 queue.open.link(request);
             }
             queue.next_sequence += 1;
@@ -535,7 +532,12 @@ impl Stream {
 
     /// The live stream of the same name, for one that is gone.
     pub(super) fn successor(&self) -> Result<Arc<Self>, NoStream> {
-        self.registry.stream(self.signal(), self.name.key.as_written(), self.route.as_ref())
+        let successor =
+            self.registry.stream(self.signal(), self.name.key.as_written(), self.route.as_ref())?;
+        if self.has_own_telemetry() {
+            successor.note_own_telemetry();
+        }
+        Ok(successor)
     }
 
     /// Whether it counts against this limit of a route.

@@ -25,12 +25,12 @@ mod resource;
 mod span;
 mod trace_context;
 
-pub use attribute::{attribute, count, text};
+pub use attribute::{attribute, integer, text};
 pub use batch_links::BatchLinks;
 pub use log_export::{LogExport, LogScope, log_records};
 pub use own_telemetry::{INSTANCE_HEADER, OwnTelemetry, TelemetryOutcome};
 pub use record_buffer::RecordBuffer;
-pub use request_trace::{RequestOrigin, RequestTrace};
+pub use request_trace::RequestTrace;
 pub use resource::resource;
 pub use span::{OpenSpan, SpanEnd};
 pub use trace_context::TraceContext;

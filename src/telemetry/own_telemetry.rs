@@ -82,7 +82,7 @@ impl OwnTelemetry {
     }
 
     /// Whether anything is told.
-    pub fn is_told(&self) -> bool {
+    pub fn is_enabled(&self) -> bool {
         self.spans.is_wanted()
     }
 
@@ -103,7 +103,7 @@ impl OwnTelemetry {
         headers: &HeaderMap,
         name: impl FnOnce() -> Cow<'static, str>,
     ) -> RequestTrace {
-        if !self.is_told() {
+        if !self.is_enabled() {
             return RequestTrace::Untraced;
         }
         if headers.get(INSTANCE_HEADER).is_some_and(|instance| *instance == *self.instance_id) {
@@ -121,12 +121,12 @@ impl OwnTelemetry {
     /// Begins the span of an attempt to send a batch with these requests in it: the first of a trace of its own, since it is for all of
     /// them.
     pub fn trace_attempt(&self, name: Cow<'static, str>) -> Option<OpenSpan> {
-        self.is_told().then(|| OpenSpan::new(SpanKind::Client, name, None))
+        self.is_enabled().then(|| OpenSpan::new(SpanKind::Client, name, None))
     }
 
     /// Ends a span, which then waits to be sent.
     pub fn end_span(&self, span: &OpenSpan, end: SpanEnd, links: Option<&BatchLinks>) {
-        if self.is_told() && !span.is_discarded() {
+        if self.is_enabled() && !span.is_discarded() {
             self.spans.push(span.ended(end, links));
         }
     }
