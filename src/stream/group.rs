@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use smallvec::SmallVec;
-use tracing::debug;
 
+use super::decision::DecisionDetails;
 use super::queue::{Bound, Room, Stream};
 use super::receipt::Stub;
 use super::refused::{Full, Refused};
@@ -98,10 +98,8 @@ impl Group<'_> {
 
     /// Logs what is decided about its entries.
     pub(super) fn log_decision(&self, decision: &fmt::Arguments<'_>) {
-        let (exporter, signal, key) =
-            (self.registry.exporter(), self.stream.signal(), &self.stream.name().key);
-        let bytes = self.bytes;
-        debug!(%exporter, %signal, key = &*key.text(), tenant = key.tenant(), bytes, "{decision}");
+        let details = DecisionDetails { bytes: Some(self.bytes), ..DecisionDetails::default() };
+        self.stream.log_decision(decision, details);
     }
 
     /// The request, as it met no room here.
