@@ -382,7 +382,7 @@ impl Intake {
     fn is_own_telemetry(&self, entry: &Entry<'_>) -> bool {
         self.telemetry.is_enabled()
             && caller::instance(entry.resource())
-                .is_some_and(|instance| *instance == **self.telemetry.instance_id())
+                .is_some_and(|instance| instance == self.telemetry.instance_id().published())
     }
 
     /// Refuses a request that takes more memory than there will ever be.

@@ -52,7 +52,7 @@ impl Handler for Otlp {
             return self.answer_by_transport(settings, request).await;
         }
         let name = || traced::name(settings, &request);
-        let trace = self.intake.telemetry.trace_request(request.headers(), name);
+        let trace = self.intake.telemetry.trace_request(request.headers(), settings.auth.is_none(), name);
         let scope = trace.log_scope();
         let traced = TracedRequest::begin(&self.intake.telemetry, settings, &request, trace.clone());
         request.extensions_mut().insert(trace);

@@ -21,8 +21,8 @@ const SERVER_ERRORS: [u64; 6] = [2, 4, 12, 13, 14, 15];
 /// What stands for any other method.
 const OTHER_METHOD: &str = "_OTHER";
 
-/// Said of a request that ended before its answer was there.
-const UNANSWERED: &str = "the sender has gone without an answer";
+/// The outcome of a request that ended without an answer: its sender has gone, or Sluice has closed the connection.
+const UNANSWERED: &str = "unanswered";
 
 /// The name of a request's span: its route, of which there are few, whatever a sender asks for.
 pub(super) fn name<B>(settings: &ListenerSettings, request: &Request<B>) -> Cow<'static, str> {
@@ -38,7 +38,7 @@ pub(super) fn name<B>(settings: &ListenerSettings, request: &Request<B>) -> Cow<
     }
 }
 
-/// A request that is traced, until it is answered or its sender has gone.
+/// A request that is traced, until it ends.
 pub(super) struct TracedRequest<'t> {
     telemetry: &'t OwnTelemetry,
     span: Option<Arc<OpenSpan>>,
@@ -98,7 +98,8 @@ impl<'t> TracedRequest<'t> {
 impl Drop for TracedRequest<'_> {
     fn drop(&mut self) {
         if let Some(span) = self.span.take() {
-            self.telemetry.end_span(&span, failed(UNANSWERED), None);
+            span.set("sluice.outcome", text(UNANSWERED));
+            self.telemetry.end_span(&span, SpanEnd::Well, None);
         }
     }
 }

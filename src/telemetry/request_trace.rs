@@ -29,7 +29,7 @@ impl RequestTrace {
     /// Its span, by which its entries are known while they wait to be sent.
     pub fn context(&self) -> Option<TraceContext> {
         match self {
-            Self::Sampled(span) => Some(span.context()),
+            Self::Sampled(span) => (!span.is_discarded()).then(|| span.context()),
             Self::Untraced | Self::OwnTelemetry => None,
         }
     }
@@ -37,9 +37,16 @@ impl RequestTrace {
     /// The scope of what is logged about it.
     pub fn log_scope(&self) -> LogScope {
         match self {
-            Self::Untraced => LogScope::Other,
-            Self::Sampled(span) => LogScope::Request(span.context()),
             Self::OwnTelemetry => LogScope::Withheld,
+            Self::Untraced | Self::Sampled(_) => self.context().map_or(LogScope::Other, LogScope::Request),
+        }
+    }
+
+    /// Whoever has sent it is known: what that says of its own span decides.
+    pub fn trust_sender(&self) {
+        if let Self::Sampled(span) = self {
+            span.trust_sender();
+            self.log_scope().enter();
         }
     }
 
