@@ -12,8 +12,6 @@ use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use sluice::otlp::Signal;
-use tokio::io::AsyncWriteExt as _;
-use tokio::net::TcpStream;
 
 use crate::support::grpc::{call, export, framed};
 use crate::support::own_telemetry::{Backend, attribute, body};
@@ -424,20 +422,6 @@ receivers: { otlp: { protocols: { http: { endpoint: '127.0.0.1:0', auth: { authe
     assert_eq!(attribute(&span.attributes, "http.response.status_code"), "200");
     backend.intervals(10).await;
     assert_eq!(backend.spans().into_iter().filter(is(SpanKind::Server)).count(), 1);
-}
-
-#[tokio::test]
-async fn a_request_whose_sender_goes_away_ends_unanswered_and_is_no_error() {
-    let (up, backend) = (taking().await, Backend::start().await);
-    let sluice = start(&up, &backend, "sampling: 1").await;
-    let mut sender = TcpStream::connect(sluice.otlp).await.unwrap();
-    let head = "POST /v1/logs HTTP/1.1\r\nhost: sluice\r\ncontent-type: application/x-protobuf\r\ncontent-length: 100\r\n\r\nbegun";
-    sender.write_all(head.as_bytes()).await.unwrap();
-    backend.intervals(2).await;
-    drop(sender);
-    let span = backend.span("the request's span", is(SpanKind::Server)).await;
-    assert_eq!(attribute(&span.attributes, "sluice.outcome"), "unanswered");
-    assert_eq!(span.status, None);
 }
 
 #[tokio::test]
