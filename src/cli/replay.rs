@@ -381,7 +381,7 @@ impl Replay {
         let (hanging, budget) = (AtomicBool::default(), Arc::new(Budget::new(u64::MAX)));
         let begun = AtomicBool::new(false);
         let conditions =
-            Conditions { hanging: &hanging, budget: &budget, pass: None, begun: &begun, traceparent: None };
+            Conditions { hanging: &hanging, budget: &budget, pass: None, begun: &begun, span: None };
         let mut attempt = 1;
         loop {
             let answer = transport.attempt(target, &batch, conditions).await;

@@ -24,7 +24,9 @@ use super::{
     RetrySettings, Target,
 };
 use crate::notice;
-use crate::stream::{Activity, Batch, InFlight, LastError, Reservation, Stream, StreamAttempt};
+use crate::stream::{
+    Activity, Batch, DecisionDetails, InFlight, LastError, Reservation, Stream, StreamAttempt,
+};
 use crate::telemetry::LogScope;
 use crate::tenants::TenantFailure;
 
@@ -41,28 +43,21 @@ pub(super) async fn consume(exporter: Arc<Exporter>, stream: Arc<Stream>) {
 /// Takes and delivers the next batch. Returns the backoff for the one behind it; `None` if there is none for now.
 async fn consume_next(exporter: &Exporter, stream: &Arc<Stream>, backoff: Backoff) -> Option<Backoff> {
     let Some(in_flight) = stream.next().await else {
-        log_decision(exporter, stream, None, None, "stream has nothing left to send");
+        log_decision(stream, None, None, "stream has nothing left to send");
         return None;
     };
     // Boxed, so that a stream that only waits for its batch to fill doesn't hold room for an attempt.
     let next = Box::pin(deliver(exporter, stream, in_flight, backoff)).await;
     if next.is_none() {
-        log_decision(exporter, stream, None, None, "the journal keeps what is left of the stream");
+        log_decision(stream, None, None, "the journal keeps what is left of the stream");
     }
     next
 }
 
 /// Logs what is decided about a stream, for how long and for what reason, for those who want to know each time.
-fn log_decision(
-    exporter: &Exporter,
-    stream: &Stream,
-    reason: Option<&str>,
-    wait: Option<Duration>,
-    decision: &str,
-) {
-    let (exporter, signal, key) = (exporter.name(), stream.name().signal, &stream.name().key);
-    let wait = wait.filter(|wait| *wait != FOR_EVER).map(tracing::field::debug);
-    debug!(%exporter, %signal, key = &*key.text(), tenant = key.tenant(), reason, wait, "{decision}");
+fn log_decision(stream: &Stream, reason: Option<&str>, wait: Option<Duration>, decision: &str) {
+    let wait = wait.filter(|wait| *wait != FOR_EVER);
+    stream.log_decision(decision, DecisionDetails { reason, wait, ..DecisionDetails::default() });
 }
 
 /// The code of streams for which the exporter has no destination.
@@ -210,7 +205,7 @@ async fn deliver(
         if pieces.has_sample() {
             pieces.end_sample();
         } else if pieces.halve() {
-            log_decision(exporter, stream, Some(&reason), None, "batch divided in halves");
+            log_decision(stream, Some(&reason), None, "batch divided in halves");
         } else {
             bury(exporter, stream, &mut pieces, 1, &reason, cause).await;
         }
@@ -361,7 +356,7 @@ async fn settle<'e>(
         }
         if exporter.is_paused() {
             put_back(pieces);
-            log_decision(exporter, stream, Some("its exporter was removed"), None, "stream paused");
+            log_decision(stream, Some("its exporter was removed"), None, "stream paused");
             wait_blameless(changed.as_mut(), FOR_EVER, exporter, stream, pieces, backoff).await;
             continue;
         }
@@ -374,9 +369,9 @@ async fn settle<'e>(
         if values.row.as_ref().is_some_and(|row| row.hold) {
             put_back(pieces);
             stream.set_activity(Activity::Held);
-            log_decision(exporter, stream, Some("the row of its tenant says so"), None, "stream held");
+            log_decision(stream, Some("the row of its tenant says so"), None, "stream held");
             wait_blameless(changed.as_mut(), FOR_EVER, exporter, stream, pieces, backoff).await;
-            log_decision(exporter, stream, None, None, "stream looks again whether it may go on");
+            log_decision(stream, None, None, "stream looks again whether it may go on");
             stream.set_activity(Activity::Waiting);
             continue;
         }
@@ -386,11 +381,11 @@ async fn settle<'e>(
             put_back(pieces);
             let (code, message, at) = (NO_ROW.into(), lacking.to_string().into(), SystemTime::now());
             let noted = LastError { code, message, target: None, at, of_destination: true, of_stream: None };
-            log_decision(exporter, stream, Some(&noted.message), None, "stream held");
+            log_decision(stream, Some(&noted.message), None, "stream held");
             stream.note(|history| history.last_error = Some(Box::new(noted)));
             stream.set_activity(Activity::Held);
             wait_blameless(changed.as_mut(), FOR_EVER, exporter, stream, pieces, backoff).await;
-            log_decision(exporter, stream, None, None, "stream looks again whether it may go on");
+            log_decision(stream, None, None, "stream looks again whether it may go on");
             stream.set_activity(Activity::Waiting);
             continue;
         }
@@ -401,7 +396,7 @@ async fn settle<'e>(
             Ok(hold_pass) => hold_pass,
             Err(HeldStream { wait, answer }) => {
                 let reason = answer.as_ref().map_or("an operator holds it", |answer| &*answer.message);
-                log_decision(exporter, stream, Some(reason), Some(wait), "stream held");
+                log_decision(stream, Some(reason), Some(wait), "stream held");
                 if let Some(answer) = answer {
                     note_held(stream, answer);
                     let retries = exporter.active().settings.retry.enabled;
@@ -421,7 +416,7 @@ async fn settle<'e>(
                     }
                 });
                 wait_blameless(changed, wait, exporter, stream, pieces, backoff).await;
-                log_decision(exporter, stream, None, None, "stream looks again whether it may go on");
+                log_decision(stream, None, None, "stream looks again whether it may go on");
                 stream.set_activity(Activity::Waiting);
                 continue;
             }
@@ -511,13 +506,13 @@ async fn settle<'e>(
         let (started, begun) = (Instant::now(), AtomicBool::new(false));
         let before = (attempts, last_code.as_deref());
         let made = AttemptMade { exporter, stream, target: &target, piece: &piece, before };
-        let span = AttemptSpan::begin(&made, pieces.links());
+        let span = AttemptSpan::new(&made, pieces.links());
         let conditions = Conditions {
             hanging: stream.hanging(),
             budget: &stream.registry().shared().budget,
             pass: pass.as_ref(),
             begun: &begun,
-            traceparent: span.as_ref().map(AttemptSpan::traceparent),
+            span: span.as_ref().map(AttemptSpan::open),
         };
         *attempting = Some(exporter.attempting());
         stream.set_activity(Activity::Sending);
@@ -558,6 +553,7 @@ async fn settle<'e>(
         if let Some(span) = span {
             span.answered(&answer);
         }
+        last_code = Some(answer.code.clone());
         debug!(
             exporter = %exporter.name(), signal = %stream.name().signal, key = &*stream.name().key.text(),
             tenant = stream.name().key.tenant(), %target, attempt = attempts, bytes = piece.len(), records = piece.records(), code = %answer.code, ?duration,
@@ -661,7 +657,6 @@ async fn settle<'e>(
             }
         }
         refused_credentials = 0;
-        last_code = Some(answer.code.clone());
         // What is held is tried again although retries are off, but no sender waits for that.
         if let Failure::Held { scope, .. } = failure
             && !retry.enabled
@@ -698,7 +693,7 @@ async fn settle<'e>(
         if probe.is_none() {
             stream.set_activity(activity);
             wait_or(changed.as_mut(), wait, exporter, stream, pieces).await;
-            log_decision(exporter, stream, None, None, "stream goes on with its next attempt");
+            log_decision(stream, None, None, "stream goes on with its next attempt");
             stream.set_activity(Activity::Waiting);
         }
     }
@@ -839,7 +834,7 @@ fn failing(
     wait: Duration,
 ) {
     stream.set_failing(true);
-    log_decision(exporter, stream, Some(detail), Some(wait), failure.decision());
+    log_decision(stream, Some(detail), Some(wait), failure.decision());
     let (name, signal, key) = (exporter.name(), stream.name().signal, &stream.name().key);
     // What a credential, a URL and an outage need are different things, so each code is a cause of its own.
     let Some(suppressed) = notice::due_for_one_of_many(&(name, signal, key), code) else { return };

@@ -13,7 +13,7 @@ use crate::net::Network;
 use crate::otlp::Signal;
 use crate::route::{RoutingKey, Template, Values};
 use crate::stream::{Batch, Budget};
-use crate::telemetry::INSTANCE_HEADER;
+use crate::telemetry::{INSTANCE_HEADER, InstanceId};
 
 /// Where own telemetry is sent.
 #[derive(Debug)]
@@ -40,12 +40,12 @@ impl TelemetryUpstream {
     /// One by these settings, for the process of this instance. Reads certificates, and opens no connection.
     pub fn new(
         settings: TelemetrySettings,
-        instance_id: &str,
+        instance_id: &InstanceId,
         network: &Network,
     ) -> Result<Self, TransportError> {
         let mut upstream = settings.upstream.clone();
         if let ExporterKind::OtlpHttp(http) = &mut upstream.kind {
-            let instance = Template::parse(instance_id).expect("it has no braces");
+            let instance = Template::parse(instance_id.secret()).expect("it has no braces");
             http.headers.push((INSTANCE_HEADER, SecretTemplate(instance)));
         }
         let transport = Transport::new("telemetry", &upstream, network, None)?;
@@ -72,8 +72,7 @@ impl TelemetryUpstream {
         budget: &Arc<Budget>,
     ) -> Option<Answer> {
         let begun = AtomicBool::new(false);
-        let conditions =
-            Conditions { hanging: &self.hanging, budget, pass: None, begun: &begun, traceparent: None };
+        let conditions = Conditions { hanging: &self.hanging, budget, pass: None, begun: &begun, span: None };
         self.transport.attempt(target, &Batch::new(signal, vec![request], records), conditions).await
     }
 }

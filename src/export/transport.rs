@@ -24,6 +24,7 @@ use crate::net::Network;
 use crate::otlp::Signal;
 use crate::route::{RenderError, Template, Values};
 use crate::stream::{Batch, Budget};
+use crate::telemetry::OpenSpan;
 
 /// How one exporter sends; shared by its streams.
 #[derive(Debug)]
@@ -66,8 +67,8 @@ pub struct Conditions<'a> {
     pub pass: Option<&'a Pass<'a>>,
     /// Set when the attempt does more than wait for its turn: until then it leaves no trace if it is dropped.
     pub begun: &'a AtomicBool,
-    /// Names the span of the attempt to the upstream, if it has one.
-    pub traceparent: Option<&'a HeaderValue>,
+    /// The span of the attempt, if it has one: it begins with the attempt, and is named to the upstream.
+    pub span: Option<&'a OpenSpan>,
 }
 
 impl Conditions<'_> {
@@ -75,7 +76,15 @@ impl Conditions<'_> {
     pub(super) fn begin(&self) -> bool {
         let holds = self.pass.is_none_or(Pass::holds);
         self.begun.store(holds, Ordering::Relaxed);
+        if let Some(span) = self.span.filter(|_| holds) {
+            span.begin();
+        }
         holds
+    }
+
+    /// Names the span of the attempt to the upstream.
+    pub(super) fn traceparent(&self) -> Option<HeaderValue> {
+        self.span.map(|span| span.context().header())
     }
 }
 

@@ -31,7 +31,7 @@ use crate::export::Encoding;
 use crate::otlp::{self, Entry, Omitted, Signal};
 use crate::route::{EntryOrigin, Unroutable, Unrouted};
 use crate::stream::{Admission, Budget, Misplaced, Placement, Receipt, Refused, Shed, Writing};
-use crate::telemetry::count;
+use crate::telemetry::{LogScope, RequestTrace, integer};
 use crate::tenants::{Tenant, UnknownTenant};
 
 /// Memory that an entry takes on its way from the request to the queues, its own bytes not counted: more than its two
@@ -166,7 +166,7 @@ impl Intake {
             Ok(split) => split,
             Err(malformed) => return Self::malformed(counters, signal, &caller, &malformed).into(),
         };
-        if self.is_own_telemetry(&split.entries) {
+        if !split.entries.is_empty() && split.entries.iter().all(|entry| self.is_own_telemetry(entry)) {
             caller.is_this_process();
         }
         // What is not borrowed from the body takes memory of its own, until it is copied into the queues.
@@ -209,7 +209,7 @@ impl Intake {
             }
         };
         let mut parts = TenantParts::new(split.entries.iter().map(|entry| entry.records).sum());
-        caller.trace().set("sluice.records", || count(parts.records()));
+        caller.trace().set("sluice.records", || integer(parts.records()));
         let mut remarks = Remarks::default();
         let (mut foreign, mut strays) = (0, Strays::default());
         let keeps_strays = self.dead_letters.load().is_some();
@@ -218,7 +218,7 @@ impl Intake {
         // The first entry that nothing takes.
         let mut untaken = None;
         let mut admission = Admission::new(signal, reservation, overhead);
-        admission.set_origin(caller.trace().origin());
+        admission.set_trace(caller.trace().context());
         if self.observer.is_needed(signal) {
             admission.observe(self.observer.clone());
         }
@@ -266,7 +266,11 @@ impl Intake {
                 let error = "divided by its records, it would take more than `limits.memory`";
                 Err(Trouble::Entry(error.to_owned()))
             } else {
-                place(&snapshot, signal, position, entry, from, &mut admission, &mut flow)
+                let is_own =
+                    matches!(caller.trace(), RequestTrace::OwnTelemetry) || self.is_own_telemetry(entry);
+                admission.next_is_own_telemetry(is_own);
+                let mut place = || place(&snapshot, signal, position, entry, from, &mut admission, &mut flow);
+                if is_own { LogScope::Withheld.of_call(place) } else { place() }
             };
             let placed = placed.map(|(streams, unfit)| {
                 // Not rejected, since another exporter has it; but whoever sends it should know.
@@ -373,13 +377,12 @@ impl Intake {
         }
     }
 
-    /// Whether a request has what this process tells of itself, wherever it comes from. All of that has one resource.
-    fn is_own_telemetry(&self, entries: &[Entry<'_>]) -> bool {
-        self.telemetry.is_told()
-            && entries
-                .first()
-                .and_then(|entry| caller::instance(entry.resource()))
-                .is_some_and(|instance| *instance == **self.telemetry.instance_id())
+    /// Whether an entry is what this process tells of itself, wherever it comes from. Who passes it on may have put it into one request
+    /// with entries of others.
+    fn is_own_telemetry(&self, entry: &Entry<'_>) -> bool {
+        self.telemetry.is_enabled()
+            && caller::instance(entry.resource())
+                .is_some_and(|instance| instance == self.telemetry.instance_id().published())
     }
 
     /// Refuses a request that takes more memory than there will ever be.

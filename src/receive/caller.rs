@@ -79,11 +79,9 @@ impl Caller {
         &self.trace
     }
 
-    /// Its request has what this process tells of itself, and has come by way of others.
+    /// All of its request is what this process tells of itself, and has come by way of others.
     pub(super) fn is_this_process(&mut self) {
-        if let RequestTrace::Sampled(span) = std::mem::replace(&mut self.trace, RequestTrace::OwnTelemetry) {
-            span.discard();
-        }
+        self.trace.withhold();
     }
 
     /// The name of the receiver that the request came by.

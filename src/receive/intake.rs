@@ -30,7 +30,7 @@ use crate::otlp::Signal;
 use crate::route::{RouteTable, Unrouted};
 use crate::stream::{Full, Loss, Patience, StreamCount};
 use crate::tap::RecordObserver;
-use crate::telemetry::{OwnTelemetry, count, text};
+use crate::telemetry::{OwnTelemetry, integer, text};
 use crate::tenants::{RateExceeded, Tenants};
 
 /// Everything from the configuration that a request needs, immutable. A request uses one to its end.
@@ -206,7 +206,7 @@ impl Intake {
     fn count_bytes(&self, signal: Signal, transport: Transport, caller: &Caller, received: &Received) {
         let bytes = received.bytes.len() as u64;
         self.counters.of(transport).count_bytes(signal, bytes);
-        caller.trace().set("sluice.bytes", || count(bytes));
+        caller.trace().set("sluice.bytes", || integer(bytes));
     }
 
     /// Brings a request from where it is to its end.

@@ -14,7 +14,6 @@ use super::traced::{self, TracedRequest};
 use super::{ConnectionErrors, ListenerSettings, grpc, http};
 use crate::rpc;
 use crate::stream::Budget;
-use crate::telemetry::{LogScope, RequestTrace};
 
 /// A sender that is refused before its body is read may send that much longer, so that it sees the answer.
 pub(super) const DRAIN: Duration = Duration::from_secs(1);
@@ -49,19 +48,16 @@ impl Otlp {
 
 impl Handler for Otlp {
     async fn answer(&self, settings: &ListenerSettings, mut request: Request<Incoming>) -> Answer {
-        if grpc::asks_for_health(request.uri().path()) {
+        if !self.intake.telemetry.is_enabled() || grpc::asks_for_health(request.uri().path()) {
             return self.answer_by_transport(settings, request).await;
         }
         let name = || traced::name(settings, &request);
-        let trace = self.intake.telemetry.trace_request(request.headers(), name);
-        let scope = match &trace {
-            RequestTrace::Untraced => return self.answer_by_transport(settings, request).await,
-            RequestTrace::OwnTelemetry => LogScope::Withheld,
-            RequestTrace::Sampled(span) => LogScope::Request(span.context()),
-        };
+        let trace = self.intake.telemetry.trace_request(request.headers(), settings.auth.is_none(), name);
+        let scope = trace.log_scope();
         let traced = TracedRequest::begin(&self.intake.telemetry, settings, &request, trace.clone());
         request.extensions_mut().insert(trace);
-        // In a box, so that requests which are not traced have no room for it.
+        // In a box, so that requests have no room for it while nothing is told. Those that are not traced have a scope as well, which is
+        // another one once they turn out to carry own telemetry.
         let answer = Box::pin(scope.of(self.answer_by_transport(settings, request))).await;
         traced.answered(&answer);
         answer

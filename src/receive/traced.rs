@@ -12,7 +12,7 @@ use super::{ListenerSettings, http};
 use crate::otlp::Signal;
 use crate::rpc;
 use crate::rpc::trailers::STATUS;
-use crate::telemetry::{OpenSpan, OwnTelemetry, RequestTrace, SpanEnd, count, text};
+use crate::telemetry::{OpenSpan, OwnTelemetry, RequestTrace, SpanEnd, integer, text};
 
 /// Codes of gRPC that are an error of the server: `UNKNOWN`, `DEADLINE_EXCEEDED`, `UNIMPLEMENTED`, `INTERNAL`, `UNAVAILABLE` and
 /// `DATA_LOSS`.
@@ -21,8 +21,8 @@ const SERVER_ERRORS: [u64; 6] = [2, 4, 12, 13, 14, 15];
 /// What stands for any other method.
 const OTHER_METHOD: &str = "_OTHER";
 
-/// Said of a request that ended before its answer was there.
-const UNANSWERED: &str = "the sender has gone without an answer";
+/// The outcome of a request that ended without an answer: its sender has gone, or Sluice has closed the connection.
+const UNANSWERED: &str = "unanswered";
 
 /// The name of a request's span: its route, of which there are few, whatever a sender asks for.
 pub(super) fn name<B>(settings: &ListenerSettings, request: &Request<B>) -> Cow<'static, str> {
@@ -38,7 +38,7 @@ pub(super) fn name<B>(settings: &ListenerSettings, request: &Request<B>) -> Cow<
     }
 }
 
-/// A request that is traced, until it is answered or its sender has gone.
+/// A request that is traced, until it ends.
 pub(super) struct TracedRequest<'t> {
     telemetry: &'t OwnTelemetry,
     span: Option<Arc<OpenSpan>>,
@@ -84,10 +84,10 @@ impl<'t> TracedRequest<'t> {
         let status = u64::from(answer.status().as_u16());
         let end = if self.is_call {
             let code = grpc_code(answer.headers());
-            span.set("rpc.grpc.status_code", count(code));
+            span.set("rpc.grpc.status_code", integer(code));
             if SERVER_ERRORS.contains(&code) { failed(&format!("code {code}")) } else { SpanEnd::Well }
         } else {
-            span.set("http.response.status_code", count(status));
+            span.set("http.response.status_code", integer(status));
             // What a sender has done wrong is no error of a server.
             if status >= 500 { failed(&format!("status {status}")) } else { SpanEnd::Well }
         };
@@ -98,7 +98,8 @@ impl<'t> TracedRequest<'t> {
 impl Drop for TracedRequest<'_> {
     fn drop(&mut self) {
         if let Some(span) = self.span.take() {
-            self.telemetry.end_span(&span, failed(UNANSWERED), None);
+            span.set("sluice.outcome", text(UNANSWERED));
+            self.telemetry.end_span(&span, SpanEnd::Well, None);
         }
     }
 }

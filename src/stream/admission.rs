@@ -18,7 +18,7 @@ use super::{Budget, Reservation, StreamName, WhenFull};
 use crate::journal::Journal;
 use crate::otlp::{self, Room, Signal};
 use crate::route::RoutingKey;
-use crate::telemetry::RequestOrigin;
+use crate::telemetry::TraceContext;
 
 /// Above this many streams in a request, the stream of an entry is no longer looked up by comparing them all.
 const FEW: usize = 16;
@@ -49,7 +49,10 @@ pub struct Admission<'a> {
     pub(super) turn: Option<(Obstacle, u64)>,
     /// Who is told of what is admitted.
     observer: Option<Arc<dyn AdmissionObserver>>,
-    origin: RequestOrigin,
+    /// The request's span, if it is traced.
+    trace: Option<TraceContext>,
+    /// Whether the entry that is placed next is what this process tells of itself.
+    is_own_telemetry: bool,
 }
 
 /// What of a request has no room and is shed if the rest is admitted, and what was full.
@@ -88,7 +91,8 @@ impl<'a> Admission<'a> {
             obstacle: None,
             turn: None,
             observer: None,
-            origin: RequestOrigin::default(),
+            trace: None,
+            is_own_telemetry: false,
         }
     }
 
@@ -97,9 +101,15 @@ impl<'a> Admission<'a> {
         self.observer = Some(observer);
     }
 
-    /// Says what is told of the request, by which its entries are known while they wait to be sent.
-    pub fn set_origin(&mut self, origin: RequestOrigin) {
-        self.origin = origin;
+    /// Says which span the request has, by which its entries are known while they wait to be sent.
+    pub fn set_trace(&mut self, trace: Option<TraceContext>) {
+        self.trace = trace;
+    }
+
+    /// Says whether the entries that are placed from now on are what this process tells of itself: of the streams that get them, and of how
+    /// they are sent, nothing is told.
+    pub fn next_is_own_telemetry(&mut self, is_own_telemetry: bool) {
+        self.is_own_telemetry = is_own_telemetry;
     }
 
     /// The same request for a while: it shares the memory of the `body` that it borrows from.
@@ -116,7 +126,8 @@ impl<'a> Admission<'a> {
             obstacle: self.obstacle.take(),
             turn: self.turn.take(),
             observer: self.observer.take(),
-            origin: self.origin,
+            trace: self.trace,
+            is_own_telemetry: self.is_own_telemetry,
         }
     }
 
@@ -207,6 +218,10 @@ impl<'a> Admission<'a> {
         };
         let at_group = self.group(stream, at.registry);
         let group = &mut self.groups[at_group];
+        if self.is_own_telemetry {
+            group.stream.note_own_telemetry();
+        }
+        group.is_own_telemetry &= self.is_own_telemetry;
         if group.entries.last().is_some_and(|last| last.index == index) {
             return Ok(false);
         }
@@ -284,6 +299,7 @@ impl<'a> Admission<'a> {
                 entries: SmallVec::new(),
                 bytes: 0,
                 unqueued: !registry.settings().enabled,
+                is_own_telemetry: true,
             });
             self.groups.len() - 1
         })
@@ -296,7 +312,7 @@ impl<'a> Admission<'a> {
     pub fn commit(&mut self) -> Result<Vec<Shed>, Refused> {
         self.reserve(&Bound::InMemory)?;
         for group in self.groups.drain(..) {
-            group.append(None, self.origin);
+            group.append(None, self.trace);
         }
         Ok(std::mem::take(&mut self.shed))
     }
@@ -316,12 +332,12 @@ impl<'a> Admission<'a> {
         let mut places = Vec::with_capacity(self.groups.len());
         for group in self.groups.drain(..) {
             if !group.waits(all) {
-                group.append(None, self.origin);
+                group.append(None, self.trace);
                 continue;
             }
             let entries = group.entries.iter().map(|piece| (piece.index, piece.records)).collect();
             let stub = Stub::new(ledger.clone(), entries, group.bytes);
-            let first = group.append(Some(stub), self.origin);
+            let first = group.append(Some(stub), self.trace);
             places.push((group.stream, first));
         }
         let held = self.reservation.split_off(self.overhead);
@@ -351,7 +367,7 @@ impl<'a> Admission<'a> {
         };
         self.reserve(&Bound::OnDisk { most: room.saturating_mul(SHARE), queue: all })?;
         let groups = self.groups.drain(..);
-        let groups = groups.map(|group| WrittenGroup::new(group, body, all, self.origin)).collect();
+        let groups = groups.map(|group| WrittenGroup::new(group, body, all, self.trace)).collect();
         let sheds = std::mem::take(&mut self.shed);
         let reservation = self.reservation.split_off(self.reservation.bytes());
         Ok((sheds, writing::write(journal, groups, reservation)))

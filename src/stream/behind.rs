@@ -11,9 +11,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::Instant;
-use tracing::debug;
 
 use super::Numbers;
+use super::decision::DecisionDetails;
 use super::open::ClosedBatch;
 use super::queue::{Queue, Stream};
 use super::reading::Ahead;
@@ -230,7 +230,6 @@ impl Stream {
             capacity += closed.capacity;
             requests += closed.requests;
         }
-        debug!(exporter = %self.registry().exporter(), %signal, key = &*self.name().key.text(), tenant = self.name().key.tenant(), bytes, records, "entries are left on disk alone until they are sent");
         self.leave_memory(&mut queue, bytes);
         let behind = queue.behind.get_or_insert_with(|| Behind::new(numbers.end));
         behind.numbers.end = behind.numbers.end.max(numbers.end);
@@ -247,6 +246,9 @@ impl Stream {
         let forgotten = queue.withdraw_behind(None);
         drop(queue);
         drop(ahead);
+        let (of_bytes, of_records) = (Some(bytes), Some(records));
+        let details = DecisionDetails { bytes: of_bytes, records: of_records, ..DecisionDetails::default() };
+        self.log_decision("entries are left on disk alone until they are sent", details);
         self.forget(forgotten);
         self.registry().shared().budget.release(capacity);
         self.requests.fetch_sub(requests, Ordering::SeqCst);

@@ -12,7 +12,7 @@ use super::receipt::Stub;
 use super::{Numbers, QueueSettings, StreamName};
 use crate::journal::{Journal, RecoveredStream, StreamId, StreamKey};
 use crate::otlp;
-use crate::telemetry::RequestOrigin;
+use crate::telemetry::TraceContext;
 
 /// A stream's place in the journal, until this is dropped.
 #[derive(Debug)]
@@ -77,7 +77,7 @@ impl Stream {
         self: &Arc<Self>,
         entries: impl Iterator<Item = (&'a [u8], u64)> + Clone,
         settings: &QueueSettings,
-        (stub, origin): (Option<Stub>, RequestOrigin),
+        (stub, trace): (Option<Stub>, Option<TraceContext>),
         first: u64,
     ) {
         let (mut count, mut bytes, mut records) = (0, 0, 0);
@@ -92,11 +92,8 @@ impl Stream {
         if queue.behind.is_none() && may_stay {
             // With the queue still in hand: a batch that is put back in between has to take these with it.
             queue.next_sequence = first;
-            self.append_to(queue, entries, settings, stub, origin);
+            self.append_to(queue, entries, settings, stub, trace);
             return;
-        }
-        if origin == RequestOrigin::OwnTelemetry {
-            self.note_own_telemetry();
         }
         queue.fall_behind(first..first + count, bytes, records);
         queue.next_sequence = first + count;

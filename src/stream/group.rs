@@ -6,15 +6,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use smallvec::SmallVec;
-use tracing::debug;
 
+use super::decision::DecisionDetails;
 use super::queue::{Bound, Room, Stream};
 use super::receipt::Stub;
 use super::refused::{Full, Refused};
 use super::registry::{NoStream, Registry};
 use super::share::OwnShares;
 use super::{QueueSettings, WhenFull};
-use crate::telemetry::RequestOrigin;
+use crate::telemetry::TraceContext;
 
 /// The entries of a request for one stream.
 #[derive(Debug)]
@@ -25,6 +25,8 @@ pub(super) struct Group<'a> {
     pub(super) bytes: u64,
     /// Whether the exporter has no queue. As it was when the request came: all that follows from it has to agree.
     pub(super) unqueued: bool,
+    /// Whether all of the entries are what this process tells of itself.
+    pub(super) is_own_telemetry: bool,
 }
 
 /// An entry, or a piece of one that is split for size.
@@ -66,9 +68,14 @@ impl Part<'_> {
 
 impl Group<'_> {
     /// Puts the entries into the queue, where there is room reserved; the sequence number of the first.
-    pub(super) fn append(&self, stub: Option<Stub>, origin: RequestOrigin) -> u64 {
+    pub(super) fn append(&self, stub: Option<Stub>, trace: Option<TraceContext>) -> u64 {
         let entries = self.entries.iter().map(|piece| (&*piece.bytes, piece.records));
-        self.stream.append(entries, &self.settings(), stub, origin)
+        self.stream.append(entries, &self.settings(), stub, self.linked(trace))
+    }
+
+    /// The span of its request that the attempts to send these entries are linked with.
+    pub(super) fn linked(&self, trace: Option<TraceContext>) -> Option<TraceContext> {
+        trace.filter(|_| !self.is_own_telemetry)
     }
 
     /// Whether the request's sender waits until these entries are settled; `all`: whatever the exporter's queue is.
@@ -91,10 +98,8 @@ impl Group<'_> {
 
     /// Logs what is decided about its entries.
     pub(super) fn log_decision(&self, decision: &fmt::Arguments<'_>) {
-        let (exporter, signal, key) =
-            (self.registry.exporter(), self.stream.signal(), &self.stream.name().key);
-        let bytes = self.bytes;
-        debug!(%exporter, %signal, key = &*key.text(), tenant = key.tenant(), bytes, "{decision}");
+        let details = DecisionDetails { bytes: Some(self.bytes), ..DecisionDetails::default() };
+        self.stream.log_decision(decision, details);
     }
 
     /// The request, as it met no room here.
@@ -131,12 +136,13 @@ impl Group<'_> {
 
     /// The same, sharing the memory of the `body` that it borrows from.
     pub(super) fn share(self, body: &Bytes) -> Group<'static> {
-        let Group { stream, registry, entries, bytes, unqueued } = self;
+        let Group { stream, registry, entries, bytes, unqueued, is_own_telemetry } = self;
         let share = |Piece { index, bytes, records }: Piece<'_>| {
             let bytes = Part::Owned(bytes.share(body));
             Piece { index, bytes, records }
         };
-        Group { stream, registry, entries: entries.into_iter().map(share).collect(), bytes, unqueued }
+        let entries = entries.into_iter().map(share).collect();
+        Group { stream, registry, entries, bytes, unqueued, is_own_telemetry }
     }
 
     fn settings(&self) -> arc_swap::Guard<Arc<QueueSettings>> {

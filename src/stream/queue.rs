@@ -11,11 +11,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
+use smallvec::SmallVec;
 use tokio::sync::Notify;
 use tokio::time::Instant;
-use tracing::debug;
 
 use super::behind::Behind;
+use super::decision::BatchClosing;
 use super::durable::Durable;
 use super::figures::{StreamFigures, StreamWord};
 use super::history::{Activity, History};
@@ -29,7 +30,7 @@ use super::share::OwnShares;
 use super::{Numbers, QueueSettings, StreamName};
 use crate::otlp::{self, Signal};
 use crate::outcome::Fate;
-use crate::telemetry::RequestOrigin;
+use crate::telemetry::TraceContext;
 use crate::tenants::TenantAccount;
 
 /// What senders learn of a batch whose consumer has gone.
@@ -274,18 +275,18 @@ impl Stream {
     }
 
     /// Appends one request's entries for this stream, for which room is reserved on the stream and on the budget. Returns
-    /// the sequence number of the first. `stub` is for a request that waits until they are settled, `origin` what is told of the
-    /// request.
+    /// the sequence number of the first. `stub` is for a request that waits until they are settled, `trace` the span of
+    /// one that is traced.
     pub(super) fn append<'a>(
         self: &Arc<Self>,
         entries: impl Iterator<Item = (&'a [u8], u64)>,
         settings: &QueueSettings,
         stub: Option<Stub>,
-        origin: RequestOrigin,
+        trace: Option<TraceContext>,
     ) -> u64 {
         let queue = self.queue();
         let first = queue.next_sequence;
-        self.append_to(queue, entries, settings, stub, origin);
+        self.append_to(queue, entries, settings, stub, trace);
         first
     }
 
@@ -296,33 +297,31 @@ impl Stream {
         entries: impl Iterator<Item = (&'a [u8], u64)>,
         settings: &QueueSettings,
         stub: Option<Stub>,
-        origin: RequestOrigin,
+        trace: Option<TraceContext>,
     ) {
         let (mut records, mut bytes, mut taken) = (0, 0, 0);
-        if origin == RequestOrigin::OwnTelemetry {
-            self.note_own_telemetry();
-        }
+        let mut closings = SmallVec::<[BatchClosing; 4]>::new();
         let budget = &self.registry.shared().budget;
         let first = queue.next_sequence;
         for (entry, entry_records) in entries {
             let framed = otlp::frame_len(entry.len());
             if !queue.open.is_empty() && queue.open.len() + framed > settings.batch.max_size {
-                self.close_batch(&mut queue, "the next entry does not fit");
+                closings.extend(self.close_batch(&mut queue, "the next entry does not fit"));
             }
             let number = queue.next_sequence;
             taken += queue.open.push(number, entry, entry_records, |spare| budget.has_room(spare));
-            if let RequestOrigin::Sampled(request) = origin {
+            if let Some(request) = trace {
                 queue.open.link(request);
             }
             queue.next_sequence += 1;
             records += entry_records;
             bytes += framed;
             if settings.batch.min_size > 0 && queue.open.len() >= settings.batch.min_size {
-                self.close_batch(&mut queue, "it is large enough");
+                closings.extend(self.close_batch(&mut queue, "it is large enough"));
             }
         }
         if settings.batch.min_size == 0 && !queue.open.is_empty() {
-            self.close_batch(&mut queue, "a request has ended");
+            closings.extend(self.close_batch(&mut queue, "a request has ended"));
         }
         queue.end_of_request();
         self.enter_memory(&mut queue, bytes as u64);
@@ -337,6 +336,9 @@ impl Stream {
         // Counted before anybody can settle it, so that what is pending never goes below zero.
         self.registry.admitted(self, records, bytes as u64, taken as u64);
         drop(queue);
+        for closing in closings {
+            self.log_closing(closing);
+        }
         for _ in 0..start {
             self.registry.start(self.clone());
         }
@@ -364,7 +366,16 @@ impl Stream {
     }
 
     fn take(self: &Arc<Self>) -> Taken {
-        let mut queue = self.queue();
+        let mut closing = None;
+        let taken = self.take_from(self.queue(), &mut closing);
+        if let Some(closing) = closing {
+            self.log_closing(closing);
+        }
+        taken
+    }
+
+    /// As [`Stream::take`], from the queue as it is now; says which batch it has closed for that.
+    fn take_from(self: &Arc<Self>, mut queue: LockedQueue<'_>, closing: &mut Option<BatchClosing>) -> Taken {
         let settings = self.registry.settings();
         let flush = settings.batch.flush_timeout;
         let due = |opened: Instant, len: usize| {
@@ -385,10 +396,8 @@ impl Stream {
             match queue.open.opened() {
                 Some(opened) if due(opened, queue.open.len()) => {
                     let flushes = self.registry.is_flushing();
-                    self.close_batch(
-                        &mut queue,
-                        if flushes { "the exporter empties its streams" } else { "it is due" },
-                    );
+                    let why = if flushes { "the exporter empties its streams" } else { "it is due" };
+                    *closing = self.close_batch(&mut queue, why);
                 }
                 Some(_) if !queue.waiting => queue.waiting = true,
                 _ => {
@@ -406,14 +415,12 @@ impl Stream {
         Taken::Due(queue.open.opened().expect("a consumer waits only for an open batch") + flush)
     }
 
-    /// Closes the open batch, if anything is in it, and says why.
-    fn close_batch(&self, queue: &mut Queue, why: &str) {
+    /// Closes the open batch, if anything is in it, and returns what is to be logged of that.
+    fn close_batch(&self, queue: &mut Queue, why: &'static str) -> Option<BatchClosing> {
         queue.close(self.signal());
-        if let Some(closed) = queue.closed.back() {
-            let (bytes, records, waiting) = (closed.batch.len(), closed.batch.records(), queue.closed.len());
-            let (exporter, key) = (self.registry.exporter(), &self.name.key);
-            debug!(%exporter, signal = %self.signal(), key = &*key.text(), tenant = key.tenant(), bytes, records, waiting, "batch closed: {why}");
-        }
+        let batch = &queue.closed.back()?.batch;
+        let (bytes, records, waiting) = (batch.len() as u64, batch.records(), queue.closed.len());
+        Some(BatchClosing { bytes, records, waiting, why })
     }
 
     /// Notes that what this process tells of itself goes this way: from now on nothing that is logged about the stream is told.
@@ -535,7 +542,12 @@ impl Stream {
 
     /// The live stream of the same name, for one that is gone.
     pub(super) fn successor(&self) -> Result<Arc<Self>, NoStream> {
-        self.registry.stream(self.signal(), self.name.key.as_written(), self.route.as_ref())
+        let successor =
+            self.registry.stream(self.signal(), self.name.key.as_written(), self.route.as_ref())?;
+        if self.has_own_telemetry() {
+            successor.note_own_telemetry();
+        }
+        Ok(successor)
     }
 
     /// Whether it counts against this limit of a route.

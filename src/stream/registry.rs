@@ -9,9 +9,9 @@ use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
-use tracing::debug;
 
 use super::attempts::Attempts;
+use super::decision::{self, DecisionDetails};
 use super::durable::Durable;
 use super::figures::{FigureTable, ScannedStream};
 use super::history::{History, Past};
@@ -216,6 +216,11 @@ impl NoStream {
     }
 }
 
+/// Logs that a stream was forgotten.
+fn log_end(stream: &Stream) {
+    stream.log_decision("stream closed: it holds nothing", DecisionDetails::default());
+}
+
 /// Later than any stream can have been used.
 fn whenever() -> Instant {
     Instant::now() + IDLE
@@ -334,9 +339,9 @@ impl Registry {
                 let history = history.unwrap_or_default();
                 let stream = Stream::new(name, self.clone(), route.cloned(), account, durable, history);
                 let stream = Arc::new(stream);
-                let (exporter, key) = (&self.exporter, &stream.name().key);
-                debug!(%exporter, signal = %stream.signal(), key = &*key.text(), tenant = key.tenant(), "stream opened");
-                vacant.insert(stream.clone());
+                // Others wait for the map until this is done.
+                drop(vacant.insert(stream.clone()));
+                stream.log_decision("stream opened", DecisionDetails::default());
                 Ok(stream)
             }
         }
@@ -354,8 +359,8 @@ impl Registry {
             let durable = self.shared.journal.as_ref().map(|journal| Durable::again(journal, &found));
             let stream =
                 Arc::new(Stream::new(name, self.clone(), None, account, durable, History::default()));
-            let (exporter, key, records) = (&self.exporter, &stream.name().key, found.records);
-            debug!(%exporter, signal = %stream.signal(), key = &*key.text(), tenant = key.tenant(), records, "stream opened with what the journal has of it");
+            let details = DecisionDetails { records: Some(found.records), ..DecisionDetails::default() };
+            stream.log_decision("stream opened with what the journal has of it", details);
             let (streams, key) =
                 (&self.streams[stream.signal().index()], stream.name().key.as_written().clone());
             // Before anybody can find it: what is admitted comes behind.
@@ -383,25 +388,36 @@ impl Registry {
     /// Forgets a stream that was made for a request which was then refused, unless another has used it meanwhile: it would
     /// keep its place under the limits for nothing.
     pub(super) fn abandon(&self, stream: &Stream) {
-        self.streams[stream.signal().index()].remove_if(stream.name().key.as_written(), |_, known| {
+        let streams = &self.streams[stream.signal().index()];
+        let gone = streams.remove_if(stream.name().key.as_written(), |_, known| {
             std::ptr::eq(&raw const **known, stream) && known.is_unused() && self.retire(known, whenever())
         });
+        if let Some((_, gone)) = gone {
+            log_end(&gone);
+        }
     }
 
     fn forget(&self, before: Instant) {
         for streams in &self.streams {
-            streams.retain(|_, stream| !self.retire(stream, before));
+            // To be logged once nobody waits for the map.
+            let mut logged = Vec::new();
+            streams.retain(|_, stream| {
+                let gone = self.retire(stream, before);
+                if gone && decision::are_logged() {
+                    logged.push(stream.clone());
+                }
+                !gone
+            });
             streams.shrink_to_fit();
+            for stream in &logged {
+                log_end(stream);
+            }
         }
     }
 
     /// Lets go of a stream that has been idle since `before`, but for its history.
     fn retire(&self, stream: &Stream, before: Instant) -> bool {
         let gone = stream.retire(before);
-        if gone {
-            let (exporter, key) = (&self.exporter, &stream.name().key);
-            debug!(%exporter, signal = %stream.signal(), key = &*key.text(), tenant = key.tenant(), "stream closed: it holds nothing");
-        }
         let history = stream.history();
         // Of one that was made for a request which was then refused there is nothing to tell.
         if gone && history != History::default() {

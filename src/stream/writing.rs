@@ -19,7 +19,7 @@ use super::refused::{Full, Refused};
 use super::registry::Registry;
 use super::{Numbers, Reservation};
 use crate::journal::{self, Appended, Entry, Journal, NotWritten};
-use crate::telemetry::RequestOrigin;
+use crate::telemetry::TraceContext;
 
 /// A request that is being written. Dropped before, it is admitted all the same, unless it waits for more than that.
 #[derive(Debug)]
@@ -55,7 +55,8 @@ pub(super) struct WrittenGroup {
     bytes: u64,
     /// Whether the sender waits until they are settled.
     waits: bool,
-    origin: RequestOrigin,
+    /// The span of the request that the attempts to send them are linked with.
+    trace: Option<TraceContext>,
 }
 
 impl Writing {
@@ -86,19 +87,19 @@ impl Writing {
 }
 
 impl WrittenGroup {
-    pub(super) fn new(group: Group<'_>, body: &Bytes, all_wait: bool, origin: RequestOrigin) -> Self {
-        let waits = group.waits(all_wait);
+    pub(super) fn new(group: Group<'_>, body: &Bytes, all_wait: bool, trace: Option<TraceContext>) -> Self {
+        let (waits, trace) = (group.waits(all_wait), group.linked(trace));
         let Group { stream, registry, entries, bytes, .. } = group;
         let entries = entries.into_iter().map(|piece| {
             let bytes = piece.bytes.share(body);
             (piece.index, Entry { bytes, records: piece.records })
         });
-        Self { stream, registry, entries: entries.collect(), bytes, waits, origin }
+        Self { stream, registry, entries: entries.collect(), bytes, waits, trace }
     }
 
     fn admit(&self, first: u64, stub: Option<Stub>) {
         let entries = self.entries.iter().map(|(_, entry)| (&*entry.bytes, entry.records));
-        self.stream.append_written(entries, &self.registry.settings(), (stub, self.origin), first);
+        self.stream.append_written(entries, &self.registry.settings(), (stub, self.trace), first);
     }
 
     /// What was written of it is no part of the stream.

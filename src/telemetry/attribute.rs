@@ -14,7 +14,7 @@ pub fn text(text: impl Into<String>) -> Value {
     Value::StringValue(text.into())
 }
 
-/// A count as the value of an attribute.
-pub fn count(count: u64) -> Value {
-    Value::IntValue(i64::try_from(count).unwrap_or(i64::MAX))
+/// A number as the value of an attribute.
+pub fn integer(number: u64) -> Value {
+    Value::IntValue(i64::try_from(number).unwrap_or(i64::MAX))
 }

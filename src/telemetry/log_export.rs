@@ -3,6 +3,7 @@
 //! [`LogExport`] stands behind the same filter as what writes the log, and so gets the lines that are written and no others: none below
 //! the log's level, and no more in a second. What a line may hold is decided where it is logged, for both.
 
+use std::cell::Cell;
 use std::fmt::{self, Write as _};
 use std::time::SystemTime;
 
@@ -27,12 +28,14 @@ const OWN_TARGET: &str = "sluice";
 static LOG_RECORDS: RecordBuffer<LogRecord> = RecordBuffer::new();
 
 task_local! {
-    static SCOPE: LogScope;
+    static SCOPE: Cell<LogScope>;
 }
 
 /// What the lines of a task are about.
 #[derive(Clone, Copy, Debug)]
 pub enum LogScope {
+    /// Neither of the following.
+    Other,
     /// A traced request, by its span.
     Request(TraceContext),
     /// Own telemetry on its way: its lines are written to the log, and not sent. Each would be followed by the next one about its own way.
@@ -40,9 +43,19 @@ pub enum LogScope {
 }
 
 impl LogScope {
-    /// Does work whose lines are in this scope.
+    /// Does work whose lines are in this scope, until it [enters](Self::enter) another.
     pub async fn of<F: Future>(self, work: F) -> F::Output {
-        SCOPE.scope(self, work).await
+        SCOPE.scope(Cell::new(self), work).await
+    }
+
+    /// Does work at once whose lines are in this scope.
+    pub fn of_call<T>(self, work: impl FnOnce() -> T) -> T {
+        SCOPE.sync_scope(Cell::new(self), work)
+    }
+
+    /// What the work that has a scope goes on to log is in this one instead. Work without a scope has none after that either.
+    pub fn enter(self) {
+        let _ = SCOPE.try_with(|scope| scope.set(self));
     }
 }
 
@@ -62,7 +75,7 @@ impl<S: Subscriber> Layer<S> for LogExport {
         }
         let target = event.metadata().target();
         let is_own = target == OWN_TARGET || target.starts_with("sluice::");
-        let scope = SCOPE.try_with(|scope| *scope).ok();
+        let scope = SCOPE.try_with(Cell::get).ok();
         if is_own && !matches!(scope, Some(LogScope::Withheld)) {
             LOG_RECORDS.push(record(event, scope));
         }
@@ -120,7 +133,7 @@ impl Visit for Fields {
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.add(field, super::count(value));
+        self.add(field, super::integer(value));
     }
 
     fn record_f64(&mut self, field: &Field, value: f64) {
@@ -195,7 +208,7 @@ mod tests {
         assert_eq!((body(record), &*record.severity_text), ("refused, of this test", "WARN"));
         assert_eq!(record.severity_number, SeverityNumber::Warn as i32);
         let expected = [
-            ("records", super::super::count(7)),
+            ("records", super::super::integer(7)),
             ("exporter", text("otlp_http/up")),
             ("tenant", text("acme")),
         ];
@@ -208,6 +221,15 @@ mod tests {
         runtime.block_on(LogScope::Request(context).of(async { debug!("in a request, of this test") }));
         let [record] = &taken()[..] else { panic!("there is one") };
         assert_eq!((&*record.trace_id, &*record.span_id), (&context.trace_id()[..], &context.span_id()[..]));
+        runtime.block_on(LogScope::Other.of(async {
+            LogScope::Withheld.of_call(|| info!("withheld for a call, of this test"));
+            info!("after the call, of this test");
+            LogScope::Withheld.enter();
+            tokio::task::yield_now().await;
+            info!("withheld from there on, of this test");
+        }));
+        let [record] = &taken()[..] else { panic!("there is one") };
+        assert_eq!((body(record), &*record.trace_id), ("after the call, of this test", &[][..]));
 
         info!("{} of this test: {}", "long", "ü".repeat(LONGEST_TEXT));
         let [record] = &taken()[..] else { panic!("there is one") };

@@ -7,9 +7,10 @@
 //! Everything that waits to be sent is in a [`RecordBuffer`], which has a limit: what comes while it is full is counted and
 //! forgotten, and nobody waits. While nothing is to be sent, a request costs one look at a flag, and so does a line of the log.
 //!
-//! Nothing of this tells of itself. Requests that carry own telemetry are known by [`INSTANCE_HEADER`], or, if they come by way of
-//! others, by the `service.instance.id` of their resource ([`RequestTrace::OwnTelemetry`]): they have no spans, and what is logged
-//! about them, or about a stream that has got any, is [withheld](LogScope::Withheld).
+//! Nothing of this tells of itself. Requests that carry own telemetry are known by [`INSTANCE_HEADER`]; an entry of it that comes by way of
+//! others is known by the `service.instance.id` of its resource ([`InstanceId`]). A request with nothing else has no span
+//! ([`RequestTrace::OwnTelemetry`]), and what is logged about it, or about a stream that has got any, is
+//! [withheld](LogScope::Withheld).
 //!
 //! The SDK of OpenTelemetry is not used: with its exporter it would bring a second HTTP client with a second way of TLS and of
 //! certificates into a program that has one, and Sluice's metrics are counted elsewhere. What is here are three messages of
@@ -17,6 +18,7 @@
 
 mod attribute;
 mod batch_links;
+mod instance_id;
 mod log_export;
 mod own_telemetry;
 mod record_buffer;
@@ -25,15 +27,16 @@ mod resource;
 mod span;
 mod trace_context;
 
-pub use attribute::{attribute, count, text};
+pub use attribute::{attribute, integer, text};
 pub use batch_links::BatchLinks;
+pub use instance_id::InstanceId;
 pub use log_export::{LogExport, LogScope, log_records};
 pub use own_telemetry::{INSTANCE_HEADER, OwnTelemetry, TelemetryOutcome};
 pub use record_buffer::RecordBuffer;
-pub use request_trace::{RequestOrigin, RequestTrace};
+pub use request_trace::RequestTrace;
 pub use resource::resource;
 pub use span::{OpenSpan, SpanEnd};
-pub use trace_context::TraceContext;
+pub use trace_context::{TRACEPARENT, TraceContext};
 
 use std::time::SystemTime;
 

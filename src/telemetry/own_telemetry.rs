@@ -9,14 +9,13 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 
 use super::log_export::log_records;
-use super::{BatchLinks, OpenSpan, RecordBuffer, RequestTrace, SpanEnd, TraceContext};
+use super::{
+    BatchLinks, InstanceId, OpenSpan, RecordBuffer, RequestTrace, SpanEnd, TRACEPARENT, TraceContext,
+};
 use crate::otlp::Signal;
 
-/// The header of every request with own telemetry, whose value says which process it tells of.
+/// The header of every request with own telemetry, whose value the process knows that it tells of.
 pub const INSTANCE_HEADER: HeaderName = HeaderName::from_static("sluice-instance");
-
-/// The header by which a sender says which span its request belongs to.
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// The numbers of traces are below this.
 const NUMBERS: f64 = (1_u64 << 63) as f64;
@@ -46,7 +45,7 @@ impl TelemetryOutcome {
 /// What this process tells of itself, until it is sent.
 #[derive(Debug)]
 pub struct OwnTelemetry {
-    instance_id: Arc<str>,
+    instance_id: InstanceId,
     /// New traces with a number below this are recorded.
     sampled_below: AtomicU64,
     spans: RecordBuffer<Span>,
@@ -56,12 +55,8 @@ pub struct OwnTelemetry {
 impl Default for OwnTelemetry {
     /// One that tells nothing yet.
     fn default() -> Self {
-        // As a random UUID (RFC 9562, section 5.4).
-        let bits = rand::random::<u128>() & !(0xf << 76) & !(0x3 << 62) | 0x4 << 76 | 0x2 << 62;
-        let digits = format!("{bits:032x}");
-        let parts = [&digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..]];
         Self {
-            instance_id: parts.join("-").into(),
+            instance_id: InstanceId::random(),
             sampled_below: AtomicU64::new(0),
             spans: RecordBuffer::new(),
             counts: Default::default(),
@@ -82,12 +77,12 @@ impl OwnTelemetry {
     }
 
     /// Whether anything is told.
-    pub fn is_told(&self) -> bool {
+    pub fn is_enabled(&self) -> bool {
         self.spans.is_wanted()
     }
 
-    /// The `service.instance.id` of what is told.
-    pub fn instance_id(&self) -> &Arc<str> {
+    /// By what it is known that something tells of this process.
+    pub fn instance_id(&self) -> &InstanceId {
         &self.instance_id
     }
 
@@ -97,37 +92,51 @@ impl OwnTelemetry {
     }
 
     /// Decides whether a request with these headers is traced: as its sender says of its own span, if it has one, else by chance.
-    /// `name` is that of its span.
+    /// While the sender is not trusted, chance decides in any case, until [`RequestTrace::trust_sender`] is called. `name` is that of its
+    /// span.
     pub fn trace_request(
         &self,
         headers: &HeaderMap,
+        is_trusted: bool,
         name: impl FnOnce() -> Cow<'static, str>,
     ) -> RequestTrace {
-        if !self.is_told() {
+        if !self.is_enabled() {
             return RequestTrace::Untraced;
         }
-        if headers.get(INSTANCE_HEADER).is_some_and(|instance| *instance == *self.instance_id) {
+        if headers.get(INSTANCE_HEADER).is_some_and(|instance| *instance == *self.instance_id.secret()) {
             return RequestTrace::OwnTelemetry;
         }
         let parent = parent(headers);
-        let is_sampled = |number| number < self.sampled_below.load(Ordering::Relaxed);
-        let context = parent.map_or_else(|| TraceContext::root(is_sampled), TraceContext::child);
-        if !context.is_sampled() {
+        let by_chance = TraceContext::root(|number| number < self.sampled_below.load(Ordering::Relaxed));
+        let is_sampled = match parent {
+            Some(parent) if is_trusted => parent.is_sampled(),
+            _ => by_chance.is_sampled(),
+        };
+        let may_be_sampled = is_sampled || parent.is_some_and(|parent| !is_trusted && parent.is_sampled());
+        if !may_be_sampled {
             return RequestTrace::Untraced;
         }
-        RequestTrace::Sampled(Arc::new(OpenSpan::of(SpanKind::Server, name(), context, parent)))
+        let context = parent.map_or(by_chance, TraceContext::child).sampled();
+        let span = OpenSpan::new(SpanKind::Server, name(), context, parent);
+        span.begin();
+        if !is_sampled {
+            span.discard();
+        }
+        RequestTrace::Sampled(Arc::new(span))
     }
 
-    /// Begins the span of an attempt to send a batch with these requests in it: the first of a trace of its own, since it is for all of
-    /// them.
+    /// The span of an attempt to send a batch, which has not begun yet: the first of a trace of its own, since it is for all requests that
+    /// are in the batch.
     pub fn trace_attempt(&self, name: Cow<'static, str>) -> Option<OpenSpan> {
-        self.is_told().then(|| OpenSpan::new(SpanKind::Client, name, None))
+        self.is_enabled().then(|| OpenSpan::new(SpanKind::Client, name, TraceContext::root(|_| true), None))
     }
 
-    /// Ends a span, which then waits to be sent.
+    /// Ends a span, which then waits to be sent, if it has begun and is to be told of.
     pub fn end_span(&self, span: &OpenSpan, end: SpanEnd, links: Option<&BatchLinks>) {
-        if self.is_told() && !span.is_discarded() {
-            self.spans.push(span.ended(end, links));
+        if self.is_enabled()
+            && let Some(ended) = span.ended(end, links)
+        {
+            self.spans.push(ended);
         }
     }
 
@@ -166,7 +175,11 @@ mod tests {
     }
 
     fn is_sampled(telemetry: &OwnTelemetry, values: &[(&'static str, &str)]) -> bool {
-        matches!(telemetry.trace_request(&headers(values), || "POST".into()), RequestTrace::Sampled(_))
+        is_told(&telemetry.trace_request(&headers(values), true, || "POST".into()))
+    }
+
+    fn is_told(trace: &RequestTrace) -> bool {
+        matches!(trace, RequestTrace::Sampled(span) if !span.is_discarded())
     }
 
     #[test]
@@ -197,8 +210,41 @@ mod tests {
             let two = [("traceparent", &*sampled), ("traceparent", &*sampled)];
             let mut both = headers(&two[..1]);
             both.append("traceparent", sampled.parse().unwrap());
-            let traced = telemetry.trace_request(&both, || "POST".into());
+            let traced = telemetry.trace_request(&both, true, || "POST".into());
             assert_eq!(matches!(traced, RequestTrace::Sampled(_)), by_chance);
+        }
+    }
+
+    #[test]
+    fn a_span_that_has_not_begun_is_not_told_of() {
+        let telemetry = OwnTelemetry::default();
+        telemetry.begin(1.0);
+        let span = telemetry.trace_attempt("export logs".into()).unwrap();
+        telemetry.end_span(&span, SpanEnd::Well, None);
+        assert!(telemetry.spans().take().is_empty());
+        let before = crate::telemetry::unix_nanos(std::time::SystemTime::now());
+        span.begin();
+        telemetry.end_span(&span, SpanEnd::Well, None);
+        let [ended] = &telemetry.spans().take()[..] else { panic!("there is one") };
+        assert!(ended.start_time_unix_nano >= before, "it begins with the attempt");
+    }
+
+    #[test]
+    fn a_stranger_decides_nothing_until_it_is_known() {
+        let telemetry = OwnTelemetry::default();
+        for (sampling, by_chance) in [(0.0, false), (1.0, true)] {
+            telemetry.begin(sampling);
+            for flag in ["00", "01"] {
+                let parent = format!("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-{flag}");
+                let headers = headers(&[("traceparent", &parent)]);
+                let trace = telemetry.trace_request(&headers, false, || "POST".into());
+                assert_eq!(is_told(&trace), by_chance, "{parent} at {sampling}");
+                trace.trust_sender();
+                assert_eq!(is_told(&trace), flag == "01", "{parent} at {sampling}");
+            }
+            let trace = telemetry.trace_request(&HeaderMap::new(), false, || "POST".into());
+            trace.trust_sender();
+            assert_eq!(is_told(&trace), by_chance);
         }
     }
 
@@ -207,9 +253,10 @@ mod tests {
         let (telemetry, other) = (OwnTelemetry::default(), OwnTelemetry::default());
         telemetry.begin(1.0);
         let traced = |telemetry: &OwnTelemetry, instance: &str| {
-            telemetry.trace_request(&headers(&[("sluice-instance", instance)]), || "POST".into())
+            telemetry.trace_request(&headers(&[("sluice-instance", instance)]), true, || "POST".into())
         };
-        assert!(matches!(traced(&telemetry, &telemetry.instance_id), RequestTrace::OwnTelemetry));
-        assert!(matches!(traced(&telemetry, &other.instance_id), RequestTrace::Sampled(_)));
+        assert!(matches!(traced(&telemetry, telemetry.instance_id.secret()), RequestTrace::OwnTelemetry));
+        assert!(matches!(traced(&telemetry, other.instance_id.secret()), RequestTrace::Sampled(_)));
+        assert!(matches!(traced(&telemetry, telemetry.instance_id.published()), RequestTrace::Sampled(_)));
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 
-use super::{OpenSpan, TraceContext};
+use super::{LogScope, OpenSpan, TraceContext};
 
 /// Whether a request is traced.
 #[derive(Clone, Debug, Default)]
@@ -14,19 +14,7 @@ pub enum RequestTrace {
     Untraced,
     /// It is, by this span.
     Sampled(Arc<OpenSpan>),
-    /// It carries what this very process tells of itself, and nothing is told of that.
-    OwnTelemetry,
-}
-
-/// The request that an entry came by, as far as it is known while the entry waits to be sent.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum RequestOrigin {
-    /// One that is not traced.
-    #[default]
-    Untraced,
-    /// The one of this span.
-    Sampled(TraceContext),
-    /// One with own telemetry.
+    /// All that it carries is what this very process tells of itself, and nothing is told of that.
     OwnTelemetry,
 }
 
@@ -38,12 +26,36 @@ impl RequestTrace {
         }
     }
 
-    /// What goes with its entries.
-    pub fn origin(&self) -> RequestOrigin {
+    /// Its span, by which its entries are known while they wait to be sent.
+    pub fn context(&self) -> Option<TraceContext> {
         match self {
-            Self::Untraced => RequestOrigin::Untraced,
-            Self::Sampled(span) => RequestOrigin::Sampled(span.context()),
-            Self::OwnTelemetry => RequestOrigin::OwnTelemetry,
+            Self::Sampled(span) => (!span.is_discarded()).then(|| span.context()),
+            Self::Untraced | Self::OwnTelemetry => None,
         }
+    }
+
+    /// The scope of what is logged about it.
+    pub fn log_scope(&self) -> LogScope {
+        match self {
+            Self::OwnTelemetry => LogScope::Withheld,
+            Self::Untraced | Self::Sampled(_) => self.context().map_or(LogScope::Other, LogScope::Request),
+        }
+    }
+
+    /// Whoever has sent it is known: what that says of its own span decides.
+    pub fn trust_sender(&self) {
+        if let Self::Sampled(span) = self {
+            span.trust_sender();
+            self.log_scope().enter();
+        }
+    }
+
+    /// All that it carries has turned out to be what this process tells of itself, which has come by way of others: from now on nothing
+    /// is told of it.
+    pub fn withhold(&mut self) {
+        if let Self::Sampled(span) = std::mem::replace(self, Self::OwnTelemetry) {
+            span.discard();
+        }
+        LogScope::Withheld.enter();
     }
 }

@@ -3,12 +3,12 @@
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use percent_encoding::percent_decode_str;
 
-use super::{attribute, text};
+use super::{InstanceId, attribute, text};
 
 /// The resource of the process with this `service.instance.id`. As OpenTelemetry's specification has it, attributes of
 /// `OTEL_RESOURCE_ATTRIBUTES` win over Sluice's own, and `OTEL_SERVICE_NAME` over both; the instance is always Sluice's own, since it is
 /// what own telemetry is known by. `env` looks up a variable.
-pub fn resource(instance_id: &str, env: &dyn Fn(&str) -> Option<String>) -> Resource {
+pub fn resource(instance_id: &InstanceId, env: &dyn Fn(&str) -> Option<String>) -> Resource {
     let mut attributes: Vec<(String, String)> = Vec::new();
     let mut set = |key: &str, value: &str| {
         attributes.retain(|(known, _)| known != key);
@@ -26,7 +26,7 @@ pub fn resource(instance_id: &str, env: &dyn Fn(&str) -> Option<String>) -> Reso
     if let Some(name) = env("OTEL_SERVICE_NAME").filter(|name| !name.is_empty()) {
         set("service.name", &name);
     }
-    set("service.instance.id", instance_id);
+    set("service.instance.id", instance_id.published());
     let attributes = attributes.into_iter().map(|(key, value)| attribute(key, text(value)));
     Resource { attributes: attributes.collect(), ..Resource::default() }
 }
@@ -42,8 +42,12 @@ mod tests {
             let found = variables.iter().find(|(name, _)| *name == asked);
             found.map(|(_, value)| (*value).to_owned())
         };
-        let pairs = resource("one", &env).attributes.into_iter().map(|pair| {
+        let instance = InstanceId::random();
+        let pairs = resource(&instance, &env).attributes.into_iter().map(|pair| {
             match pair.value.and_then(|value| value.value) {
+                Some(Value::StringValue(text)) if text == instance.published() => {
+                    (pair.key, "one".to_owned())
+                }
                 Some(Value::StringValue(text)) => (pair.key, text),
                 other => panic!("{other:?}"),
             }

@@ -1,6 +1,7 @@
 //! A span that has begun and not ended yet.
 
 use std::borrow::Cow;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
@@ -14,7 +15,7 @@ use tokio::time::Instant;
 
 use super::{BatchLinks, TraceContext, attribute, unix_nanos};
 
-/// A span that has begun.
+/// A span that has begun, or is about to.
 #[derive(Debug)]
 pub struct OpenSpan {
     kind: SpanKind,
@@ -22,7 +23,7 @@ pub struct OpenSpan {
     context: TraceContext,
     parent: Option<TraceContext>,
     /// By both clocks, since that of the system may be set meanwhile.
-    began: (SystemTime, Instant),
+    began: OnceLock<(SystemTime, Instant)>,
     attributes: Mutex<Vec<KeyValue>>,
     is_discarded: AtomicBool,
 }
@@ -30,27 +31,26 @@ pub struct OpenSpan {
 /// How a span has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SpanEnd {
-    /// Not by an error of Sluice, nor of whom it has asked.
+    /// Not by an error of Sluice, nor of whom it has asked; which it is not if it ends without an answer.
     Well,
     /// By an error: in words, without secrets.
     Failed(String),
 }
 
 impl OpenSpan {
-    pub(super) fn new(kind: SpanKind, name: Cow<'static, str>, parent: Option<TraceContext>) -> Self {
-        let context = parent.map_or_else(|| TraceContext::root(|_| true), TraceContext::child);
-        Self::of(kind, name, context, parent)
-    }
-
-    pub(super) fn of(
+    pub(super) fn new(
         kind: SpanKind,
         name: Cow<'static, str>,
         context: TraceContext,
         parent: Option<TraceContext>,
     ) -> Self {
-        let began = (SystemTime::now(), Instant::now());
-        let is_discarded = AtomicBool::new(false);
+        let (began, is_discarded) = (OnceLock::new(), AtomicBool::new(false));
         Self { kind, name, context, parent, began, attributes: Mutex::default(), is_discarded }
+    }
+
+    /// It begins now, unless it has begun.
+    pub fn begin(&self) {
+        self.began.get_or_init(|| (SystemTime::now(), Instant::now()));
     }
 
     /// By which others name it.
@@ -74,15 +74,22 @@ impl OpenSpan {
         self.is_discarded.load(Ordering::Relaxed)
     }
 
-    /// The span as OTLP has it, which ends now.
-    pub(super) fn ended(&self, end: SpanEnd, links: Option<&BatchLinks>) -> Span {
-        let (began, clock) = self.began;
+    /// What the sender says of its own span decides from now on whether this one is told of, if it says anything.
+    pub(super) fn trust_sender(&self) {
+        if let Some(parent) = self.parent {
+            self.is_discarded.store(!parent.is_sampled(), Ordering::Relaxed);
+        }
+    }
+
+    /// The span as OTLP has it, which ends now; none if it has not begun, or is not to be told of.
+    pub(super) fn ended(&self, end: SpanEnd, links: Option<&BatchLinks>) -> Option<Span> {
+        let (began, clock) = *self.began.get().filter(|_| !self.is_discarded())?;
         let (links, dropped_links_count) = links.map_or_else(Default::default, BatchLinks::as_otlp);
         let status = match end {
             SpanEnd::Well => None,
             SpanEnd::Failed(message) => Some(Status { message, code: StatusCode::Error as i32 }),
         };
-        Span {
+        Some(Span {
             trace_id: self.context.trace_id().to_vec(),
             span_id: self.context.span_id().to_vec(),
             parent_span_id: self.parent.map_or_else(Vec::new, |parent| parent.span_id().to_vec()),
@@ -96,6 +103,6 @@ impl OpenSpan {
             dropped_links_count,
             status,
             ..Span::default()
-        }
+        })
     }
 }

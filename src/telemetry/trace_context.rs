@@ -3,7 +3,10 @@
 
 use std::fmt;
 
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue};
+
+/// The header by which a sender says which span its request belongs to.
+pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// The length of a `traceparent` of version 0: four fields with dashes between them.
 const LENGTH: usize = 2 + 1 + 32 + 1 + 16 + 1 + 2;
@@ -53,6 +56,12 @@ impl TraceContext {
     #[must_use]
     pub(super) fn child(self) -> Self {
         Self { span_id: new_span_id(), ..self }
+    }
+
+    /// The same span, which is recorded whatever its sender says.
+    #[must_use]
+    pub(super) fn sampled(self) -> Self {
+        Self { is_sampled: true, ..self }
     }
 
     /// Whether the span is recorded.

@@ -354,6 +354,76 @@ telemetry: {{ endpoint: 'http://{own}', sampling: 1, interval: 200ms }}
     assert!(keys.contains(&"app".to_owned()), "{keys:?}");
 }
 
+/// An entry of one log record for a stream, of the process with this `service.instance.id`.
+fn entry_of_instance(instance: &str, stream: &str) -> Vec<u8> {
+    entry_of(Signal::Logs, resource(&[("service.instance.id", instance), (KEY, stream)]), &["one"])
+}
+
+#[tokio::test]
+async fn own_telemetry_that_comes_by_way_of_others_is_known_by_each_entry_and_not_told_of_again() {
+    let (up, backend) = (taking().await, Backend::start().await);
+    let config = yaml::up(&up.url(), &[SINGLY, QUICK]) + &backend.config("sampling: 1");
+    let sluice = SluiceProcess::start(&config, &["--log-level", "debug"]).await;
+    backend.intervals(1).await;
+    let (of_sluice, _) = backend.newest_metrics().unwrap();
+    let instance = attribute(&of_sluice.attributes, "service.instance.id");
+    // Alone, and in one request with what others have sent, in front of it.
+    sluice.accept(Signal::Logs, request(&[entry_of_instance(&instance, "own alone")])).await;
+    let mixed = [entry_of_instance(&instance, "own first"), entry_of_instance("another", "foreign")];
+    sluice.accept(Signal::Logs, request(&mixed)).await;
+    sluice.settled().await;
+    let server = backend.span("the mixed request's span", is(SpanKind::Server)).await;
+    assert_eq!(attribute(&server.attributes, "sluice.records"), "2");
+    let client = backend.span("the attempt's span", is(SpanKind::Client)).await;
+    assert_eq!(attribute(&client.attributes, "sluice.key"), "foreign");
+    for line in ["stream opened", "batch closed", "attempt made", "stream has nothing left to send"] {
+        assert_eq!(attribute(&backend.logged(line).await.attributes, "key"), "foreign");
+    }
+    sluice.logged("own alone").await;
+    sluice.logged("own first").await;
+    backend.intervals(10).await;
+    assert_eq!(backend.spans().len(), 2, "{:?}", backend.spans());
+    let keys: Vec<_> = backend.logs().iter().map(|record| attribute(&record.attributes, "key")).collect();
+    assert!(!keys.iter().any(|key| key.starts_with("own")), "{:?}", backend.logs());
+}
+
+#[tokio::test]
+async fn a_request_that_is_not_taken_is_not_told_of_either_if_it_is_own_telemetry() {
+    let (up, backend) = (taking().await, Backend::start().await);
+    let sluice = start(&up, &backend, "sampling: 1").await;
+    backend.intervals(1).await;
+    let (of_sluice, _) = backend.newest_metrics().unwrap();
+    let instance = attribute(&of_sluice.attributes, "service.instance.id");
+    // No route takes it.
+    let unrouted = entry_of(Signal::Logs, resource(&[("service.instance.id", &instance)]), &["one"]);
+    sluice.post(Signal::Logs, request(&[unrouted])).await;
+    sluice.logged("records not taken").await;
+    backend.intervals(10).await;
+    assert!(!backend.logs().iter().any(|record| body(record).contains("not taken")), "{:?}", backend.logs());
+    assert_eq!(backend.spans(), []);
+}
+
+#[tokio::test]
+async fn a_sender_decides_about_its_trace_only_once_it_is_known() {
+    let (up, backend) = (taking().await, Backend::start().await);
+    let receiver = "extensions: { bearertokenauth: { token: s3cret } }
+receivers: { otlp: { protocols: { http: { endpoint: '127.0.0.1:0', auth: { authenticator: bearertokenauth } } } } }
+";
+    let config = receiver.to_owned() + &yaml::up(&up.url(), &[SINGLY]) + &backend.config("sampling: 0");
+    let sluice = SluiceProcess::start(&config, &[]).await;
+    let parent = traceparent(true);
+    for (token, status) in [("Bearer wrong", 401), ("Bearer s3cret", 200)] {
+        let headers = [("traceparent", &*parent), ("authorization", token)];
+        let answer = sluice.post_with(Signal::Logs, logs(&[("a", &["one"])]), &headers).await;
+        assert_eq!(answer.status, status);
+    }
+    let span = backend.span("the known sender's span", is(SpanKind::Server)).await;
+    assert_eq!(hexadecimal(&span.parent_span_id), SENDERS_SPAN);
+    assert_eq!(attribute(&span.attributes, "http.response.status_code"), "200");
+    backend.intervals(10).await;
+    assert_eq!(backend.spans().into_iter().filter(is(SpanKind::Server)).count(), 1);
+}
+
 #[tokio::test]
 async fn what_is_left_is_sent_before_the_process_ends_and_a_reload_begins_and_ends_it() {
     let (up, backend) = (taking().await, Backend::start().await);

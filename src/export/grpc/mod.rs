@@ -179,7 +179,7 @@ impl Shared {
         alone: bool,
         conditions: Conditions<'_>,
     ) -> Answer {
-        let Conditions { budget, traceparent, .. } = conditions;
+        let (budget, traceparent) = (conditions.budget, conditions.traceparent());
         let secrets = secrets_of(&target.secrets, header);
         let compression = self.settings.compression;
         let message = match RequestBody::new(batch, Encoding::Proto, compression, budget).await {
@@ -195,7 +195,7 @@ impl Shared {
             }
         };
         let limit = self.settings.timeout;
-        let heads = (header, traceparent);
+        let heads = (header, traceparent.as_ref());
         let sent = match Instant::now().checked_add(limit).filter(|_| !limit.is_zero()) {
             Some(deadline) => timeout_at(deadline, self.send(target, heads, &message, alone, budget)).await,
             None => Ok(self.send(target, heads, &message, alone, budget).await),
@@ -423,7 +423,7 @@ mod tests {
         let (hanging, budget) = (AtomicBool::default(), Arc::new(Budget::new(u64::MAX)));
         let begun = AtomicBool::new(false);
         let conditions =
-            Conditions { hanging: &hanging, budget: &budget, pass: None, begun: &begun, traceparent: None };
+            Conditions { hanging: &hanging, budget: &budget, pass: None, begun: &begun, span: None };
         let batch = Batch::new(Signal::Logs, vec![Bytes::from(vec![0; MAX_REQUEST + 1])], 1);
         let answer = transport.attempt(&target, &batch, conditions).await.expect("nothing opens a circuit");
         assert_eq!((answer.code.as_ref(), answer.outcome), ("oversize", Outcome::Bad));

@@ -192,7 +192,7 @@ impl Shared {
         batch: &Batch,
         conditions: Conditions<'_>,
     ) -> Answer {
-        let Conditions { budget, traceparent, .. } = conditions;
+        let (budget, traceparent) = (conditions.budget, conditions.traceparent());
         let secrets = secrets_of(&target.secrets, header);
         let (encoding, compression) = (self.settings.encoding, self.settings.compression);
         let body = match RequestBody::new(batch, encoding, compression, budget).await {
@@ -208,7 +208,7 @@ impl Shared {
             }
         };
         let deadline = Deadline::new(self.settings.timeout);
-        let sent = deadline.apply(self.send(target, header, traceparent, body)).await;
+        let sent = deadline.apply(self.send(target, header, traceparent.as_ref(), body)).await;
         let (response, connection) = match sent.unwrap_or(Err(Failure::Timeout(self.settings.timeout))) {
             Ok(sent) => sent,
             Err(failure) => return failure.answer(target, &secrets),

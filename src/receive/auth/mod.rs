@@ -27,6 +27,7 @@ use self::htpasswd::Verified;
 use super::caller::Peer;
 use super::intake::Intake;
 use super::{Caller, ListenerSettings};
+use crate::telemetry::RequestTrace;
 use crate::tenants::{Sender, SenderLookup, Table, Tenant, Tenants};
 
 pub use bearer::BearerTokens;
@@ -109,6 +110,9 @@ pub(super) async fn authenticate(
     };
     match identified {
         Ok(identity) => {
+            if let Some(trace) = head.extensions.get::<RequestTrace>() {
+                trace.trust_sender();
+            }
             if let Some(network) = network {
                 failures.note_right(network);
             }

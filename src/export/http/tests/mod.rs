@@ -92,7 +92,7 @@ impl HttpTransport {
         let (hanging, budget) = (AtomicBool::default(), Arc::new(Budget::new(u64::MAX)));
         let begun = AtomicBool::new(false);
         let conditions =
-            Conditions { hanging: &hanging, budget: &budget, pass: None, begun: &begun, traceparent: None };
+            Conditions { hanging: &hanging, budget: &budget, pass: None, begun: &begun, span: None };
         let target = self.target(&stream(key)).unwrap();
         let answer = self.attempt(&target, batch, conditions).await.expect("nothing opens a circuit");
         assert_eq!(budget.used(), 0, "what an attempt took is given back");
