@@ -17,6 +17,7 @@
 
 mod attribute;
 mod batch_links;
+mod encoded_request;
 mod log_export;
 mod own_telemetry;
 mod record_buffer;
@@ -27,6 +28,7 @@ mod trace_context;
 
 pub use attribute::{attribute, count, text};
 pub use batch_links::BatchLinks;
+pub use encoded_request::encode_request;
 pub use log_export::{LogExport, LogScope, log_records};
 pub use own_telemetry::{INSTANCE_HEADER, OwnTelemetry, TelemetryOutcome};
 pub use record_buffer::RecordBuffer;

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::{HeaderMap, HeaderName};
-use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 
 use super::log_export::log_records;
@@ -49,7 +48,7 @@ pub struct OwnTelemetry {
     instance_id: Arc<str>,
     /// New traces with a number below this are recorded.
     sampled_below: AtomicU64,
-    spans: RecordBuffer<Span>,
+    spans: RecordBuffer,
     counts: [[AtomicU64; 2]; 3],
 }
 
@@ -92,7 +91,7 @@ impl OwnTelemetry {
     }
 
     /// Spans that have ended.
-    pub fn spans(&self) -> &RecordBuffer<Span> {
+    pub fn spans(&self) -> &RecordBuffer {
         &self.spans
     }
 
@@ -127,7 +126,7 @@ impl OwnTelemetry {
     /// Ends a span, which then waits to be sent.
     pub fn end_span(&self, span: &OpenSpan, end: SpanEnd, links: Option<&BatchLinks>) {
         if self.is_told() && !span.is_discarded() {
-            self.spans.push(span.ended(end, links));
+            self.spans.push(&span.ended(end, links));
         }
     }
 
