@@ -3,6 +3,7 @@
 //! What metrics there are is said in one place, the page, and so whoever gets them by OTLP gets the same ones with the same values. A
 //! metric has the name of its family, which of a counter is without `_total`: where OTLP becomes Prometheus' again, that is added.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -13,14 +14,16 @@ use opentelemetry_proto::tonic::metrics::v1::{
     AggregationTemporality, Gauge, Histogram, HistogramDataPoint, Metric, NumberDataPoint, Sum,
 };
 
-use super::metrics;
+use super::{look, metrics};
 use crate::run::Router;
 use crate::telemetry::{attribute, text, unix_nanos};
 
-/// All metrics of now that have a value.
-pub fn read_metrics(router: &Arc<Router>) -> Vec<Metric> {
-    let began = router.shared().began.1;
-    MetricsPage::read(&metrics::encode(router), began, SystemTime::now())
+/// All metrics of now that have a value, as a [`ReadMetrics`](crate::run::ReadMetrics).
+pub fn read_metrics(router: Arc<Router>) -> Pin<Box<dyn Future<Output = Vec<Metric>> + Send>> {
+    Box::pin(look::on_a_thread(move || {
+        let began = router.shared().began.1;
+        MetricsPage::read(&metrics::encode(&router), began, SystemTime::now())
+    }))
 }
 
 /// A page that is being read.

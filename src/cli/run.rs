@@ -152,7 +152,10 @@ async fn live(router: Arc<Router>, signals: Signals, for_people: bool) -> ExitCo
     sweeping.abort();
     watches.abort();
     left_out.abort();
-    telemetry.end().await;
+    tokio::select! {
+        () = telemetry.end() => {}
+        () = stop.told() => warn!("told to stop again: not waiting for own telemetry any more"),
+    }
     // The log has it in any case.
     for leftover in left.exporters.iter().filter(|_| for_people) {
         eprintln!("sluice: {leftover}");
@@ -179,8 +182,7 @@ impl OwnTelemetryTask {
     /// Has what is left be sent, for a moment at most.
     async fn end(self) {
         self.ending.cancel();
-        // Whatever has come of it: nothing waits for it any more.
-        let _ = self.task.await;
+        self.task.await.expect("nobody aborts it, and its panic would have ended the process");
     }
 }
 

@@ -1,24 +1,21 @@
 //! Sends what Sluice tells of itself: spans and the log once in a second, metrics once in an interval.
 //!
-//! One request is on its way at a time. What an endpoint does not take just now is sent again, after a wait that grows; what comes
-//! meanwhile waits in buffers that have a limit. Metrics are not sent again: the next ones say it all.
+//! One request of each signal is on its way at a time, and no signal waits for another: an endpoint may take one and not the others. What it
+//! does not take just now is sent again, after a wait that grows; what comes meanwhile waits in buffers that have a limit. Metrics are not
+//! sent again: the next ones say it all.
 
+use std::future::pending;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
-use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
-use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
-use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
-use opentelemetry_proto::tonic::logs::v1::{ResourceLogs, ScopeLogs};
+use opentelemetry_proto::tonic::metrics::v1::Metric;
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
-use opentelemetry_proto::tonic::metrics::v1::{Metric, ResourceMetrics, ScopeMetrics};
 use opentelemetry_proto::tonic::resource::v1::Resource;
-use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans};
-use prost::Message;
-use tokio::time::{Instant, sleep, timeout};
+use prost::Message as _;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -28,7 +25,9 @@ use crate::export::{Answer, Outcome, TelemetryUpstream};
 use crate::net::Network;
 use crate::notice;
 use crate::otlp::Signal;
-use crate::telemetry::{LogScope, OwnTelemetry, TelemetryOutcome, log_records, resource};
+use crate::telemetry::{
+    LogScope, OwnTelemetry, RecordBuffer, TelemetryOutcome, encode_request, log_records, resource,
+};
 
 /// How often spans and log records are sent, if there are any.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -36,7 +35,7 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// The longest wait after the endpoint has not taken anything.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
-/// Time for what is left when the process ends.
+/// Time for what is on its way and what is left, when the process ends.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Where own telemetry is sent, if anywhere. A reload changes it.
@@ -72,152 +71,159 @@ impl TelemetryExport {
     }
 }
 
-/// Sends for ever; once it is `ending`, what is left, and no longer than for a moment. `read_metrics` gives the metrics of now.
-pub async fn send_telemetry(
-    router: Arc<Router>,
-    read_metrics: fn(&Arc<Router>) -> Vec<Metric>,
-    ending: CancellationToken,
-) {
-    let telemetry = router.shared().telemetry.clone();
-    let resource = resource(telemetry.instance_id(), &router.env());
-    let mut sender = TelemetrySender {
-        resource,
+/// Gives the metrics of now.
+pub type ReadMetrics = fn(Arc<Router>) -> Pin<Box<dyn Future<Output = Vec<Metric>> + Send>>;
+
+/// Sends for ever; once it is `ending`, what is left, and no longer than for a moment.
+pub async fn send_telemetry(router: Arc<Router>, read_metrics: ReadMetrics, ending: CancellationToken) {
+    let resource = resource(router.shared().telemetry.instance_id(), &router.env());
+    let [traces, metrics, logs] = Signal::ALL.map(|signal| SignalSender {
+        signal,
+        router: router.clone(),
         read_metrics,
+        resource: resource.clone(),
         upstream: None,
-        waiting: Default::default(),
+        waiting: None,
         failures: 0,
         not_before: Instant::now(),
-        metrics_due: Instant::now(),
-        router,
+    });
+    let time_is_up = async {
+        ending.cancelled().await;
+        sleep(LAST_WORDS).await;
     };
     // What is logged about it goes to the log alone.
     let sending = async {
-        while !ending.is_cancelled() {
-            sender.send_what_is_due().await;
-            tokio::select! {
-                () = sleep(sender.pause()) => {}
-                () = telemetry.spans().has_many() => {}
-                () = log_records().has_many() => {}
-                () = ending.cancelled() => {}
-            }
+        let signals = async { tokio::join!(traces.send(&ending), metrics.send(&ending), logs.send(&ending)) };
+        tokio::select! {
+            _ = signals => {}
+            () = time_is_up => warn!(
+                "own telemetry that was left is not sent: the endpoint has not answered within {LAST_WORDS:?}"
+            ),
         }
-        (sender.not_before, sender.metrics_due) = (Instant::now(), Instant::now());
-        let _ = timeout(LAST_WORDS, sender.send_what_is_due()).await;
     };
     LogScope::Withheld.of(sending).await;
 }
 
-/// Spans or log records that are to be sent, encoded.
+/// Spans, metrics or log records that are to be sent, encoded.
 #[derive(Clone)]
 struct TelemetryRequest {
     bytes: Bytes,
     records: u64,
 }
 
-struct TelemetrySender {
+/// Sends the own telemetry of one signal.
+struct SignalSender {
+    signal: Signal,
     router: Arc<Router>,
-    read_metrics: fn(&Arc<Router>) -> Vec<Metric>,
+    read_metrics: ReadMetrics,
     resource: Resource,
     /// Where it was sent last.
     upstream: Option<Arc<TelemetryUpstream>>,
-    /// What the endpoint has not taken yet, by signal; never metrics.
-    waiting: [Option<TelemetryRequest>; 3],
+    /// What the endpoint has not taken yet: what is on its way, and what is to be sent again, which metrics are not.
+    waiting: Option<TelemetryRequest>,
     /// Requests that it has not taken since it has last taken one.
     failures: u32,
+    /// When metrics are due, and the end of the wait after a failure.
     not_before: Instant,
-    metrics_due: Instant,
 }
 
-impl TelemetrySender {
+impl SignalSender {
+    /// Sends until it is `ending`, and then what is left.
+    async fn send(mut self, ending: &CancellationToken) {
+        while !ending.is_cancelled() {
+            self.send_what_is_due().await;
+            tokio::select! {
+                () = sleep(self.pause()) => {}
+                () = self.has_many() => {}
+                () = ending.cancelled() => {}
+            }
+        }
+        self.not_before = Instant::now();
+        // What is to be sent again, and what has come behind it.
+        self.send_what_is_due().await;
+        self.send_what_is_due().await;
+    }
+
     /// How long until something may be due that does not make itself known before.
     fn pause(&self) -> Duration {
-        // Metrics that are due already wait with everything else until the endpoint may be asked again.
-        let until_metrics = self.metrics_due.saturating_duration_since(Instant::now());
-        if until_metrics.is_zero() { INTERVAL } else { INTERVAL.min(until_metrics) }
+        let until_due = self.not_before.saturating_duration_since(Instant::now());
+        if until_due.is_zero() { INTERVAL } else { INTERVAL.min(until_due) }
+    }
+
+    /// Where records of the signal wait; metrics are made when they are due.
+    fn buffer(&self) -> Option<&RecordBuffer> {
+        match self.signal {
+            Signal::Traces => Some(self.router.shared().telemetry.spans()),
+            Signal::Logs => Some(log_records()),
+            Signal::Metrics => None,
+        }
+    }
+
+    async fn has_many(&self) {
+        match self.buffer() {
+            Some(buffer) => buffer.has_many().await,
+            None => pending().await,
+        }
     }
 
     async fn send_what_is_due(&mut self) {
         let upstream = self.router.telemetry().0.load_full();
         if upstream.as_ref().map(Arc::as_ptr) != self.upstream.as_ref().map(Arc::as_ptr) {
-            (self.failures, self.not_before, self.metrics_due) = (0, Instant::now(), Instant::now());
+            (self.failures, self.not_before) = (0, Instant::now());
             self.upstream.clone_from(&upstream);
         }
-        let Some(upstream) = upstream else {
-            self.waiting = Default::default();
+        let Some(upstream) = upstream else { return self.forget_waiting() };
+        if self.not_before > Instant::now() {
             return;
+        }
+        if self.waiting.is_none() {
+            self.waiting = self.next(&upstream).await;
+        }
+        let Some(request) = self.waiting.clone() else { return };
+        let target = match upstream.target(self.signal) {
+            Ok(target) => target,
+            Err(error) => return self.fail(&request, "no_destination", &error, None),
         };
-        for signal in Signal::ALL {
-            if self.not_before > Instant::now() {
-                return;
-            }
-            let Some(request) = self.next(signal, &upstream) else { continue };
-            let target = match upstream.target(signal) {
-                Ok(target) => target,
-                Err(error) => {
-                    self.fail(signal, request, "no_destination", &error, None);
-                    continue;
-                }
-            };
-            let budget = &self.router.shared().budget;
-            let (bytes, records) = (request.bytes.clone(), request.records);
-            if let Some(answer) = upstream.attempt(&target, signal, bytes, records, budget).await {
-                self.settle(signal, request, &answer);
-            }
+        let budget = &self.router.shared().budget;
+        let (bytes, records) = (request.bytes.clone(), request.records);
+        // Without an answer nothing was sent, and the request still waits.
+        if let Some(answer) = upstream.attempt(&target, self.signal, bytes, records, budget).await {
+            self.settle(&request, &answer);
         }
     }
 
-    /// What is to be sent of a signal now, if anything is.
-    fn next(&mut self, signal: Signal, upstream: &TelemetryUpstream) -> Option<TelemetryRequest> {
-        if let Some(waiting) = self.waiting[signal.index()].take() {
-            return Some(waiting);
-        }
-        let (scope, resource) = (Some(scope()), Some(self.resource.clone()));
-        match signal {
-            Signal::Traces => {
-                let spans = self.router.shared().telemetry.spans().take();
-                let records = spans.len() as u64;
-                let scope_spans = vec![ScopeSpans { scope, spans, ..ScopeSpans::default() }];
-                let resource_spans =
-                    vec![ResourceSpans { resource, scope_spans, ..ResourceSpans::default() }];
-                TelemetryRequest::of(&ExportTraceServiceRequest { resource_spans }, records)
-            }
-            Signal::Logs => {
-                let log_records = log_records().take();
-                let records = log_records.len() as u64;
-                let scope_logs = vec![ScopeLogs { scope, log_records, ..ScopeLogs::default() }];
-                let resource_logs = vec![ResourceLogs { resource, scope_logs, ..ResourceLogs::default() }];
-                TelemetryRequest::of(&ExportLogsServiceRequest { resource_logs }, records)
-            }
-            Signal::Metrics => {
-                if self.metrics_due > Instant::now() {
-                    return None;
-                }
-                self.metrics_due = Instant::now() + upstream.settings().interval;
-                let metrics = (self.read_metrics)(&self.router);
-                let records = metrics.iter().map(data_points).sum();
-                let scope_metrics = vec![ScopeMetrics { scope, metrics, ..ScopeMetrics::default() }];
-                let resource_metrics =
-                    vec![ResourceMetrics { resource, scope_metrics, ..ResourceMetrics::default() }];
-                TelemetryRequest::of(&ExportMetricsServiceRequest { resource_metrics }, records)
-            }
-        }
+    /// What is to be sent now, if anything is.
+    async fn next(&mut self, upstream: &TelemetryUpstream) -> Option<TelemetryRequest> {
+        let (encoded, records) = if let Some(buffer) = self.buffer() {
+            let encoded = buffer.take();
+            let records = encoded.len() as u64;
+            (encoded, records)
+        } else {
+            self.not_before = Instant::now() + upstream.settings().interval;
+            let metrics = (self.read_metrics)(self.router.clone()).await;
+            (metrics.iter().map(Metric::encode_to_vec).collect(), metrics.iter().map(data_points).sum())
+        };
+        let request = || encode_request(self.resource.clone(), encoded).into();
+        (records > 0).then(|| TelemetryRequest { bytes: request(), records })
     }
 
     /// Counts a request by what came of it, or keeps it to be sent again.
-    fn settle(&mut self, signal: Signal, request: TelemetryRequest, answer: &Answer) {
+    fn settle(&mut self, request: &TelemetryRequest, answer: &Answer) {
         match answer.outcome {
             Outcome::Delivered { rejected, .. } => {
                 self.failures = 0;
-                self.count(signal, TelemetryOutcome::Sent, request.records - rejected);
-                self.count(signal, TelemetryOutcome::Dropped, rejected);
+                self.forget_waiting();
+                self.count(TelemetryOutcome::Sent, request.records - rejected);
+                self.count(TelemetryOutcome::Dropped, rejected);
             }
             Outcome::Retry { after } | Outcome::Hold { after, .. } => {
-                self.fail(signal, request, &answer.code, &answer.detail, after);
+                self.fail(request, &answer.code, &answer.detail, after);
             }
             Outcome::Bad | Outcome::Refused | Outcome::Unwanted => {
-                self.count(signal, TelemetryOutcome::Dropped, request.records);
+                self.forget_waiting();
+                self.count(TelemetryOutcome::Dropped, request.records);
                 if let Some(suppressed) = notice::due("telemetry", &answer.code) {
-                    let (code, records) = (&*answer.code, request.records);
+                    let (signal, code, records) = (self.signal, &*answer.code, request.records);
                     warn!(%signal, code, records, suppressed, "own telemetry was refused: {}", answer.detail);
                 }
             }
@@ -225,44 +231,30 @@ impl TelemetrySender {
     }
 
     /// The endpoint has not taken a request just now.
-    fn fail(
-        &mut self,
-        signal: Signal,
-        request: TelemetryRequest,
-        code: &str,
-        detail: &str,
-        asked: Option<Duration>,
-    ) {
+    fn fail(&mut self, request: &TelemetryRequest, code: &str, detail: &str, asked: Option<Duration>) {
         let own = INTERVAL.saturating_mul(1 << self.failures.min(6)).min(LONGEST_WAIT);
         let wait = asked.map_or(own, |asked| asked.clamp(own, LONGEST_WAIT));
         self.failures += 1;
-        self.not_before = Instant::now() + wait;
+        self.not_before = self.not_before.max(Instant::now() + wait);
+        let signal = self.signal;
         if signal == Signal::Metrics {
-            self.count(signal, TelemetryOutcome::Dropped, request.records);
-        } else {
-            self.waiting[signal.index()] = Some(request);
+            self.forget_waiting();
+            self.count(TelemetryOutcome::Dropped, request.records);
         }
         if let Some(suppressed) = notice::due("telemetry", code) {
             warn!(%signal, code, ?wait, suppressed, "own telemetry is not taken; what there is no room for meanwhile is dropped: {detail}");
         }
     }
 
-    fn count(&self, signal: Signal, outcome: TelemetryOutcome, records: u64) {
-        self.router.shared().telemetry.count(signal, outcome, records);
+    fn forget_waiting(&mut self) {
+        self.waiting = None;
+        if let Some(buffer) = self.buffer() {
+            buffer.taken_have_left();
+        }
     }
-}
 
-impl TelemetryRequest {
-    fn of(request: &impl Message, records: u64) -> Option<Self> {
-        (records > 0).then(|| Self { bytes: request.encode_to_vec().into(), records })
-    }
-}
-
-fn scope() -> InstrumentationScope {
-    InstrumentationScope {
-        name: "sluice".to_owned(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        ..InstrumentationScope::default()
+    fn count(&self, outcome: TelemetryOutcome, records: u64) {
+        self.router.shared().telemetry.count(self.signal, outcome, records);
     }
 }
 

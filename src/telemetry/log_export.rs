@@ -25,7 +25,7 @@ const LONGEST_TEXT: usize = 4096;
 const OWN_TARGET: &str = "sluice";
 
 /// The log is the process's, and so is what waits to be sent of it.
-static LOG_RECORDS: RecordBuffer<LogRecord> = RecordBuffer::new();
+static LOG_RECORDS: RecordBuffer = RecordBuffer::new();
 
 task_local! {
     static SCOPE: Cell<LogScope>;
@@ -60,7 +60,7 @@ impl LogScope {
 }
 
 /// Log records that wait to be sent.
-pub fn log_records() -> &'static RecordBuffer<LogRecord> {
+pub fn log_records() -> &'static RecordBuffer {
     &LOG_RECORDS
 }
 
@@ -77,7 +77,7 @@ impl<S: Subscriber> Layer<S> for LogExport {
         let is_own = target == OWN_TARGET || target.starts_with("sluice::");
         let scope = SCOPE.try_with(Cell::get).ok();
         if is_own && !matches!(scope, Some(LogScope::Withheld)) {
-            LOG_RECORDS.push(record(event, scope));
+            LOG_RECORDS.push(&record(event, scope));
         }
     }
 }
@@ -179,6 +179,7 @@ impl fmt::Write for Shortened {
 
 #[cfg(test)]
 mod tests {
+    use prost::Message as _;
     use tracing::{debug, info, warn};
     use tracing_subscriber::layer::SubscriberExt as _;
 
@@ -197,7 +198,9 @@ mod tests {
         let subscriber = tracing_subscriber::registry().with(LogExport);
         let _default = tracing::subscriber::set_default(subscriber);
         let is_of_this_test = |record: &LogRecord| body(record).contains("of this test");
-        let taken = || log_records().take().into_iter().filter(is_of_this_test).collect::<Vec<_>>();
+        let decoded = |record: Vec<u8>| LogRecord::decode(&*record).expect("it was encoded");
+        let taken =
+            || log_records().take().into_iter().map(decoded).filter(is_of_this_test).collect::<Vec<_>>();
         info!("not wanted yet, of this test");
         log_records().want(true);
         assert_eq!(taken(), []);

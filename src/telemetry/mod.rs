@@ -18,6 +18,7 @@
 
 mod attribute;
 mod batch_links;
+mod encoded_request;
 mod instance_id;
 mod log_export;
 mod own_telemetry;
@@ -29,6 +30,7 @@ mod trace_context;
 
 pub use attribute::{attribute, integer, text};
 pub use batch_links::BatchLinks;
+pub use encoded_request::encode_request;
 pub use instance_id::InstanceId;
 pub use log_export::{LogExport, LogScope, log_records};
 pub use own_telemetry::{INSTANCE_HEADER, OwnTelemetry, TelemetryOutcome};

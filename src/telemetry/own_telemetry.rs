@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::{HeaderMap, HeaderName};
-use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 
 use super::log_export::log_records;
@@ -48,7 +47,7 @@ pub struct OwnTelemetry {
     instance_id: InstanceId,
     /// New traces with a number below this are recorded.
     sampled_below: AtomicU64,
-    spans: RecordBuffer<Span>,
+    spans: RecordBuffer,
     counts: [[AtomicU64; 2]; 3],
 }
 
@@ -87,7 +86,7 @@ impl OwnTelemetry {
     }
 
     /// Spans that have ended.
-    pub fn spans(&self) -> &RecordBuffer<Span> {
+    pub fn spans(&self) -> &RecordBuffer {
         &self.spans
     }
 
@@ -136,7 +135,7 @@ impl OwnTelemetry {
         if self.is_enabled()
             && let Some(ended) = span.ended(end, links)
         {
-            self.spans.push(ended);
+            self.spans.push(&ended);
         }
     }
 

@@ -3,28 +3,71 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
+use prost::Message;
 use tokio::sync::Notify;
 
-/// Records that wait at a time.
+/// Records of a buffer that are not sent yet.
 const MOST: usize = 2048;
 
-/// So many of them are worth being sent at once.
+/// Their bytes.
+const MOST_BYTES: usize = 4 << 20;
+
+/// So many records are worth being sent at once.
 const MANY: usize = 512;
 
-/// Spans or log records that wait to be sent. Nobody ever waits for room: what comes while it is full is counted and forgotten.
+/// And so many bytes.
+const MANY_BYTES: usize = 1 << 20;
+
+/// Spans or log records that wait to be sent, encoded. Nobody ever waits for room: what comes while it is full is counted and forgotten.
+///
+/// Whoever sends them [takes](Self::take) all of them, and they count towards the limit until it says that they have
+/// [left](Self::taken_have_left).
 #[derive(Debug)]
-pub struct RecordBuffer<T> {
-    records: Mutex<Vec<T>>,
+pub struct RecordBuffer {
+    held: Mutex<Held>,
     is_wanted: AtomicBool,
     dropped: AtomicU64,
     many: Notify,
 }
 
-impl<T> RecordBuffer<T> {
+/// What a buffer holds.
+#[derive(Debug)]
+struct Held {
+    records: Vec<Vec<u8>>,
+    /// Of the records that nobody has taken yet.
+    waiting: Amount,
+    /// Of those that somebody has taken and not sent yet.
+    taken: Amount,
+}
+
+/// How much there is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Amount {
+    records: usize,
+    bytes: usize,
+}
+
+impl Amount {
+    const NONE: Self = Self { records: 0, bytes: 0 };
+
+    fn plus(self, other: Self) -> Self {
+        Self { records: self.records + other.records, bytes: self.bytes + other.bytes }
+    }
+
+    fn is_too_much(self) -> bool {
+        self.records > MOST || self.bytes > MOST_BYTES
+    }
+
+    fn is_many(self) -> bool {
+        self.records >= MANY || self.bytes >= MANY_BYTES
+    }
+}
+
+impl RecordBuffer {
     /// One that takes nothing yet.
     pub(super) const fn new() -> Self {
         Self {
-            records: Mutex::new(Vec::new()),
+            held: Mutex::new(Held { records: Vec::new(), waiting: Amount::NONE, taken: Amount::NONE }),
             is_wanted: AtomicBool::new(false),
             dropped: AtomicU64::new(0),
             many: Notify::const_new(),
@@ -38,28 +81,46 @@ impl<T> RecordBuffer<T> {
 
     /// Says whether anything is to be sent. What waits then is not, and does not count as dropped: nobody has asked for it.
     pub fn want(&self, is_wanted: bool) {
+        let mut held = self.held.lock();
         self.is_wanted.store(is_wanted, Ordering::Relaxed);
         if !is_wanted {
-            *self.records.lock() = Vec::new();
+            (held.records, held.waiting) = (Vec::new(), Amount::NONE);
         }
     }
 
-    /// Adds a record, if there is room.
-    pub(super) fn push(&self, record: T) {
-        let mut records = self.records.lock();
-        if records.len() >= MOST {
+    /// Adds a record, if it is wanted and there is room.
+    pub(super) fn push(&self, record: &impl Message) {
+        let record = record.encode_to_vec();
+        let mut held = self.held.lock();
+        // Whoever has made the record has asked before. Since then it may have ended, and what comes later would be of another
+        // configuration, with another endpoint.
+        if !self.is_wanted() {
+            return;
+        }
+        let before = held.waiting;
+        let with_it = before.plus(Amount { records: 1, bytes: record.len() });
+        if with_it.plus(held.taken).is_too_much() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
             return;
         }
-        records.push(record);
-        if records.len() == MANY {
+        held.records.push(record);
+        held.waiting = with_it;
+        if with_it.is_many() && !before.is_many() {
             self.many.notify_one();
         }
     }
 
-    /// Takes out all that wait.
-    pub fn take(&self) -> Vec<T> {
-        std::mem::take(&mut *self.records.lock())
+    /// Takes out all that wait, each encoded.
+    pub fn take(&self) -> Vec<Vec<u8>> {
+        let mut held = self.held.lock();
+        held.taken = held.taken.plus(held.waiting);
+        held.waiting = Amount::NONE;
+        std::mem::take(&mut held.records)
+    }
+
+    /// Nothing that was taken is kept any more: it was sent, or given up.
+    pub fn taken_have_left(&self) {
+        self.held.lock().taken = Amount::NONE;
     }
 
     /// Ready once many wait.
@@ -75,24 +136,63 @@ impl<T> RecordBuffer<T> {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
+
     use super::*;
 
-    #[test]
-    fn what_there_is_no_room_for_is_counted_and_the_oldest_stay() {
+    fn wanted() -> RecordBuffer {
         let buffer = RecordBuffer::new();
-        (0..MOST + 10).for_each(|record| buffer.push(record));
-        assert_eq!(buffer.dropped(), 10);
-        assert_eq!(buffer.take(), (0..MOST).collect::<Vec<_>>());
-        buffer.push(7);
-        assert_eq!((buffer.take(), buffer.dropped()), (vec![7], 10));
+        buffer.want(true);
+        buffer
+    }
+
+    fn decoded(records: &[Vec<u8>]) -> Vec<u64> {
+        records.iter().map(|record| u64::decode(&**record).expect("it was encoded")).collect()
     }
 
     #[test]
-    fn what_nobody_wants_any_more_is_forgotten() {
-        let buffer = RecordBuffer::new();
-        buffer.want(true);
-        buffer.push(1);
+    fn what_there_is_no_room_for_is_counted_and_the_oldest_stay() {
+        let buffer = wanted();
+        let numbers: Vec<_> = (0..MOST as u64 + 10).collect();
+        numbers.iter().for_each(|number| buffer.push(number));
+        assert_eq!(buffer.dropped(), 10);
+        assert_eq!(decoded(&buffer.take()), numbers[..MOST]);
+    }
+
+    #[test]
+    fn what_was_taken_takes_room_until_it_has_left() {
+        let buffer = wanted();
+        (0..MOST as u64).for_each(|number| buffer.push(&number));
+        assert_eq!(buffer.take().len(), MOST);
+        buffer.push(&7_u64);
+        assert_eq!((buffer.take(), buffer.dropped()), (vec![], 1));
+        buffer.taken_have_left();
+        buffer.push(&8_u64);
+        assert_eq!((decoded(&buffer.take()), buffer.dropped()), (vec![8], 1));
+    }
+
+    #[test]
+    fn large_records_are_bounded_by_their_bytes_and_soon_many() {
+        let (buffer, record) = (wanted(), "x".repeat(100_000));
+        let pushed = |times: usize| (0..times).for_each(|_| buffer.push(&record));
+        pushed(10);
+        assert_eq!(buffer.has_many().now_or_never(), None, "it is less than a mebibyte");
+        pushed(1);
+        assert_eq!(buffer.has_many().now_or_never(), Some(()));
+        pushed(100);
+        let taken = buffer.take();
+        let bytes: usize = taken.iter().map(Vec::len).sum();
+        assert!(bytes <= MOST_BYTES && bytes + taken[0].len() > MOST_BYTES, "{bytes} bytes");
+        assert_eq!(buffer.dropped(), 111 - taken.len() as u64);
+    }
+
+    #[test]
+    fn what_nobody_wants_any_more_is_forgotten_also_if_it_comes_late() {
+        let buffer = wanted();
+        buffer.push(&1_u64);
         buffer.want(false);
-        assert_eq!((buffer.take(), buffer.dropped(), buffer.is_wanted()), (vec![], 0, false));
+        buffer.push(&2_u64);
+        buffer.want(true);
+        assert_eq!((buffer.take(), buffer.dropped(), buffer.is_wanted()), (vec![], 0, true));
     }
 }

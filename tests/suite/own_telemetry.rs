@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::metrics::v1::Metric;
@@ -439,7 +440,7 @@ async fn what_is_left_is_sent_before_the_process_ends_and_a_reload_begins_and_en
     sluice.signal("HUP").await;
     eventually("it ends", async || {
         let before = backend.asked("/v1/metrics").len();
-        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
         (backend.asked("/v1/metrics").len() == before).then_some(())
     })
     .await;
@@ -453,6 +454,56 @@ async fn what_is_left_is_sent_before_the_process_ends_and_a_reload_begins_and_en
     let keys: Vec<_> = backend.spans().iter().map(|span| attribute(&span.attributes, "sluice.key")).collect();
     assert_eq!(keys.iter().filter(|key| !key.is_empty()).collect::<Vec<_>>(), ["last"]);
     assert!(backend.logs().iter().any(|record| body(record).contains("shutting down")));
+}
+
+#[tokio::test]
+async fn an_endpoint_that_does_not_take_traces_gets_metrics_and_the_log_all_the_same() {
+    let up = taking().await;
+    let backend =
+        Backend::answering(|asked| Said::new(if asked.path == "/v1/traces" { 404 } else { 200 }, &[], ""))
+            .await;
+    let sluice = start(&up, &backend, "sampling: 1").await;
+    sluice.accept(Signal::Logs, logs(&[("a", &["one"])])).await;
+    eventually("traces are refused", async || (!backend.asked("/v1/traces").is_empty()).then_some(())).await;
+    sluice.signal("HUP").await;
+    backend.logged("configuration reloaded").await;
+    backend.intervals(10).await;
+    let attempts = backend.asked("/v1/traces").len();
+    assert!(attempts < 5, "what is taken of the other signals ends the wait of traces: {attempts} attempts");
+}
+
+/// Sluice whose own telemetry is on its way to an endpoint that never answers.
+async fn start_with_endpoint_that_hangs() -> SluiceProcess {
+    let (up, backend) =
+        (taking().await, Backend::answering(|_| Said::new(200, &[], "never whole").endless()).await);
+    let sluice = start(&up, &backend, "sampling: 1").await;
+    sluice.accept(Signal::Logs, logs(&[("a", &["one"])])).await;
+    sluice.settled().await;
+    for path in ["/v1/traces", "/v1/metrics", "/v1/logs"] {
+        eventually(path, async || (!backend.asked(path).is_empty()).then_some(())).await;
+    }
+    sluice
+}
+
+#[tokio::test]
+async fn an_endpoint_that_never_answers_delays_the_end_by_two_seconds_and_the_log_says_what_is_not_sent() {
+    let mut sluice = start_with_endpoint_that_hangs().await;
+    let told = Instant::now();
+    sluice.signal("TERM").await;
+    assert!(sluice.ended().await.success(), "all data is delivered");
+    // An attempt alone would take ten seconds.
+    assert!(told.elapsed() < Duration::from_secs(6), "{:?}", told.elapsed());
+    sluice.logged("own telemetry that was left is not sent").await;
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_the_wait_for_own_telemetry() {
+    let mut sluice = start_with_endpoint_that_hangs().await;
+    sluice.signal("TERM").await;
+    sluice.logged("everything was delivered").await;
+    sluice.signal("TERM").await;
+    assert!(sluice.ended().await.success(), "all data is delivered");
+    sluice.logged("not waiting for own telemetry any more").await;
 }
 
 #[tokio::test]
