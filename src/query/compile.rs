@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::bound::{QueryBound, SeverityLevel};
-use super::evaluate::QuerySet;
+use super::evaluate::{CompiledQuery, QuerySet};
 use super::field::{AttributePlace, QueryField, names_of};
 use super::pattern::TextMatcher;
 use super::{Comparison, FieldTest, Query, TextPattern};
@@ -160,8 +160,8 @@ impl QuerySet {
     /// Compiles queries, which keep their positions.
     pub fn new<'q>(queries: impl IntoIterator<Item = &'q Query>) -> Self {
         let mut parts = QueryParts::default();
-        let roots = queries.into_iter().map(|query| node(query, &mut parts)).collect();
-        Self { roots, names: parts.names, remembered: parts.remembered }
+        let queries = queries.into_iter().map(|query| CompiledQuery::new(node(query, &mut parts))).collect();
+        Self { queries, names: parts.names, remembered: parts.remembered }
     }
 }
 
@@ -262,6 +262,16 @@ impl QueryNode {
             Self::Not(part) => part.cost(),
         }
     }
+    /// Whether a tenant, a stream or an exporter is asked for.
+    pub(super) fn asks_origin(&self) -> bool {
+        match self {
+            Self::All(parts) | Self::Any(parts) => parts.iter().any(Self::asks_origin),
+            Self::Not(part) => part.asks_origin(),
+            Self::Tenant(_) | Self::Stream(_) | Self::Exporter(_) => true,
+            _ => false,
+        }
+    }
+
     /// How often the bytes of an entry may be gone through for it, beside the walk over them.
     pub(super) fn passes(&self) -> usize {
         match self {

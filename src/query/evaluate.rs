@@ -24,10 +24,36 @@ const REDACTING: usize = 16;
 /// Any number of compiled queries.
 #[derive(Clone, Debug, Default)]
 pub struct QuerySet {
-    pub(super) roots: Vec<QueryNode>,
+    pub(super) queries: Vec<CompiledQuery>,
     pub(super) names: WantedNames,
     /// How many conditions are remembered.
     pub(super) remembered: usize,
+}
+
+/// A query, with what is known of it before an entry comes.
+#[derive(Clone, Debug)]
+pub(super) struct CompiledQuery {
+    root: QueryNode,
+    /// What each signal decides for all of its records.
+    of_signals: [Option<bool>; Signal::ALL.len()],
+    /// Whether tenants, streams or exporters may decide as well.
+    asks_origin: bool,
+}
+
+impl CompiledQuery {
+    pub(super) fn new(root: QueryNode) -> Self {
+        let of_signals = Signal::ALL.map(|signal| root.decided(&|condition| condition.of_signal(signal)));
+        Self { of_signals, asks_origin: root.asks_origin(), root }
+    }
+
+    /// Whether what is known of an entry beside its bytes leaves it open whether records match. However long the query is, that takes
+    /// no time to speak of.
+    fn may_match(&self, origin: &RecordOrigin<'_>) -> bool {
+        let decided = self.of_signals[origin.signal.index()].or_else(|| {
+            self.asks_origin.then(|| self.root.decided(&|condition| condition.of_origin(origin))).flatten()
+        });
+        decided != Some(false)
+    }
 }
 
 /// What came of a look at an entry.
@@ -54,9 +80,9 @@ impl QuerySet {
     /// How often the bytes of an entry may be gone through to look at records of a signal, at the pace of a walk over it; 0 if none
     /// can match. Where something is `redacted`, that takes its time, too.
     pub fn most_passes(&self, signal: Signal, redacted: bool) -> usize {
-        let can = |root: &&QueryNode| root.decided(&|condition| condition.of_signal(signal)) != Some(false);
+        let can = |query: &&CompiledQuery| query.of_signals[signal.index()] != Some(false);
         let (mut any, mut reads_values, mut passes) = (false, false, 0);
-        for root in self.roots.iter().filter(can) {
+        for CompiledQuery { root, .. } in self.queries.iter().filter(can) {
             any = true;
             reads_values |= root.reads_values();
             passes += root.passes();
@@ -73,15 +99,14 @@ impl QuerySet {
         sight: &QuerySight<'_>,
         found: &mut dyn FnMut(usize, &RecordView<'_, 'a>),
     ) -> LookedAt {
-        let facts = EntryFacts::new(&self.names, origin, sight, entry, self.remembered);
-        let mut looked_at = LookedAt::default();
-        // What this looks at is short, and takes no time to speak of.
-        let may_match = |query: &usize| self.roots[*query].of_origin(&facts) != Some(false);
-        looked_at.queries = (0..self.roots.len()).filter(may_match).collect();
-        if looked_at.queries.is_empty() || !facts.has_time() {
+        let may_match = |query: &usize| self.queries[*query].may_match(origin);
+        let queries = (0..self.queries.len()).filter(may_match).collect();
+        let mut looked_at = LookedAt { queries, records: 0 };
+        if looked_at.queries.is_empty() || !(sight.has_time)() {
             return looked_at;
         }
-        let may_match = |query: &usize| self.roots[*query].of_entry(&facts) != Some(false);
+        let facts = EntryFacts::new(&self.names, origin, sight, entry, self.remembered);
+        let may_match = |query: &usize| self.queries[*query].root.of_entry(&facts) != Some(false);
         let queries: SmallVec<[usize; 8]> = looked_at.queries.iter().copied().filter(may_match).collect();
         if facts.has_run_out() {
             return looked_at;
@@ -96,7 +121,7 @@ impl QuerySet {
                 return ControlFlow::Break(());
             }
             let of_record = RecordFacts::new(&facts, record);
-            let matches = |query: &usize| self.roots[*query].of_record(&of_record);
+            let matches = |query: &usize| self.queries[*query].root.of_record(&of_record);
             let matching: SmallVec<[usize; 8]> = looked_at.queries.iter().copied().filter(matches).collect();
             if facts.has_run_out() {
                 return ControlFlow::Break(());
@@ -152,28 +177,29 @@ impl QueryNode {
         if has_it { None } else { Some(false) }
     }
 
-    /// Whether what is known of the entry beside its bytes decides for all of its records.
-    fn of_origin(&self, facts: &EntryFacts<'_, '_>) -> Option<bool> {
-        self.decided(&|condition| condition.decided_by_origin(facts))
-    }
-
-    fn decided_by_origin(&self, facts: &EntryFacts<'_, '_>) -> Option<bool> {
-        let origin = facts.origin;
-        let remember = |RememberedMatcher { matcher, memory }: &RememberedMatcher,
-                        matches: &dyn Fn(&TextMatcher) -> bool| {
-            facts.remember_of_entry(*memory, || Some(matches(matcher)))
-        };
+    /// Whether what is known of an entry beside its bytes decides, for all of its records, what this condition is about.
+    fn of_origin(&self, origin: &RecordOrigin<'_>) -> Option<bool> {
+        let any_stream = |matches: &dyn Fn(&(&str, &str)) -> bool| Some(origin.streams.iter().any(matches));
         match self {
-            Self::Tenant(remembered) => {
-                remember(remembered, &|matcher| origin.tenant.is_some_and(|tenant| matcher.matches(tenant)))
+            Self::Tenant(RememberedMatcher { matcher, .. }) => {
+                Some(origin.tenant.is_some_and(|tenant| matcher.matches(tenant)))
             }
-            Self::Stream(remembered) => {
-                remember(remembered, &|matcher| origin.streams.iter().any(|(_, key)| matcher.matches(key)))
-            }
-            Self::Exporter(remembered) => {
-                remember(remembered, &|matcher| origin.streams.iter().any(|(name, _)| matcher.matches(name)))
+            Self::Stream(RememberedMatcher { matcher, .. }) => any_stream(&|(_, key)| matcher.matches(key)),
+            Self::Exporter(RememberedMatcher { matcher, .. }) => {
+                any_stream(&|(name, _)| matcher.matches(name))
             }
             other => other.of_signal(origin.signal),
+        }
+    }
+
+    /// The same, remembered.
+    fn of_origin_remembered(&self, facts: &EntryFacts<'_, '_>) -> Option<bool> {
+        let of_origin = || self.of_origin(facts.origin);
+        match self {
+            Self::Tenant(RememberedMatcher { memory, .. })
+            | Self::Stream(RememberedMatcher { memory, .. })
+            | Self::Exporter(RememberedMatcher { memory, .. }) => facts.remember_of_entry(*memory, of_origin),
+            _ => of_origin(),
         }
     }
 
@@ -184,7 +210,7 @@ impl QueryNode {
                 let passes = facts.resource_passes(*memory, names, |value| test.matches(value, facts));
                 Some(passes == Some(true))
             }
-            other => other.decided_by_origin(facts),
+            other => other.of_origin_remembered(facts),
         })
     }
 
@@ -195,7 +221,7 @@ impl QueryNode {
             Self::Any(parts) => parts.iter().any(|part| part.of_record(facts)),
             Self::Not(part) => !part.of_record(facts),
             Self::Signal(_) | Self::Tenant(_) | Self::Stream(_) | Self::Exporter(_) => {
-                self.decided_by_origin(facts.entry()) == Some(true)
+                self.of_origin_remembered(facts.entry()) == Some(true)
             }
             Self::SeverityLevel(levels) => facts.level().is_some_and(|level| levels.contains(level)),
             Self::SeverityNumber(numbers) => {

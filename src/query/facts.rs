@@ -23,15 +23,15 @@ use crate::otlp::{
 /// Bytes of a text that are looked at. Longer lists and maps are not looked into.
 pub(super) const LOOKED_AT: usize = 64 * 1024;
 
-/// Before a text of so many bytes is looked at, it is asked again whether there is time.
-const LONG: usize = 4 * 1024;
+/// Before so many bytes of texts are looked at, it is asked again whether there is time.
+const BYTES_AT_ONCE: usize = 4 * 1024;
 
 /// How queries look at records.
 #[derive(Clone, Copy)]
 pub struct QuerySight<'s> {
     /// What they don't see, as if it was not there.
     pub redaction: Option<&'s Redaction>,
-    /// Whether there is time to look on. Asked before each record, and before each long text of one.
+    /// Whether there is time to look on. Asked before each record, and before each long text, or so many short ones.
     pub has_time: &'s dyn Fn() -> bool,
 }
 
@@ -87,6 +87,8 @@ pub(super) struct EntryFacts<'f, 'a> {
     metric: CommonFacts<'a>,
     /// What conditions have come to in each [`CommonPlace`].
     remembered: RefCell<SmallVec<[[CommonResult; 3]; 4]>>,
+    /// Bytes of texts that were looked at since it was asked whether there is time.
+    looked_at: Cell<usize>,
     ran_out: Cell<bool>,
 }
 
@@ -158,6 +160,7 @@ impl<'f, 'a> EntryFacts<'f, 'a> {
             scope: CommonFacts::default(),
             metric: CommonFacts::default(),
             remembered: RefCell::new(smallvec::smallvec![Default::default(); remembered]),
+            looked_at: Cell::new(0),
             ran_out: Cell::new(false),
         }
     }
@@ -177,7 +180,13 @@ impl<'f, 'a> EntryFacts<'f, 'a> {
 
     /// The same before so many bytes are looked at.
     fn has_time_for(&self, bytes: usize) -> bool {
-        if bytes < LONG { !self.ran_out.get() } else { self.has_time() }
+        let looked_at = self.looked_at.get() + bytes;
+        if looked_at < BYTES_AT_ONCE {
+            self.looked_at.set(looked_at);
+            return !self.ran_out.get();
+        }
+        self.looked_at.set(0);
+        self.has_time()
     }
 
     fn gather(&self, attributes: impl Iterator<Item = AttributeView<'a>>) -> FoundValues<'a> {

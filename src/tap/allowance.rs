@@ -15,6 +15,10 @@ const AT_ONCE: Duration = Duration::from_millis(5);
 /// What is taken before it is spent.
 const SLICE: Duration = Duration::from_micros(500);
 
+/// The most that is paid for beyond a slice. Between two questions whether there is time no more is done than that takes; if more has
+/// passed, the system has let others run meanwhile.
+const MOST_BEYOND: Duration = Duration::from_millis(1);
+
 /// What taps have taken of the time that they may take, so that many and slow queries delay senders no further.
 #[derive(Debug)]
 pub(super) struct TapAllowance {
@@ -84,7 +88,8 @@ impl TapTurn<'_> {
         let Some(until) = self.until.take() else { return };
         let restored = &self.allowance.restored;
         restored.fetch_sub(nanos(until.saturating_duration_since(now)) * PART, Ordering::Relaxed);
-        restored.fetch_add(nanos(now.saturating_duration_since(until)) * PART, Ordering::Relaxed);
+        let beyond = now.saturating_duration_since(until).min(MOST_BEYOND);
+        restored.fetch_add(nanos(beyond) * PART, Ordering::Relaxed);
     }
 }
 
@@ -98,9 +103,9 @@ impl Drop for TapTurn<'_> {
 mod tests {
     use super::*;
 
-    /// Looks until there is no more time, and tells for how long.
-    async fn look(allowance: &TapAllowance) -> Duration {
-        let (turn, step) = (allowance.turn(), SLICE / 5);
+    /// Looks until there is no more time, for which it asks after each step, and tells for how long.
+    async fn look(allowance: &TapAllowance, step: Duration) -> Duration {
+        let turn = allowance.turn();
         let mut looked = Duration::ZERO;
         while turn.has_time() {
             tokio::time::advance(step).await;
@@ -112,11 +117,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_look_ends_after_five_milliseconds_and_a_twentieth_of_the_time_goes_to_the_next() {
         let allowance = TapAllowance::default();
-        let first = look(&allowance).await;
+        let first = look(&allowance, SLICE / 5).await;
         assert!((AT_ONCE..AT_ONCE + 2 * SLICE).contains(&first), "{first:?}");
-        assert_eq!(look(&allowance).await, Duration::ZERO);
+        assert_eq!(look(&allowance, SLICE / 5).await, Duration::ZERO);
         tokio::time::advance(Duration::from_millis(40)).await;
-        let next = look(&allowance).await;
+        let next = look(&allowance, SLICE / 5).await;
         assert!((Duration::from_millis(1)..=Duration::from_millis(3)).contains(&next), "{next:?}");
     }
 
@@ -129,14 +134,22 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_look_that_takes_longer_than_its_slice_pays_for_it() {
+    async fn what_is_taken_beyond_a_slice_is_paid_for() {
+        let allowance = TapAllowance::default();
+        let looked = look(&allowance, 2 * SLICE).await;
+        assert!((AT_ONCE..=AT_ONCE + 4 * SLICE).contains(&looked), "{looked:?}");
+        assert!(!allowance.turn().has_time());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_time_that_the_system_gives_to_others_is_not_paid_for() {
         let allowance = TapAllowance::default();
         let turn = allowance.turn();
-        assert!(turn.has_time());
-        tokio::time::advance(Duration::from_millis(20)).await;
+        for _ in 0..2 {
+            assert!(turn.has_time());
+            tokio::time::advance(Duration::from_secs(10)).await;
+        }
         drop(turn);
-        assert!(!allowance.turn().has_time());
-        tokio::time::advance(Duration::from_millis(400)).await;
         assert!(allowance.turn().has_time());
     }
 }
