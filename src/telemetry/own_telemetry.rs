@@ -225,6 +225,8 @@ mod tests {
         span.begin();
         telemetry.end_span(&span, SpanEnd::Well, None);
         let [ended] = &telemetry.spans().take()[..] else { panic!("there is one") };
+        let ended = <opentelemetry_proto::tonic::trace::v1::Span as prost::Message>::decode(&ended[..])
+            .expect("it is a span");
         assert!(ended.start_time_unix_nano >= before, "it begins with the attempt");
     }
 

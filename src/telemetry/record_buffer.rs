@@ -154,7 +154,9 @@ mod tests {
     fn what_there_is_no_room_for_is_counted_and_the_oldest_stay() {
         let buffer = wanted();
         let numbers: Vec<_> = (0..MOST as u64 + 10).collect();
-        numbers.iter().for_each(|number| buffer.push(number));
+        for number in &numbers {
+            buffer.push(number);
+        }
         assert_eq!(buffer.dropped(), 10);
         assert_eq!(decoded(&buffer.take()), numbers[..MOST]);
     }
