@@ -186,12 +186,12 @@ impl Node {
         matches!(&self.value, Value::Scalar(scalar) if scalar.is_substituted())
     }
 
-    /// Whether a scalar in this value is like that.
-    pub(super) fn has_scalar(&self, is_like_that: &dyn Fn(&Scalar) -> bool) -> bool {
+    /// Whether `holds` is true of any scalar in this value.
+    pub(super) fn any_scalar(&self, holds: &dyn Fn(&Scalar) -> bool) -> bool {
         match &self.value {
-            Value::Scalar(scalar) => is_like_that(scalar),
-            Value::Seq(items) => items.iter().any(|item| item.has_scalar(is_like_that)),
-            Value::Map(entries) => entries.iter().any(|entry| entry.value.has_scalar(is_like_that)),
+            Value::Scalar(scalar) => holds(scalar),
+            Value::Seq(items) => items.iter().any(|item| item.any_scalar(holds)),
+            Value::Map(entries) => entries.iter().any(|entry| entry.value.any_scalar(holds)),
         }
     }
 

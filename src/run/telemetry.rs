@@ -62,10 +62,10 @@ impl TelemetryExport {
     pub(super) fn put_to_use(&self, upstream: Option<Arc<TelemetryUpstream>>, telemetry: &OwnTelemetry) {
         let before = self.0.swap(upstream.clone());
         if let Some(upstream) = upstream {
-            telemetry.begin(upstream.settings().sampling);
+            telemetry.enable(upstream.settings().sampling);
             log_records().want(true);
         } else if before.is_some() {
-            telemetry.end();
+            telemetry.disable();
             log_records().want(false);
         }
     }
@@ -172,7 +172,13 @@ impl SignalSender {
             (self.failures, self.not_before) = (0, Instant::now());
             self.upstream.clone_from(&upstream);
         }
-        let Some(upstream) = upstream else { return self.forget_waiting() };
+        let Some(upstream) = upstream else {
+            // A reload has taken the endpoint away.
+            if let Some(request) = &self.waiting {
+                self.count(TelemetryOutcome::Dropped, request.records);
+            }
+            return self.forget_waiting();
+        };
         if self.not_before > Instant::now() {
             return;
         }

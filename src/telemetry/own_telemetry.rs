@@ -64,14 +64,14 @@ impl Default for OwnTelemetry {
 }
 
 impl OwnTelemetry {
-    /// From now on requests are told of, and this part of those whose senders say nothing of a trace is traced.
-    pub fn begin(&self, sampling: f64) {
+    /// Tells of requests from now on, and traces the part `sampling` of those whose senders say nothing of a trace.
+    pub fn enable(&self, sampling: f64) {
         self.sampled_below.store((sampling * NUMBERS) as u64, Ordering::Relaxed);
         self.spans.want(true);
     }
 
-    /// From now on nothing is told, and what waits to be sent is forgotten.
-    pub fn end(&self) {
+    /// Tells of nothing from now on, and forgets the spans that wait to be sent.
+    pub fn disable(&self) {
         self.spans.want(false);
     }
 
@@ -186,12 +186,12 @@ mod tests {
         let telemetry = OwnTelemetry::default();
         assert!(!is_sampled(&telemetry, &[]), "nothing is told yet");
         let share = |sampling| {
-            telemetry.begin(sampling);
+            telemetry.enable(sampling);
             (0..10_000).filter(|_| is_sampled(&telemetry, &[])).count()
         };
         assert_eq!((share(0.0), share(1.0)), (0, 10_000));
         assert!((700..1300).contains(&share(0.1)));
-        telemetry.end();
+        telemetry.disable();
         assert!(!is_sampled(&telemetry, &[]));
     }
 
@@ -201,7 +201,7 @@ mod tests {
         let (sampled, unsampled) = (format!("00-{span}-01"), format!("00-{span}-00"));
         let telemetry = OwnTelemetry::default();
         for sampling in [0.0, 1.0] {
-            telemetry.begin(sampling);
+            telemetry.enable(sampling);
             assert!(is_sampled(&telemetry, &[("traceparent", &sampled)]));
             assert!(!is_sampled(&telemetry, &[("traceparent", &unsampled)]));
             let by_chance = sampling > 0.5;
@@ -217,7 +217,7 @@ mod tests {
     #[test]
     fn a_span_that_has_not_begun_is_not_told_of() {
         let telemetry = OwnTelemetry::default();
-        telemetry.begin(1.0);
+        telemetry.enable(1.0);
         let span = telemetry.trace_attempt("export logs".into()).unwrap();
         telemetry.end_span(&span, SpanEnd::Well, None);
         assert!(telemetry.spans().take().is_empty());
@@ -234,7 +234,7 @@ mod tests {
     fn a_stranger_decides_nothing_until_it_is_known() {
         let telemetry = OwnTelemetry::default();
         for (sampling, by_chance) in [(0.0, false), (1.0, true)] {
-            telemetry.begin(sampling);
+            telemetry.enable(sampling);
             for flag in ["00", "01"] {
                 let parent = format!("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-{flag}");
                 let headers = headers(&[("traceparent", &parent)]);
@@ -252,7 +252,7 @@ mod tests {
     #[test]
     fn what_this_process_tells_of_itself_is_never_traced() {
         let (telemetry, other) = (OwnTelemetry::default(), OwnTelemetry::default());
-        telemetry.begin(1.0);
+        telemetry.enable(1.0);
         let traced = |telemetry: &OwnTelemetry, instance: &str| {
             telemetry.trace_request(&headers(&[("sluice-instance", instance)]), true, || "POST".into())
         };

@@ -1033,15 +1033,14 @@ fn unreachable(spec: &RouteSpec, node: &Node, earlier: &Earlier<'_>, context: &m
             named(&other.name)
         );
         let help = "move it before that one, or write `continue: true` there";
-        let conditions = [node, *other_node];
-        let has = |is_like_that: &dyn Fn(&Scalar) -> bool| {
-            conditions.iter().any(|route| route.has_scalar(is_like_that))
-        };
-        if has(&|scalar| scalar.origin == Origin::Placeholder) {
+        let any_scalar =
+            |holds: &dyn Fn(&Scalar) -> bool| [node, *other_node].iter().any(|route| route.any_scalar(holds));
+        // The text that stands in for a variable's value says nothing about what is reached.
+        if any_scalar(&|scalar| scalar.origin == Origin::Placeholder) {
             return;
         }
-        // It is so for these values of the variables, and may be meant for others.
-        if has(&Scalar::is_substituted) {
+        // With other values of the variables the route may be reached.
+        if any_scalar(&Scalar::is_substituted) {
             context.report.warn(node.span, message).help(help);
         } else {
             context.report.error(node.span, message).help(help);

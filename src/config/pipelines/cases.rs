@@ -347,7 +347,7 @@ impl AttributeValues {
         }
         let mut patterns: Vec<String> = self.matching.iter().cloned().collect();
         let mut lists: Vec<&BTreeSet<ExactValue>> = self.one_of.iter().collect();
-        // All but one list are told as patterns, of those whose values are known texts.
+        // A rule has one `equals`. Lists of texts without variables can stand as regular expressions instead.
         while let Some(position) =
             lists.iter().position(|list| lists.len() > 1 && list.iter().all(is_known_text))
         {

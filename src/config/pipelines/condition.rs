@@ -369,7 +369,7 @@ impl<'t> Parser<'t> {
         if self.tokens.first() == Some(&Token::Sign("[")) {
             return Err(not_understood("a value within an attribute"));
         }
-        // It becomes a key of a map, in which nothing is substituted.
+        // The name becomes a key of a map in the imported file, and variables in keys are not substituted.
         if has_variable(name) {
             return Err(not_understood("a variable or `$$` in the name of an attribute or a header"));
         }

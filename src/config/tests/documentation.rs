@@ -103,15 +103,7 @@ fn every_yaml_block_in_the_documentation_is_valid() {
             }
             let whole = complete(yaml);
             // Neither variables nor files with secrets and certificates are there.
-            let (env, memory) = (&|_: &str| None, Some(MEMORY));
-            let surroundings = Surroundings {
-                env,
-                secrets: Secrets::Optional,
-                rows: RowCheck::Alone,
-                translation: Translation::WithValues,
-                memory,
-            };
-            if let Err(problems) = read(&whole, "config.yaml", Files::default(), &surroundings) {
+            if let Err(problems) = load_without_secrets(&whole) {
                 panic!("{}: {problems}\n{whole}", page.display());
             }
             assert_eq!(super::examples::complaints(&whole), [""; 0], "{}: {whole}", page.display());

@@ -54,6 +54,18 @@ fn load(text: &str) -> Result<Compiled, Problems> {
     load_with(text, &|_| None)
 }
 
+/// Loads a configuration as `sluice check --without-secrets` does where no variable is set.
+fn load_without_secrets(text: &str) -> Result<Compiled, Problems> {
+    let surroundings = Surroundings {
+        env: &|_| None,
+        secrets: Secrets::Optional,
+        rows: RowCheck::Alone,
+        translation: Translation::WithValues,
+        memory: Some(MEMORY),
+    };
+    read(text, "config.yaml", Files::default(), &surroundings)
+}
+
 /// Loads what must have no error.
 fn good(text: &str) -> Compiled {
     load(text).unwrap_or_else(|problems| panic!("{problems}"))

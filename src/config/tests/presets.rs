@@ -274,16 +274,7 @@ fn an_endpoint_from_elsewhere_gets_its_path_and_may_be_missing_where_no_secret_i
         let preset = if endpoint.contains("BASIN") { "s2" } else { "loki" };
         let lines = format!("preset: {preset}\nendpoint: \"{endpoint}\"");
         let text = keyed("otlp_http", &lines, "s2.stream, signals: [logs]");
-        let (env, memory) = (&|_: &str| None, Some(MEMORY));
-        let surroundings = Surroundings {
-            env,
-            secrets: Secrets::Optional,
-            rows: RowCheck::Alone,
-            translation: Translation::WithValues,
-            memory,
-        };
-        let compiled = read(&text, "config.yaml", Files::default(), &surroundings);
-        let compiled = compiled.unwrap_or_else(|problems| panic!("{problems}"));
+        let compiled = load_without_secrets(&text).unwrap_or_else(|problems| panic!("{problems}"));
         let hosts = |warning: &&crate::config::Problem| warning.message.contains("host");
         assert_eq!(compiled.warnings.iter().find(hosts), None, "{endpoint}");
     }
@@ -400,18 +391,8 @@ fn a_credential_of_the_wrong_shape_is_a_warning_that_does_not_show_it() {
     ] {
         assert_eq!(of(lines, token), [""; 0], "{token}");
     }
-    let (text, memory) =
-        (keyed("otlp_http", &format!("{grafana}token: \"${{env:NONE}}\""), "tenant.id"), Some(MEMORY));
-    let env = &|_: &str| None;
-    let surroundings = Surroundings {
-        env,
-        secrets: Secrets::Optional,
-        rows: RowCheck::Alone,
-        translation: Translation::WithValues,
-        memory,
-    };
-    let without = read(&text, "config.yaml", Files::default(), &surroundings)
-        .unwrap_or_else(|problems| panic!("{problems}"));
+    let text = keyed("otlp_http", &format!("{grafana}token: \"${{env:NONE}}\""), "tenant.id");
+    let without = load_without_secrets(&text).unwrap_or_else(|problems| panic!("{problems}"));
     assert!(
         without.warnings.iter().all(|warning| !warning.message.contains("Base64")),
         "{:?}",

@@ -247,16 +247,7 @@ fn a_processor_that_a_variable_names_is_not_shown() {
 #[test]
 fn a_placeholder_for_a_processor_is_no_error_but_may_be_one_that_is_defined() {
     let service = "service: { pipelines: { logs: { processors: [\"${env:PROCESSOR}\"] } } }\n";
-    let without_secrets = |yaml: &str| {
-        let surroundings = Surroundings {
-            env: &|_| None,
-            secrets: Secrets::Optional,
-            rows: RowCheck::Alone,
-            translation: Translation::WithValues,
-            memory: Some(MEMORY),
-        };
-        list(read(yaml, "config.yaml", Files::default(), &surroundings))
-    };
+    let without_secrets = |yaml: &str| list(load_without_secrets(yaml));
     assert_eq!(without_secrets(&with(service)), []);
     let said = without_secrets(&with(&format!("processors: {{ filter: {{}} }}\n{service}")));
     assert_eq!(said.len(), 1);
