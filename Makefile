@@ -117,7 +117,7 @@ fmt: cargo ## Format the code
 	$(CARGO) fmt
 
 lint: cargo ## Check the formatting, and clippy with warnings as errors
-	$(CARGO) fmt --check
+	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 
 docs: cargo ## Build the code's documentation, warnings as errors

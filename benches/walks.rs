@@ -10,7 +10,7 @@ use prost::Message;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sluice::otlp::{
-    self, Edit, EditAction, EditKeys, EditMemory, EditTexts, EditedPart, NewValue, Signal, ValueSource,
+    self, Edit, EditAction, EditKeys, EditMemory, EditedPart, NewValue, NoTexts, Signal, ValueSource,
     WriteWhere,
 };
 use sluice::query::{Query, QuerySet, QuerySight, RecordOrigin};
@@ -20,15 +20,6 @@ mod backwards;
 mod samples;
 
 const SIZES: [(&str, usize); 3] = [("3 kB", 3_000), ("100 kB", 100_000), ("1 MB", 1_000_000)];
-
-/// What is written has no templates.
-struct NoTexts;
-
-impl EditTexts for NoTexts {
-    fn text(&self, _: usize) -> Option<&str> {
-        None
-    }
-}
 
 fn walks(criterion: &mut Criterion) {
     for signal in Signal::ALL {

@@ -40,7 +40,7 @@ pub mod glob;
 pub mod journal;
 pub mod net;
 mod notice;
-pub mod otlp;
+pub use otlp;
 mod outcome;
 pub mod panics;
 mod pem;

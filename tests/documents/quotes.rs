@@ -7,7 +7,9 @@ use crate::blocks::{files, root};
 /// The texts in the code, as they are read once lines that go on are put together.
 fn texts() -> String {
     let mut sources = Vec::new();
-    files(&root().join("src"), "rs", &mut sources);
+    for directory in ["crates", "src"] {
+        files(&root().join(directory), "rs", &mut sources);
+    }
     let mut all = String::new();
     for source in sources {
         let code = fs::read_to_string(source).expect("it is a source");

@@ -7,7 +7,7 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use prost::Message as _;
 
 use super::*;
-use crate::otlp::{self, EditAction, EditMemory, EditedPart, Signal};
+use crate::otlp::{self, EditAction, EditMemory, EditedPart, NoTexts, Signal};
 use crate::route::{TakenEntry, edited};
 
 /// A configuration with these processors, of which the one route names `names`.
@@ -211,7 +211,7 @@ fn values_are_of_the_types_that_yaml_gives_them() {
         let compiled = loaded.unwrap_or_else(|problems| panic!("{problems}"));
         let edit = compiled.routes[0].edits[0].edit.clone();
         let entry =
-            edit.apply(Signal::Logs, b"", &Vec::new(), &mut EditMemory::new(&mut |_| true)).unwrap().unwrap();
+            edit.apply(Signal::Logs, b"", &NoTexts, &mut EditMemory::new(&mut |_| true)).unwrap().unwrap();
         let decoded = Resource::decode(otlp::resource(&entry));
         format!("{:?}", decoded.unwrap().attributes[0].value.clone().unwrap().value.unwrap())
     };
