@@ -24,7 +24,7 @@ fn crates_of(member: &Path) -> BTreeSet<String> {
             crates.insert(name.trim().trim_end_matches(".workspace").to_owned());
         }
     }
-    crates.retain(|name| !root().join("crates").join(name).exists());
+    crates.retain(|name| !root().join("crates").join(name.trim_start_matches("sluice-")).exists());
     crates
 }
 

@@ -118,3 +118,16 @@ fn what_is_not_shown_is_regular_expressions_and_recent_records_have_their_share_
         "{wrong:?}"
     );
 }
+
+#[test]
+fn a_threshold_is_a_number_and_a_time() {
+    let read = |text| Threshold::read(text, crate::config::duration);
+    assert_eq!(read("10 in 5m"), Ok((10, Duration::from_secs(300))));
+    assert_eq!(read(" 1 in 26h "), Ok((1, Duration::from_secs(26 * 3600))));
+    for wrong in ["", "10", "10 5m", "ten in 5m", "-1 in 5m", "10 in 5", "10 in", "1.5 in 5m"] {
+        assert!(read(wrong).unwrap_err().contains("such as `10 in 5m`"), "{wrong}");
+    }
+    for wrong in ["10 in 0s", "10 in 500ms", "10 in 745h"] {
+        assert!(read(wrong).unwrap_err().contains("from 1s"), "{wrong}");
+    }
+}

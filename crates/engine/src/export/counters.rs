@@ -1,0 +1,78 @@
+//! What an exporter has done, for the metrics.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+
+use crate::outcome::Fate;
+use otlp::Signal;
+
+/// The counters of one exporter; they outlive reloads.
+#[derive(Debug)]
+pub struct Counters {
+    exported: [[AtomicU64; 4]; 3],
+    withdrawn: [AtomicU64; 3],
+    attempts: Mutex<BTreeMap<Cow<'static, str>, u64>>,
+    failed_attempts: AtomicU64,
+    /// Seconds per attempt, waiting for a free place included.
+    pub duration: Histogram,
+    /// Protobuf bytes per batch.
+    pub batch_bytes: Histogram,
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self {
+            exported: [const { [const { AtomicU64::new(0) }; 4] }; 3],
+            withdrawn: [const { AtomicU64::new(0) }; 3],
+            attempts: Mutex::default(),
+            failed_attempts: AtomicU64::new(0),
+            duration: Histogram::new(exponential_buckets(0.001, 2.0, 16)),
+            batch_bytes: Histogram::new(exponential_buckets(256.0, 4.0, 9)),
+        }
+    }
+}
+
+impl Counters {
+    /// Counts records that have ended.
+    pub fn count(&self, signal: Signal, fate: Fate, records: u64) {
+        self.exported[signal.index()][fate as usize].fetch_add(records, Ordering::AcqRel);
+    }
+
+    /// Counts one attempt; `code` is an HTTP status or a word for what came instead of one. One that has `failed` has delivered
+    /// nothing.
+    pub fn count_attempt(&self, code: Cow<'static, str>, failed: bool) {
+        if failed {
+            self.failed_attempts.fetch_add(1, Ordering::Relaxed);
+        }
+        *self.attempts.lock().entry(code).or_default() += 1;
+    }
+
+    /// Records that have ended so.
+    pub fn exported(&self, signal: Signal, fate: Fate) -> u64 {
+        self.exported[signal.index()][fate as usize].load(Ordering::Acquire)
+    }
+
+    /// Says of records that were counted as dropped that they were withdrawn: their senders were told to send them again.
+    pub fn count_withdrawn(&self, signal: Signal, records: u64) {
+        self.withdrawn[signal.index()].fetch_add(records, Ordering::Relaxed);
+    }
+
+    /// Of the dropped records those that were withdrawn.
+    pub fn withdrawn(&self, signal: Signal) -> u64 {
+        self.withdrawn[signal.index()].load(Ordering::Relaxed)
+    }
+
+    /// Attempts that have delivered nothing.
+    pub fn failed_attempts(&self) -> u64 {
+        self.failed_attempts.load(Ordering::Relaxed)
+    }
+
+    /// Attempts by code.
+    pub fn attempts(&self) -> BTreeMap<Cow<'static, str>, u64> {
+        self.attempts.lock().clone()
+    }
+}

@@ -1,0 +1,112 @@
+//! The transport against hand-written upstreams on real sockets.
+
+mod answers;
+mod connections;
+mod held;
+mod proxies;
+mod requests;
+mod tls;
+mod upstream;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::HeaderName;
+
+use self::upstream::Upstream;
+use super::HttpTransport;
+use crate::export::{
+    Answer, Compression, Conditions, Encoding, ExporterKind, ExporterSettings, HoldScope, OtlpHttpSettings,
+    Outcome, RetrySettings, SecretTemplate, Statuses, TransportError,
+};
+use crate::net::Network;
+use crate::route::{RoutingKey, Template};
+use crate::stream::{Batch, BatchSettings, Budget, QueueSettings, StreamName, WhenFull};
+use otlp::Signal;
+
+/// A stream of logs with a key.
+fn stream(key: &str) -> StreamName {
+    StreamName { signal: Signal::Logs, key: RoutingKey::written(key) }
+}
+
+/// Settings as a configuration with nothing but an endpoint has them, uncompressed and with a short timeout.
+pub(crate) fn http_settings(url: &str) -> OtlpHttpSettings {
+    let template = Template::parse(url).unwrap();
+    OtlpHttpSettings {
+        urls: [Some(template.clone()), Some(template.clone()), Some(template)],
+        headers: vec![],
+        auth: None,
+        encoding: Encoding::Proto,
+        compression: Compression::None,
+        timeout: Duration::from_secs(10),
+        tls: crate::export::TlsClientSettings::default(),
+        proxy_url: None,
+        max_idle_connections: 16,
+        idle_timeout: Duration::from_secs(90),
+        max_connection_age: Duration::from_secs(300),
+    }
+}
+
+fn header(name: &str, value: &str) -> (HeaderName, SecretTemplate) {
+    (name.parse().unwrap(), SecretTemplate(Template::parse(value).unwrap()))
+}
+
+pub(crate) fn exporter(http: OtlpHttpSettings) -> ExporterSettings {
+    ExporterSettings {
+        kind: ExporterKind::OtlpHttp(Box::new(http)),
+        queue: QueueSettings {
+            enabled: true,
+            num_consumers: 1,
+            queue_bytes: 1 << 24,
+            queue_requests: None,
+            when_full: WhenFull::Refuse,
+            batch: BatchSettings { flush_timeout: Duration::ZERO, min_size: 1 << 18, max_size: 1 << 19 },
+        },
+        max_in_flight: 256,
+        retry: RetrySettings::without_jitter(),
+        statuses: Statuses::default(),
+        valid_key: None,
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "shorter in every test")]
+fn new(http: OtlpHttpSettings) -> Result<HttpTransport, TransportError> {
+    HttpTransport::new(&exporter(http.clone()), &http, &Network::Machine, None)
+}
+
+/// A batch of ten records in several chunks.
+fn batch() -> Batch {
+    let chunks =
+        ["\x0a\x05hello", "\x0a\x05world", "\x0a\x01!"].map(|text| Bytes::from_static(text.as_bytes()));
+    Batch::new(Signal::Logs, chunks.to_vec(), 10)
+}
+
+impl HttpTransport {
+    async fn send(&self, key: &'static str) -> Answer {
+        self.send_batch(key, &batch()).await
+    }
+
+    async fn send_batch(&self, key: &'static str, batch: &Batch) -> Answer {
+        let (hanging, budget) = (AtomicBool::default(), Arc::new(Budget::new(u64::MAX)));
+        let begun = AtomicBool::new(false);
+        let conditions =
+            Conditions { hanging: &hanging, budget: &budget, pass: None, begun: &begun, span: None };
+        let target = self.target(&stream(key)).unwrap();
+        let answer = self.attempt(&target, batch, conditions).await.expect("nothing opens a circuit");
+        assert_eq!(budget.used(), 0, "what an attempt took is given back");
+        answer
+    }
+}
+
+/// The answer to one attempt at an upstream that always answers so.
+async fn answer_to(response: &str) -> Answer {
+    let upstream = Upstream::answering(response).await;
+    new(http_settings(&upstream.url())).unwrap().send("k").await
+}
+
+const DELIVERED: Outcome = Outcome::Delivered { rejected: 0, warning: false };
+const WARNED: Outcome = Outcome::Delivered { rejected: 0, warning: true };
+const RETRY: Outcome = Outcome::Retry { after: None };
+const HOLD: Outcome = Outcome::Hold { scope: HoldScope::Stream, after: None };

@@ -1,0 +1,72 @@
+//! What leaves: one [`Exporter`] for each configured upstream, the means of sending, the waits between attempts, and
+//! what becomes of batches that nobody takes.
+
+mod attempt_span;
+mod auth;
+mod backoff;
+mod counters;
+mod dead_letter;
+mod debug;
+mod deliver;
+mod division;
+mod exporter;
+mod file;
+mod file_name;
+mod grpc;
+mod holds;
+mod http;
+mod last_errors;
+mod own_telemetry;
+mod pieces;
+mod settings;
+mod tenant_row;
+mod transport;
+mod upstream;
+mod utc;
+mod valid_key;
+
+pub use self::grpc::call;
+pub use self::grpc::{GrpcTarget, GrpcTransport, MAX_MESSAGE as MAX_GRPC_MESSAGE};
+pub use self::http::error_message;
+#[cfg(test)]
+pub(crate) use self::http::tests::{exporter as exporter_settings, http_settings};
+pub use self::http::{FRAMING_HEADERS, HttpTarget, HttpTransport};
+pub use self::upstream::circuit::{Asker, Change, Circuit, CircuitState, Pass, Sign};
+pub use self::upstream::destination::Origin;
+pub use self::upstream::detail::{Secrets, is_basic_credential};
+pub use self::upstream::dial::{DialError, Dialer};
+pub use self::upstream::proxy::ProxyError;
+pub use self::upstream::status::retry_after;
+pub use self::upstream::status::{StatusAction, Statuses, TimedAction};
+pub use self::upstream::tls::TlsError;
+pub use self::upstream::url::UrlError;
+pub use self::upstream::url::{LONGEST_HOST, has_usable_port};
+pub use auth::{
+    AuthHeaders, ExporterAuth, ExporterAuthMethod, OAuth2Settings, SecretError, SecretSource, SecretUse,
+    TokenEndpointError,
+};
+pub use backoff::{AskedWait, Backoff, Wait};
+pub use counters::Counters;
+pub use dead_letter::{
+    ConditionError, DeadLetters, Letter, LetterContents, LetterFault, LetterFilter, LetterOrigin, LetterPage,
+    LetterPart, LetterPlace, LetterSelection, LetterWalk, Letters, LettersLock, ListedLetter, StoreError,
+    StoredLetter, WalkedLetters, letters,
+};
+pub use debug::{DebugTarget, DebugTransport};
+pub use deliver::TENANT_REMOVED;
+pub use exporter::{Active, DeadLetterBox, Exporter, SHED, bury_at};
+pub use file::MAX_OPEN as MOST_OPEN_FILES;
+pub use file::{FileTarget, FileTransport};
+pub use holds::{HoldScope, Holds, OperatorHold, ShownHold, StreamHold};
+pub use last_errors::LastErrors;
+pub use own_telemetry::TelemetryUpstream;
+pub use settings::{
+    Compression, DeadLetterSettings, DebugSettings, Encoding, ExporterKind, ExporterSettings, FileSettings,
+    OtlpGrpcSettings, OtlpHttpSettings, RetrySettings, SecretTemplate, TelemetrySettings, TlsClientSettings,
+};
+pub use tenant_row::{WithRow, alternatives};
+pub use transport::{Answer, Conditions, Outcome, Target, TargetError, Transport, TransportError};
+pub use utc::rfc3339;
+pub use valid_key::ValidKey;
+
+pub use crate::outcome::Fate;

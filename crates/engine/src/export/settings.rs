@@ -1,0 +1,312 @@
+//! What the configuration says about exporters, compiled.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use http::HeaderName;
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::{Deserialize, Serialize};
+
+use super::{ExporterAuth, Statuses, ValidKey};
+use crate::coding::{self, Coding};
+use crate::route::{Template, TemplateValue};
+use crate::stream::QueueSettings;
+
+/// One configured exporter.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ExporterSettings {
+    /// What it sends to.
+    pub kind: ExporterKind,
+    /// The queue of each of its streams.
+    pub queue: QueueSettings,
+    /// Requests at a time per destination.
+    pub max_in_flight: usize,
+    /// How an attempt that failed is repeated.
+    pub retry: RetrySettings,
+    /// What becomes of a batch by the status of the answer.
+    pub statuses: Statuses,
+    /// What a routing key has to be; `None` where every one will do.
+    pub valid_key: Option<ValidKey>,
+}
+
+impl ExporterSettings {
+    /// The values that its templates read.
+    pub fn reads(&self) -> impl Iterator<Item = &TemplateValue> {
+        let (urls, headers): (&[Option<Template>], &[_]) = match &self.kind {
+            ExporterKind::OtlpHttp(http) => (&http.urls, &http.headers),
+            ExporterKind::OtlpGrpc(grpc) => (std::slice::from_ref(&grpc.url), &grpc.headers),
+            ExporterKind::File(_) | ExporterKind::Debug(_) | ExporterKind::Nop => (&[], &[]),
+        };
+        let headers = headers.iter().map(|(_, template): &(HeaderName, SecretTemplate)| &template.0);
+        urls.iter().flatten().chain(headers).flat_map(Template::reads)
+    }
+}
+
+/// `telemetry`: where Sluice sends what it tells of itself, and how much that is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TelemetrySettings {
+    /// An `otlp_http` exporter without values in its templates.
+    pub upstream: ExporterSettings,
+    /// The part, from 0 to 1, of the requests whose senders say nothing of a trace that is traced.
+    pub sampling: f64,
+    /// How often metrics are sent.
+    pub interval: Duration,
+}
+
+/// The kinds of exporter.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ExporterKind {
+    /// `otlp_http`, also written `otlphttp`.
+    OtlpHttp(Box<OtlpHttpSettings>),
+    /// `otlp_grpc`, also written `otlp`.
+    OtlpGrpc(Box<OtlpGrpcSettings>),
+    /// `file`.
+    File(FileSettings),
+    /// `debug`.
+    Debug(DebugSettings),
+    /// `nop`.
+    Nop,
+}
+
+/// `retry_on_failure`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RetrySettings {
+    /// Without retries a failed batch is dead-lettered at once.
+    pub enabled: bool,
+    /// The wait after the first failure, before jitter.
+    pub initial_interval: Duration,
+    /// The longest wait, before jitter.
+    pub max_interval: Duration,
+    /// By how much each wait is longer than the one before.
+    pub multiplier: f64,
+    /// Each wait is drawn from `interval * (1 ± factor)`.
+    pub randomization_factor: f64,
+    /// After this time a batch is dead-lettered; zero means never.
+    pub max_elapsed_time: Duration,
+}
+
+#[cfg(test)]
+impl RetrySettings {
+    /// Waits of 1, 2, 4 ... 30 s.
+    pub(super) fn without_jitter() -> Self {
+        Self {
+            enabled: true,
+            initial_interval: Duration::from_secs(1),
+            max_interval: Duration::from_secs(30),
+            multiplier: 2.0,
+            randomization_factor: 0.0,
+            max_elapsed_time: Duration::ZERO,
+        }
+    }
+}
+
+/// An `otlp_http` exporter.
+#[derive(Clone, Debug)]
+pub struct OtlpHttpSettings {
+    /// The full URL of each signal, by `Signal::index`: `endpoint` + `/v1/<signal>`, or `<signal>_endpoint`
+    /// as it is. `None` where neither is given.
+    pub urls: [Option<Template>; 3],
+    /// Header names and value templates, in the order of the file; they replace Sluice's own of the same name.
+    pub headers: Vec<(HeaderName, SecretTemplate)>,
+    /// What each attempt is authenticated with, beside `headers`.
+    pub auth: Option<ExporterAuth>,
+    /// How a batch is encoded.
+    pub encoding: Encoding,
+    /// How a body is compressed.
+    pub compression: Compression,
+    /// For one attempt, from the first byte of the connection to the last of the answer; zero means no limit.
+    pub timeout: Duration,
+    /// For `https` URLs.
+    pub tls: TlsClientSettings,
+    /// `proxy_url`; without it the environment (`HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`) decides.
+    pub proxy_url: Option<SecretString>,
+    /// `max_idle_conns_per_host`: idle connections kept per destination.
+    pub max_idle_connections: usize,
+    /// `idle_conn_timeout`: an idle connection is closed after this time; zero means never.
+    pub idle_timeout: Duration,
+    /// A connection is not used for new requests beyond this age, so that an upstream that moves is followed; zero
+    /// means that age doesn't matter.
+    pub max_connection_age: Duration,
+}
+
+/// A reload leaves an exporter alone if its settings are equal, so none may be left out here.
+impl PartialEq for OtlpHttpSettings {
+    fn eq(&self, other: &Self) -> bool {
+        let Self {
+            urls,
+            headers,
+            auth,
+            encoding,
+            compression,
+            timeout,
+            tls,
+            proxy_url,
+            max_idle_connections,
+            idle_timeout,
+            max_connection_age,
+        } = self;
+        let text =
+            |secret: &Option<SecretString>| secret.as_ref().map(|secret| secret.expose_secret().to_owned());
+        *urls == other.urls
+            && *headers == other.headers
+            && *auth == other.auth
+            && *encoding == other.encoding
+            && *compression == other.compression
+            && *timeout == other.timeout
+            && *tls == other.tls
+            && text(proxy_url) == text(&other.proxy_url)
+            && *max_idle_connections == other.max_idle_connections
+            && *idle_timeout == other.idle_timeout
+            && *max_connection_age == other.max_connection_age
+    }
+}
+
+/// An `otlp_grpc` exporter.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OtlpGrpcSettings {
+    /// The endpoint: `https` speaks TLS, `http` does not. `None` where there is none.
+    pub url: Option<Template>,
+    /// Metadata names and value templates, in the order of the file.
+    pub headers: Vec<(HeaderName, SecretTemplate)>,
+    /// What each attempt is authenticated with, beside `headers`.
+    pub auth: Option<ExporterAuth>,
+    /// How messages are compressed.
+    pub compression: Compression,
+    /// For one attempt, from the first byte of the connection to the last of the answer; also the call's deadline.
+    pub timeout: Duration,
+    /// For `https` endpoints.
+    pub tls: TlsClientSettings,
+    /// A connection is not used for new calls beyond this age, so that an upstream that moves is followed.
+    pub max_connection_age: Duration,
+}
+
+/// A template whose text must not be shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SecretTemplate(pub Template);
+
+impl std::fmt::Debug for SecretTemplate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+/// The encoding of a batch or a dead letter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Encoding {
+    /// `application/x-protobuf`.
+    #[default]
+    Proto,
+    /// `application/json`.
+    Json,
+}
+
+/// The compression of a request body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compression {
+    /// As it is.
+    None,
+    /// Level 1 unless `compression_params.level` says otherwise.
+    Gzip {
+        /// 1 (fastest) to 9.
+        level: u32,
+    },
+    /// Level 3 unless `compression_params.level` says otherwise.
+    Zstd {
+        /// 1 (fastest) to 22.
+        level: i32,
+    },
+    /// The format of zlib, under one of its two names.
+    Zlib {
+        /// 1 (fastest) to 9.
+        level: u32,
+        /// `deflate`, which is what HTTP calls it, rather than `zlib`.
+        deflate: bool,
+    },
+    /// One block of snappy. Over HTTP that is called `snappy`.
+    SnappyBlock,
+    /// Frames of snappy. Over HTTP they are called `x-snappy-framed`, over gRPC `snappy`.
+    SnappyFrames,
+    /// Frames of LZ4.
+    Lz4,
+}
+
+impl Compression {
+    fn coding(self) -> Coding {
+        match self {
+            Self::None => Coding::Identity,
+            Self::Gzip { .. } => Coding::Gzip,
+            Self::Zstd { .. } => Coding::Zstd,
+            Self::Zlib { .. } => Coding::Deflate,
+            Self::SnappyBlock | Self::SnappyFrames => Coding::Snappy,
+            Self::Lz4 => Coding::Lz4,
+        }
+    }
+
+    /// Its name in `Content-Encoding`, where that is needed.
+    pub fn in_http(self) -> Option<&'static str> {
+        match self {
+            Self::SnappyFrames => Some(coding::SNAPPY_FRAMED),
+            other => other.in_grpc(),
+        }
+    }
+
+    /// Its name in `grpc-encoding`, where that is needed.
+    pub(super) fn in_grpc(self) -> Option<&'static str> {
+        match (self, self.coding()) {
+            (_, Coding::Identity) => None,
+            (Self::Zlib { deflate: false, .. }, _) => Some(coding::ZLIB),
+            (_, coding) => Some(coding.name()),
+        }
+    }
+}
+
+/// `tls` of an exporter. Files are read when the exporter is set up, and again before a connection if they changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TlsClientSettings {
+    /// PEM roots that replace the system's.
+    pub ca_file: Option<PathBuf>,
+    /// PEM client certificate chain.
+    pub cert_file: Option<PathBuf>,
+    /// PEM key of the client certificate.
+    pub key_file: Option<PathBuf>,
+    /// Accept any server certificate.
+    pub insecure_skip_verify: bool,
+    /// The name to ask for and to verify, instead of the URL's host.
+    pub server_name_override: Option<String>,
+    /// TLS 1.3 alone.
+    pub only_tls13: bool,
+}
+
+/// A `file` exporter: OTLP JSON lines in `path/<routing key>/<signal>.jsonl`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileSettings {
+    /// The directory.
+    pub path: PathBuf,
+    /// The permissions of files that are made, whatever the umask. Directories that are made have them as well, and can be
+    /// entered by whoever may read.
+    pub mode: u32,
+    /// A file that would grow beyond this many bytes is rotated first.
+    pub max_file_size: u64,
+    /// Rotated files kept per stream; older ones are removed. 0 keeps all.
+    pub max_backups: usize,
+}
+
+/// A `debug` exporter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DebugSettings {
+    /// Print every batch as OTLP JSON, not only its size.
+    pub detailed: bool,
+}
+
+/// `dead_letter`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadLetterSettings {
+    /// Where dead letters are written.
+    pub directory: PathBuf,
+    /// Bytes the directory may hold; beyond, new dead letters are dropped (and counted).
+    pub max_size: u64,
+    /// Whether a letter is made safe against a power cut before it counts as stored. With a journal that is synced it
+    /// is: an entry leaves the journal when its letter is stored.
+    pub synced: bool,
+}

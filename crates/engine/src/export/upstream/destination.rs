@@ -1,0 +1,264 @@
+//! Where requests go: scheme, host and port, with the requests at a time and the connections of each.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use http::Uri;
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use super::allowance::Allowance;
+use super::circuit::{Circuit, CircuitState};
+use super::proxy::Way;
+use super::tls::Tls;
+use crate::descriptors::MakesRoom;
+
+/// Scheme, host and port of a URL.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Origin {
+    /// Or else `http`.
+    pub https: bool,
+    /// Lower case; an IPv6 address in brackets.
+    pub(crate) host: String,
+    pub(crate) port: u16,
+}
+
+impl Origin {
+    /// The origin of an absolute `http` or `https` URL.
+    pub fn of(uri: &Uri) -> Option<Self> {
+        let https = match uri.scheme_str()? {
+            "https" => true,
+            "http" => false,
+            _ => return None,
+        };
+        let host = uri.host().filter(|host| !host.is_empty())?.to_ascii_lowercase();
+        let port = uri.port_u16().unwrap_or(if https { 443 } else { 80 });
+        Some(Self { https, host, port })
+    }
+
+    /// Host, and port unless it is the scheme's own: the `Host` header.
+    pub fn authority(&self) -> String {
+        match (self.https, self.port) {
+            (true, 443) | (false, 80) => self.host.clone(),
+            _ => format!("{}:{}", self.host, self.port),
+        }
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}:{}", if self.https { "https" } else { "http" }, self.host, self.port)
+    }
+}
+
+impl fmt::Debug for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// What all streams to one origin share.
+#[derive(Debug)]
+pub(in crate::export) struct Destination<P> {
+    pub(in crate::export) origin: Origin,
+    pub(in crate::export) way: Way,
+    pub(in crate::export) allowance: Allowance,
+    pub(in crate::export) circuit: Circuit,
+    /// Its connections, as the protocol keeps them.
+    pub(in crate::export) pool: P,
+}
+
+/// The connections of a destination, as their protocol keeps them.
+pub(in crate::export) trait Connections {
+    /// Whether there is none to be used again.
+    fn is_empty(&self) -> bool;
+
+    /// Lets go of those that are idle for too long, too old, closed by the other side, or of another generation of TLS
+    /// files than this.
+    fn sweep(&self, generation: u64);
+
+    /// Since when one has not been used that nobody uses now, at the longest.
+    fn idle_since(&self) -> Option<Instant>;
+
+    /// Lets go of that one.
+    fn close_idle(&self);
+}
+
+/// The destinations of one exporter. Templates can make one per routing key, so only those are kept that are in use
+/// or have connections for the next request.
+#[derive(Debug)]
+pub(in crate::export) struct Destinations<P> {
+    map: Mutex<Map<P>>,
+    /// Whether the task of [`keep_swept`] runs.
+    swept: AtomicBool,
+}
+
+#[derive(Debug)]
+struct Map<P> {
+    known: HashMap<Origin, Arc<Destination<P>>>,
+    /// The size at which the forgotten ones are cleared away: twice what was left last time, so that clearing
+    /// costs each insertion a constant.
+    clear_at: usize,
+}
+
+impl<P> Default for Destinations<P> {
+    fn default() -> Self {
+        Self { map: Mutex::new(Map { known: HashMap::new(), clear_at: 0 }), swept: AtomicBool::new(false) }
+    }
+}
+
+impl<P: Connections> Destinations<P> {
+    /// The destination of `origin`, made by `make` if there is none.
+    pub(in crate::export) fn get<E>(
+        &self,
+        origin: &Origin,
+        make: impl FnOnce() -> Result<Destination<P>, E>,
+    ) -> Result<Arc<Destination<P>>, E> {
+        let mut map = self.map.lock();
+        if let Some(known) = map.known.get(origin) {
+            return Ok(Arc::clone(known));
+        }
+        let fresh = Arc::new(make()?);
+        if map.known.len() >= map.clear_at {
+            map.clear();
+            map.clear_at = (map.known.len() * 2).max(64);
+        }
+        map.known.insert(origin.clone(), Arc::clone(&fresh));
+        Ok(fresh)
+    }
+
+    /// Every destination by its origin, and how its circuit is.
+    pub(in crate::export) fn circuits(&self) -> Vec<(String, CircuitState)> {
+        // Senders need the map: it is let go before anything else is done.
+        let known: Vec<_> = self.map.lock().known.values().cloned().collect();
+        known.iter().map(|known| (known.origin.to_string(), known.circuit.state())).collect()
+    }
+
+    /// Sweeps every pool, and forgets the destinations that nothing is left of.
+    fn sweep(&self, generation: u64) {
+        let mut map = self.map.lock();
+        for destination in map.known.values() {
+            destination.pool.sweep(generation);
+        }
+        map.clear();
+    }
+}
+
+impl<P: Connections + Send + Sync + 'static> Destinations<P> {
+    /// Who closes idle connections when there are no descriptors for new ones.
+    pub(in crate::export) fn room(self: &Arc<Self>) -> Weak<dyn MakesRoom> {
+        let room: Arc<dyn MakesRoom> = Arc::clone(self) as _;
+        Arc::downgrade(&room)
+    }
+}
+
+impl<P: Connections + Send + Sync> MakesRoom for Destinations<P> {
+    fn make_room(&self) -> bool {
+        let map = self.map.lock();
+        let idle = map.known.values().filter_map(|known| Some((known.pool.idle_since()?, known)));
+        let longest = idle.min_by_key(|(since, _)| *since).map(|(_, known)| Arc::clone(known));
+        drop(map);
+        longest.inspect(|known| known.pool.close_idle()).is_some()
+    }
+}
+
+impl<P: Connections> Map<P> {
+    fn clear(&mut self) {
+        self.known
+            .retain(|_, destination| Arc::strong_count(destination) > 1 || !destination.pool.is_empty());
+    }
+}
+
+/// Starts the task that closes connections nobody has used for too long, every `pause`; once. It ends with `shared`,
+/// the transport that `parts` finds its destinations and its TLS in.
+pub(in crate::export) fn keep_swept<P: Connections + Send + Sync + 'static, S: Send + Sync + 'static>(
+    shared: &Arc<S>,
+    pause: Duration,
+    parts: fn(&S) -> (&Destinations<P>, &Tls),
+) {
+    if parts(shared).0.swept.swap(true, Ordering::Relaxed) {
+        return;
+    }
+    let shared = Arc::downgrade(shared);
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(pause).await;
+            let Some(shared) = Weak::upgrade(&shared) else { return };
+            let (destinations, tls) = parts(&shared);
+            destinations.sweep(tls.generation());
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use super::*;
+    use crate::export::RetrySettings;
+
+    #[derive(Debug)]
+    struct NoConnection;
+
+    impl Connections for NoConnection {
+        fn is_empty(&self) -> bool {
+            true
+        }
+
+        fn sweep(&self, _: u64) {}
+
+        fn idle_since(&self) -> Option<Instant> {
+            None
+        }
+
+        fn close_idle(&self) {}
+    }
+
+    fn get(destinations: &Destinations<NoConnection>, url: &str) -> Arc<Destination<NoConnection>> {
+        let origin = Origin::of(&url.parse().unwrap()).unwrap();
+        destinations
+            .get(&origin, || {
+                Ok::<_, Infallible>(Destination {
+                    origin: origin.clone(),
+                    way: Way::Direct,
+                    allowance: Allowance::new(1),
+                    circuit: Circuit::new(&RetrySettings::without_jitter()),
+                    pool: NoConnection,
+                })
+            })
+            .unwrap()
+    }
+
+    #[test]
+    fn an_origin_is_scheme_host_and_port_whatever_the_spelling() {
+        let destinations = Destinations::default();
+        let one = get(&destinations, "https://API.example/otlp/v1/logs");
+        assert!(Arc::ptr_eq(&one, &get(&destinations, "https://api.example:443/v1/traces")));
+        assert!(!Arc::ptr_eq(&one, &get(&destinations, "http://api.example:443/v1/traces")));
+        assert!(!Arc::ptr_eq(&one, &get(&destinations, "https://api.example:444")));
+    }
+
+    #[test]
+    fn the_host_header_names_only_unusual_ports() {
+        let authority = |url: &str| Origin::of(&url.parse().unwrap()).unwrap().authority();
+        assert_eq!(authority("https://u:443/x"), "u");
+        assert_eq!(authority("http://u:443/x"), "u:443");
+        assert_eq!(authority("http://[::1]/x"), "[::1]");
+    }
+
+    #[test]
+    fn destinations_that_are_not_in_use_and_have_no_connections_are_forgotten() {
+        let destinations = Destinations::default();
+        let kept = get(&destinations, "http://kept");
+        for number in 0..10_000 {
+            get(&destinations, &format!("http://h{number}"));
+        }
+        assert!(destinations.map.lock().known.len() <= 65, "{}", destinations.map.lock().known.len());
+        assert!(Arc::ptr_eq(&kept, &get(&destinations, "http://kept")));
+        destinations.sweep(0);
+        assert_eq!(destinations.map.lock().known.len(), 1);
+    }
+}

@@ -1,0 +1,120 @@
+//! The query language that taps, watches and the search of recent records have in common.
+//!
+//! [`Query::parse`] reads what a person has typed, and says at which column it is wrong and what to write; `Display` writes it
+//! back. [`QuerySet`] is any number of queries, compiled: it looks at a record once for all of them, on the bytes as they
+//! came, and builds no message. `docs/tap.md` says what queries mean.
+
+mod bound;
+mod compile;
+mod error;
+mod evaluate;
+mod facts;
+mod field;
+mod parse;
+mod pattern;
+mod print;
+#[cfg(test)]
+mod tests;
+mod wildcard;
+
+use bound::QueryBound;
+use field::QueryField;
+use pattern::TextPattern;
+
+pub use bound::{SeverityLevel, rfc3339, time as read_time};
+pub use error::QueryError;
+pub use evaluate::{LookedAt, QuerySet, RecordOrigin};
+pub use facts::QuerySight;
+
+#[cfg(any(test, fuzzing, feature = "fuzzed"))]
+pub use parse::check_query;
+
+/// What records are looked for.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Query {
+    /// Every record.
+    #[default]
+    Everything,
+    /// Records for which all of these hold; at least two.
+    And(Vec<Self>),
+    /// Records for which one of these holds; at least two.
+    Or(Vec<Self>),
+    /// Records for which this does not hold.
+    Not(Box<Self>),
+    /// Records whose texts have this in them: the body of a log record, the name of a span, an event or a metric, what the
+    /// status of a span says.
+    Text(TextPattern),
+    /// Records that have this in a field.
+    Field(QueryField, FieldTest),
+}
+
+/// What is asked of a field.
+#[derive(Clone, Debug, PartialEq)]
+pub enum FieldTest {
+    /// Its text is like this.
+    Matches(TextPattern),
+    /// It is so to this bound.
+    Compare(Comparison, QueryBound),
+    /// It is between these, themselves included.
+    Between(Option<QueryBound>, Option<QueryBound>),
+}
+
+/// How a value is to a bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Comparison {
+    /// `field:bound`.
+    Equal,
+    /// `<`.
+    Below,
+    /// `<=`.
+    AtMost,
+    /// `>`.
+    Above,
+    /// `>=`.
+    AtLeast,
+}
+
+impl Query {
+    /// The records among these that belong to a tenant whose id is like one of the globs.
+    #[must_use]
+    pub fn of_tenants<'g>(self, globs: impl IntoIterator<Item = &'g str>) -> Self {
+        let of_tenant = |glob| Self::Field(QueryField::Tenant, FieldTest::Matches(TextPattern::glob(glob)));
+        Self::And(vec![Self::Or(globs.into_iter().map(of_tenant).collect()), self])
+    }
+
+    /// The same with `mask` in place of every text, and of every name of an attribute, that may not be shown.
+    #[must_use]
+    pub fn masked(&self, is_shown: &dyn Fn(&str) -> bool, mask: &str) -> Self {
+        let all = |parts: &[Self]| parts.iter().map(|part| part.masked(is_shown, mask)).collect();
+        match self {
+            Self::Everything => Self::Everything,
+            Self::And(parts) => Self::And(all(parts)),
+            Self::Or(parts) => Self::Or(all(parts)),
+            Self::Not(part) => Self::Not(part.masked(is_shown, mask).into()),
+            Self::Text(pattern) => Self::Text(pattern.masked(is_shown, mask)),
+            Self::Field(field, test) => {
+                let field = match field {
+                    QueryField::Attribute { place, name } if !is_shown(name) => {
+                        QueryField::Attribute { place: *place, name: mask.to_owned() }
+                    }
+                    other => other.clone(),
+                };
+                let test = match test {
+                    FieldTest::Matches(pattern) => FieldTest::Matches(pattern.masked(is_shown, mask)),
+                    other => other.clone(),
+                };
+                Self::Field(field, test)
+            }
+        }
+    }
+
+    /// Every attribute that it names, as it is written.
+    pub fn attributes(&self) -> Vec<&str> {
+        match self {
+            Self::Everything | Self::Text(_) => Vec::new(),
+            Self::And(parts) | Self::Or(parts) => parts.iter().flat_map(Self::attributes).collect(),
+            Self::Not(part) => part.attributes(),
+            Self::Field(field, _) => field.attribute().into_iter().collect(),
+        }
+    }
+}

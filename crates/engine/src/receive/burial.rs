@@ -1,0 +1,284 @@
+//! What is left of a request beside what was admitted: parts that are not valid, entries that no route takes or whose tenants are not
+//! in the table, and what `when_full: shed` cut out.
+//!
+//! It becomes dead letters once it is known what becomes of the request, and not if it is refused, since its sender then sends all
+//! of it again. Until then, and until it is written, it takes memory that has to be there. Where an answer promises that nothing is
+//! lost with the process, and says nothing of what it is about, it waits until they are written.
+
+use std::collections::HashMap;
+use std::panic::resume_unwind;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use tokio::task::JoinHandle;
+use tracing::warn;
+
+use super::Caller;
+use super::acknowledge::Acknowledge;
+use super::intake::{Intake, Snapshot, Verdict};
+use crate::export::{self, Encoding, Fate, Letter, LetterOrigin, SHED};
+use crate::notice;
+use crate::stream::{Budget, Reservation, Shed};
+use crate::tenants::Tenant;
+use otlp::{self, Cut, Entry, Signal};
+
+/// Memory that a stray takes beside its bytes: in its letter stands who has sent it, too.
+const STRAY_OVERHEAD: usize = 1024;
+
+/// Bytes of strays that become one dead letter, but for the last that was begun.
+const STRAYS_LETTER: usize = 512 << 10;
+
+/// The dead letters of a request that its answer waits for.
+#[derive(Debug, Default)]
+pub(super) struct LettersUnderWay(Option<JoinHandle<()>>);
+
+/// What becomes of a request, once the dead letters are written that its answer waits for.
+#[derive(Debug)]
+pub(super) struct Finished {
+    pub(super) verdict: Verdict,
+    pub(super) letters: LettersUnderWay,
+}
+
+impl Finished {
+    /// The verdict, if its answer waits for nothing.
+    pub(super) fn at_once(self) -> Result<Verdict, Self> {
+        if self.letters.0.is_none() { Ok(self.verdict) } else { Err(self) }
+    }
+
+    /// The verdict, once the dead letters are written or can't be, however long the disk takes. They are written even if the sender
+    /// goes meanwhile.
+    pub(super) async fn written(self) -> Verdict {
+        if let Some(letters) = self.letters.0
+            && let Err(error) = letters.await
+            && error.is_panic()
+        {
+            resume_unwind(error.into_panic());
+        }
+        self.verdict
+    }
+}
+
+/// What is left of a request.
+#[derive(Debug)]
+pub(super) struct Remains {
+    encoding: Encoding,
+    pub(super) sheds: Vec<Shed>,
+    pub(super) cuts: Vec<Cut>,
+    strays: Strays,
+    /// Memory for the bytes of each; without it there are none.
+    for_sheds: Option<Reservation>,
+    for_cuts: Option<Reservation>,
+    for_strays: Option<Reservation>,
+}
+
+/// Entries that have no exporter, since no route takes them or their tenants are not in the table.
+#[derive(Debug, Default)]
+pub(super) struct Strays {
+    list: Vec<Stray>,
+    /// By their tenants and reasons, the ones to which there is room to add.
+    open: HashMap<Option<Arc<str>>, HashMap<Arc<str>, usize>>,
+}
+
+/// Entries that are of one tenant and have no exporter for one reason.
+#[derive(Debug)]
+struct Stray {
+    tenant: Option<Arc<str>>,
+    reason: Arc<str>,
+    records: u64,
+    /// As a request of its own.
+    bytes: Vec<u8>,
+}
+
+impl Strays {
+    pub(super) fn add(&mut self, entry: &Entry<'_>, tenant: Option<&Arc<Tenant>>, reason: &str) {
+        if entry.records == 0 {
+            return;
+        }
+        let tenant = tenant.map(|tenant| tenant.id.clone());
+        let open = self.open.get(&tenant).and_then(|open| open.get(reason)).copied();
+        let at = open.filter(|at| self.list[*at].bytes.len() < STRAYS_LETTER).unwrap_or_else(|| {
+            let (reason, at) = (Arc::<str>::from(reason), self.list.len());
+            let bytes = Vec::with_capacity(otlp::frame_len(entry.bytes.len()));
+            self.list.push(Stray { tenant: tenant.clone(), reason: reason.clone(), records: 0, bytes });
+            self.open.entry(tenant).or_default().insert(reason, at);
+            at
+        });
+        let stray = &mut self.list[at];
+        otlp::put_frame(&mut stray.bytes, entry.bytes.len());
+        stray.bytes.extend_from_slice(&entry.bytes);
+        stray.records += entry.records;
+    }
+
+    fn records(&self) -> u64 {
+        self.list.iter().map(|stray| stray.records).sum()
+    }
+
+    /// Bytes of memory that they take.
+    fn memory(&self) -> u64 {
+        let each = |stray: &Stray| STRAY_OVERHEAD + stray.reason.len() + stray.bytes.capacity();
+        self.list.iter().map(|stray| each(stray) as u64).sum()
+    }
+}
+
+impl Remains {
+    /// What is not valid of a request, and what has no exporter.
+    pub(super) fn of(encoding: Encoding, cuts: Vec<Cut>, strays: Strays) -> Self {
+        Self { encoding, sheds: Vec::new(), cuts, strays, for_sheds: None, for_cuts: None, for_strays: None }
+    }
+}
+
+impl Intake {
+    /// Keeps what is left of a request, with its bytes if there is a directory for them, and memory. More may be left
+    /// later.
+    pub(super) fn keep(&self, remains: &mut Remains, sheds: Vec<Shed>, budget: &Arc<Budget>) {
+        let Remains { cuts, for_cuts, .. } = remains;
+        if for_cuts.is_none() {
+            *for_cuts = self.hold(cuts.iter().map(|cut| cut.bytes.len() as u64).sum(), budget);
+            if for_cuts.is_none() {
+                for cut in cuts {
+                    cut.bytes = Vec::new();
+                }
+            }
+        }
+        remains.for_sheds = self.hold(sheds.iter().map(|shed| shed.bytes.len() as u64).sum(), budget);
+        remains.sheds = sheds;
+        if remains.for_sheds.is_none() {
+            for shed in &mut remains.sheds {
+                shed.bytes = Vec::new();
+            }
+        }
+    }
+
+    /// Keeps what has no exporter from now on, if there is a directory for them, and memory.
+    pub(super) fn keep_strays(&self, remains: &mut Remains, budget: &Arc<Budget>) {
+        remains.for_strays = self.hold(remains.strays.memory(), budget);
+        if remains.for_strays.is_some() {
+            return;
+        }
+        let records = std::mem::take(&mut remains.strays).records();
+        if records > 0
+            && let Some(suppressed) = notice::due("dead_letter", "no memory for dead letters")
+        {
+            warn!(
+                records,
+                suppressed,
+                "records dropped that no route takes, or whose tenants are unknown: there is no memory to keep them as dead letters, or no \
+                 directory any more"
+            );
+        }
+    }
+
+    /// Memory for what waits to be written as dead letters; `None` if there is nothing, no directory, or no memory.
+    fn hold(&self, bytes: u64, budget: &Arc<Budget>) -> Option<Reservation> {
+        let mut held = Reservation::empty(budget.clone());
+        (bytes > 0 && self.dead_letters.load().is_some() && held.grow(bytes)).then_some(held)
+    }
+
+    /// Ends what is left of a request.
+    pub(super) fn bury(
+        &self,
+        snapshot: &Snapshot,
+        signal: Signal,
+        caller: &Caller,
+        remains: Remains,
+    ) -> LettersUnderWay {
+        let Remains { encoding, sheds, cuts, strays, for_sheds, for_cuts, for_strays } = remains;
+        if !sheds.is_empty() {
+            bury_sheds(snapshot, sheds, for_sheds);
+        }
+        let letter = |encoding, tenant: Option<Arc<str>>, reason, records, bytes: Vec<u8>| Letter {
+            exporter: None,
+            signal,
+            encoding,
+            key: None,
+            origin: Some(LetterOrigin {
+                receiver: caller.receiver().to_string(),
+                peer: caller.peer(),
+                user_agent: caller.user_agent(),
+                sender: caller.identity().map(|identity| identity.tenant.id.to_string()),
+                tenant: tenant.map(|id| id.to_string()),
+            }),
+            reason,
+            records,
+            bytes: vec![bytes.into()],
+            time: SystemTime::now(),
+        };
+        if let Some(held) = for_cuts {
+            // Of a part of a JSON document there was perhaps no memory for a copy.
+            let cuts = cuts.into_iter().filter(|cut| !cut.bytes.is_empty());
+            let letters = cuts.map(|cut| {
+                let reason = format!("{} at byte {}: {}", cut.path, cut.offset, cut.reason);
+                letter(encoding, None, reason, cut.records, cut.bytes)
+            });
+            self.bury_letters(signal, letters.collect(), held);
+        }
+        let mut under_way = LettersUnderWay::default();
+        if let Some(held) = for_strays {
+            let letters = strays.list.into_iter().map(|Stray { tenant, reason, records, bytes }| {
+                letter(Encoding::Proto, tenant, reason.to_string(), records, bytes)
+            });
+            under_way.0 = self.bury_letters(signal, letters.collect(), held);
+        }
+        // Of what is cut out and shed the sender is told.
+        let is_durable = self.journal.is_some() || snapshot.acknowledge == Acknowledge::Delivered;
+        if is_durable { under_way } else { LettersUnderWay::default() }
+    }
+
+    /// Writes letters, for which there is memory `held`, at places that they have from now on: behind those of the requests that
+    /// were answered before, so that a replay keeps the order in which they came.
+    fn bury_letters(
+        &self,
+        signal: Signal,
+        letters: Vec<Letter>,
+        held: Reservation,
+    ) -> Option<JoinHandle<()>> {
+        let Some(directory) = self.dead_letters.load_full() else {
+            if let Some(suppressed) = notice::due("dead_letter", "no directory") {
+                let records: u64 = letters.iter().map(|letter| letter.records).sum();
+                warn!(%signal, records, suppressed, "dead letters dropped: a reload has taken `dead_letter` away");
+            }
+            return None;
+        };
+        let counters = self.counters.clone();
+        let placed: Vec<_> = letters.into_iter().map(|letter| (directory.take_place(), letter)).collect();
+        Some(self.burials.spawn(async move {
+            for (place, letter) in placed {
+                let records = letter.records;
+                if export::bury_at(&directory, place, letter).await != Fate::DeadLettered {
+                    break;
+                }
+                counters.count_dead_lettered(signal, records);
+            }
+            drop(held);
+        }))
+    }
+}
+
+/// Ends what `when_full: shed` cut out: as dead letters if there is memory `held` for that, else as dropped. An exporter
+/// counts it as routed, too, and as pending while it is being written, so that its sum holds.
+fn bury_sheds(snapshot: &Snapshot, sheds: Vec<Shed>, held: Option<Reservation>) {
+    let mut letters = Vec::new();
+    for shed in sheds {
+        let found =
+            snapshot.exporters.iter().find(|exporter| Arc::ptr_eq(exporter.registry(), &shed.registry));
+        let exporter = found.expect("an entry is shed by an exporter of its snapshot").clone();
+        let ending = exporter.registry().count_shed(&shed);
+        if held.is_some() {
+            letters.push((exporter, shed, ending));
+        } else {
+            exporter.drop_records(&shed.name, shed.records, &shed.full.to_string(), SHED, None);
+        }
+    }
+    if letters.is_empty() {
+        return;
+    }
+    // What waits for them waits until nothing is pending.
+    tokio::spawn(async move {
+        for (exporter, shed, ending) in letters {
+            let reason = shed.full.to_string();
+            exporter.bury(&shed.name, vec![shed.bytes.into()], shed.records, &reason, SHED, None).await;
+            drop(ending);
+        }
+        drop(held);
+    });
+}

@@ -1,0 +1,553 @@
+//! What is looked at of every live stream, side by side in memory.
+//!
+//! Whoever looks for the streams that fail, or for what has waited longest, looks at all of them, and there may be a million.
+//! That must take no lock of a stream and follow no pointer: so the figures by which streams are found and put in order stand
+//! in the rows of a table, and a look reads memory from one end to the other. A stream has its row for as long as it lives,
+//! and what changes it writes there at once; so a look finds each stream as it is in that moment.
+//!
+//! A row is a cache line, so that neighbours do not slow each other down. Rows stand in blocks, each with the names of its
+//! streams; a block that has no stream is freed.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use parking_lot::{Mutex, RwLock};
+use tokio::time::Instant;
+
+use super::StreamName;
+use super::history::{Activity, History};
+
+/// Rows in a block. An exporter that has one stream has a whole block for it, some 3 KiB.
+const ROWS: usize = 32;
+
+/// Blocks, one behind the other, that a look takes hold of at a time: while it does, no stream can begin or end.
+const RUN: usize = 32;
+
+/// The figures of the live streams of one exporter.
+#[derive(Debug)]
+pub(super) struct FigureTable {
+    /// What times are counted from.
+    began: Instant,
+    blocks: Mutex<Blocks>,
+    /// Streams of which the upstream has taken nothing since an attempt failed.
+    failing: AtomicI64,
+    /// Streams that have something to send and are held.
+    held: AtomicI64,
+}
+
+#[derive(Debug, Default)]
+struct Blocks {
+    /// By its number; none where no stream is.
+    all: Vec<PartlyTaken>,
+    /// The numbers of those that are not full.
+    with_room: BTreeSet<usize>,
+}
+
+#[derive(Debug, Default)]
+struct PartlyTaken {
+    block: Option<Arc<Block>>,
+    /// A bit for each row that is a stream's.
+    taken: u32,
+}
+
+#[derive(Debug)]
+struct Block {
+    rows: [Row; ROWS],
+    names: RwLock<[Option<StreamName>; ROWS]>,
+}
+
+/// What is known at a glance of one stream.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+struct Row {
+    /// A [`StreamWord`].
+    word: AtomicU64,
+    /// When the oldest entry that is not settled was admitted, in microseconds, plus one; 0 if there is none.
+    oldest: AtomicU64,
+    /// Failures since the upstream last took anything.
+    failures: AtomicU64,
+    /// Copied from its [`History`].
+    delivered_records: AtomicU64,
+    /// When its last error was, by the clock, in milliseconds; 0 if there was none.
+    last_error: AtomicU64,
+}
+
+/// What a stream holds and does, in one word, so that of each change it is known whether the stream is held before and after.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct StreamWord(u64);
+
+/// The row of a stream, for as long as it lives.
+#[derive(Debug)]
+pub(super) struct StreamFigures {
+    table: Arc<FigureTable>,
+    block: Arc<Block>,
+    number: u32,
+    row: u32,
+}
+
+/// A stream as a look at all of them finds it.
+#[derive(Clone, Copy, Debug)]
+pub struct ScannedStream<'s> {
+    /// Its name.
+    pub name: &'s StreamName,
+    row: &'s Row,
+    word: StreamWord,
+}
+
+impl StreamWord {
+    /// Set when the registry has let go of the stream: nothing may be reserved any more.
+    const GONE: u64 = 1 << 63;
+
+    /// Where the number of its [`Activity`] stands, above the bytes.
+    const ACTIVITY: u32 = 60;
+
+    /// Framed bytes reserved: admitted or about to be, until settled.
+    pub(super) const fn bytes(self) -> u64 {
+        self.0 & ((1 << Self::ACTIVITY) - 1)
+    }
+
+    pub(super) const fn is_gone(self) -> bool {
+        self.0 & Self::GONE != 0
+    }
+
+    /// What it was last said to do.
+    pub(super) fn said_activity(self) -> Activity {
+        Activity::numbered(((self.0 & !Self::GONE) >> Self::ACTIVITY) as u8)
+    }
+
+    /// What it does: what holds nothing is idle.
+    pub(super) fn activity(self) -> Activity {
+        if self.bytes() == 0 { Activity::Idle } else { self.said_activity() }
+    }
+
+    fn is_held(self) -> bool {
+        self.activity() == Activity::Held
+    }
+
+    fn doing(self, activity: Activity) -> Self {
+        let activity = (activity as u64) << Self::ACTIVITY;
+        Self(self.bytes() | activity | self.0 & Self::GONE)
+    }
+}
+
+impl FigureTable {
+    /// Times are counted from `began`, before which no entry was admitted.
+    pub(super) fn new(began: Instant) -> Self {
+        Self { began, blocks: Mutex::default(), failing: AtomicI64::new(0), held: AtomicI64::new(0) }
+    }
+
+    /// A row for a stream of this name and history, which waits for its first entry.
+    pub(super) fn enter(self: &Arc<Self>, name: &StreamName, history: &History) -> StreamFigures {
+        let (number, row, block) = self.blocks.lock().take();
+        let figures = StreamFigures { table: self.clone(), block, number: number as u32, row: row as u32 };
+        let mut names = figures.block.names.write();
+        let fresh = figures.row();
+        fresh.word.store(StreamWord(0).doing(Activity::Waiting).0, Ordering::Relaxed);
+        fresh.oldest.store(0, Ordering::Relaxed);
+        fresh.failures.store(0, Ordering::Relaxed);
+        figures.set_history(history);
+        // From here on it is found.
+        names[row] = Some(name.clone());
+        drop(names);
+        figures
+    }
+
+    /// Looks at every live stream, in an order that has nothing to do with when they began. Streams that begin or end
+    /// meanwhile are found or not.
+    pub(super) fn scan(&self, mut look: impl FnMut(ScannedStream<'_>)) {
+        let count = self.blocks.lock().all.len().div_ceil(RUN);
+        let mut blocks = Vec::with_capacity(RUN);
+        for run in scattered(count) {
+            {
+                let known = self.blocks.lock();
+                let run = known.all.iter().skip(run * RUN).take(RUN);
+                blocks.extend(run.filter_map(|partly| partly.block.clone()));
+            }
+            for block in blocks.drain(..) {
+                let names = block.names.read();
+                for (name, row) in names.iter().zip(&block.rows) {
+                    let Some(name) = name else { continue };
+                    let word = StreamWord(row.word.load(Ordering::Relaxed));
+                    if !word.is_gone() {
+                        look(ScannedStream { name, row, word });
+                    }
+                }
+            }
+        }
+    }
+
+    /// Streams of which the upstream has taken nothing since an attempt failed.
+    pub(super) fn failing(&self) -> usize {
+        // What is counted by another thread in this moment may make it less than nothing.
+        self.failing.load(Ordering::Relaxed).max(0) as usize
+    }
+
+    /// Streams that have something to send and are held.
+    pub(super) fn held(&self) -> usize {
+        self.held.load(Ordering::Relaxed).max(0) as usize
+    }
+
+    /// The moment that a look has found.
+    pub(super) fn moment(&self, micros: u64) -> Instant {
+        self.began + Duration::from_micros(micros)
+    }
+
+    fn count(&self, before: StreamWord, after: StreamWord) {
+        match (before.is_held(), after.is_held()) {
+            (false, true) => _ = self.held.fetch_add(1, Ordering::Relaxed),
+            (true, false) => _ = self.held.fetch_sub(1, Ordering::Relaxed),
+            _ => {}
+        }
+    }
+}
+
+impl Blocks {
+    /// Takes the first row that is free: the number of its block, its place there, and the block.
+    fn take(&mut self) -> (usize, usize, Arc<Block>) {
+        let number = self.with_room.first().copied().unwrap_or_else(|| {
+            self.all.push(PartlyTaken::default());
+            self.with_room.insert(self.all.len() - 1);
+            self.all.len() - 1
+        });
+        let partly = &mut self.all[number];
+        let block = partly.block.get_or_insert_with(Arc::default).clone();
+        let row = partly.taken.trailing_ones() as usize;
+        partly.taken |= 1 << row;
+        if partly.taken == u32::MAX {
+            self.with_room.remove(&number);
+        }
+        (number, row, block)
+    }
+
+    fn give_back(&mut self, number: usize, row: usize) {
+        let partly = &mut self.all[number];
+        partly.taken &= !(1 << row);
+        self.with_room.insert(number);
+        if partly.taken == 0 {
+            partly.block = None;
+            while self.all.pop_if(|last| last.block.is_none()).is_some() {
+                self.with_room.remove(&self.all.len());
+            }
+        }
+    }
+}
+
+impl Default for Block {
+    fn default() -> Self {
+        Self { rows: std::array::from_fn(|_| Row::default()), names: RwLock::new([const { None }; ROWS]) }
+    }
+}
+
+/// The numbers below `count`, far from each other: whoever keeps the first of an order then rarely meets what comes before all
+/// that it has, also where streams began in that order.
+fn scattered(count: usize) -> impl Iterator<Item = usize> {
+    let golden = (count as f64 * 0.618).round() as usize;
+    let step = (golden.max(1)..=count + 1).find(|step| are_coprime(*step, count)).unwrap_or(1);
+    (0..count).scan(0, move |at, _| {
+        let number = *at;
+        *at = (*at + step) % count;
+        Some(number)
+    })
+}
+
+fn are_coprime(mut one: usize, mut other: usize) -> bool {
+    while other != 0 {
+        (one, other) = (other, one % other);
+    }
+    one == 1
+}
+
+impl StreamFigures {
+    fn row(&self) -> &Row {
+        &self.block.rows[self.row as usize]
+    }
+
+    pub(super) fn word(&self) -> StreamWord {
+        StreamWord(self.row().word.load(Ordering::Acquire))
+    }
+
+    /// Adds bytes to what it holds, if `fits` says so of what that was; returns what it was in any case.
+    pub(super) fn reserve(
+        &self,
+        bytes: u64,
+        fits: impl Fn(StreamWord) -> bool,
+    ) -> Result<StreamWord, StreamWord> {
+        let grown = |word: u64| fits(StreamWord(word)).then(|| word + bytes);
+        let before = self.row().word.fetch_update(Ordering::AcqRel, Ordering::Acquire, grown);
+        before.map(|word| self.added(word, bytes)).map_err(StreamWord)
+    }
+
+    /// Adds bytes to what it holds.
+    pub(super) fn add(&self, bytes: u64) {
+        self.added(self.row().word.fetch_add(bytes, Ordering::AcqRel), bytes);
+    }
+
+    fn added(&self, before: u64, bytes: u64) -> StreamWord {
+        self.table.count(StreamWord(before), StreamWord(before + bytes));
+        StreamWord(before)
+    }
+
+    /// Takes bytes off what it holds. Who reads afterwards whether anybody waits for room sees those who saw none before.
+    pub(super) fn subtract(&self, bytes: u64) {
+        let before = StreamWord(self.row().word.fetch_sub(bytes, Ordering::SeqCst));
+        debug_assert!(before.bytes() >= bytes, "no more is given back than was held");
+        self.table.count(before, StreamWord(before.0 - bytes));
+    }
+
+    /// Notes what the stream does. What holds nothing is idle in any case.
+    pub(super) fn set_activity(&self, activity: Activity) {
+        let changed = |word: u64| Some(StreamWord(word).doing(activity).0);
+        let before = self.row().word.fetch_update(Ordering::AcqRel, Ordering::Acquire, changed);
+        let before = StreamWord(before.unwrap_or_else(|word| word));
+        self.table.count(before, before.doing(activity));
+    }
+
+    /// Marks the stream as gone, if it holds nothing; returns whether that is so now.
+    pub(super) fn retire(&self) -> bool {
+        let gone = |word: u64| {
+            let is_idle = StreamWord(word).bytes() == 0 && !StreamWord(word).is_gone();
+            is_idle.then_some(word | StreamWord::GONE)
+        };
+        self.row().word.fetch_update(Ordering::AcqRel, Ordering::Relaxed, gone).is_ok()
+    }
+
+    /// Notes when the oldest entry that is not settled was admitted.
+    pub(super) fn set_oldest(&self, oldest: Option<Instant>) {
+        let since =
+            |oldest: Instant| oldest.saturating_duration_since(self.table.began).as_micros() as u64 + 1;
+        let (oldest, known) = (oldest.map_or(0, since), &self.row().oldest);
+        // Most changes of a queue are none of this, and a line that is only read stays with all who read it.
+        if known.load(Ordering::Relaxed) != oldest {
+            known.store(oldest, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn oldest(&self) -> Option<Instant> {
+        self.row().oldest().map(|micros| self.table.moment(micros))
+    }
+
+    /// Counts one more failure; returns how many there were.
+    pub(super) fn fail(&self) -> u64 {
+        let before = self.row().failures.fetch_add(1, Ordering::Relaxed);
+        if before == 0 {
+            self.table.failing.fetch_add(1, Ordering::Relaxed);
+        }
+        before
+    }
+
+    /// Forgets the failures; returns how many there were.
+    pub(super) fn recover(&self) -> u64 {
+        let before = self.row().failures.swap(0, Ordering::Relaxed);
+        if before > 0 {
+            self.table.failing.fetch_sub(1, Ordering::Relaxed);
+        }
+        before
+    }
+
+    pub(super) fn failures(&self) -> u64 {
+        self.row().failures.load(Ordering::Relaxed)
+    }
+
+    /// Notes what of its history streams are found and put in order by.
+    pub(super) fn set_history(&self, history: &History) {
+        let row = self.row();
+        row.delivered_records.store(history.delivered_records, Ordering::Relaxed);
+        row.last_error.store(history.last_error_millis().unwrap_or_default(), Ordering::Relaxed);
+    }
+}
+
+impl Drop for StreamFigures {
+    fn drop(&mut self) {
+        self.recover();
+        let word = self.word();
+        self.table.count(word, StreamWord(0));
+        self.block.names.write()[self.row as usize] = None;
+        self.table.blocks.lock().give_back(self.number as usize, self.row as usize);
+    }
+}
+
+impl Row {
+    fn oldest(&self) -> Option<u64> {
+        self.oldest.load(Ordering::Relaxed).checked_sub(1)
+    }
+}
+
+impl ScannedStream<'_> {
+    /// Framed bytes admitted and not settled.
+    pub fn pending_bytes(&self) -> u64 {
+        self.word.bytes()
+    }
+
+    /// What it does.
+    pub fn activity(&self) -> Activity {
+        self.word.activity()
+    }
+
+    /// When the oldest entry that is not settled was admitted, in microseconds since
+    /// [`Shared::began`](super::Shared::began).
+    pub fn oldest_micros(&self) -> Option<u64> {
+        self.row.oldest()
+    }
+
+    /// Failures since the upstream last took anything.
+    pub fn failed_attempts(&self) -> u64 {
+        self.row.failures.load(Ordering::Relaxed)
+    }
+
+    /// Records that the upstream took.
+    pub fn delivered_records(&self) -> u64 {
+        self.row.delivered_records.load(Ordering::Relaxed)
+    }
+
+    /// When the last error was, by the clock, in milliseconds since 1970.
+    pub fn last_error_millis(&self) -> Option<u64> {
+        Some(self.row.last_error.load(Ordering::Relaxed)).filter(|millis| *millis > 0)
+    }
+}
+
+impl History {
+    /// When the last error was, by the clock, in milliseconds since 1970.
+    pub fn last_error_millis(&self) -> Option<u64> {
+        self.last_error.as_ref().map(|error| millis(error.at))
+    }
+}
+
+/// Milliseconds since 1970; a clock before counts as the first of them.
+fn millis(at: SystemTime) -> u64 {
+    at.duration_since(UNIX_EPOCH).map_or(1, |since| (since.as_millis() as u64).max(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::route::RoutingKey;
+    use otlp::Signal;
+
+    fn name(number: usize) -> StreamName {
+        StreamName { signal: Signal::Logs, key: RoutingKey::written(number.to_string()) }
+    }
+
+    fn found(table: &FigureTable) -> HashSet<String> {
+        let mut found = HashSet::new();
+        table.scan(|stream| assert!(found.insert(stream.name.key.to_string()), "a stream is found once"));
+        found
+    }
+
+    fn table() -> Arc<FigureTable> {
+        Arc::new(FigureTable::new(Instant::now()))
+    }
+
+    #[test]
+    fn every_live_stream_is_found_once_and_blocks_without_any_are_freed() {
+        let table = table();
+        let enter = |numbers: std::ops::Range<usize>| -> Vec<_> {
+            numbers.map(|number| table.enter(&name(number), &History::default())).collect()
+        };
+        let mut streams = enter(0..1000);
+        assert_eq!(found(&table), (0..1000).map(|number| number.to_string()).collect());
+        // Of each block one stream stays.
+        let mut number = 0;
+        streams.retain(|_| {
+            number += 1;
+            number % ROWS == 1
+        });
+        assert_eq!(found(&table).len(), streams.len());
+        // Others take the places that are free before there are new blocks.
+        let others = enter(1000..1900);
+        assert_eq!(found(&table).len(), streams.len() + 900);
+        assert_eq!(table.blocks.lock().all.len(), 1000_usize.div_ceil(ROWS));
+        drop((streams, others));
+        assert!(found(&table).is_empty() && table.blocks.lock().all.is_empty());
+        assert!(table.blocks.lock().with_room.is_empty());
+    }
+
+    #[test]
+    fn a_row_begins_anew_with_each_stream() {
+        let table = table();
+        let first = table.enter(&name(0), &History { delivered_records: 7, ..History::default() });
+        first.add(10);
+        first.fail();
+        first.set_activity(Activity::Held);
+        first.set_oldest(Some(Instant::now()));
+        assert_eq!((table.held(), table.failing()), (1, 1));
+        drop(first);
+        assert_eq!((table.held(), table.failing()), (0, 0));
+        let _second = table.enter(&name(1), &History::default());
+        table.scan(|stream| {
+            assert_eq!((stream.pending_bytes(), stream.oldest_micros()), (0, None));
+            assert_eq!((stream.failed_attempts(), stream.delivered_records()), (0, 0));
+            assert_eq!(stream.activity(), Activity::Idle);
+        });
+    }
+
+    #[test]
+    fn a_stream_that_is_gone_is_found_no_more_and_takes_nothing() {
+        let table = table();
+        let stream = table.enter(&name(0), &History::default());
+        stream.add(1);
+        assert!(!stream.retire(), "it holds something");
+        stream.subtract(1);
+        assert!(stream.retire() && !stream.retire(), "once");
+        assert!(found(&table).is_empty());
+        assert!(stream.reserve(1, |word| !word.is_gone()).is_err());
+    }
+
+    #[test]
+    fn scattered_numbers_are_all_numbers() {
+        for count in [0, 1, 2, 3, 4, 5, 6, 31, 32, 100, 255, 1000, 31_250] {
+            let numbers: HashSet<_> = scattered(count).collect();
+            assert_eq!(numbers.len(), count);
+            assert!(numbers.iter().all(|number| *number < count));
+        }
+    }
+
+    #[derive(Clone, Copy, Debug)]
+    enum Change {
+        Add,
+        Subtract,
+        Act(usize),
+        Fail,
+        Recover,
+    }
+
+    fn any_change() -> impl Strategy<Value = Change> {
+        prop_oneof![
+            Just(Change::Add),
+            Just(Change::Subtract),
+            (0..Activity::ALL.len()).prop_map(Change::Act),
+            Just(Change::Fail),
+            Just(Change::Recover)
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_counted_is_what_a_look_at_all_finds(changes in proptest::collection::vec((0..4_usize, any_change()), 0..60)) {
+            let table = table();
+            let streams: Vec<_> = (0..4).map(|number| table.enter(&name(number), &History::default())).collect();
+            for (at, change) in changes {
+                let stream = &streams[at];
+                match change {
+                    Change::Add => stream.add(3),
+                    Change::Subtract if stream.word().bytes() > 0 => stream.subtract(3),
+                    Change::Subtract => {}
+                    Change::Act(activity) => stream.set_activity(Activity::ALL[activity]),
+                    Change::Fail => _ = stream.fail(),
+                    Change::Recover => _ = stream.recover(),
+                }
+                let (mut failing, mut held) = (0, 0);
+                table.scan(|stream| {
+                    failing += usize::from(stream.failed_attempts() > 0);
+                    held += usize::from(stream.activity() == Activity::Held);
+                });
+                prop_assert_eq!((table.failing(), table.held()), (failing, held));
+            }
+        }
+    }
+}

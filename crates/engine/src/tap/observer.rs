@@ -1,0 +1,207 @@
+//! What is done with entries as they are admitted.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+
+use super::allowance::TapAllowance;
+use super::reader::{NoTap, Tap, TapReader};
+use super::recent::RecentRecords;
+use crate::query::{Query, QueryError, QuerySet, QuerySight, RecordOrigin};
+use crate::stream::{AdmissionObserver, AdmittedEntry, Budget, Reservation};
+use crate::watches::RecordWatch;
+use otlp::{Redaction, Signal};
+
+/// The most taps at a time.
+const MOST_TAPS: usize = 16;
+
+/// `tap` of the configuration.
+#[derive(Clone, Debug, Default)]
+pub struct TapSettings {
+    /// What is not shown.
+    pub redaction: Redaction,
+    /// Bytes of memory for recent records; 0 keeps none.
+    pub recent: u64,
+}
+
+/// Looks at entries as they are admitted, for taps, watches and recent records.
+#[derive(Debug)]
+pub struct RecordObserver {
+    /// For each signal, how often the bytes of an entry may be gone through: all that a request costs while nobody looks is to read
+    /// one of these.
+    most_passes: [AtomicUsize; Signal::ALL.len()],
+    plan: ArcSwap<ObservationPlan>,
+    /// Held while the plan changes.
+    parties: Mutex<ObservingParties>,
+    redaction: ArcSwap<Redaction>,
+    allowance: TapAllowance,
+    recent: RecentRecords,
+    budget: Arc<Budget>,
+}
+
+/// Those for whom entries are looked at.
+#[derive(Debug, Default)]
+struct ObservingParties {
+    watches: Vec<Arc<RecordWatch>>,
+    taps: Vec<Arc<Tap>>,
+}
+
+/// What is asked of an entry.
+#[derive(Debug, Default)]
+struct ObservationPlan {
+    watches: Vec<Arc<RecordWatch>>,
+    of_watches: QuerySet,
+    taps: Vec<Arc<Tap>>,
+    of_taps: QuerySet,
+}
+
+impl RecordObserver {
+    /// One for which nobody looks; what is kept is reserved on `budget`.
+    pub fn new(budget: Arc<Budget>) -> Self {
+        Self {
+            most_passes: [const { AtomicUsize::new(0) }; Signal::ALL.len()],
+            plan: ArcSwap::default(),
+            parties: Mutex::default(),
+            redaction: ArcSwap::default(),
+            allowance: TapAllowance::default(),
+            recent: RecentRecords::new(budget.clone()),
+            budget,
+        }
+    }
+
+    /// Whether it has to be told of what is admitted of a signal.
+    pub fn is_needed(&self, signal: Signal) -> bool {
+        self.most_passes(signal) > 0
+    }
+
+    /// How often the bytes of what is admitted of a signal may be gone through, at the pace at which a request is: what is too much
+    /// for a worker of the runtime has to be admitted by another thread.
+    pub fn most_passes(&self, signal: Signal) -> usize {
+        self.most_passes[signal.index()].load(Ordering::Relaxed)
+    }
+
+    /// Takes what a configuration says.
+    pub fn configure(&self, settings: TapSettings, watches: Vec<Arc<RecordWatch>>) {
+        self.redaction.store(settings.redaction.into());
+        self.recent.set_limit(settings.recent);
+        let mut parties = self.parties.lock();
+        parties.watches = watches;
+        self.use_parties(&parties);
+    }
+
+    /// Ends all taps: who may look is decided anew.
+    pub fn end_taps(&self) {
+        let mut parties = self.parties.lock();
+        parties.taps.drain(..).for_each(|tap| tap.end());
+        self.use_parties(&parties);
+    }
+
+    /// What is not shown.
+    pub fn redaction(&self) -> Arc<Redaction> {
+        self.redaction.load_full()
+    }
+
+    /// The newest records.
+    pub fn recent(&self) -> &RecentRecords {
+        &self.recent
+    }
+
+    /// The watches in use, in the order of the configuration.
+    pub fn watches(&self) -> Vec<Arc<RecordWatch>> {
+        self.parties.lock().watches.clone()
+    }
+
+    /// A query that is to be shown something: it may not name what is hidden.
+    ///
+    /// # Errors
+    ///
+    /// Where it is wrong, and what to write.
+    pub fn read_query(&self, text: &str) -> Result<Query, QueryError> {
+        let query = Query::parse(text)?;
+        let redaction = self.redaction.load();
+        if let Some(hidden) = query.attributes().into_iter().find(|name| redaction.hides(name)) {
+            let before = text.find(hidden).map_or(0, |at| text[..at].chars().count());
+            let message = "this attribute is hidden by `tap.redact`: look for something else".to_owned();
+            return Err(QueryError { column: before + 1, message });
+        }
+        Ok(query)
+    }
+
+    /// Opens a tap that is shown at most `limit` records in a second.
+    ///
+    /// # Errors
+    ///
+    /// Why there can be none now.
+    pub fn tap(self: &Arc<Self>, query: &Query, limit: u32) -> Result<TapReader, NoTap> {
+        let mut memory = Reservation::empty(self.budget.clone());
+        if !memory.grow(Tap::MEMORY) {
+            return Err(NoTap::Memory);
+        }
+        let mut parties = self.parties.lock();
+        if parties.taps.len() >= MOST_TAPS {
+            return Err(NoTap::TooMany { most: MOST_TAPS });
+        }
+        let (tap, reader) = Tap::open(query, limit, memory, self.clone());
+        parties.taps.push(tap);
+        self.use_parties(&parties);
+        Ok(reader)
+    }
+
+    /// Leaves taps no time.
+    #[cfg(test)]
+    pub(super) fn spend_allowance(&self) {
+        self.allowance.spend();
+    }
+
+    /// Forgets a tap.
+    pub(super) fn close(&self, tap: &Arc<Tap>) {
+        let mut parties = self.parties.lock();
+        parties.taps.retain(|other| !Arc::ptr_eq(other, tap));
+        self.use_parties(&parties);
+    }
+
+    fn use_parties(&self, parties: &ObservingParties) {
+        let ObservingParties { watches, taps } = parties;
+        let plan = ObservationPlan {
+            of_watches: QuerySet::new(watches.iter().map(|watch| watch.query())),
+            of_taps: QuerySet::new(taps.iter().map(|tap| tap.query())),
+            watches: watches.clone(),
+            taps: taps.clone(),
+        };
+        let most_passes = Signal::ALL.map(|signal| {
+            let keeps = usize::from(signal == Signal::Logs && self.recent.is_on());
+            plan.of_watches.most_passes(signal, false) + plan.of_taps.most_passes(signal, true) + keeps
+        });
+        self.plan.store(Arc::new(plan));
+        for (passes, most) in self.most_passes.iter().zip(most_passes) {
+            passes.store(most, Ordering::Relaxed);
+        }
+    }
+}
+
+impl AdmissionObserver for RecordObserver {
+    fn admitted(&self, signal: Signal, entry: &AdmittedEntry<'_>) {
+        if signal == Signal::Logs && self.recent.is_on() {
+            self.recent.keep(entry);
+        }
+        let plan = self.plan.load();
+        let origin = RecordOrigin { signal, tenant: entry.tenant, streams: entry.streams };
+        if !plan.watches.is_empty() {
+            plan.of_watches.evaluate(&origin, entry.bytes, &QuerySight::EVERYTHING, &mut |watch, _| {
+                plan.watches[watch].count(entry.tenant);
+            });
+        }
+        if plan.taps.is_empty() {
+            return;
+        }
+        let (turn, redaction) = (self.allowance.turn(), self.redaction.load());
+        let sight = QuerySight { redaction: Some(&redaction), has_time: &|| turn.has_time() };
+        let looked_at = plan.of_taps.evaluate(&origin, entry.bytes, &sight, &mut |tap, record| {
+            plan.taps[tap].offer(record, &origin);
+        });
+        let left_out = entry.records.saturating_sub(looked_at.records);
+        looked_at.queries.iter().for_each(|tap| plan.taps[*tap].leave_out(left_out));
+    }
+}

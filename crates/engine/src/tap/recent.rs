@@ -1,0 +1,358 @@
+//! The newest log records of each tenant, in a bounded ring.
+//!
+//! Entries are kept as they were admitted. When there is no more room, the oldest entry of the tenant goes that has the most, so
+//! that one who sends much does not push out those who send little.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::fmt;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+use serde_json::Value as Json;
+use tokio::time::Instant;
+
+use super::shown;
+use crate::query::{Query, QuerySet, QuerySight, RecordOrigin};
+use crate::stream::{AdmittedEntry, Budget};
+use otlp::{Redaction, Signal, visit_records};
+
+/// Bytes that an entry is counted with beside its own.
+const OVERHEAD: u64 = 256;
+
+/// Entries that are looked at before others may change the ring.
+const AT_A_TIME: usize = 256;
+
+/// Newest entries, those without a tenant under an empty id.
+#[derive(Debug)]
+pub struct RecentRecords {
+    /// Bytes that may be kept; 0: it is off.
+    limit: AtomicU64,
+    kept: Mutex<KeptEntries>,
+    /// What is kept is reserved here.
+    budget: Arc<Budget>,
+}
+
+#[derive(Debug, Default)]
+struct KeptEntries {
+    /// By the order in which they were admitted.
+    entries: BTreeMap<u64, Arc<KeptEntry>>,
+    of_tenants: HashMap<Arc<str>, OfTenant>,
+    /// Tenants by the bytes that they have.
+    by_size: BTreeSet<(u64, Arc<str>)>,
+    bytes: u64,
+    next: u64,
+}
+
+/// What is kept of a tenant.
+#[derive(Debug, Default)]
+struct OfTenant {
+    /// The oldest first.
+    numbers: VecDeque<u64>,
+    bytes: u64,
+}
+
+/// An entry that is kept.
+#[derive(Debug)]
+struct KeptEntry {
+    tenant: Arc<str>,
+    streams: Vec<(Box<str>, Box<str>)>,
+    bytes: Box<[u8]>,
+}
+
+/// In which order records are found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RecordOrder {
+    /// What was admitted last comes first.
+    #[default]
+    NewestFirst,
+    /// What was admitted first comes first.
+    OldestFirst,
+}
+
+/// What is searched for.
+#[derive(Clone, Debug)]
+pub struct RecentSearch {
+    /// What has to hold.
+    pub query: Query,
+    /// Of one tenant alone.
+    pub tenant: Option<String>,
+    /// The time of a record at the least, in nanoseconds since 1970.
+    pub from: Option<u64>,
+    /// The same at the most.
+    pub to: Option<u64>,
+    /// Records of one page.
+    pub batch_size: usize,
+    /// In which order.
+    pub order: RecordOrder,
+    /// Where the page begins, as the page before has said.
+    pub after: Option<SearchCursor>,
+}
+
+/// Where a page of a search begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SearchCursor {
+    /// The number of an entry.
+    pub entry: u64,
+    /// Behind the record of it at this position; without one, the page begins with the entry.
+    pub behind: Option<usize>,
+}
+
+/// What ends a search before all was looked at.
+#[derive(Clone, Copy)]
+pub struct SearchEnd<'e> {
+    /// No other entry is looked at after that.
+    pub deadline: Instant,
+    /// Whether somebody still waits for what is found.
+    pub is_wanted: &'e dyn Fn() -> bool,
+}
+
+/// Records that were found.
+#[derive(Clone, Debug, Default)]
+pub struct SearchPage {
+    /// In the order that was asked for.
+    pub records: Vec<Json>,
+    /// Where the next page begins, if there may be more.
+    pub next: Option<SearchCursor>,
+}
+
+/// As it stands in a URL.
+impl fmt::Display for SearchCursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.behind {
+            Some(behind) => write!(f, "{}.{behind}", self.entry),
+            None => write!(f, "{}", self.entry),
+        }
+    }
+}
+
+impl SearchCursor {
+    /// Reads what a page before has said.
+    pub fn read(text: &str) -> Option<Self> {
+        let (entry, behind) = match text.split_once('.') {
+            Some((entry, behind)) => (entry, Some(behind.parse().ok()?)),
+            None => (text, None),
+        };
+        Some(Self { entry: entry.parse().ok()?, behind })
+    }
+}
+
+impl KeptEntry {
+    fn size(&self) -> u64 {
+        let streams: usize = self.streams.iter().map(|(exporter, key)| exporter.len() + key.len()).sum();
+        self.bytes.len() as u64 + streams as u64 + OVERHEAD
+    }
+}
+
+impl RecentRecords {
+    /// None, and nothing will be kept.
+    pub(super) fn new(budget: Arc<Budget>) -> Self {
+        Self { limit: AtomicU64::new(0), kept: Mutex::default(), budget }
+    }
+
+    /// Whether anything is kept.
+    pub fn is_on(&self) -> bool {
+        self.limit.load(Ordering::Relaxed) > 0
+    }
+
+    /// Bytes that are kept.
+    pub fn bytes(&self) -> u64 {
+        self.kept.lock().bytes
+    }
+
+    /// Bytes that may be kept.
+    pub(super) fn set_limit(&self, limit: u64) {
+        self.limit.store(limit, Ordering::Relaxed);
+        let mut kept = self.kept.lock();
+        while kept.bytes > limit {
+            self.drop_oldest(&mut kept);
+        }
+    }
+
+    /// Keeps an entry, in place of older ones if there is no room: neither under the limit nor of memory.
+    pub(super) fn keep(&self, entry: &AdmittedEntry<'_>) {
+        let streams = entry.streams.iter().map(|(exporter, key)| ((*exporter).into(), (*key).into()));
+        let tenant = entry.tenant.unwrap_or_default();
+        let (streams, bytes) = (streams.collect(), entry.bytes.into());
+        let mut kept = self.kept.lock();
+        let tenant = match kept.of_tenants.get_key_value(tenant) {
+            Some((known, _)) => known.clone(),
+            None => tenant.into(),
+        };
+        let entry = KeptEntry { tenant, streams, bytes };
+        let (size, limit) = (entry.size(), self.limit.load(Ordering::Relaxed));
+        while kept.bytes + size > limit && kept.bytes > 0 {
+            self.drop_oldest(&mut kept);
+        }
+        if size > limit {
+            return;
+        }
+        while !self.budget.reserve(size) {
+            if kept.bytes == 0 {
+                return;
+            }
+            self.drop_oldest(&mut kept);
+        }
+        kept.add(entry);
+    }
+
+    fn drop_oldest(&self, kept: &mut KeptEntries) {
+        let dropped = kept.drop_oldest();
+        self.budget.release(dropped);
+    }
+
+    /// Looks for records until a page is full or `end` comes: then the page has what was found until there. At least one entry is looked
+    /// at. That is nothing for a worker.
+    pub fn search(&self, search: &RecentSearch, redaction: &Redaction, end: &SearchEnd<'_>) -> SearchPage {
+        let queries = QuerySet::new([&search.query]);
+        let mut page = SearchPage::default();
+        let (mut from, mut has_looked) = (search.after.map(|cursor| cursor.entry), false);
+        loop {
+            let entries = self.kept.lock().some(search.order, from);
+            let Some((last, _)) = entries.last() else { return page };
+            from = match search.order {
+                RecordOrder::NewestFirst => last.checked_sub(1),
+                RecordOrder::OldestFirst => Some(last + 1),
+            };
+            for (number, entry) in &entries {
+                if !(end.is_wanted)() || (has_looked && Instant::now() >= end.deadline) {
+                    page.next = Some(SearchCursor { entry: *number, behind: None });
+                    return page;
+                }
+                if search.tenant.as_ref().is_some_and(|tenant| **tenant != *entry.tenant) {
+                    continue;
+                }
+                has_looked = true;
+                let room = search.batch_size - page.records.len();
+                let positions = entry.find(*number, &queries, search, redaction, end);
+                let positions = &positions[..positions.len().min(room)];
+                entry.show(positions, redaction, &mut page.records);
+                if page.records.len() == search.batch_size {
+                    page.next = Some(SearchCursor { entry: *number, behind: positions.last().copied() });
+                    return page;
+                }
+            }
+            if from.is_none() {
+                return page;
+            }
+        }
+    }
+}
+
+impl RecentSearch {
+    /// Whether a record of an entry comes after those of the pages before.
+    fn is_ahead(&self, number: u64, position: usize) -> bool {
+        match self.after {
+            Some(SearchCursor { entry, behind: Some(last) }) if entry == number => match self.order {
+                RecordOrder::NewestFirst => position < last,
+                RecordOrder::OldestFirst => position > last,
+            },
+            _ => true,
+        }
+    }
+
+    /// Whether it looks for records of a time; one without a time is at none.
+    fn is_of_time(&self, time: u64) -> bool {
+        self.from.is_none_or(|from| time >= from && time != 0)
+            && self.to.is_none_or(|to| time <= to && time != 0)
+    }
+}
+
+impl KeptEntry {
+    /// The positions of the records that match, in the order of the search.
+    fn find(
+        &self,
+        number: u64,
+        queries: &QuerySet,
+        search: &RecentSearch,
+        redaction: &Redaction,
+        end: &SearchEnd<'_>,
+    ) -> Vec<usize> {
+        let mut positions = Vec::new();
+        self.with_origin(|origin| {
+            let sight = QuerySight { redaction: Some(redaction), has_time: end.is_wanted };
+            queries.evaluate(origin, &self.bytes, &sight, &mut |_, record| {
+                let position = record.position();
+                if search.is_ahead(number, position) && search.is_of_time(record.fields().time) {
+                    positions.push(position);
+                }
+            });
+        });
+        if search.order == RecordOrder::NewestFirst {
+            positions.reverse();
+        }
+        positions
+    }
+
+    /// Shows the records at these positions, without what is hidden.
+    fn show(&self, positions: &[usize], redaction: &Redaction, shown: &mut Vec<Json>) {
+        if positions.is_empty() {
+            return;
+        }
+        let mut records: HashMap<usize, Json> = positions.iter().map(|at| (*at, Json::Null)).collect();
+        let clean = redaction.apply(Signal::Logs, &self.bytes);
+        self.with_origin(|origin| {
+            let visited = visit_records(Signal::Logs, &clean, &mut |record| {
+                if let Some(place) = records.get_mut(&record.position()) {
+                    *place = shown::log(record, origin);
+                }
+                ControlFlow::Continue(())
+            });
+            debug_assert!(visited.is_continue(), "all records are looked at");
+        });
+        shown.extend(positions.iter().filter_map(|position| records.remove(position)));
+    }
+
+    fn with_origin(&self, look: impl FnOnce(&RecordOrigin<'_>)) {
+        let streams: Vec<(&str, &str)> =
+            self.streams.iter().map(|(exporter, key)| (&**exporter, &**key)).collect();
+        let tenant = Some(&*self.tenant).filter(|tenant| !tenant.is_empty());
+        look(&RecordOrigin { signal: Signal::Logs, tenant, streams: &streams });
+    }
+}
+
+impl KeptEntries {
+    fn add(&mut self, entry: KeptEntry) {
+        let (size, number) = (entry.size(), self.next);
+        self.next += 1;
+        self.bytes += size;
+        let of_tenant = self.of_tenants.entry(entry.tenant.clone()).or_default();
+        self.by_size.remove(&(of_tenant.bytes, entry.tenant.clone()));
+        of_tenant.bytes += size;
+        of_tenant.numbers.push_back(number);
+        self.by_size.insert((of_tenant.bytes, entry.tenant.clone()));
+        self.entries.insert(number, Arc::new(entry));
+    }
+
+    /// Drops the oldest entry of the tenant that has the most; returns its size.
+    fn drop_oldest(&mut self) -> u64 {
+        let Some((bytes, tenant)) = self.by_size.pop_last() else { return 0 };
+        let of_tenant = self.of_tenants.get_mut(&tenant).expect("whoever has a size has entries");
+        let number = of_tenant.numbers.pop_front().expect("a tenant without entries is not there");
+        let entry = self.entries.remove(&number).expect("every number is that of an entry");
+        let size = entry.size();
+        of_tenant.bytes = bytes - size;
+        if of_tenant.numbers.is_empty() {
+            self.of_tenants.remove(&tenant);
+        } else {
+            self.by_size.insert((bytes - size, tenant));
+        }
+        self.bytes -= size;
+        size
+    }
+
+    /// The next entries from a number on, itself included.
+    fn some(&self, order: RecordOrder, from: Option<u64>) -> Vec<(u64, Arc<KeptEntry>)> {
+        let owned = |(number, entry): (&u64, &Arc<KeptEntry>)| (*number, entry.clone());
+        match order {
+            RecordOrder::NewestFirst => {
+                let to = from.unwrap_or(u64::MAX);
+                self.entries.range(..=to).rev().take(AT_A_TIME).map(owned).collect()
+            }
+            RecordOrder::OldestFirst => {
+                self.entries.range(from.unwrap_or(0)..).take(AT_A_TIME).map(owned).collect()
+            }
+        }
+    }
+}

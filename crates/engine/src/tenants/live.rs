@@ -1,0 +1,159 @@
+//! The table in use, which everybody shares.
+
+use std::sync::Arc;
+
+use arc_swap::{ArcSwap, Guard};
+use dashmap::DashMap;
+
+use super::account::TenantAccount;
+use super::table::{Table, TableRow};
+use super::tenant::TenantLimits;
+
+/// The table in use. It is swapped as a whole: whoever has loaded it sees one state of all rows.
+#[derive(Debug, Default)]
+pub struct Tenants {
+    table: ArcSwap<Table>,
+    /// Of tenants that have sent, or have had streams, and of which there is anything else left.
+    accounts: DashMap<Arc<str>, Arc<TenantAccount>>,
+}
+
+impl Tenants {
+    /// The table of now, for as long as a decision takes.
+    pub fn table(&self) -> Guard<Arc<Table>> {
+        self.table.load()
+    }
+
+    /// The account of a tenant, which is opened if there is none.
+    pub fn account(&self, id: &str) -> Arc<TenantAccount> {
+        if let Some(account) = self.accounts.get(id) {
+            return account.clone();
+        }
+        let id = match self.table.load().tenant(id) {
+            Some(TableRow::Ready(tenant)) => tenant.id.clone(),
+            Some(TableRow::Broken) | None => id.into(),
+        };
+        let opened = || {
+            let account = TenantAccount::new(id.clone());
+            // Whoever swaps the table later finds the account, which nobody else does until it is in its place.
+            if let Some(row) = self.table.load().tenant(&id) {
+                account.note_row(row);
+            }
+            Arc::new(account)
+        };
+        self.accounts.entry(id.clone()).or_insert_with(opened).clone()
+    }
+
+    /// The account of a tenant, if one was opened.
+    pub fn known_account(&self, id: &str) -> Option<Arc<TenantAccount>> {
+        self.accounts.get(id).map(|account| account.clone())
+    }
+
+    /// Gives back memory that accounts of tenants that send nothing now have no use for, and forgets the accounts of tenants that have
+    /// no row any more, of which nothing is pending, and which nobody uses, be it a stream or a request; and that were left so at the
+    /// call before: a row that is taken away and put back at once keeps its totals.
+    pub fn release_idle(&self) {
+        let (table, before) = (self.table.load(), self.accounts.len());
+        self.accounts.retain(|id, account| {
+            account.release_idle();
+            // Nobody can come to use it meanwhile: accounts are handed out under the lock that is held here.
+            let is_used = Arc::strong_count(account) > 1;
+            let is_left_over =
+                !is_used && table.tenant(id).is_none() && account.totals().pending_records() == 0;
+            !account.note_left_over(is_left_over)
+        });
+        if self.accounts.len() < before {
+            self.accounts.shrink_to_fit();
+        }
+    }
+
+    /// Looks at every account there is, in no order.
+    pub fn for_each_account(&self, mut look: impl FnMut(&Arc<TenantAccount>)) {
+        for account in &self.accounts {
+            look(&account);
+        }
+    }
+
+    /// How much a tenant may have, by its row as it is now. A tenant that has none any more is not limited in what is left of it.
+    pub fn limits(&self, id: &str) -> TenantLimits {
+        match self.table.load().tenant(id) {
+            Some(TableRow::Ready(tenant)) => tenant.limits,
+            Some(TableRow::Broken) | None => TenantLimits::default(),
+        }
+    }
+
+    /// Puts another table in its place, and tells the accounts of tenants whose rows are others now. One at a time may do so: who
+    /// has made it of the one before.
+    pub fn swap(&self, table: Table) {
+        let table = Arc::new(table);
+        let former = self.table.swap(table.clone());
+        // By account and not by table, so that a change of one row wakes the streams of that tenant alone.
+        for account in &self.accounts {
+            let row = table.tenant(account.id());
+            if let Some(row) = row {
+                account.note_row(row);
+            }
+            if !TableRow::are_same(former.tenant(account.id()), row) {
+                account.row_changed().notify_waiters();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tenants::{BrokenRow, RowChange, RowContent};
+    use otlp::Signal;
+
+    /// Tenants of which `acme` alone has a row.
+    fn tenants() -> Tenants {
+        let broken = BrokenRow {
+            id: Some("acme".into()),
+            problem: "it is broken".to_owned(),
+            credentials: Vec::new(),
+            complete: false,
+        };
+        let change = RowChange { place: "acme.yaml".into(), content: RowContent::Broken(broken) };
+        let tenants = Tenants::default();
+        tenants.swap(Table::default().apply(vec![change], std::time::SystemTime::UNIX_EPOCH).0);
+        tenants
+    }
+
+    #[test]
+    fn an_account_is_forgotten_once_there_is_nothing_else_of_its_tenant() {
+        let tenants = tenants();
+        for id in ["acme", "pending", "used", "left"] {
+            tenants.account(id);
+        }
+        tenants.account("pending").totals().count_routed(Signal::Logs, 1, 10);
+        let used = tenants.account("used");
+        let known = |id| tenants.known_account(id).is_some();
+        tenants.release_idle();
+        assert!(known("left"), "its row may be put back at once");
+        for _ in 0..3 {
+            tenants.release_idle();
+        }
+        let found = ["acme", "pending", "used", "left"].map(known);
+        assert_eq!(found, [true, true, true, false]);
+        assert!(Arc::ptr_eq(&used, &tenants.account("used")), "who has it counts where others look");
+        drop(used);
+        tenants.account("pending").totals().count_no_more_pending(1, 10);
+        tenants.release_idle();
+        tenants.release_idle();
+        assert_eq!(["acme", "pending", "used"].map(known), [true, false, false]);
+    }
+
+    #[test]
+    fn an_account_that_is_used_between_two_looks_is_left_over_anew() {
+        let tenants = tenants();
+        tenants.account("left");
+        tenants.release_idle();
+        let used = tenants.account("left");
+        tenants.release_idle();
+        drop(used);
+        tenants.release_idle();
+        assert!(tenants.known_account("left").is_some());
+        tenants.release_idle();
+        assert!(tenants.known_account("left").is_none());
+    }
+}
