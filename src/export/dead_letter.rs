@@ -29,7 +29,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::sync::Semaphore;
@@ -197,6 +197,9 @@ struct Shared {
     size: AtomicU64,
     /// Notes in the directory.
     letters: AtomicU64,
+    /// Held together by those who store a letter, from its counting on until it is there, and alone by who counts the directory: a
+    /// letter that is in it and not counted yet would count twice.
+    storing: RwLock<()>,
     /// The place that was last taken.
     last: Mutex<LetterPlace>,
     counted: Mutex<Instant>,
@@ -214,6 +217,7 @@ impl DeadLetters {
         let shared = Shared {
             size: AtomicU64::new(held.bytes),
             letters: AtomicU64::new(held.letters),
+            storing: RwLock::new(()),
             last: Mutex::new(LetterPlace { millis: 0, number: 0 }),
             counted: Mutex::new(Instant::now()),
             full: AtomicBool::new(false),
@@ -270,14 +274,8 @@ impl DeadLetters {
 
     /// Counts what is in the directory, as `sluice replay` or people may have removed some of it.
     pub async fn recount(&self) -> io::Result<()> {
-        let writers = Arc::clone(&self.writers).acquire_many_owned(WRITERS as u32).await;
-        let writers = writers.expect("the semaphore is never closed");
         let shared = Arc::clone(&self.shared);
-        let counted = tokio::task::spawn_blocking(move || {
-            // With all of them nothing is being written, and so nothing is counted in part.
-            let _writers = writers;
-            shared.count()
-        });
+        let counted = tokio::task::spawn_blocking(move || shared.count());
         counted.await.map_err(io::Error::other)?
     }
 
@@ -316,21 +314,30 @@ impl Shared {
     fn store(&self, place: LetterPlace, letter: &Letter) -> Result<(), StoreError> {
         let note = Note::of(letter).text();
         let size = note.len() as u64 + letter.bytes.iter().map(|piece| piece.len() as u64).sum::<u64>();
-        let room = self.reserve(size);
-        self.full.store(matches!(room, Err(StoreError::Full)), Ordering::Relaxed);
-        room?;
+        let mut storing = self.storing.read();
+        let mut has_room = self.reserve(size);
+        if !has_room && self.may_have_room(size) {
+            drop(storing);
+            self.count()?;
+            storing = self.storing.read();
+            has_room = self.reserve(size);
+        }
+        self.full.store(!has_room, Ordering::Relaxed);
+        if !has_room {
+            return Err(StoreError::Full);
+        }
         if let Err(error) = self.put(place, letter, &note) {
-            // A count of the directory may have come in between, and not have seen it.
-            let less = |held: u64| Some(held.saturating_sub(size));
-            let _ = self.size.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+            self.size.fetch_sub(size, Ordering::Relaxed);
             return Err(error.into());
         }
         self.letters.fetch_add(1, Ordering::Relaxed);
+        drop(storing);
         Ok(())
     }
 
-    /// Counts what is in the directory.
+    /// Counts what is in the directory, while nothing is being stored.
     fn count(&self) -> io::Result<()> {
+        let _storing = self.storing.write();
         let held = DirectorySize::of(&self.directory)?;
         self.size.store(held.bytes, Ordering::Relaxed);
         self.letters.store(held.letters, Ordering::Relaxed);
@@ -347,22 +354,21 @@ impl Shared {
             .inspect_err(|_| files.remove())
     }
 
-    /// Takes `size` bytes of what the directory may hold.
-    fn reserve(&self, size: u64) -> Result<(), StoreError> {
+    /// Takes `size` bytes of what the directory may hold, if it has so many left.
+    fn reserve(&self, size: u64) -> bool {
         let max = self.max_size.load(Ordering::Relaxed);
         let fits = |held: u64| held.checked_add(size).filter(|sum| *sum <= max);
-        if self.size.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_ok() {
-            return Ok(());
-        }
+        self.size.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_ok()
+    }
+
+    /// Whether so many bytes, for which there is no room, may find some once the directory has been counted again.
+    fn may_have_room(&self, size: u64) -> bool {
         let mut counted = self.counted.lock();
-        if size > max || counted.elapsed() < RECOUNT {
-            return Err(StoreError::Full);
+        let may_have = size <= self.max_size.load(Ordering::Relaxed) && counted.elapsed() >= RECOUNT;
+        if may_have {
+            *counted = Instant::now();
         }
-        *counted = Instant::now();
-        // What others are writing at this moment may be counted in part: by at most a few letters.
-        self.count()?;
-        let taken = self.size.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits);
-        taken.map(|_| ()).map_err(|_| StoreError::Full)
+        may_have
     }
 
     fn take_place(&self, time: SystemTime) -> LetterPlace {
