@@ -21,7 +21,7 @@ use super::tenant_row::{alternatives, is_given_up, lacking_row, row_changed};
 use super::upstream::detail::Secrets;
 use super::{
     Answer, AskedWait, Asker, Backoff, Change, Conditions, Exporter, Fate, HoldScope, Outcome, Pass,
-    RetrySettings, Target,
+    RetrySettings, Target, UndeliveredCause,
 };
 use crate::notice;
 use crate::stream::{
@@ -74,36 +74,6 @@ const FOR_EVER: Duration = Duration::MAX;
 
 /// How long to wait before the journal is read again after an error.
 const READ_AGAIN: Duration = Duration::from_secs(1);
-
-/// Why records end that were not delivered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum UndeliveredCause {
-    /// The upstream has refused them.
-    Refused,
-    /// It has refused them in a way after which the configuration wants no dead letter.
-    Unwanted,
-    /// There are no more retries.
-    Retries,
-    /// Their exporter or their tenant is gone.
-    GivenUp,
-}
-
-impl UndeliveredCause {
-    /// The word by which log lines about it are told apart.
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Refused => "refused",
-            Self::Unwanted => "unwanted",
-            Self::Retries => "retries",
-            Self::GivenUp => "given_up",
-        }
-    }
-
-    /// Whether the upstream has said so, of these very records.
-    const fn is_the_upstreams(self) -> bool {
-        matches!(self, Self::Refused | Self::Unwanted)
-    }
-}
 
 /// How one piece of a batch ended.
 enum Settled {
@@ -950,10 +920,10 @@ async fn bury(
     let target = exporter.target(stream.name()).ok();
     let name = stream.name();
     let fate = if cause == UndeliveredCause::Unwanted {
-        exporter.drop_records(name, records, reason, cause.name(), target.as_ref());
+        exporter.drop_records(name, records, reason, cause, target.as_ref());
         Fate::Dropped
     } else {
-        exporter.bury(name, bytes, records, reason, cause.name(), target.as_ref()).await
+        exporter.bury(name, bytes, records, reason, cause, target.as_ref()).await
     };
     stream.note(|history| match fate {
         Fate::DeadLettered => history.dead_lettered_records += records,

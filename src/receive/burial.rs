@@ -16,7 +16,7 @@ use tracing::warn;
 use super::Caller;
 use super::acknowledge::Acknowledge;
 use super::intake::{Intake, Snapshot, Verdict};
-use crate::export::{self, Encoding, Fate, Letter, LetterOrigin, SHED};
+use crate::export::{self, Encoding, Fate, Letter, LetterOrigin, UndeliveredCause};
 use crate::notice;
 use crate::otlp::{self, Cut, Entry, Signal};
 use crate::stream::{Budget, Reservation, Shed};
@@ -266,7 +266,13 @@ fn bury_sheds(snapshot: &Snapshot, sheds: Vec<Shed>, held: Option<Reservation>) 
         if held.is_some() {
             letters.push((exporter, shed, ending));
         } else {
-            exporter.drop_records(&shed.name, shed.records, &shed.full.to_string(), SHED, None);
+            exporter.drop_records(
+                &shed.name,
+                shed.records,
+                &shed.full.to_string(),
+                UndeliveredCause::Shed,
+                None,
+            );
         }
     }
     if letters.is_empty() {
@@ -276,7 +282,16 @@ fn bury_sheds(snapshot: &Snapshot, sheds: Vec<Shed>, held: Option<Reservation>) 
     tokio::spawn(async move {
         for (exporter, shed, ending) in letters {
             let reason = shed.full.to_string();
-            exporter.bury(&shed.name, vec![shed.bytes.into()], shed.records, &reason, SHED, None).await;
+            exporter
+                .bury(
+                    &shed.name,
+                    vec![shed.bytes.into()],
+                    shed.records,
+                    &reason,
+                    UndeliveredCause::Shed,
+                    None,
+                )
+                .await;
             drop(ending);
         }
         drop(held);
