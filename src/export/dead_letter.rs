@@ -17,6 +17,7 @@ mod filter;
 mod list;
 mod lock;
 mod read;
+mod turns;
 mod work;
 
 use std::fmt;
@@ -41,6 +42,8 @@ pub use self::filter::{ConditionError, LetterFilter};
 pub use self::list::{LetterPage, ListedLetter};
 pub use self::lock::LettersLock;
 pub use self::read::{Letters, StoredLetter, letters};
+pub use self::turns::LetterTurn;
+use self::turns::LetterTurns;
 pub use self::work::{LetterSelection, LetterWalk, WalkedLetters};
 use super::{DeadLetterSettings, Encoding, utc};
 use crate::otlp::Signal;
@@ -54,9 +57,6 @@ const TEMPORARY: &str = "tmp";
 
 /// How often a full directory is looked at again, as `sluice replay` or people may have made room.
 const RECOUNT: Duration = Duration::from_secs(10);
-
-/// Threads that write letters at a time.
-const WRITERS: usize = 4;
 
 /// A dead letter to be stored.
 #[derive(Clone, Debug)]
@@ -183,7 +183,7 @@ pub enum StoreError {
 #[derive(Clone, Debug)]
 pub struct DeadLetters {
     shared: Arc<Shared>,
-    writers: Arc<Semaphore>,
+    turns: Arc<LetterTurns>,
     /// Held by who goes through the directory to list it.
     listing: Arc<Semaphore>,
 }
@@ -225,8 +225,7 @@ impl DeadLetters {
             max_size: AtomicU64::new(settings.max_size),
             synced: settings.synced,
         };
-        let [writers, listing] = [WRITERS, 1].map(|permits| Arc::new(Semaphore::new(permits)));
-        Ok(Self { shared: Arc::new(shared), writers, listing })
+        Ok(Self { shared: Arc::new(shared), turns: Arc::default(), listing: Arc::new(Semaphore::new(1)) })
     }
 
     /// Clears away what a killed process left unfinished: for a process that starts, as long as it writes none itself.
@@ -255,18 +254,45 @@ impl DeadLetters {
         self.take_place().name()
     }
 
+    /// Waits until a letter of this exporter, or of none, may be stored.
+    pub async fn turn(&self, exporter: Option<&str>) -> Arc<LetterTurn> {
+        Arc::new(self.turns.take(exporter).await)
+    }
+
+    /// Stores no more letters, and waits for those that are being stored. Whoever stores one later waits for ever: this is for a
+    /// process that ends.
+    pub async fn close(&self) {
+        self.turns.close().await;
+    }
+
     /// Stores a letter.
     pub async fn store(&self, letter: Letter) -> Result<(), StoreError> {
+        let turn = self.turn(letter.exporter.as_deref()).await;
+        self.store_in(&turn, letter).await
+    }
+
+    /// Stores a letter whose turn it is. Whoever keeps the turn until the letter is counted has it counted before the directory is
+    /// closed.
+    pub async fn store_in(&self, turn: &Arc<LetterTurn>, letter: Letter) -> Result<(), StoreError> {
         let place = self.shared.take_place(letter.time);
-        self.store_at(place, letter).await
+        self.write(Arc::clone(turn), place, letter).await
     }
 
     /// Stores a letter at a place that was taken for it, however many have been stored behind that since.
     pub async fn store_at(&self, place: LetterPlace, letter: Letter) -> Result<(), StoreError> {
-        let permit = Arc::clone(&self.writers).acquire_owned().await.expect("the semaphore is never closed");
+        let turn = self.turn(letter.exporter.as_deref()).await;
+        self.write(turn, place, letter).await
+    }
+
+    async fn write(
+        &self,
+        turn: Arc<LetterTurn>,
+        place: LetterPlace,
+        letter: Letter,
+    ) -> Result<(), StoreError> {
         let shared = Arc::clone(&self.shared);
         let stored = tokio::task::spawn_blocking(move || {
-            let _permit = permit;
+            let _turn = turn;
             shared.store(place, &letter)
         });
         stored.await.map_err(io::Error::other)?

@@ -261,6 +261,11 @@ impl Exporter {
         self.given_up.load(Ordering::Acquire)
     }
 
+    /// Whether what this stream holds is to be ended without another attempt.
+    pub(super) fn gives_up(&self, stream: &Stream) -> bool {
+        self.is_given_up() || stream.is_given_up()
+    }
+
     pub(super) fn changed(&self) -> &Notify {
         &self.changed
     }
@@ -288,7 +293,14 @@ impl Exporter {
             bytes,
             time: SystemTime::now(),
         };
-        let fate = bury(&self.dead_letters, letter).await;
+        // The turn is kept until the letter is counted.
+        let (fate, _turn) = match self.dead_letters.load_full() {
+            None => (Fate::Rejected, None),
+            Some(directory) => {
+                let turn = directory.turn(letter.exporter.as_deref()).await;
+                (fate_of(directory.store_in(&turn, letter).await), Some(turn))
+            }
+        };
         // `shed` is a written policy: what it cuts out is dropped, not refused by anybody.
         let fate =
             if fate == Fate::Rejected && cause == UndeliveredCause::Shed { Fate::Dropped } else { fate };
@@ -359,14 +371,6 @@ pub(super) struct Attempting<'e>(&'e AtomicUsize);
 impl Drop for Attempting<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
-/// Stores a dead letter and says what became of its records.
-async fn bury(dead_letters: &DeadLetterBox, letter: Letter) -> Fate {
-    match dead_letters.load_full() {
-        None => Fate::Rejected,
-        Some(directory) => fate_of(directory.store(letter).await),
     }
 }
 

@@ -48,8 +48,8 @@ pub use backoff::{AskedWait, Backoff, Wait};
 pub use counters::Counters;
 pub use dead_letter::{
     ConditionError, DeadLetters, Letter, LetterContents, LetterFault, LetterFilter, LetterOrigin, LetterPage,
-    LetterPart, LetterPlace, LetterSelection, LetterWalk, Letters, LettersLock, ListedLetter, StoreError,
-    StoredLetter, WalkedLetters, letters,
+    LetterPart, LetterPlace, LetterSelection, LetterTurn, LetterWalk, Letters, LettersLock, ListedLetter,
+    StoreError, StoredLetter, WalkedLetters, letters,
 };
 pub use debug::{DebugTarget, DebugTransport};
 pub use deliver::TENANT_REMOVED;
