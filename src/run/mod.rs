@@ -6,6 +6,7 @@
 //! and a service manager is told of all of it by [`tell_ready`] and [`answer_watchdog`].
 
 mod ground;
+mod leftover;
 mod letter_address;
 mod letter_replay;
 mod listeners;
@@ -29,6 +30,7 @@ mod watches;
 mod whole_files;
 
 pub use ground::Ground;
+pub use leftover::{Leftover, LossCause};
 pub use letter_address::LetterAddresses;
 pub use letter_replay::{LetterTally, LettersError};
 pub use listeners::{Role, Serve};
@@ -40,7 +42,7 @@ pub use reload_plan::{ChangedPart, ReloadPlan, SectionChanges};
 pub use report::{ConfigReport, ReloadError, ReloadRecord, Reloads};
 pub use router::{Phase, Router};
 pub use service_manager::{answer_watchdog, has_service_manager, tell_ready};
-pub use shutdown::{Leftover, Leftovers, Loss, Unkept, give_up, shut_down};
+pub use shutdown::{Leftovers, Unkept, give_up, shut_down};
 pub use sweep::sweep;
 pub use telemetry::{ReadMetrics, send_telemetry};
 pub use tenant_changes::{IssuedToken, RemovedTenant, TenantChangeError, TenantSwitch};

@@ -4,12 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{error, info, warn};
 
-use super::Router;
-use super::service_manager;
-use crate::export::{DeadLetters, Exporter, Fate};
+use super::leftover::{GivenUpExporter, Leftover, give_up_in_turn};
+use super::{Router, service_manager};
+use crate::export::{Exporter, Fate};
 use crate::journal::{Failing, Journal, Unwritten};
 use crate::otlp::Signal;
 
@@ -19,14 +19,14 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 /// Time for writing dead letters where nobody wants to wait.
 const AT_ONCE: Duration = Duration::from_secs(1);
 
+/// Time for dead letters that are being written when no more are begun.
+const FINISHING: Duration = Duration::from_secs(1);
+
 /// The part of `shutdown_timeout` that requests in progress may take.
 const RECEIVING: f64 = 0.8;
 
 /// The part of `shutdown_timeout` after which nothing more is sent that is in the journal.
 const DELIVERING: f64 = 0.5;
-
-/// How what is given up ends where there is a dead-letter directory.
-const ENDS: [Fate; 2] = [Fate::DeadLettered, Fate::Dropped];
 
 /// What could not be done in time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -63,54 +63,6 @@ impl fmt::Display for Unkept {
             ),
             Self::Displaced { records, why } => {
                 write!(f, "{records} records were not delivered, and nothing keeps them: {why}")
-            }
-        }
-    }
-}
-
-/// What could not be delivered by one exporter.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Leftover {
-    /// The exporter.
-    pub exporter: Arc<str>,
-    /// Records that were pending at the deadline.
-    pub records: u64,
-    /// Of these, the ones that are in the dead-letter directory now. The others are lost.
-    pub dead_lettered: u64,
-    /// Why the others are lost, if there are any.
-    pub loss: Option<Loss>,
-}
-
-/// Why what was left at the deadline is in no dead-letter directory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Loss {
-    /// There is none.
-    #[error("`dead_letter.directory` is not set")]
-    NoDirectory,
-    /// It holds `dead_letter.max_size`.
-    #[error("the dead-letter directory is full")]
-    Full,
-    /// The log says what the disk says.
-    #[error("the dead-letter directory can't be written")]
-    Unwritable,
-    /// The disk is too slow.
-    #[error("the dead-letter directory did not take them in time")]
-    TooLate,
-}
-
-impl fmt::Display for Leftover {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { exporter, records, dead_lettered, loss } = self;
-        write!(f, "`{exporter}` could not deliver {records} records in time; ")?;
-        match loss {
-            None => write!(f, "{dead_lettered} of them are in the dead-letter directory"),
-            Some(Loss::NoDirectory) => write!(f, "they are lost ({})", Loss::NoDirectory),
-            Some(loss) => {
-                let lost = records.saturating_sub(*dead_lettered);
-                write!(
-                    f,
-                    "{dead_lettered} of them are in the dead-letter directory, {lost} are lost ({loss})"
-                )
             }
         }
     }
@@ -160,13 +112,14 @@ pub async fn shut_down(router: &Arc<Router>) -> Leftovers {
     };
     let deadline = begun + timeout + LAST_WORDS;
     let mut left = Leftovers::default();
-    if let Some(journal) = &router.intake().journal {
+    let given_up = if let Some(journal) = &router.intake().journal {
         left.journal = keep(&exporters, journal, deadline, pending).await;
+        Vec::new()
     } else {
-        let dead_letters = router.intake().dead_letters.load_full();
-        left.exporters = bury(&exporters, dead_letters.as_deref(), deadline).await;
-    }
+        give_up_in_turn(&exporters, deadline).await
+    };
     left.unwritten_cuts = finish_burials(router, deadline).await;
+    left.exporters = close_dead_letters(router, given_up).await;
     match pending() {
         0 if left.is_empty() => match not_delivered(&exporters) {
             0 => info!("shut down: everything was delivered, nothing is left"),
@@ -186,8 +139,25 @@ pub async fn shut_down(router: &Arc<Router>) -> Leftovers {
 /// Gives up what is queued, for whoever does not want to wait for it: it becomes dead letters as far as that takes no more than
 /// a second. Returns what was left. With a journal there is nothing to give up: what is queued stays in it.
 pub async fn give_up(router: &Router) -> Vec<Leftover> {
-    let (exporters, dead_letters) = (router.exporters(), router.intake().dead_letters.load_full());
-    bury(&exporters, dead_letters.as_deref(), Instant::now() + AT_ONCE).await
+    let deadline = Instant::now() + AT_ONCE;
+    let exporters = router.exporters();
+    // What came from now on would be lost, too.
+    let receiving = timeout_at(deadline, router.stop_receiving(Duration::ZERO));
+    let (_, given_up) = tokio::join!(receiving, give_up_in_turn(&exporters, deadline));
+    finish_burials(router, deadline).await;
+    close_dead_letters(router, given_up).await
+}
+
+/// Has no more dead letters begun, so that none is half written when the process ends, and tells what has become of what was given
+/// up.
+async fn close_dead_letters(router: &Router, given_up: Vec<GivenUpExporter<'_>>) -> Vec<Leftover> {
+    let directory = router.intake().dead_letters.load_full();
+    if let Some(directory) = &directory
+        && timeout(FINISHING, directory.close()).await.is_err()
+    {
+        error!("dead letters are left half written: the disk does not answer");
+    }
+    given_up.into_iter().filter_map(|given_up| given_up.leftover(directory.as_deref())).collect()
 }
 
 /// Records of before that have ended as anything but delivered.
@@ -232,24 +202,6 @@ async fn keep(
     Some(left)
 }
 
-/// Makes dead letters of what is left, where there is a directory, and waits for those that are being written, until
-/// `deadline` at most.
-async fn bury(
-    exporters: &[Arc<Exporter>],
-    directory: Option<&DeadLetters>,
-    deadline: Instant,
-) -> Vec<Leftover> {
-    let left: Vec<Pending<'_>> = exporters.iter().filter_map(|exporter| Pending::of(exporter)).collect();
-    // Without a directory, too: what a sender waits for is its own again, and not lost.
-    for pending in &left {
-        pending.exporter.give_up();
-    }
-    for pending in &left {
-        pending.exporter.drained(deadline).await;
-    }
-    left.into_iter().filter_map(|pending| pending.end(directory)).collect()
-}
-
 /// Waits for the letters of what was never routed, until `deadline` at most. Returns how many are not
 /// written.
 async fn finish_burials(router: &Router, deadline: Instant) -> usize {
@@ -261,65 +213,6 @@ async fn finish_burials(router: &Router, deadline: Instant) -> usize {
     let requests = burials.len();
     error!(requests, "dead letters of what was cut out could not be written in time");
     requests
-}
-
-/// What an exporter still had at the deadline.
-struct Pending<'e> {
-    exporter: &'e Exporter,
-    records: u64,
-    streams: Vec<String>,
-    /// Records of before that had ended so.
-    dead_lettered: u64,
-    dropped: u64,
-    /// Records of before that were given back to their senders; they count as dropped, too.
-    withdrawn: u64,
-}
-
-impl<'e> Pending<'e> {
-    /// Nothing, if it had nothing.
-    fn of(exporter: &'e Exporter) -> Option<Self> {
-        if exporter.registry().pending_bytes() == 0 {
-            return None;
-        }
-        let mut streams = Vec::new();
-        exporter.registry().for_each(|stream| {
-            if stream.state().pending_bytes > 0 {
-                streams.push(stream.name().key.to_string());
-            }
-        });
-        let records = exporter.registry().pending_records();
-        let [dead_lettered, dropped] = ENDS.map(|fate| exported(exporter, fate));
-        Some(Self { exporter, records, streams, dead_lettered, dropped, withdrawn: withdrawn(exporter) })
-    }
-
-    /// Says what became of it; nothing, if all of it is its senders' again.
-    fn end(self, directory: Option<&DeadLetters>) -> Option<Leftover> {
-        let Self { exporter, streams, .. } = self;
-        let [dead_lettered, dropped] = ENDS.map(|fate| exported(exporter, fate));
-        let given_back = withdrawn(exporter) - self.withdrawn;
-        let records = self.records.saturating_sub(given_back);
-        if records == 0 {
-            return None;
-        }
-        let dead_lettered = dead_lettered - self.dead_lettered;
-        let dropped = (dropped - self.dropped).saturating_sub(given_back);
-        let loss = (dead_lettered < records).then(|| match directory {
-            None => Loss::NoDirectory,
-            Some(directory) if dropped > 0 && directory.is_full() => Loss::Full,
-            Some(_) if dropped > 0 => Loss::Unwritable,
-            Some(_) => Loss::TooLate,
-        });
-        error!(
-            exporter = %exporter.name(), records, dead_lettered, lost = records.saturating_sub(dead_lettered),
-            streams = streams.len(), "not delivered in time; the first streams are {:?}",
-            &streams[..streams.len().min(5)]
-        );
-        Some(Leftover { exporter: exporter.name().clone(), records, dead_lettered, loss })
-    }
-}
-
-fn withdrawn(exporter: &Exporter) -> u64 {
-    Signal::ALL.iter().map(|signal| exporter.counters().withdrawn(*signal)).sum()
 }
 
 fn exported(exporter: &Exporter, fate: Fate) -> u64 {

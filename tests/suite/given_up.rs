@@ -68,7 +68,7 @@ async fn without_a_directory_what_is_given_up_is_counted_and_logged() {
         let sluice = SluiceProcess::start(&config, &[]).await;
         sluice.accept(Signal::Logs, logs(&[("the key", &["1", "2", "3"])])).await;
         let line = sluice.logged("records not delivered: given up after retries").await;
-        for part in ["the key", "records=3", "rejected"] {
+        for part in ["the key", "records=3", "outcome=\"lost\""] {
             assert!(line.contains(part), "{part}: {line}");
         }
         assert_eq!(sluice.settled().await.exported(UP, "rejected"), 3.0);

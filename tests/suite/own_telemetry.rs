@@ -12,18 +12,25 @@ use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
+use sluice::cli::sink::Fault;
 use sluice::otlp::Signal;
 use tokio::time::Instant;
 
 use crate::support::grpc::{call, export, framed};
 use crate::support::own_telemetry::{Backend, attribute, body};
-use crate::support::payload::{KEY, entry_of, logs, request, resource};
+use crate::support::payload::{KEY, entry, entry_of, filler, logs, request, resource};
 use crate::support::scripted::{Said, Scripted};
-use crate::support::yaml::{self, QUICK, SINGLY};
+use crate::support::wire::{Wire, head};
+use crate::support::yaml::{self, LETTERS, QUICK, SINGLY};
 use crate::support::{PATIENCE, SluiceProcess, eventually, sinks};
 
 const SENDERS_TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const SENDERS_SPAN: &str = "b7ad6b7169203331";
+
+/// Flags of spans and links.
+const SAMPLED: u32 = 1;
+const HAS_IS_REMOTE: u32 = 0x100;
+const IS_REMOTE: u32 = 0x200;
 
 /// The `traceparent` of a sender whose span is recorded or not.
 fn traceparent(is_sampled: bool) -> String {
@@ -57,12 +64,14 @@ async fn a_request_is_traced_below_its_sender_and_the_attempt_is_linked_with_it_
     let sluice = start(&up, &backend, "sampling: 0").await;
     let parent = traceparent(true);
     let two = logs(&[("a", &["one", "two"])]);
-    let answer = sluice.post_with(Signal::Logs, two.clone(), &[("traceparent", &parent)]).await;
+    let headers = [("traceparent", &*parent), ("tracestate", "rojo=1 ,"), ("tracestate", "congo=2")];
+    let answer = sluice.post_with(Signal::Logs, two.clone(), &headers).await;
     assert_eq!(answer.status, 200);
     let server = backend.span("the request's span", is(SpanKind::Server)).await;
     assert_eq!(hexadecimal(&server.trace_id), SENDERS_TRACE);
     assert_eq!(hexadecimal(&server.parent_span_id), SENDERS_SPAN);
-    assert_eq!(server.name, "POST /v1/logs");
+    assert_eq!((&*server.name, &*server.trace_state), ("POST /v1/logs", "rojo=1,congo=2"));
+    assert_eq!(server.flags, SAMPLED | HAS_IS_REMOTE | IS_REMOTE, "its parent is the sender's");
     assert!(server.start_time_unix_nano > 0 && server.end_time_unix_nano >= server.start_time_unix_nano);
     let of_server = |key: &str| attribute(&server.attributes, key);
     let shown =
@@ -74,6 +83,8 @@ async fn a_request_is_traced_below_its_sender_and_the_attempt_is_linked_with_it_
     let [link] = &client.links[..] else { panic!("{client:?}") };
     assert_eq!((&link.trace_id, &link.span_id), (&server.trace_id, &server.span_id));
     assert_ne!(client.trace_id, server.trace_id, "it is for all that is in the batch");
+    assert_eq!([client.flags, link.flags], [SAMPLED | HAS_IS_REMOTE; 2], "neither is another process's");
+    assert_eq!(client.trace_state, "");
     let of_client = |key: &str| attribute(&client.attributes, key);
     let shown = [
         "sluice.exporter",
@@ -101,10 +112,9 @@ async fn a_call_of_grpc_is_traced_by_its_metadata_and_ends_with_its_code() {
     assert_eq!(hexadecimal(&span.parent_span_id), SENDERS_SPAN);
     assert_eq!(span.name, "opentelemetry.proto.collector.logs.v1.LogsService/Export");
     let of = |span: &Span, key: &str| attribute(&span.attributes, key);
-    assert_eq!(
-        (of(&span, "rpc.system"), of(&span, "rpc.grpc.status_code")),
-        ("grpc".to_owned(), "0".to_owned())
-    );
+    let shown = ["rpc.system", "rpc.service", "rpc.method", "rpc.grpc.status_code"];
+    let service = "opentelemetry.proto.collector.logs.v1.LogsService";
+    assert_eq!(shown.map(|key| of(&span, key)), ["grpc", service, "Export", "0"]);
     assert_eq!(span.status, None);
     call(sluice.otlp, export(Signal::Logs), &headers, framed(0, b"\xff")).await;
     let is_wrong = |span: &Span| of(span, "rpc.grpc.status_code") == "3";
@@ -112,6 +122,78 @@ async fn a_call_of_grpc_is_traced_by_its_metadata_and_ends_with_its_code() {
     assert_eq!(wrong.status, None, "what a sender has done wrong is no error of a server");
     let requests = backend.spans().into_iter().filter(is(SpanKind::Server)).count();
     assert_eq!(requests, 2, "asking how Sluice is brings no telemetry");
+}
+
+#[tokio::test]
+async fn attempts_by_grpc_name_what_they_call_and_what_stays_in_the_process_is_no_clients() {
+    let (up, backend) = (sinks::recording().await, Backend::start().await);
+    let config = yaml::exporters(&[
+        ("otlp_grpc/up", format!("endpoint: '{}', tls: {{ insecure: true }}, {SINGLY}", up.url())),
+        ("file/disk", format!("path: '@DIR@/data', {SINGLY}")),
+        ("debug", SINGLY.to_owned()),
+    ]) + &yaml::by_stream("otlp_grpc/up, file/disk, debug")
+        + &backend.config("sampling: 1");
+    let sluice = SluiceProcess::start(&config, &[]).await;
+    sluice.accept(Signal::Metrics, request(&[entry(Signal::Metrics, "a", &["one"])])).await;
+    let of = |exporter: &'static str| {
+        backend.span(exporter, move |span| attribute(&span.attributes, "sluice.exporter") == exporter)
+    };
+    let shown = |span: &Span| {
+        let keys = ["rpc.system", "rpc.service", "rpc.method", "sluice.outcome"];
+        (span.kind, keys.map(|key| attribute(&span.attributes, key)))
+    };
+    let service = "opentelemetry.proto.collector.metrics.v1.MetricsService";
+    let expected = ["grpc", service, "Export", "delivered"].map(str::to_owned);
+    assert_eq!(shown(&of("otlp_grpc/up").await), (SpanKind::Client as i32, expected));
+    let file = of("file/disk").await;
+    let expected = ["", "", "", "delivered"].map(str::to_owned);
+    assert_eq!(shown(&file), (SpanKind::Internal as i32, expected.clone()));
+    assert!(attribute(&file.attributes, "file.path").ends_with("metrics.jsonl"), "{file:?}");
+    let debug = of("debug").await;
+    assert_eq!(shown(&debug), (SpanKind::Internal as i32, expected));
+    assert!(debug.attributes.iter().all(|known| !known.key.starts_with("url.")), "{debug:?}");
+}
+
+#[tokio::test]
+async fn a_request_whose_sender_has_gone_is_unanswered() {
+    let (up, backend) = (sinks::recording().await, Backend::start().await);
+    up.set_fault(Fault::hang());
+    let config = yaml::up(&up.url(), &[SINGLY]) + &backend.config("sampling: 1");
+    let sluice = SluiceProcess::start(&(config + "acknowledge: delivered\n"), &[]).await;
+    let mut wire = Wire::open(sluice.otlp).await;
+    let body = logs(&[("a", &["one"])]);
+    let length = format!("content-length: {}", body.len());
+    wire.write(head("POST /v1/logs", &["content-type: application/x-protobuf", &length])).await;
+    wire.write(&body).await;
+    up.wait_for_requests(1, PATIENCE).await.expect("the attempt is made");
+    drop(wire);
+    let span = backend.span("the request's span", is(SpanKind::Server)).await;
+    assert_eq!(attribute(&span.attributes, "sluice.outcome"), "unanswered");
+    assert_eq!(
+        (attribute(&span.attributes, "http.response.status_code"), span.status),
+        (String::new(), None)
+    );
+}
+
+#[tokio::test]
+async fn an_attempt_whose_answer_is_not_waited_for_is_given_up_and_its_stream_is_closed() {
+    let (up, backend) = (sinks::recording().await, Backend::start().await);
+    up.set_fault(Fault::hang());
+    let rest = backend.config("sampling: 1") + "shutdown_timeout: 0s\n";
+    let config = yaml::up(&up.url(), &[SINGLY]) + &rest;
+    let sluice = SluiceProcess::start(&config, &["--log-level", "debug"]).await;
+    sluice.accept(Signal::Logs, logs(&[("a", &["one"])])).await;
+    up.wait_for_requests(1, PATIENCE).await.expect("the attempt is made");
+    // Without the exporter, which is given no time.
+    sluice.write_config(&(yaml::exporters(&[("nop", String::new())]) + &yaml::by_stream("nop") + &rest));
+    sluice.signal("HUP").await;
+    let span = backend.span("the attempt's span", is(SpanKind::Client)).await;
+    let shown = ["sluice.outcome", "sluice.attempt", "sluice.code", "sluice.previous_code"];
+    assert_eq!(shown.map(|key| attribute(&span.attributes, key)), ["given_up", "1", "", ""]);
+    assert_eq!(span.status, None);
+    let closed = backend.logged("stream closed: it holds nothing").await;
+    let shown = ["exporter", "signal", "key"].map(|key| attribute(&closed.attributes, key));
+    assert_eq!((shown, &*closed.severity_text), (["otlp_http/up", "logs", "a"].map(str::to_owned), "DEBUG"));
 }
 
 #[tokio::test]
@@ -281,6 +363,22 @@ async fn the_log_is_sent_at_its_level_with_the_trace_that_a_line_is_about() {
     assert_eq!((reloaded.trace_id.len(), &*reloaded.severity_text), (0, "INFO"));
     backend.intervals(10).await;
     assert!(backend.logs().iter().all(|record| record.severity_text != "DEBUG"));
+}
+
+#[tokio::test]
+async fn what_is_logged_about_the_dead_letter_of_a_request_has_its_trace() {
+    let (up, backend) = (sinks::recording().await, Backend::start().await);
+    up.set_fault(Fault::hang());
+    let shed = "sending_queue: { queue_size: 1KiB, when_full: shed, batch: { min_size: 1 } }";
+    let config = yaml::up(&up.url(), &[shed]) + &backend.config("sampling: 0") + LETTERS;
+    let sluice = SluiceProcess::start(&config, &[]).await;
+    sluice.accept(Signal::Logs, logs(&[("a", &[&filler("first", 2000)])])).await;
+    let parent = traceparent(true);
+    sluice.post_with(Signal::Logs, logs(&[("a", &["no room"])]), &[("traceparent", &parent)]).await;
+    let line = backend.logged("records not delivered").await;
+    let span = backend.span("the request's span", is(SpanKind::Server)).await;
+    assert_eq!((&line.trace_id, &line.span_id), (&span.trace_id, &span.span_id));
+    assert_eq!(attribute(&line.attributes, "outcome"), "dead_lettered");
 }
 
 #[tokio::test]

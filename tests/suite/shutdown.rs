@@ -4,11 +4,11 @@ use sluice::cli::sink::{Fault, Sink};
 use sluice::otlp::Signal;
 
 use crate::support::SluiceProcess;
-use crate::support::letters::letters;
+use crate::support::letters::{Letter, letters};
 use crate::support::payload::{entries, filler, logs, texts};
 use crate::support::sinks::{self, Received as _};
 use crate::support::wire::{Wire, head};
-use crate::support::yaml::LETTERS;
+use crate::support::yaml::{LETTERS, by_stream, exporters, to};
 
 const PROTOBUF: &str = "content-type: application/x-protobuf";
 
@@ -192,6 +192,15 @@ async fn during_shutdown_delay_it_accepts_and_is_not_ready() {
     assert_eq!(up.texts(Signal::Logs), ["late"]);
 }
 
+/// Sends SIGTERM twice and waits for the end.
+async fn tell_twice(sluice: &mut SluiceProcess) {
+    sluice.signal("TERM").await;
+    sluice.logged("delivering what is queued").await;
+    sluice.signal("TERM").await;
+    assert_eq!(sluice.ended().await.code(), Some(1), "{:?}", sluice.log());
+    sluice.logged("told to stop again").await;
+}
+
 /// Sends SIGTERM twice to one with an upstream that hangs, and waits for its end.
 async fn told_twice(rest: &str) -> SluiceProcess {
     let up = sinks::recording().await;
@@ -199,11 +208,7 @@ async fn told_twice(rest: &str) -> SluiceProcess {
     let yaml = config(&up, &format!("shutdown_timeout: 10m\n{rest}"));
     let mut sluice = SluiceProcess::start(&yaml, &[]).await;
     sluice.accept(Signal::Logs, logs(&[("a", &["x", "y"]), ("b", &["z"])])).await;
-    sluice.signal("TERM").await;
-    sluice.logged("delivering what is queued").await;
-    sluice.signal("TERM").await;
-    assert_eq!(sluice.ended().await.code(), Some(1), "{:?}", sluice.log());
-    sluice.logged("told to stop again").await;
+    tell_twice(&mut sluice).await;
     sluice
 }
 
@@ -220,7 +225,70 @@ async fn a_second_signal_makes_dead_letters_of_what_is_left() {
     let sluice = told_twice(LETTERS).await;
     sluice.logged("could not deliver 3 records in time; 3 of them are in the dead-letter directory").await;
     let kept = letters(&sluice.directory().join("letters"));
-    assert_eq!(kept.iter().map(crate::support::letters::Letter::records).sum::<u64>(), 3);
+    assert_eq!(kept.iter().map(Letter::records).sum::<u64>(), 3);
+}
+
+/// Exporters to two upstreams that hang, each with a stream for every value of `s2.stream`; each request is a batch.
+async fn two_that_hang(batch: &str) -> (SluiceProcess, [Sink; 2]) {
+    let ups = [sinks::recording().await, sinks::recording().await];
+    for up in &ups {
+        up.set_fault(Fault::hang());
+    }
+    let queue = format!("sending_queue: {{ batch: {{ min_size: 0, {batch} }} }}");
+    let exporter = |name, up: &Sink| (name, to(&up.url(), &[&queue]));
+    let yaml = exporters(&[exporter("otlp_http/one", &ups[0]), exporter("otlp_http/two", &ups[1])])
+        + &by_stream("otlp_http/one, otlp_http/two")
+        + LETTERS
+        + "shutdown_timeout: 10m\n";
+    (SluiceProcess::start(&yaml, &[]).await, ups)
+}
+
+#[tokio::test]
+async fn after_a_second_signal_exporters_share_the_time_and_what_is_told_is_what_is_kept() {
+    const STREAMS: usize = 5000;
+    let (mut sluice, _ups) = two_that_hang("max_size: 512KiB").await;
+    for first in (0..STREAMS).step_by(500) {
+        let keys: Vec<String> = (first..first + 500).map(|stream| stream.to_string()).collect();
+        let entries: Vec<(&str, &[&str])> = keys.iter().map(|key| (&**key, &["1", "2", "3"][..])).collect();
+        sluice.accept(Signal::Logs, logs(&entries)).await;
+    }
+    tell_twice(&mut sluice).await;
+    let directory = sluice.directory().join("letters");
+    for file in std::fs::read_dir(&directory).unwrap() {
+        let file = file.unwrap().path();
+        assert_ne!(file.extension().unwrap(), "tmp", "half written: {}", file.display());
+    }
+    let kept = letters(&directory);
+    let kept_of = |exporter: &str| -> u64 {
+        kept.iter().filter(|letter| letter.text("exporter") == exporter).map(Letter::records).sum()
+    };
+    let kept = ["otlp_http/one", "otlp_http/two"].map(|exporter| (exporter, kept_of(exporter)));
+    for (exporter, kept) in kept {
+        let records = 3 * STREAMS;
+        let told = format!("`{exporter}` could not deliver {records} records in time; {kept} of them are in");
+        assert!(sluice.says(&told), "{told}: {:?}", sluice.log());
+    }
+    let [(_, one), (_, two)] = kept;
+    assert!(one > 0 && one <= 4 * two && two <= 4 * one, "{one} and {two} letters are no fair shares");
+}
+
+#[tokio::test]
+async fn what_waits_in_a_stream_is_kept_in_letters_as_large_as_its_batches_may_be() {
+    let (mut sluice, _ups) = two_that_hang("max_size: 1KiB").await;
+    let all: Vec<String> = (0..100).map(|number| format!("{number:03}")).collect();
+    for text in &all {
+        sluice.accept(Signal::Logs, logs(&[("a", &[text])])).await;
+    }
+    tell_twice(&mut sluice).await;
+    let kept = letters(&sluice.directory().join("letters"));
+    for exporter in ["otlp_http/one", "otlp_http/two"] {
+        let kept: Vec<_> = kept.iter().filter(|letter| letter.text("exporter") == exporter).collect();
+        let entries = kept.iter().flat_map(|letter| entries(&letter.bytes));
+        let found: Vec<String> = entries.flat_map(|entry| texts(Signal::Logs, &entry)).collect();
+        assert_eq!(found, all);
+        assert!(kept.iter().all(|letter| letter.bytes.len() <= 1024));
+        assert!(kept[..kept.len() - 1].iter().all(|letter| letter.bytes.len() > 900), "they are full");
+    }
 }
 
 #[tokio::test]

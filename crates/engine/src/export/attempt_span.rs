@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
+
 use super::upstream::detail::Secrets;
 use super::{Answer, Exporter, Outcome, Target};
 use crate::stream::{Batch, Stream};
@@ -41,13 +43,21 @@ const fn name(signal: Signal) -> &'static str {
     }
 }
 
+/// Of what leaves this process there may be a span on the other side.
+const fn kind(target: &Target) -> SpanKind {
+    match target {
+        Target::Http(_) | Target::Grpc(_) => SpanKind::Client,
+        Target::File(_) | Target::Debug(_) | Target::Nop => SpanKind::Internal,
+    }
+}
+
 impl AttemptSpan {
     /// The span of an attempt at a piece of a batch with these traced requests, before it begins.
     pub(super) fn new(attempt: &AttemptMade<'_>, links: Option<&BatchLinks>) -> Option<Self> {
         let links = links?.clone();
         let AttemptMade { exporter, stream, target, piece, before: (before, last_code) } = attempt;
         let (telemetry, stream) = (exporter.registry().shared().telemetry.clone(), stream.name());
-        let span = telemetry.trace_attempt(Cow::Borrowed(name(stream.signal)))?;
+        let span = telemetry.trace_attempt(kind(target), Cow::Borrowed(name(stream.signal)))?;
         span.set("sluice.exporter", text(&**exporter.name()));
         span.set("sluice.signal", text(stream.signal.name()));
         span.set("sluice.key", text(stream.key.text()));
@@ -61,7 +71,16 @@ impl AttemptSpan {
             span.set("sluice.previous_code", text(*code));
         }
         // As short as a message of the log: what it is made of may come from senders.
-        span.set("url.full", text(Secrets::default().clean(&target.to_string())));
+        let place = || text(Secrets::default().clean(&target.to_string()));
+        match target {
+            Target::Http(_) => span.set("url.full", place()),
+            Target::Grpc(_) => {
+                span.set("url.full", place());
+                span.set_call(Some(stream.signal.method()));
+            }
+            Target::File(_) => span.set("file.path", place()),
+            Target::Debug(_) | Target::Nop => {}
+        }
         Some(Self { telemetry, span, links, end: None })
     }
 

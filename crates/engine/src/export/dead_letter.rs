@@ -17,6 +17,7 @@ mod filter;
 mod list;
 mod lock;
 mod read;
+mod turns;
 mod work;
 
 use std::fmt;
@@ -29,7 +30,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::sync::Semaphore;
@@ -41,6 +42,8 @@ pub use self::filter::{ConditionError, LetterFilter};
 pub use self::list::{LetterPage, ListedLetter};
 pub use self::lock::LettersLock;
 pub use self::read::{Letters, StoredLetter, letters};
+pub use self::turns::LetterTurn;
+use self::turns::LetterTurns;
 pub use self::work::{LetterSelection, LetterWalk, WalkedLetters};
 use super::{DeadLetterSettings, Encoding, utc};
 use crate::route::RoutingKey;
@@ -54,9 +57,6 @@ const TEMPORARY: &str = "tmp";
 
 /// How often a full directory is looked at again, as `sluice replay` or people may have made room.
 const RECOUNT: Duration = Duration::from_secs(10);
-
-/// Threads that write letters at a time.
-const WRITERS: usize = 4;
 
 /// A dead letter to be stored.
 #[derive(Clone, Debug)]
@@ -183,7 +183,7 @@ pub enum StoreError {
 #[derive(Clone, Debug)]
 pub struct DeadLetters {
     shared: Arc<Shared>,
-    writers: Arc<Semaphore>,
+    turns: Arc<LetterTurns>,
     /// Held by who goes through the directory to list it.
     listing: Arc<Semaphore>,
 }
@@ -197,6 +197,9 @@ struct Shared {
     size: AtomicU64,
     /// Notes in the directory.
     letters: AtomicU64,
+    /// Held together by those who store a letter, from its counting on until it is there, and alone by who counts the directory: a
+    /// letter that is in it and not counted yet would count twice.
+    storing: RwLock<()>,
     /// The place that was last taken.
     last: Mutex<LetterPlace>,
     counted: Mutex<Instant>,
@@ -214,6 +217,7 @@ impl DeadLetters {
         let shared = Shared {
             size: AtomicU64::new(held.bytes),
             letters: AtomicU64::new(held.letters),
+            storing: RwLock::new(()),
             last: Mutex::new(LetterPlace { millis: 0, number: 0 }),
             counted: Mutex::new(Instant::now()),
             full: AtomicBool::new(false),
@@ -221,8 +225,7 @@ impl DeadLetters {
             max_size: AtomicU64::new(settings.max_size),
             synced: settings.synced,
         };
-        let [writers, listing] = [WRITERS, 1].map(|permits| Arc::new(Semaphore::new(permits)));
-        Ok(Self { shared: Arc::new(shared), writers, listing })
+        Ok(Self { shared: Arc::new(shared), turns: Arc::default(), listing: Arc::new(Semaphore::new(1)) })
     }
 
     /// Clears away what a killed process left unfinished: for a process that starts, as long as it writes none itself.
@@ -251,18 +254,45 @@ impl DeadLetters {
         self.take_place().name()
     }
 
+    /// Waits until a letter of this exporter, or of none, may be stored.
+    pub async fn turn(&self, exporter: Option<&str>) -> Arc<LetterTurn> {
+        Arc::new(self.turns.take(exporter).await)
+    }
+
+    /// Stores no more letters, and waits for those that are being stored. Whoever stores one later waits for ever: this is for a
+    /// process that ends.
+    pub async fn close(&self) {
+        self.turns.close().await;
+    }
+
     /// Stores a letter.
     pub async fn store(&self, letter: Letter) -> Result<(), StoreError> {
+        let turn = self.turn(letter.exporter.as_deref()).await;
+        self.store_in(&turn, letter).await
+    }
+
+    /// Stores a letter whose turn it is. Whoever keeps the turn until the letter is counted has it counted before the directory is
+    /// closed.
+    pub async fn store_in(&self, turn: &Arc<LetterTurn>, letter: Letter) -> Result<(), StoreError> {
         let place = self.shared.take_place(letter.time);
-        self.store_at(place, letter).await
+        self.write(Arc::clone(turn), place, letter).await
     }
 
     /// Stores a letter at a place that was taken for it, however many have been stored behind that since.
     pub async fn store_at(&self, place: LetterPlace, letter: Letter) -> Result<(), StoreError> {
-        let permit = Arc::clone(&self.writers).acquire_owned().await.expect("the semaphore is never closed");
+        let turn = self.turn(letter.exporter.as_deref()).await;
+        self.write(turn, place, letter).await
+    }
+
+    async fn write(
+        &self,
+        turn: Arc<LetterTurn>,
+        place: LetterPlace,
+        letter: Letter,
+    ) -> Result<(), StoreError> {
         let shared = Arc::clone(&self.shared);
         let stored = tokio::task::spawn_blocking(move || {
-            let _permit = permit;
+            let _turn = turn;
             shared.store(place, &letter)
         });
         stored.await.map_err(io::Error::other)?
@@ -270,14 +300,8 @@ impl DeadLetters {
 
     /// Counts what is in the directory, as `sluice replay` or people may have removed some of it.
     pub async fn recount(&self) -> io::Result<()> {
-        let writers = Arc::clone(&self.writers).acquire_many_owned(WRITERS as u32).await;
-        let writers = writers.expect("the semaphore is never closed");
         let shared = Arc::clone(&self.shared);
-        let counted = tokio::task::spawn_blocking(move || {
-            // With all of them nothing is being written, and so nothing is counted in part.
-            let _writers = writers;
-            shared.count()
-        });
+        let counted = tokio::task::spawn_blocking(move || shared.count());
         counted.await.map_err(io::Error::other)?
     }
 
@@ -316,21 +340,30 @@ impl Shared {
     fn store(&self, place: LetterPlace, letter: &Letter) -> Result<(), StoreError> {
         let note = Note::of(letter).text();
         let size = note.len() as u64 + letter.bytes.iter().map(|piece| piece.len() as u64).sum::<u64>();
-        let room = self.reserve(size);
-        self.full.store(matches!(room, Err(StoreError::Full)), Ordering::Relaxed);
-        room?;
+        let mut storing = self.storing.read();
+        let mut has_room = self.reserve(size);
+        if !has_room && self.may_have_room(size) {
+            drop(storing);
+            self.count()?;
+            storing = self.storing.read();
+            has_room = self.reserve(size);
+        }
+        self.full.store(!has_room, Ordering::Relaxed);
+        if !has_room {
+            return Err(StoreError::Full);
+        }
         if let Err(error) = self.put(place, letter, &note) {
-            // A count of the directory may have come in between, and not have seen it.
-            let less = |held: u64| Some(held.saturating_sub(size));
-            let _ = self.size.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+            self.size.fetch_sub(size, Ordering::Relaxed);
             return Err(error.into());
         }
         self.letters.fetch_add(1, Ordering::Relaxed);
+        drop(storing);
         Ok(())
     }
 
-    /// Counts what is in the directory.
+    /// Counts what is in the directory, while nothing is being stored.
     fn count(&self) -> io::Result<()> {
+        let _storing = self.storing.write();
         let held = DirectorySize::of(&self.directory)?;
         self.size.store(held.bytes, Ordering::Relaxed);
         self.letters.store(held.letters, Ordering::Relaxed);
@@ -347,22 +380,21 @@ impl Shared {
             .inspect_err(|_| files.remove())
     }
 
-    /// Takes `size` bytes of what the directory may hold.
-    fn reserve(&self, size: u64) -> Result<(), StoreError> {
+    /// Takes `size` bytes of what the directory may hold, if it has so many left.
+    fn reserve(&self, size: u64) -> bool {
         let max = self.max_size.load(Ordering::Relaxed);
         let fits = |held: u64| held.checked_add(size).filter(|sum| *sum <= max);
-        if self.size.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_ok() {
-            return Ok(());
-        }
+        self.size.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_ok()
+    }
+
+    /// Whether so many bytes, for which there is no room, may find some once the directory has been counted again.
+    fn may_have_room(&self, size: u64) -> bool {
         let mut counted = self.counted.lock();
-        if size > max || counted.elapsed() < RECOUNT {
-            return Err(StoreError::Full);
+        let may_have = size <= self.max_size.load(Ordering::Relaxed) && counted.elapsed() >= RECOUNT;
+        if may_have {
+            *counted = Instant::now();
         }
-        *counted = Instant::now();
-        // What others are writing at this moment may be counted in part: by at most a few letters.
-        self.count()?;
-        let taken = self.size.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits);
-        taken.map(|_| ()).map_err(|_| StoreError::Full)
+        may_have
     }
 
     fn take_place(&self, time: SystemTime) -> LetterPlace {

@@ -21,7 +21,7 @@ use super::tenant_row::{alternatives, is_given_up, lacking_row, row_changed};
 use super::upstream::detail::Secrets;
 use super::{
     Answer, AskedWait, Asker, Backoff, Change, Conditions, Exporter, Fate, HoldScope, Outcome, Pass,
-    RetrySettings, Target,
+    RetrySettings, Target, UndeliveredCause,
 };
 use crate::notice;
 use crate::stream::{
@@ -60,6 +60,9 @@ fn log_decision(stream: &Stream, reason: Option<&str>, wait: Option<Duration>, d
     stream.log_decision(decision, DecisionDetails { reason, wait, ..DecisionDetails::default() });
 }
 
+/// The bytes that batches may have together to become one dead letter, if no batch may be so large.
+const JOINED_LETTER: usize = 4 << 20;
+
 /// The code of streams for which the exporter has no destination.
 const NO_TARGET: &str = "no_destination";
 
@@ -74,36 +77,6 @@ const FOR_EVER: Duration = Duration::MAX;
 
 /// How long to wait before the journal is read again after an error.
 const READ_AGAIN: Duration = Duration::from_secs(1);
-
-/// Why records end that were not delivered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum UndeliveredCause {
-    /// The upstream has refused them.
-    Refused,
-    /// It has refused them in a way after which the configuration wants no dead letter.
-    Unwanted,
-    /// There are no more retries.
-    Retries,
-    /// Their exporter or their tenant is gone.
-    GivenUp,
-}
-
-impl UndeliveredCause {
-    /// The word by which log lines about it are told apart.
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Refused => "refused",
-            Self::Unwanted => "unwanted",
-            Self::Retries => "retries",
-            Self::GivenUp => "given_up",
-        }
-    }
-
-    /// Whether the upstream has said so, of these very records.
-    const fn is_the_upstreams(self) -> bool {
-        matches!(self, Self::Refused | Self::Unwanted)
-    }
-}
 
 /// How one piece of a batch ended.
 enum Settled {
@@ -178,6 +151,11 @@ async fn deliver(
                     // What is next for this upstream waits on, and has its own time.
                     backoff = backoff.for_another();
                     continue;
+                }
+                if cause == UndeliveredCause::GivenUp {
+                    // What waits behind it would meet the same: a letter for each batch would only take longer to write.
+                    let most = stream.registry().settings().batch.max_size;
+                    pieces.join_waiting(most.min(JOINED_LETTER));
                 }
                 bury(exporter, stream, &mut pieces, 1, &reason, cause).await;
                 backoff = backoff.for_next_piece();
@@ -354,17 +332,17 @@ async fn settle<'e>(
         if is_given_up(&exporter.tenants().table(), stream) {
             return Settled::Refused(TENANT_REMOVED.to_owned(), UndeliveredCause::GivenUp);
         }
+        if exporter.gives_up(stream) {
+            return Settled::Refused(
+                "given up before it could be delivered".to_owned(),
+                UndeliveredCause::GivenUp,
+            );
+        }
         if exporter.is_paused() {
             put_back(pieces);
             log_decision(stream, Some("its exporter was removed"), None, "stream paused");
             wait_blameless(changed.as_mut(), FOR_EVER, exporter, stream, pieces, backoff).await;
             continue;
-        }
-        if exporter.is_given_up() {
-            return Settled::Refused(
-                "given up before it could be delivered".to_owned(),
-                UndeliveredCause::GivenUp,
-            );
         }
         if values.row.as_ref().is_some_and(|row| row.hold) {
             put_back(pieces);
@@ -473,6 +451,9 @@ async fn settle<'e>(
                 if pieces.is_empty() {
                     return Settled::Withdrawn;
                 }
+                if stream.is_given_up() {
+                    continue 'again;
+                }
                 tokio::select! {
                     biased;
                     pass = leave.as_mut() => break pass,
@@ -531,7 +512,7 @@ async fn settle<'e>(
                 }
                 tokio::select! {
                     answer = attempt.as_mut() => break answer,
-                    () = given_up(exporter) => break None,
+                    () = given_up(exporter, stream) => break None,
                     () = withdrawal, if stands_in_line => {}
                     () = paused, if stands_in_line => {}
                     // Only noted: the attempt may have begun while this was waited for.
@@ -543,7 +524,7 @@ async fn settle<'e>(
         // Given up, withdrawn or not to begin any more; or the circuit has opened while the attempt waited for its turn.
         let Some(answer) = answer else {
             // It may wait for long now, and those who are to try have to read.
-            if pieces.hinder() && !exporter.is_given_up() {
+            if pieces.hinder() && !exporter.gives_up(stream) {
                 put_back(pieces);
             }
             continue;
@@ -745,7 +726,7 @@ fn count_withdrawn(exporter: &Exporter, stream: &Stream, records: u64) {
     }
 }
 
-/// Waits, unless the exporter changes before. What is withdrawn meanwhile doesn't wait as long; if nothing is left, the
+/// Waits, unless the exporter changes before, or the stream is given up. What is withdrawn meanwhile doesn't wait as long; if nothing is left, the
 /// wait goes on all the same, since the next batch would only meet the same upstream.
 async fn wait_or(
     changed: Pin<&mut impl Future<Output = ()>>,
@@ -765,6 +746,9 @@ async fn wait_or(
             // Made before looking, so that no withdrawal is missed.
             let withdrawal = stream.withdrawal().notified();
             withdraw(exporter, stream, pieces);
+            if stream.is_given_up() {
+                return;
+            }
             tokio::select! {
                 () = waited.as_mut() => false,
                 () = withdrawal => true,
@@ -789,14 +773,17 @@ async fn wait_blameless(
     *backoff = std::mem::take(backoff).for_another();
 }
 
-/// Ready once the exporter is given up.
-async fn given_up(exporter: &Exporter) {
+/// Ready once the stream is given up, or all of its exporter.
+async fn given_up(exporter: &Exporter, stream: &Stream) {
     loop {
-        let changed = exporter.changed().notified();
-        if exporter.is_given_up() {
+        let (changed, withdrawal) = (exporter.changed().notified(), stream.withdrawal().notified());
+        if exporter.gives_up(stream) {
             return;
         }
-        changed.await;
+        tokio::select! {
+            () = changed => {}
+            () = withdrawal => {}
+        }
     }
 }
 
@@ -950,10 +937,10 @@ async fn bury(
     let target = exporter.target(stream.name()).ok();
     let name = stream.name();
     let fate = if cause == UndeliveredCause::Unwanted {
-        exporter.drop_records(name, records, reason, cause.name(), target.as_ref());
+        exporter.drop_records(name, records, reason, cause, target.as_ref());
         Fate::Dropped
     } else {
-        exporter.bury(name, bytes, records, reason, cause.name(), target.as_ref()).await
+        exporter.bury(name, bytes, records, reason, cause, target.as_ref()).await
     };
     stream.note(|history| match fate {
         Fate::DeadLettered => history.dead_lettered_records += records,

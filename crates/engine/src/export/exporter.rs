@@ -15,7 +15,7 @@ use super::last_errors::LastErrors;
 use super::tenant_row::{CredentialChoices, WithRow};
 use super::{
     Counters, DeadLetters, Encoding, ExporterSettings, Fate, Holds, Letter, LetterPlace, StoreError,
-    StreamHold, Target, TargetError, Transport, TransportError, deliver,
+    StreamHold, Target, TargetError, Transport, TransportError, UndeliveredCause, deliver,
 };
 use crate::journal::RecoveredStream;
 use crate::net::Network;
@@ -261,6 +261,11 @@ impl Exporter {
         self.given_up.load(Ordering::Acquire)
     }
 
+    /// Whether what this stream holds is to be ended without another attempt.
+    pub(super) fn gives_up(&self, stream: &Stream) -> bool {
+        self.is_given_up() || stream.is_given_up()
+    }
+
     pub(super) fn changed(&self) -> &Notify {
         &self.changed
     }
@@ -273,7 +278,7 @@ impl Exporter {
         bytes: Vec<Bytes>,
         records: u64,
         reason: &str,
-        cause: &'static str,
+        cause: UndeliveredCause,
         target: Option<&Target>,
     ) -> Fate {
         let signal = name.signal;
@@ -288,9 +293,17 @@ impl Exporter {
             bytes,
             time: SystemTime::now(),
         };
-        let fate = bury(&self.dead_letters, letter).await;
+        // The turn is kept until the letter is counted.
+        let (fate, _turn) = match self.dead_letters.load_full() {
+            None => (Fate::Rejected, None),
+            Some(directory) => {
+                let turn = directory.turn(letter.exporter.as_deref()).await;
+                (fate_of(directory.store_in(&turn, letter).await), Some(turn))
+            }
+        };
         // `shed` is a written policy: what it cuts out is dropped, not refused by anybody.
-        let fate = if fate == Fate::Rejected && cause == SHED { Fate::Dropped } else { fate };
+        let fate =
+            if fate == Fate::Rejected && cause == UndeliveredCause::Shed { Fate::Dropped } else { fate };
         self.ended(name, fate, records, reason, cause, target);
         fate
     }
@@ -299,7 +312,7 @@ impl Exporter {
     pub(super) fn withdraw(&self, name: &StreamName, records: u64) {
         self.counters.count_withdrawn(name.signal, records);
         let reason = "withdrawn: not delivered in time, retries used up, or the sender has gone; the sender has to send them again";
-        self.drop_records(name, records, reason, "withdrawn", None);
+        self.drop_records(name, records, reason, UndeliveredCause::Withdrawn, None);
     }
 
     /// Ends records as dropped, without a dead letter, with the `target` that has refused them.
@@ -308,7 +321,7 @@ impl Exporter {
         name: &StreamName,
         records: u64,
         reason: &str,
-        cause: &'static str,
+        cause: UndeliveredCause,
         target: Option<&Target>,
     ) {
         self.ended(name, Fate::Dropped, records, reason, cause, target);
@@ -321,20 +334,22 @@ impl Exporter {
         fate: Fate,
         records: u64,
         reason: &str,
-        cause: &'static str,
+        cause: UndeliveredCause,
         target: Option<&Target>,
     ) {
         let signal = name.signal;
         self.count(name, fate, records);
+        let outcome = cause.outcome(fate);
         debug!(
-            exporter = %self.name(), %signal, key = &*name.key.text(), tenant = name.key.tenant(), records, outcome = fate.name(),
+            exporter = %self.name(), %signal, key = &*name.key.text(), tenant = name.key.tenant(), records, outcome,
             "records ended undelivered: {reason}"
         );
-        if let Some(suppressed) = notice::due_for_one_of_many(&(self.name(), signal, &name.key), cause) {
+        if let Some(suppressed) = notice::due_for_one_of_many(&(self.name(), signal, &name.key), cause.name())
+        {
             let target = target.map(display);
             warn!(
                 exporter = %self.name(), %signal, key = &*name.key.text(), tenant = name.key.tenant().map(display), target, records,
-                outcome = fate.name(), suppressed,
+                outcome, suppressed,
                 "records not delivered: {reason}"
             );
         }
@@ -356,17 +371,6 @@ pub(super) struct Attempting<'e>(&'e AtomicUsize);
 impl Drop for Attempting<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
-/// The cause of dead letters that `when_full: shed` makes.
-pub const SHED: &str = "shed";
-
-/// Stores a dead letter and says what became of its records.
-async fn bury(dead_letters: &DeadLetterBox, letter: Letter) -> Fate {
-    match dead_letters.load_full() {
-        None => Fate::Rejected,
-        Some(directory) => fate_of(directory.store(letter).await),
     }
 }
 

@@ -21,6 +21,7 @@ mod pieces;
 mod settings;
 mod tenant_row;
 mod transport;
+mod undelivered_cause;
 mod upstream;
 mod utc;
 mod valid_key;
@@ -49,12 +50,12 @@ pub use backoff::{AskedWait, Backoff, Wait};
 pub use counters::Counters;
 pub use dead_letter::{
     ConditionError, DeadLetters, Letter, LetterContents, LetterFault, LetterFilter, LetterOrigin, LetterPage,
-    LetterPart, LetterPlace, LetterSelection, LetterWalk, Letters, LettersLock, ListedLetter, StoreError,
-    StoredLetter, WalkedLetters, letters,
+    LetterPart, LetterPlace, LetterSelection, LetterTurn, LetterWalk, Letters, LettersLock, ListedLetter,
+    StoreError, StoredLetter, WalkedLetters, letters,
 };
 pub use debug::{DebugTarget, DebugTransport};
 pub use deliver::TENANT_REMOVED;
-pub use exporter::{Active, DeadLetterBox, Exporter, SHED, bury_at};
+pub use exporter::{Active, DeadLetterBox, Exporter, bury_at};
 pub use file::MAX_OPEN as MOST_OPEN_FILES;
 pub use file::{FileTarget, FileTransport};
 pub use holds::{HoldScope, Holds, OperatorHold, ShownHold, StreamHold};
@@ -66,6 +67,7 @@ pub use settings::{
 };
 pub use tenant_row::{WithRow, alternatives};
 pub use transport::{Answer, Conditions, Outcome, Target, TargetError, Transport, TransportError};
+pub use undelivered_cause::UndeliveredCause;
 pub use utc::rfc3339;
 pub use valid_key::ValidKey;
 

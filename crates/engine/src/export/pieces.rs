@@ -78,6 +78,15 @@ impl Pieces {
         Ok(on_disk)
     }
 
+    /// Takes what waits behind the batch in memory into it, if it is whole, as far as that then has no more than `most` bytes, and
+    /// nobody waits for any of the stream.
+    pub(super) fn join_waiting(&mut self, most: usize) {
+        if !self.halved && self.rest.len() == 1 {
+            self.in_flight.join_waiting(most);
+            self.begin();
+        }
+    }
+
     /// Leaves the batch on disk, if it is there and whole; returns whether it is.
     pub(super) fn put_back(&mut self) -> bool {
         let put_back = !self.halved && self.in_flight.put_back();

@@ -85,7 +85,8 @@ impl Drop for Unheard<'_> {
         if let Some(request) = self.request.take() {
             // At the very end there is no runtime any more, and nobody who reads the count.
             if let Ok(runtime) = Handle::try_current() {
-                runtime.spawn(count_unheard(self.intake.clone(), request));
+                let scope = request.admitted.caller.trace().log_scope();
+                runtime.spawn(scope.of(count_unheard(self.intake.clone(), request)));
             }
         }
     }

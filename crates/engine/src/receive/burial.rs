@@ -16,9 +16,10 @@ use tracing::warn;
 use super::Caller;
 use super::acknowledge::Acknowledge;
 use super::intake::{Intake, Snapshot, Verdict};
-use crate::export::{self, Encoding, Fate, Letter, LetterOrigin, SHED};
+use crate::export::{self, Encoding, Fate, Letter, LetterOrigin, UndeliveredCause};
 use crate::notice;
 use crate::stream::{Budget, Reservation, Shed};
+use crate::telemetry::LogScope;
 use crate::tenants::Tenant;
 use otlp::{self, Cut, Entry, Signal};
 
@@ -183,8 +184,9 @@ impl Intake {
         remains: Remains,
     ) -> LettersUnderWay {
         let Remains { encoding, sheds, cuts, strays, for_sheds, for_cuts, for_strays } = remains;
+        let scope = caller.trace().log_scope();
         if !sheds.is_empty() {
-            bury_sheds(snapshot, sheds, for_sheds);
+            bury_sheds(snapshot, scope, sheds, for_sheds);
         }
         let letter = |encoding, tenant: Option<Arc<str>>, reason, records, bytes: Vec<u8>| Letter {
             exporter: None,
@@ -210,14 +212,14 @@ impl Intake {
                 let reason = format!("{} at byte {}: {}", cut.path, cut.offset, cut.reason);
                 letter(encoding, None, reason, cut.records, cut.bytes)
             });
-            self.bury_letters(signal, letters.collect(), held);
+            self.bury_letters(signal, scope, letters.collect(), held);
         }
         let mut under_way = LettersUnderWay::default();
         if let Some(held) = for_strays {
             let letters = strays.list.into_iter().map(|Stray { tenant, reason, records, bytes }| {
                 letter(Encoding::Proto, tenant, reason.to_string(), records, bytes)
             });
-            under_way.0 = self.bury_letters(signal, letters.collect(), held);
+            under_way.0 = self.bury_letters(signal, scope, letters.collect(), held);
         }
         // Of what is cut out and shed the sender is told.
         let is_durable = self.journal.is_some() || snapshot.acknowledge == Acknowledge::Delivered;
@@ -229,6 +231,7 @@ impl Intake {
     fn bury_letters(
         &self,
         signal: Signal,
+        scope: LogScope,
         letters: Vec<Letter>,
         held: Reservation,
     ) -> Option<JoinHandle<()>> {
@@ -241,7 +244,7 @@ impl Intake {
         };
         let counters = self.counters.clone();
         let placed: Vec<_> = letters.into_iter().map(|letter| (directory.take_place(), letter)).collect();
-        Some(self.burials.spawn(async move {
+        Some(self.burials.spawn(scope.of(async move {
             for (place, letter) in placed {
                 let records = letter.records;
                 if export::bury_at(&directory, place, letter).await != Fate::DeadLettered {
@@ -250,13 +253,13 @@ impl Intake {
                 counters.count_dead_lettered(signal, records);
             }
             drop(held);
-        }))
+        })))
     }
 }
 
 /// Ends what `when_full: shed` cut out: as dead letters if there is memory `held` for that, else as dropped. An exporter
 /// counts it as routed, too, and as pending while it is being written, so that its sum holds.
-fn bury_sheds(snapshot: &Snapshot, sheds: Vec<Shed>, held: Option<Reservation>) {
+fn bury_sheds(snapshot: &Snapshot, scope: LogScope, sheds: Vec<Shed>, held: Option<Reservation>) {
     let mut letters = Vec::new();
     for shed in sheds {
         let found =
@@ -266,19 +269,34 @@ fn bury_sheds(snapshot: &Snapshot, sheds: Vec<Shed>, held: Option<Reservation>) 
         if held.is_some() {
             letters.push((exporter, shed, ending));
         } else {
-            exporter.drop_records(&shed.name, shed.records, &shed.full.to_string(), SHED, None);
+            exporter.drop_records(
+                &shed.name,
+                shed.records,
+                &shed.full.to_string(),
+                UndeliveredCause::Shed,
+                None,
+            );
         }
     }
     if letters.is_empty() {
         return;
     }
     // What waits for them waits until nothing is pending.
-    tokio::spawn(async move {
+    tokio::spawn(scope.of(async move {
         for (exporter, shed, ending) in letters {
             let reason = shed.full.to_string();
-            exporter.bury(&shed.name, vec![shed.bytes.into()], shed.records, &reason, SHED, None).await;
+            exporter
+                .bury(
+                    &shed.name,
+                    vec![shed.bytes.into()],
+                    shed.records,
+                    &reason,
+                    UndeliveredCause::Shed,
+                    None,
+                )
+                .await;
             drop(ending);
         }
         drop(held);
-    });
+    }));
 }

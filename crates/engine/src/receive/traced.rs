@@ -62,7 +62,7 @@ impl<'t> TracedRequest<'t> {
             span.set("sluice.signal", text(signal.name()));
         }
         if is_call {
-            span.set("rpc.system", text("grpc"));
+            span.set_call(signal.map(Signal::method));
         } else {
             span.set("http.request.method", text(method_name(request.method())));
             if let Some(signal) = signal {

@@ -116,6 +116,16 @@ impl InFlight {
         self.stream.give_back_to_senders(numbers, &reason.into());
     }
 
+    /// Takes what waits behind it in memory into the batch, as far as that then has no more than `most` bytes, and nobody waits for any
+    /// of the stream.
+    pub fn join_waiting(&mut self, most: usize) {
+        if self.on_disk {
+            return;
+        }
+        let room = most.saturating_sub(self.closed.batch.len());
+        self.closed.join(self.stream.take_waiting(room));
+    }
+
     /// Takes out of the batch what was withdrawn, and returns which entries these were. Their room is given back; how
     /// their records have ended is for the caller to count.
     pub fn withdraw(&mut self) -> Numbers {

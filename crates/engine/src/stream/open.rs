@@ -57,6 +57,23 @@ impl ClosedBatch {
         let batch = Batch::new(signal, Vec::new(), 0);
         Self { batch, capacity: 0, requests: 0, opened: Instant::now(), room: None, links: None }
     }
+
+    /// Adds the entries of batches that come behind it in their stream.
+    pub(super) fn join(&mut self, behind: Vec<Self>) {
+        if behind.is_empty() {
+            return;
+        }
+        let (mut chunks, mut records) = (self.batch.chunks().to_vec(), self.batch.records());
+        let mut numbers = self.batch.numbers().clone();
+        for closed in behind {
+            chunks.extend_from_slice(closed.batch.chunks());
+            records += closed.batch.records();
+            numbers = numbers.with(closed.batch.numbers());
+            self.capacity += closed.capacity;
+            self.requests += closed.requests;
+        }
+        self.batch = Batch::numbered(self.batch.signal(), chunks, records, numbers);
+    }
 }
 
 impl OpenBatch {

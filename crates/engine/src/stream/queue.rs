@@ -49,8 +49,9 @@ pub struct Stream {
     pub(super) line: Line,
     queue: Mutex<Queue>,
     wake: Notify,
-    /// Wakes consumers whose batch may have lost entries.
+    /// Wakes consumers whose batch may have lost entries, or that are to make no more attempts.
     pub(super) withdrawal: Notify,
+    given_up: AtomicBool,
     hanging: AtomicBool,
     /// Whether its attempts are kept, as far as it knows.
     pub(super) keeps_attempts: AtomicBool,
@@ -173,6 +174,7 @@ impl Stream {
             queue: Mutex::new(queue),
             wake: Notify::new(),
             withdrawal: Notify::new(),
+            given_up: AtomicBool::new(false),
             hanging: AtomicBool::new(false),
             keeps_attempts: AtomicBool::new(false),
             has_own_telemetry: AtomicBool::new(false),
@@ -378,9 +380,10 @@ impl Stream {
     fn take_from(self: &Arc<Self>, mut queue: LockedQueue<'_>, closing: &mut Option<BatchClosing>) -> Taken {
         let settings = self.registry.settings();
         let flush = settings.batch.flush_timeout;
+        let hurries = self.registry.is_flushing() || self.is_given_up();
         let due = |opened: Instant, len: usize| {
             // Large enough only since a reload: otherwise it would have been closed as it grew.
-            self.registry.is_flushing() || opened.elapsed() >= flush || len >= settings.batch.min_size
+            hurries || opened.elapsed() >= flush || len >= settings.batch.min_size
         };
         // Fewer since a reload: one that has just settled its batch goes first, so that order comes back.
         if queue.consumers > settings.num_consumers.max(1) {
@@ -395,8 +398,7 @@ impl Stream {
         if queue.closed.is_empty() {
             match queue.open.opened() {
                 Some(opened) if due(opened, queue.open.len()) => {
-                    let flushes = self.registry.is_flushing();
-                    let why = if flushes { "the exporter empties its streams" } else { "it is due" };
+                    let why = if hurries { "the exporter empties its streams" } else { "it is due" };
                     *closing = self.close_batch(&mut queue, why);
                 }
                 Some(_) if !queue.waiting => queue.waiting = true,
@@ -421,6 +423,43 @@ impl Stream {
         let batch = &queue.closed.back()?.batch;
         let (bytes, records, waiting) = (batch.len() as u64, batch.records(), queue.closed.len());
         Some(BatchClosing { bytes, records, waiting, why })
+    }
+
+    /// Has its consumers end what it holds without another attempt. There is no way back.
+    pub fn give_up(&self) {
+        self.given_up.store(true, Ordering::Release);
+        self.withdrawal.notify_waiters();
+        self.look_again();
+    }
+
+    /// Whether [`Stream::give_up`] was called.
+    pub fn is_given_up(&self) -> bool {
+        self.given_up.load(Ordering::Acquire)
+    }
+
+    /// Framed bytes admitted and not settled.
+    pub fn pending_bytes(&self) -> u64 {
+        self.figures.word().bytes()
+    }
+
+    /// Takes what waits in memory for the next batches, in order, as long as all of it together has no more than `room` bytes. Nothing
+    /// if a sender waits for any of the stream.
+    pub(super) fn take_waiting(&self, mut room: usize) -> Vec<ClosedBatch> {
+        let mut taken = Vec::new();
+        let mut queue = self.queue();
+        if !queue.stubs.is_empty() {
+            return taken;
+        }
+        loop {
+            if queue.closed.is_empty() {
+                queue.close(self.signal());
+            }
+            match queue.closed.front().map(|closed| closed.batch.len()) {
+                Some(bytes) if bytes <= room => room -= bytes,
+                _ => return taken,
+            }
+            taken.extend(queue.closed.pop_front());
+        }
     }
 
     /// Notes that what this process tells of itself goes this way: from now on nothing that is logged about the stream is told.

@@ -40,7 +40,7 @@ impl BatchLinks {
         let link = |request: &TraceContext| Link {
             trace_id: request.trace_id().to_vec(),
             span_id: request.span_id().to_vec(),
-            flags: request.flags(),
+            flags: request.local_flags(),
             ..Link::default()
         };
         (self.requests.iter().map(link).collect(), self.unnamed)

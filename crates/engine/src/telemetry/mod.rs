@@ -27,6 +27,7 @@ mod request_trace;
 mod resource;
 mod span;
 mod trace_context;
+mod trace_state;
 
 pub use attribute::{attribute, integer, text};
 pub use batch_links::BatchLinks;

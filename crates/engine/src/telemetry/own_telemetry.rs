@@ -8,6 +8,8 @@ use http::{HeaderMap, HeaderName};
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 
 use super::log_export::log_records;
+use super::span::RemoteParent;
+use super::trace_state::trace_state;
 use super::{
     BatchLinks, InstanceId, OpenSpan, RecordBuffer, RequestTrace, SpanEnd, TRACEPARENT, TraceContext,
 };
@@ -116,6 +118,7 @@ impl OwnTelemetry {
             return RequestTrace::Untraced;
         }
         let context = parent.map_or(by_chance, TraceContext::child).sampled();
+        let parent = parent.map(|context| RemoteParent { context, state: trace_state(headers) });
         let span = OpenSpan::new(SpanKind::Server, name(), context, parent);
         span.begin();
         if !is_sampled {
@@ -126,8 +129,8 @@ impl OwnTelemetry {
 
     /// The span of an attempt to send a batch, which has not begun yet: the first of a trace of its own, since it is for all requests that
     /// are in the batch.
-    pub fn trace_attempt(&self, name: Cow<'static, str>) -> Option<OpenSpan> {
-        self.is_enabled().then(|| OpenSpan::new(SpanKind::Client, name, TraceContext::root(|_| true), None))
+    pub fn trace_attempt(&self, kind: SpanKind, name: Cow<'static, str>) -> Option<OpenSpan> {
+        self.is_enabled().then(|| OpenSpan::new(kind, name, TraceContext::root(|_| true), None))
     }
 
     /// Ends a span, which then waits to be sent, if it has begun and is to be told of.
@@ -218,7 +221,7 @@ mod tests {
     fn a_span_that_has_not_begun_is_not_told_of() {
         let telemetry = OwnTelemetry::default();
         telemetry.enable(1.0);
-        let span = telemetry.trace_attempt("export logs".into()).unwrap();
+        let span = telemetry.trace_attempt(SpanKind::Client, "export logs".into()).unwrap();
         telemetry.end_span(&span, SpanEnd::Well, None);
         assert!(telemetry.spans().take().is_empty());
         let before = crate::telemetry::unix_nanos(std::time::SystemTime::now());

@@ -9,11 +9,14 @@ use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
-use opentelemetry_proto::tonic::trace::v1::{Span, Status};
+use opentelemetry_proto::tonic::trace::v1::{Span, SpanFlags, Status};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::{BatchLinks, TraceContext, attribute, unix_nanos};
+use super::{BatchLinks, TraceContext, attribute, text, unix_nanos};
+
+/// Said of a span whose parent is in another process.
+const HAS_REMOTE_PARENT: u32 = SpanFlags::ContextIsRemoteMask as u32;
 
 /// A span that has begun, or is about to.
 #[derive(Debug)]
@@ -21,11 +24,20 @@ pub struct OpenSpan {
     kind: SpanKind,
     name: Cow<'static, str>,
     context: TraceContext,
-    parent: Option<TraceContext>,
+    /// That of its sender, in another process.
+    parent: Option<RemoteParent>,
     /// By both clocks, since that of the system may be set meanwhile.
     began: OnceLock<(SystemTime, Instant)>,
     attributes: Mutex<Vec<KeyValue>>,
     is_discarded: AtomicBool,
+}
+
+/// The span in another process that a span is below.
+#[derive(Clone, Debug)]
+pub(super) struct RemoteParent {
+    pub(super) context: TraceContext,
+    /// What is to go with all spans of its trace, as its `tracestate` has it.
+    pub(super) state: Option<String>,
 }
 
 /// How a span has ended.
@@ -42,7 +54,7 @@ impl OpenSpan {
         kind: SpanKind,
         name: Cow<'static, str>,
         context: TraceContext,
-        parent: Option<TraceContext>,
+        parent: Option<RemoteParent>,
     ) -> Self {
         let (began, is_discarded) = (OnceLock::new(), AtomicBool::new(false));
         Self { kind, name, context, parent, began, attributes: Mutex::default(), is_discarded }
@@ -65,6 +77,15 @@ impl OpenSpan {
         attributes.push(attribute(key, value));
     }
 
+    /// Says that it is about a call of gRPC, by the path of what is called if that is known.
+    pub fn set_call(&self, path: Option<&'static str>) {
+        self.set("rpc.system", text("grpc"));
+        if let Some((service, method)) = path.and_then(|path| path.trim_start_matches('/').split_once('/')) {
+            self.set("rpc.service", text(service));
+            self.set("rpc.method", text(method));
+        }
+    }
+
     /// Has it not be told of when it ends.
     pub fn discard(&self) {
         self.is_discarded.store(true, Ordering::Relaxed);
@@ -76,14 +97,15 @@ impl OpenSpan {
 
     /// What the sender says of its own span decides from now on whether this one is told of, if it says anything.
     pub(super) fn trust_sender(&self) {
-        if let Some(parent) = self.parent {
-            self.is_discarded.store(!parent.is_sampled(), Ordering::Relaxed);
+        if let Some(parent) = &self.parent {
+            self.is_discarded.store(!parent.context.is_sampled(), Ordering::Relaxed);
         }
     }
 
     /// The span as OTLP has it, which ends now; none if it has not begun, or is not to be told of.
     pub(super) fn ended(&self, end: SpanEnd, links: Option<&BatchLinks>) -> Option<Span> {
         let (began, clock) = *self.began.get().filter(|_| !self.is_discarded())?;
+        let parent = self.parent.as_ref();
         let (links, dropped_links_count) = links.map_or_else(Default::default, BatchLinks::as_otlp);
         let status = match end {
             SpanEnd::Well => None,
@@ -92,8 +114,9 @@ impl OpenSpan {
         Some(Span {
             trace_id: self.context.trace_id().to_vec(),
             span_id: self.context.span_id().to_vec(),
-            parent_span_id: self.parent.map_or_else(Vec::new, |parent| parent.span_id().to_vec()),
-            flags: self.context.flags(),
+            trace_state: parent.and_then(|parent| parent.state.clone()).unwrap_or_default(),
+            parent_span_id: parent.map_or_else(Vec::new, |parent| parent.context.span_id().to_vec()),
+            flags: self.context.local_flags() | if parent.is_some() { HAS_REMOTE_PARENT } else { 0 },
             name: self.name.clone().into_owned(),
             kind: self.kind as i32,
             start_time_unix_nano: unix_nanos(began),

@@ -4,6 +4,7 @@
 use std::fmt;
 
 use http::{HeaderName, HeaderValue};
+use opentelemetry_proto::tonic::trace::v1::SpanFlags;
 
 /// The header by which a sender says which span its request belongs to.
 pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -79,9 +80,14 @@ impl TraceContext {
         self.span_id
     }
 
-    /// The flags, as OTLP has them.
+    /// The flags, as a `traceparent` and OTLP's log records have them.
     pub(super) fn flags(self) -> u32 {
         u32::from(if self.is_sampled { SAMPLED } else { 0 })
+    }
+
+    /// The flags of a span of this process, or of a link with one, as OTLP has them: it says that nothing of it is remote.
+    pub(super) fn local_flags(self) -> u32 {
+        self.flags() | SpanFlags::ContextHasIsRemoteMask as u32
     }
 
     /// The `traceparent` that names it.

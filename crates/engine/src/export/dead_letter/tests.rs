@@ -264,6 +264,32 @@ async fn many_writers_never_exceed_the_bound() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_full_directory_that_is_counted_again_while_letters_are_stored_is_counted_right() {
+    let root = TempDir::new().unwrap();
+    let probe = DeadLetters::open(&settings(&root, 1 << 20)).unwrap();
+    probe.store(letter("hello")).await.unwrap();
+    let settings = settings(&root, probe.bytes() * 100);
+    let dead = DeadLetters::open(&settings).unwrap();
+    let mut storing = tokio::task::JoinSet::new();
+    for number in 0..400 {
+        let dead = dead.clone();
+        storing.spawn(async move {
+            if number % 4 == 0 {
+                // Larger than what is left: it has the directory counted.
+                *dead.shared.counted.lock() -= RECOUNT;
+                let bytes = vec![Bytes::from(vec![0; 99 * dead.bytes() as usize / 100])];
+                let _ = dead.store(Letter { bytes, ..letter("") }).await;
+            } else {
+                let _ = dead.store(letter("hello")).await;
+            }
+        });
+    }
+    storing.join_all().await;
+    let DirectorySize { bytes, letters } = DirectorySize::of(&settings.directory).unwrap();
+    assert_eq!((dead.bytes(), dead.letters()), (bytes, letters));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nobody_takes_the_names_or_the_unfinished_files_of_another() {
     let root = TempDir::new().unwrap();
     let settings = settings(&root, 1 << 20);

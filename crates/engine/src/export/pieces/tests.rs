@@ -36,6 +36,8 @@ enum Step {
     Send(usize, u64),
     /// The upstream takes a record before its turn, or does not take it.
     Sample(usize, usize, bool),
+    /// A consumer takes what waits behind its batch into it, as far as it then has no more than so many bytes.
+    Join(usize, usize),
     /// A consumer looks between two attempts what was withdrawn.
     Look(usize),
     /// A sender goes.
@@ -53,6 +55,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
             3 => (0..9_usize).prop_map(Step::Halve),
             4 => (0..9_usize, prop_oneof![Just(100), 0..100_u64]).prop_map(|(at, part)| Step::Send(at, part)),
             2 => (0..9_usize, 0..99_usize, any::<bool>()).prop_map(|(at, record, taken)| Step::Sample(at, record, taken)),
+            2 => (0..9_usize, 0..1000_usize).prop_map(|(at, most)| Step::Join(at, most)),
             2 => (0..9_usize).prop_map(Step::Look),
             3 => (0..99_usize).prop_map(Step::Leave),
             1 => (0..9_usize).prop_map(Step::Break),
@@ -252,6 +255,17 @@ impl World {
         assert!(!taken || pieces.iter().any(|piece| texts(piece) == all[record..=record]));
     }
 
+    fn join(&mut self, at: usize, most: usize) {
+        let (stream, pieces) = &mut self.sending[at];
+        let before: Vec<String> = pieces.iter().flat_map(texts).collect();
+        let bytes = pieces.iter().map(Batch::len).sum::<usize>();
+        let is_waited_for = stream.is_waited_for();
+        pieces.join_waiting(most);
+        let after: Vec<String> = pieces.iter().flat_map(texts).collect();
+        assert!(after.starts_with(&before) && (after == before || !is_waited_for));
+        assert!(pieces.iter().map(Batch::len).sum::<usize>() <= bytes.max(most));
+    }
+
     fn put_back_if_over(&mut self, at: usize) {
         if self.sending[at].1.is_empty() {
             let (stream, pieces) = self.sending.swap_remove(at);
@@ -301,6 +315,10 @@ impl World {
             Step::Send(at, part) => {
                 let at = some(*at);
                 self.send(at, *part);
+            }
+            Step::Join(at, most) => {
+                let at = some(*at);
+                self.join(at, *most);
             }
             Step::Look(at) => {
                 let at = some(*at);

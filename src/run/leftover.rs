@@ -1,0 +1,211 @@
+//! What exporters have not delivered when the time is over: it becomes dead letters, as far as they are written in time.
+//!
+//! Exporters and the streams of each are given up in turn, a few at a time. All at once they would keep one another from being
+//! written: what is given up last would get nothing of the time, and if there are many, all of the time would go into waking them.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+use tracing::error;
+
+use crate::export::{DeadLetters, Exporter, Fate};
+use crate::otlp::Signal;
+use crate::stream::Stream;
+
+/// Streams of an exporter that are given up at a time.
+const AT_A_TIME: usize = 64;
+
+/// How often it is looked which of them have ended.
+const STEP: Duration = Duration::from_millis(1);
+
+/// Streams that are named.
+const NAMED: usize = 5;
+
+/// What could not be delivered by one exporter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leftover {
+    /// The exporter.
+    pub exporter: Arc<str>,
+    /// Records that it had not delivered.
+    pub records: u64,
+    /// Of these, the ones that are in the dead-letter directory now. The others are lost.
+    pub dead_lettered: u64,
+    /// Why the others are lost, if there are any.
+    pub loss: Option<LossCause>,
+}
+
+/// Why what was left is in no dead-letter directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LossCause {
+    /// There is none.
+    #[error("`dead_letter.directory` is not set")]
+    NoDirectory,
+    /// It holds `dead_letter.max_size`.
+    #[error("the dead-letter directory is full")]
+    Full,
+    /// The log says what the disk says.
+    #[error("the dead-letter directory can't be written")]
+    Unwritable,
+    /// The disk is too slow.
+    #[error("the dead-letter directory did not take them in time")]
+    TooLate,
+}
+
+impl fmt::Display for Leftover {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { exporter, records, dead_lettered, loss } = self;
+        write!(f, "`{exporter}` could not deliver {records} records in time; ")?;
+        match loss {
+            None => write!(f, "{dead_lettered} of them are in the dead-letter directory"),
+            Some(LossCause::NoDirectory) => write!(f, "they are lost ({})", LossCause::NoDirectory),
+            Some(loss) => {
+                let lost = records.saturating_sub(*dead_lettered);
+                write!(
+                    f,
+                    "{dead_lettered} of them are in the dead-letter directory, {lost} are lost ({loss})"
+                )
+            }
+        }
+    }
+}
+
+/// Gives up what these exporters have, until nothing of it is left, or until `deadline`. Returns what becomes of it: once no more
+/// letters are written, it can be [told](GivenUpExporter::leftover).
+pub(super) async fn give_up_in_turn(
+    exporters: &[Arc<Exporter>],
+    deadline: Instant,
+) -> Vec<GivenUpExporter<'_>> {
+    let mut all: Vec<_> = exporters.iter().filter_map(|exporter| GivenUpExporter::begin(exporter)).collect();
+    loop {
+        let mut is_over = Instant::now() >= deadline;
+        if !is_over {
+            for given_up in &mut all {
+                given_up.go_on();
+            }
+            is_over = all.iter().all(GivenUpExporter::is_over);
+        }
+        if is_over {
+            return all;
+        }
+        sleep(STEP).await;
+    }
+}
+
+/// An exporter that has something when the time is over.
+pub(super) struct GivenUpExporter<'e> {
+    exporter: &'e Exporter,
+    /// How many streams have something, and the keys of some.
+    streams: usize,
+    named: Vec<String>,
+    /// Streams that are still to be given up.
+    waiting: VecDeque<Arc<Stream>>,
+    /// Streams of which no letter has been written since they were given up, and the bytes that they had then.
+    begun: Vec<(Arc<Stream>, u64)>,
+    /// What had become of records before.
+    before: EndedRecords,
+}
+
+/// Records that have ended otherwise than delivered.
+struct EndedRecords {
+    dead_lettered: u64,
+    dropped: u64,
+    rejected: u64,
+    /// Given back to their senders. They count as dropped, too.
+    withdrawn: u64,
+}
+
+impl EndedRecords {
+    fn by_now(exporter: &Exporter) -> Self {
+        let of = |count: &dyn Fn(Signal) -> u64| Signal::ALL.iter().map(|signal| count(*signal)).sum();
+        let counters = exporter.counters();
+        Self {
+            dead_lettered: of(&|signal| counters.exported(signal, Fate::DeadLettered)),
+            dropped: of(&|signal| counters.exported(signal, Fate::Dropped)),
+            rejected: of(&|signal| counters.exported(signal, Fate::Rejected)),
+            withdrawn: of(&|signal| counters.withdrawn(signal)),
+        }
+    }
+}
+
+impl<'e> GivenUpExporter<'e> {
+    /// Nothing, if it has nothing.
+    fn begin(exporter: &'e Exporter) -> Option<Self> {
+        if exporter.registry().pending_bytes() == 0 {
+            return None;
+        }
+        let before = EndedRecords::by_now(exporter);
+        let waiting = streams_with_data(exporter);
+        let named = waiting.iter().take(NAMED).map(|stream| stream.name().key.to_string()).collect();
+        Some(Self { exporter, streams: waiting.len(), named, waiting, begun: Vec::new(), before })
+    }
+
+    /// Gives up the next streams, in place of those of which something has ended.
+    fn go_on(&mut self) {
+        self.begun.retain(|(stream, bytes)| stream.pending_bytes() >= *bytes);
+        while self.begun.len() < AT_A_TIME {
+            let Some(stream) = self.waiting.pop_front() else { break };
+            let bytes = stream.pending_bytes();
+            if bytes > 0 {
+                stream.give_up();
+                self.begun.push((stream, bytes));
+            }
+        }
+        if self.begun.is_empty() && !self.is_over() {
+            // Requests that were under way may have brought more.
+            self.waiting = streams_with_data(self.exporter);
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.exporter.registry().pending_bytes() == 0
+    }
+
+    /// What is told of it; nothing, if all of it was delivered since, or is its senders' again.
+    pub(super) fn leftover(self, directory: Option<&DeadLetters>) -> Option<Leftover> {
+        let Self { exporter, streams, named, before, .. } = self;
+        let ended = EndedRecords::by_now(exporter);
+        let dead_lettered = ended.dead_lettered - before.dead_lettered;
+        let dropped = (ended.dropped - before.dropped).saturating_sub(ended.withdrawn - before.withdrawn);
+        let lost = dropped + (ended.rejected - before.rejected) + not_ended(exporter);
+        let records = dead_lettered + lost;
+        if records == 0 {
+            return None;
+        }
+        let loss = (lost > 0).then(|| match directory {
+            None => LossCause::NoDirectory,
+            Some(directory) if dropped > 0 && directory.is_full() => LossCause::Full,
+            Some(_) if dropped > 0 => LossCause::Unwritable,
+            Some(_) => LossCause::TooLate,
+        });
+        error!(
+            exporter = %exporter.name(), records, dead_lettered, lost, streams,
+            "not delivered in time; the first streams are {named:?}"
+        );
+        Some(Leftover { exporter: exporter.name().clone(), records, dead_lettered, loss })
+    }
+}
+
+/// Records that are not counted as ended in any way. Those in a letter that was stored just now are pending a moment longer.
+fn not_ended(exporter: &Exporter) -> u64 {
+    let ended = |signal: Signal| -> u64 {
+        Fate::ALL.iter().map(|fate| exporter.counters().exported(signal, *fate)).sum()
+    };
+    let ended: u64 = Signal::ALL.iter().map(|signal| ended(*signal)).sum();
+    let registry = exporter.registry();
+    let routed: u64 = Signal::ALL.iter().map(|signal| registry.routed_records(*signal)).sum();
+    (routed + registry.recovered_records()).saturating_sub(ended)
+}
+
+/// Streams that have something and are not given up yet.
+fn streams_with_data(exporter: &Exporter) -> VecDeque<Arc<Stream>> {
+    let mut streams = VecDeque::new();
+    exporter.registry().for_each(|stream| {
+        if stream.pending_bytes() > 0 && !stream.is_given_up() {
+            streams.push_back(stream.clone());
+        }
+    });
+    streams
+}
