@@ -15,7 +15,7 @@ use prost::Message as _;
 use regex::Regex;
 
 use super::super::bound::QueryBound;
-use super::super::field::{AttributePlace, QueryField, names_of};
+use super::super::field::{AttributePlace, QueryField};
 use super::super::pattern::{PatternPart, TextPattern};
 use super::super::{Comparison, FieldTest, Query, SeverityLevel};
 use crate::otlp::{ReadValue, Signal};
@@ -201,8 +201,9 @@ impl DecodedTelemetry {
             QueryField::Time => Self::is_between(Some(self.time).filter(|time| *time != 0), test),
             QueryField::Duration => Self::is_between(self.duration, test),
             QueryField::Scope => text(&self.scope.name),
-            QueryField::Attribute { place, name } => {
-                self.attribute(*place, name).is_some_and(|value| has_value(&value, test))
+            QueryField::Attribute { place, .. } => {
+                let names: Vec<&str> = field.attributes().collect();
+                self.attribute(*place, &names).is_some_and(|value| has_value(&value, test))
             }
         }
     }
@@ -253,9 +254,8 @@ impl DecodedTelemetry {
         is_there.then(|| value_text(body))
     }
 
-    /// The attribute nearest to the record.
-    fn attribute(&self, place: Option<AttributePlace>, name: &str) -> Option<AnyValue> {
-        let names: Vec<&str> = if place.is_some() { vec![name] } else { names_of(name).collect() };
+    /// The first of these attributes that is nearest to the record.
+    fn attribute(&self, place: Option<AttributePlace>, names: &[&str]) -> Option<AnyValue> {
         let places: Vec<&Vec<KeyValue>> = match place {
             Some(AttributePlace::Record) => vec![&self.own],
             Some(AttributePlace::Scope) => vec![&self.scope.attributes],
