@@ -228,11 +228,63 @@ fn recent_records_keep_their_bounds_and_each_tenant_its_newest() {
     assert_eq!(found.first(), Some(&"999"));
     assert_eq!(found.last(), Some(&"quiet"));
     assert!(found.len() > 100);
-    // An entry that is larger than all is not kept, and nothing else is there instead.
+    // An entry that is larger than all is not kept, and nothing goes for it.
     admit(&observer, None, &logs(&[(&"x".repeat(200_000), &[])]));
+    assert_eq!(messages(&find(&observer, &search("")))[0], "999");
     observer.configure(TapSettings::default(), Vec::new());
     assert_eq!((observer.recent().bytes(), budget.used()), (0, 0));
     assert!(!observer.is_needed(Signal::Logs));
+}
+
+#[test]
+fn what_a_search_holds_takes_its_room_until_it_is_looked_at() {
+    const ROOM: u64 = 100_000;
+    let (observer, budget) = observer(&[], ROOM);
+    let admit_many = || (0..200).for_each(|_| admit(&observer, None, &logs(&[(&"x".repeat(1000), &[])])));
+    admit_many();
+    let (asked, held) = (std::cell::Cell::new(0), std::cell::Cell::new(0));
+    let is_wanted = || {
+        asked.set(asked.get() + 1);
+        match asked.get() {
+            1 => {
+                // The ring lets all go that the search holds, which stays charged.
+                observer.recent().set_limit(0);
+                held.set(observer.recent().bytes());
+                observer.recent().set_limit(ROOM);
+                admit_many();
+            }
+            2 => admit_many(),
+            _ => {}
+        }
+        assert!(observer.recent().bytes() <= ROOM);
+        assert_eq!(observer.recent().bytes(), budget.used());
+        true
+    };
+    let end = SearchEnd { deadline: Instant::now() + Duration::from_secs(60), is_wanted: &is_wanted };
+    let page = observer.recent().search(&search("nothing"), &Redaction::default(), &end);
+    assert_eq!((page.records.len(), page.next), (0, None));
+    assert!(held.get() > ROOM / 2 && asked.get() > 50);
+    observer.recent().set_limit(0);
+    assert_eq!((observer.recent().bytes(), budget.used()), (0, 0));
+}
+
+#[test]
+fn a_search_holds_a_mebibyte_or_one_entry_at_a_time() {
+    let (observer, _) = observer(&[], MEMORY / 2);
+    let held = std::cell::Cell::new(0);
+    let is_wanted = || {
+        observer.recent().set_limit(0);
+        held.set(held.get().max(observer.recent().bytes()));
+        true
+    };
+    let end = SearchEnd { deadline: Instant::now() + Duration::from_secs(60), is_wanted: &is_wanted };
+    for (length, most) in [(300_000, 1 << 20), (1_500_000, 1_600_000)] {
+        observer.recent().set_limit(MEMORY / 2);
+        (0..5).for_each(|_| admit(&observer, None, &logs(&[(&"x".repeat(length), &[])])));
+        held.set(0);
+        observer.recent().search(&search("nothing"), &Redaction::default(), &end);
+        assert!(held.get() > length as u64 && held.get() <= most, "{}", held.get());
+    }
 }
 
 #[test]
