@@ -181,7 +181,8 @@ impl AdmissionObserver for RecordObserver {
             self.recent.keep(entry);
         }
         let plan = self.plan.load();
-        let origin = RecordOrigin { signal, tenant: entry.tenant, streams: entry.streams };
+        let AdmittedEntry { tenant, streams, at: admitted, .. } = *entry;
+        let origin = RecordOrigin { signal, tenant, streams, admitted };
         if !plan.watches.is_empty() {
             plan.of_watches.evaluate(&origin, entry.bytes, &QuerySight::EVERYTHING, &mut |watch, _| {
                 plan.watches[watch].count(entry.tenant);

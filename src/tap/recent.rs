@@ -61,6 +61,8 @@ struct KeptEntry {
     tenant: Arc<str>,
     streams: Vec<(Box<str>, Box<str>)>,
     bytes: Box<[u8]>,
+    /// When it was admitted, in nanoseconds since 1970.
+    admitted: u64,
     reserved: EntryRoom,
 }
 
@@ -179,6 +181,8 @@ impl RecentRecords {
         if size > self.room.limit() {
             return;
         }
+        let streams = entry.streams.iter().map(|(exporter, key)| ((*exporter).into(), (*key).into()));
+        let (streams, bytes, admitted) = (streams.collect(), entry.bytes.into(), entry.at);
         let mut kept = self.kept.lock();
         let reserved = loop {
             if let Some(reserved) = self.reserve(size) {
@@ -193,8 +197,7 @@ impl RecentRecords {
             Some((known, _)) => known.clone(),
             None => tenant.into(),
         };
-        let streams = entry.streams.iter().map(|(exporter, key)| ((*exporter).into(), (*key).into()));
-        kept.add(KeptEntry { tenant, streams: streams.collect(), bytes: entry.bytes.into(), reserved });
+        kept.add(KeptEntry { tenant, streams, bytes, admitted, reserved });
     }
 
     fn reserve(&self, size: u64) -> Option<EntryRoom> {
@@ -255,10 +258,9 @@ impl RecentSearch {
         }
     }
 
-    /// Whether it looks for records of a time; one without a time is at none.
+    /// Whether it looks for records of a time.
     fn is_of_time(&self, time: u64) -> bool {
-        self.from.is_none_or(|from| time >= from && time != 0)
-            && self.to.is_none_or(|to| time <= to && time != 0)
+        self.from.is_none_or(|from| time >= from) && self.to.is_none_or(|to| time <= to)
     }
 }
 
@@ -281,7 +283,7 @@ impl KeptEntry {
             let sight = QuerySight { redaction: Some(redaction), has_time: end.is_wanted };
             queries.evaluate(origin, &self.bytes, &sight, &mut |_, record| {
                 let position = record.position();
-                if search.is_ahead(number, position) && search.is_of_time(record.fields().time) {
+                if search.is_ahead(number, position) && search.is_of_time(origin.time_of(&record.fields())) {
                     positions.push(position);
                 }
             });
@@ -315,7 +317,7 @@ impl KeptEntry {
         let streams: Vec<(&str, &str)> =
             self.streams.iter().map(|(exporter, key)| (&**exporter, &**key)).collect();
         let tenant = Some(&*self.tenant).filter(|tenant| !tenant.is_empty());
-        look(&RecordOrigin { signal: Signal::Logs, tenant, streams: &streams });
+        look(&RecordOrigin { signal: Signal::Logs, tenant, streams: &streams, admitted: self.admitted });
     }
 }
 

@@ -16,6 +16,9 @@ use crate::watches::{RecordWatch, Threshold, WatchSettings};
 
 const MEMORY: u64 = 64 << 20;
 
+/// When entries are admitted: noon of the 28th of March 2026.
+const ADMITTED: u64 = 1_774_699_200_000_000_000;
+
 fn observer(patterns: &[&str], recent: u64) -> (Arc<RecordObserver>, Arc<Budget>) {
     let budget = Arc::new(Budget::new(MEMORY));
     let observer = Arc::new(RecordObserver::new(budget.clone()));
@@ -47,7 +50,8 @@ fn logs(records: &[(&str, &[(&str, &str)])]) -> Vec<u8> {
 fn admit(observer: &RecordObserver, tenant: Option<&str>, entry: &[u8]) {
     let records = otlp::count_records(Signal::Logs, entry);
     let streams = [("debug", "k")];
-    observer.admitted(Signal::Logs, &AdmittedEntry { bytes: entry, records, tenant, streams: &streams });
+    let entry = AdmittedEntry { bytes: entry, records, tenant, streams: &streams, at: ADMITTED };
+    observer.admitted(Signal::Logs, &entry);
 }
 
 fn tap(observer: &Arc<RecordObserver>, query: &str, limit: u32) -> TapReader {
@@ -212,6 +216,42 @@ fn recent_records_are_found_from_either_end_a_page_at_a_time() {
     assert_eq!(messages(&find(&search("tenant:c c1"))), ["c1"]);
     let before = RecentSearch { to: Some(5), ..search("") };
     assert_eq!(messages(&find(&before)), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_without_a_time_has_the_one_at_which_it_was_observed_or_admitted() {
+    const MINUTE: u64 = 60_000_000_000;
+    let (observer, _) = observer(&[], MEMORY / 4);
+    let mut everything = tap(&observer, "", 10);
+    let mut of_the_day = tap(&observer, "dt:[2026-03-28T12:00:00Z TO 2026-03-28T12:00:00Z]", 10);
+    let record = |body: &str, time: u64, observed: u64| LogRecord {
+        body: Some(AnyValue { value: Some(Any::StringValue(body.to_owned())) }),
+        time_unix_nano: time,
+        observed_time_unix_nano: observed,
+        ..LogRecord::default()
+    };
+    let log_records = vec![
+        record("happened", ADMITTED - 2 * MINUTE, ADMITTED - MINUTE),
+        record("observed", 0, ADMITTED - MINUTE),
+        record("admitted", 0, 0),
+    ];
+    let scope_logs = vec![ScopeLogs { log_records, ..ScopeLogs::default() }];
+    admit(&observer, None, &ResourceLogs { scope_logs, ..ResourceLogs::default() }.encode_to_vec());
+    for (body, time) in [
+        ("happened", "2026-03-28T11:58:00Z"),
+        ("observed", "2026-03-28T11:59:00Z"),
+        ("admitted", "2026-03-28T12:00:00Z"),
+    ] {
+        let Some(TapEvent::Record(shown)) = everything.next().await else { panic!("it is shown") };
+        assert_eq!((&shown["body"], &shown["time"]), (&body.into(), &time.into()));
+        let page = find(&observer, &search(body));
+        assert_eq!(page.records[0]["dt"], time);
+    }
+    assert_eq!(bodies(&mut of_the_day).await, ["admitted"]);
+    let since = RecentSearch { from: Some(ADMITTED), ..search("") };
+    assert_eq!(messages(&find(&observer, &since)), ["admitted"]);
+    let until = RecentSearch { to: Some(ADMITTED - MINUTE), ..search("") };
+    assert_eq!(messages(&find(&observer, &until)), ["observed", "happened"]);
 }
 
 #[test]
@@ -423,7 +463,7 @@ proptest! {
         (signal, request) in prop_oneof![Just(Signal::Traces), Just(Signal::Metrics), Just(Signal::Logs)]
             .prop_flat_map(|signal| (Just(signal), otlp::arbitrary_request(signal)))
     ) {
-        let origin = crate::query::RecordOrigin { signal, tenant: None, streams: &[] };
+        let origin = crate::query::RecordOrigin { signal, tenant: None, streams: &[], admitted: ADMITTED };
         for entry in otlp::split(signal, &request).unwrap().entries {
             let visited = otlp::visit_records(signal, &entry.bytes, &mut |record| {
                 let alone = record.alone();

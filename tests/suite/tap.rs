@@ -535,6 +535,31 @@ async fn the_terminal_shows_records_as_lines_or_json_and_says_where_a_query_is_w
 }
 
 #[tokio::test]
+async fn a_record_without_a_time_has_that_of_its_admission() {
+    let sluice = Sluice::start(&debug("tap: { open: true, recent: 1MiB }\n")).await;
+    let mut tap = tap(&sluice, "dt:>=2026-01-01").await;
+    sluice
+        .accept(Signal::Logs, log(LogRecord { body: Some(text("timeless")), ..LogRecord::default() }))
+        .await;
+    let shown = tap.next_of("record").await;
+    let time = shown["time"].as_str().expect("it has a time");
+    assert!(time > "2026-01-01", "{time}");
+    for (asked, found) in [
+        (("from", "2026-01-01"), 1),
+        (("to", "2026-01-01"), 0),
+        (("query", "dt:*"), 1),
+        (("query", "dt:[2026-01-01 TO ..]"), 1),
+        (("query", "dt:<2026-01-01"), 0),
+    ] {
+        let (parameter, value) = (asked.0, utf8_percent_encode(asked.1, NON_ALPHANUMERIC));
+        let page = sluice.api(&format!("/api/v1/logs?{parameter}={value}")).await;
+        let records = page["data"].as_array().unwrap();
+        assert_eq!(records.len(), found, "{asked:?}");
+        assert!(records.iter().all(|record| record["dt"] == time), "{asked:?}: {page}");
+    }
+}
+
+#[tokio::test]
 async fn recent_records_are_searched_backwards_a_page_at_a_time() {
     let off = Sluice::start(&debug(OPEN)).await;
     assert_eq!(off.get("/api/v1/logs").await.status, 404, "they are off by default");

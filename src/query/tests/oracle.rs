@@ -18,6 +18,7 @@ use super::super::bound::QueryBound;
 use super::super::field::{AttributePlace, QueryField};
 use super::super::pattern::{PatternPart, TextPattern};
 use super::super::{Comparison, FieldTest, Query, SeverityLevel};
+use super::ADMITTED;
 use crate::otlp::{ReadValue, Signal};
 
 /// All that a query can ask of a record.
@@ -198,7 +199,9 @@ impl DecodedTelemetry {
             QueryField::TraceId => id(&self.ids[0]),
             QueryField::SpanId => id(&self.ids[1]),
             QueryField::ParentSpanId => id(&self.ids[2]),
-            QueryField::Time => Self::is_between(Some(self.time).filter(|time| *time != 0), test),
+            QueryField::Time => {
+                Self::is_between(Some(if self.time == 0 { ADMITTED } else { self.time }), test)
+            }
             QueryField::Duration => Self::is_between(self.duration, test),
             QueryField::Scope => text(&self.scope.name),
             QueryField::Attribute { place, .. } => {
