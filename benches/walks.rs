@@ -55,7 +55,8 @@ fn walks(criterion: &mut Criterion) {
             }
             for (name, queries) in watched() {
                 let set = QuerySet::new(&queries);
-                let origin = RecordOrigin { signal, tenant: Some("acme"), streams: &[("up", "orders")] };
+                let streams = [("up", "orders")];
+                let origin = RecordOrigin { signal, tenant: Some("acme"), streams: &streams, admitted: 1 };
                 let entries = otlp::split(signal, &request).expect("samples are well-formed").entries;
                 group.bench_function(name, |bencher| {
                     bencher.iter(|| {

@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use http::{HeaderMap, HeaderValue};
-use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value};
+use opentelemetry_proto::tonic::common::v1::AnyValue;
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
 use opentelemetry_proto::tonic::metrics::v1::{
     Gauge, Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics, metric, number_data_point,
@@ -23,6 +23,7 @@ use crate::otlp::{self, Signal, put_frame};
 use crate::receive::{Authenticator, ListenerSettings, Snapshot};
 use crate::route::{EntryRoutes, RequestHeaders};
 use crate::stream::StreamName;
+use crate::telemetry::{attribute, text};
 use crate::tenants::{Credential, Table, Tenant};
 
 /// Logs first: they are what people send by hand.
@@ -303,16 +304,8 @@ impl Trial<'_> {
 fn resource(attributes: &[(&str, String)], access: &Access) -> Resource {
     let named = access.named.iter().map(|(key, id)| (key.as_str(), id));
     let attributes = attributes.iter().map(|(key, value)| (*key, value));
-    let attributes = attributes.chain(named).map(|(key, value)| KeyValue {
-        key: key.to_owned(),
-        value: Some(text(value)),
-        ..KeyValue::default()
-    });
+    let attributes = attributes.chain(named).map(|(key, value)| attribute(key, text(value)));
     Resource { attributes: attributes.collect(), ..Resource::default() }
-}
-
-fn text(value: &str) -> AnyValue {
-    AnyValue { value: Some(Value::StringValue(value.to_owned())) }
 }
 
 /// A request with one record.
@@ -323,7 +316,7 @@ fn request(signal: Signal, resource: Resource) -> Vec<u8> {
             let record = LogRecord {
                 severity_number: 9,
                 severity_text: "INFO".to_owned(),
-                body: Some(text(HELLO)),
+                body: Some(AnyValue { value: Some(text(HELLO)) }),
                 ..LogRecord::default()
             };
             let scope = ScopeLogs { log_records: vec![record], ..ScopeLogs::default() };

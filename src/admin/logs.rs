@@ -50,10 +50,10 @@ impl Default for SearchTurns {
     }
 }
 
-/// Tells a search, once it is dropped, that nobody waits for it any more.
-struct Waiting(Arc<AtomicBool>);
+/// A search for whose page somebody waits. It is told that nobody does once this is dropped.
+struct AwaitedSearch(Arc<AtomicBool>);
 
-impl Drop for Waiting {
+impl Drop for AwaitedSearch {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
     }
@@ -80,7 +80,7 @@ pub(super) async fn page(router: &Arc<Router>, turns: &SearchTurns, text: &str) 
         Err(error) => return problem(StatusCode::SERVICE_UNAVAILABLE, &error),
     };
     let is_left = Arc::new(AtomicBool::new(false));
-    let _waiting = Waiting(is_left.clone());
+    let _awaited = AwaitedSearch(is_left.clone());
     let page = look::on_a_thread(move || {
         // Until it has ended, also if whoever asked has gone.
         let _turn = turn;
@@ -153,7 +153,7 @@ mod tests {
     #[test]
     fn a_search_is_told_that_nobody_waits_for_it() {
         let is_left = Arc::new(AtomicBool::new(false));
-        drop(Waiting(is_left.clone()));
+        drop(AwaitedSearch(is_left.clone()));
         assert!(is_left.load(Ordering::Relaxed));
     }
 }

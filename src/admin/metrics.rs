@@ -1,4 +1,4 @@
-//! The Prometheus metrics. The rooms count for themselves; this reads their counters when somebody asks.
+//! The metrics. The rooms count for themselves; this reads their counters when somebody asks.
 //!
 //! Labels are exporters, signals, outcomes and codes, all of which are few; a routing key is never one. A series begins with
 //! the first event that it tells of: of many exporters most have never seen most signals and outcomes, and series of nothing
@@ -9,87 +9,68 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
-use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{
-    DescriptorEncoder, EncodeCounterValue, EncodeMetric as _, MetricEncoder, NoLabelSet, text,
-};
-use prometheus_client::metrics::MetricType;
-use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::registry::Registry;
 use tokio::runtime::Handle;
 
+use super::metric_writer::{MetricFamilies, MetricValue, metrics_text};
 use crate::access::AdminRefusal;
 use crate::descriptors::{Share, Use, descriptors};
-use crate::export::{CircuitState, Exporter, Fate};
+use crate::export::{CircuitState, Exporter, Fate, Histogram};
 use crate::otlp::Signal;
 use crate::receive::{Answered, Misdirection, Outcome, Transport};
 use crate::run::Router;
 use crate::telemetry::{OwnTelemetry, TelemetryOutcome};
 use crate::watches::RecordWatch;
 
-/// `OpenMetrics` text, which Prometheus reads.
-pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-
 /// All metrics as text.
 pub(super) fn encode(router: &Arc<Router>) -> String {
-    let mut registry = Registry::default();
-    registry.register_collector(Box::new(Scrape(router.clone())));
-    let mut text = String::new();
-    text::encode(&mut text, &registry).expect("writing to a String can't fail");
-    text
+    metrics_text(router, write)
 }
 
-#[derive(Debug)]
-struct Scrape(Arc<Router>);
-
-impl Collector for Scrape {
-    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let mut page = Page(encoder);
-        let router = &self.0;
-        received(&mut page, router)?;
-        exported(&mut page, &router.exporters())?;
-        let shared = router.shared();
-        page.gauge("sluice_memory_bytes", "Bytes reserved of limits.memory", shared.budget.used() as f64)?;
-        page.gauge("sluice_memory_limit_bytes", "limits.memory", shared.budget.limit() as f64)?;
-        page.gauge("sluice_streams", "Live streams", shared.streams.live() as f64)?;
-        descriptors_of(&mut page)?;
-        let tasks = Handle::current().metrics().num_alive_tasks();
-        page.gauge("sluice_tasks", "Tasks that run or wait: connections, streams that send", tasks as f64)?;
-        let dead_letters = router.intake().dead_letters.load();
-        let dead_letter_bytes = dead_letters.as_ref().map_or(0, |directory| directory.bytes());
-        page.gauge(
-            "sluice_dead_letter_bytes",
-            "Bytes in the dead-letter directory",
-            dead_letter_bytes as f64,
-        )?;
-        journal(&mut page, router)?;
-        certificates(&mut page, router)?;
-        watches(&mut page, &router.intake().observer.watches())?;
-        telemetry(&mut page, &shared.telemetry)?;
-        let loaded = since_epoch(router.report().loaded_at);
-        let help = "When the configuration in use was loaded";
-        page.gauge("sluice_config_last_success_timestamp_seconds", help, loaded)?;
-        page.counters("sluice_config_reloads", "Reloads of the configuration", |family| {
-            let reloads = router.reloads();
-            family.add(&[("outcome", "succeeded")], reloads.succeeded.load(Ordering::Relaxed))?;
-            family.add(&[("outcome", "failed")], reloads.failed.load(Ordering::Relaxed))
-        })?;
-        page.gauges("sluice_build_info", "The version of this Sluice; always 1", |family| {
-            family.add(&[("version", env!("CARGO_PKG_VERSION"))], 1.0)
-        })
-    }
+/// All metrics.
+pub(super) fn write(metrics: &mut MetricFamilies<'_>, router: &Arc<Router>) -> fmt::Result {
+    received(metrics, router)?;
+    exported(metrics, &router.exporters())?;
+    let shared = router.shared();
+    metrics.gauge("sluice_memory_bytes", "Bytes reserved of limits.memory", shared.budget.used() as f64)?;
+    metrics.gauge("sluice_memory_limit_bytes", "limits.memory", shared.budget.limit() as f64)?;
+    metrics.gauge("sluice_streams", "Live streams", shared.streams.live() as f64)?;
+    descriptors_of(metrics)?;
+    let tasks = Handle::current().metrics().num_alive_tasks();
+    metrics.gauge("sluice_tasks", "Tasks that run or wait: connections, streams that send", tasks as f64)?;
+    let dead_letters = router.intake().dead_letters.load();
+    let dead_letter_bytes = dead_letters.as_ref().map_or(0, |directory| directory.bytes());
+    metrics.gauge(
+        "sluice_dead_letter_bytes",
+        "Bytes in the dead-letter directory",
+        dead_letter_bytes as f64,
+    )?;
+    journal(metrics, router)?;
+    certificates(metrics, router)?;
+    watches(metrics, &router.intake().observer.watches())?;
+    telemetry(metrics, &shared.telemetry)?;
+    let loaded = since_epoch(router.report().loaded_at);
+    let help = "When the configuration in use was loaded";
+    metrics.gauge("sluice_config_last_success_timestamp_seconds", help, loaded)?;
+    metrics.counters("sluice_config_reloads", "Reloads of the configuration", |family| {
+        let reloads = router.reloads();
+        family.add(&[("outcome", "succeeded")], reloads.succeeded.load(Ordering::Relaxed))?;
+        family.add(&[("outcome", "failed")], reloads.failed.load(Ordering::Relaxed))
+    })?;
+    metrics.gauges("sluice_build_info", "The version of this Sluice; always 1", |family| {
+        family.add(&[("version", env!("CARGO_PKG_VERSION"))], 1.0)
+    })
 }
 
 /// Reads a figure of a share of the descriptors.
 type Descriptors = fn(&Share) -> usize;
 
-fn descriptors_of(page: &mut Page<'_>) -> fmt::Result {
+fn descriptors_of(metrics: &mut MetricFamilies<'_>) -> fmt::Result {
     let gauges: [(&str, &str, Descriptors); 2] = [
         ("sluice_descriptors", "Open files and sockets that are counted, by what for", Share::in_use),
         ("sluice_descriptors_limit", "How many of them there may be", Share::most),
     ];
     for (name, help, value) in gauges {
-        page.gauges(name, help, |family| {
+        metrics.gauges(name, help, |family| {
             Use::ALL
                 .into_iter()
                 .try_for_each(|of| family.add(&[("use", of.name())], value(descriptors().share(of)) as f64))
@@ -98,11 +79,11 @@ fn descriptors_of(page: &mut Page<'_>) -> fmt::Result {
     Ok(())
 }
 
-fn watches(page: &mut Page<'_>, watches: &[Arc<RecordWatch>]) -> fmt::Result {
-    page.counters("sluice_watch_records", "Records that watches have counted", |family| {
+fn watches(metrics: &mut MetricFamilies<'_>, watches: &[Arc<RecordWatch>]) -> fmt::Result {
+    metrics.counters("sluice_watch_records", "Records that watches have counted", |family| {
         watches.iter().try_for_each(|watch| family.add(&[("watch", &watch.settings().name)], watch.total()))
     })?;
-    page.gauges("sluice_watch_firing", "1 while a watch fires, for any tenant", |family| {
+    metrics.gauges("sluice_watch_firing", "1 while a watch fires, for any tenant", |family| {
         watches.iter().try_for_each(|watch| {
             let fires = !watch.state().firing.is_empty();
             family.add(&[("watch", &watch.settings().name)], f64::from(u8::from(fires)))
@@ -110,9 +91,9 @@ fn watches(page: &mut Page<'_>, watches: &[Arc<RecordWatch>]) -> fmt::Result {
     })
 }
 
-fn telemetry(page: &mut Page<'_>, telemetry: &OwnTelemetry) -> fmt::Result {
+fn telemetry(metrics: &mut MetricFamilies<'_>, telemetry: &OwnTelemetry) -> fmt::Result {
     let help = "Spans, data points and log records about Sluice itself, by what became of them";
-    page.counters("sluice_telemetry_records", help, |family| {
+    metrics.counters("sluice_telemetry_records", help, |family| {
         for signal in Signal::ALL {
             for outcome in TelemetryOutcome::ALL {
                 let labels = [("signal", signal.name()), ("outcome", outcome.name())];
@@ -123,9 +104,9 @@ fn telemetry(page: &mut Page<'_>, telemetry: &OwnTelemetry) -> fmt::Result {
     })
 }
 
-fn received(page: &mut Page<'_>, router: &Router) -> fmt::Result {
+fn received(metrics: &mut MetricFamilies<'_>, router: &Router) -> fmt::Result {
     let counters = &router.intake().counters;
-    page.counters("sluice_received_records", "Spans, data points and log records received", |family| {
+    metrics.counters("sluice_received_records", "Spans, data points and log records received", |family| {
         for signal in Signal::ALL {
             for transport in Transport::ALL {
                 for outcome in Outcome::ALL {
@@ -140,7 +121,7 @@ fn received(page: &mut Page<'_>, router: &Router) -> fmt::Result {
         }
         Ok(())
     })?;
-    page.counters("sluice_received_requests", "Requests in which OTLP was looked for", |family| {
+    metrics.counters("sluice_received_requests", "Requests in which OTLP was looked for", |family| {
         for signal in Signal::ALL {
             for transport in Transport::ALL {
                 for answered in Answered::ALL {
@@ -155,7 +136,7 @@ fn received(page: &mut Page<'_>, router: &Router) -> fmt::Result {
         }
         Ok(())
     })?;
-    page.counters("sluice_received_bytes", "Bytes of request bodies, after decompression", |family| {
+    metrics.counters("sluice_received_bytes", "Bytes of request bodies, after decompression", |family| {
         for signal in Signal::ALL {
             for transport in Transport::ALL {
                 let labels = [("signal", signal.name()), ("transport", transport.name())];
@@ -165,13 +146,13 @@ fn received(page: &mut Page<'_>, router: &Router) -> fmt::Result {
         Ok(())
     })?;
     let help = "Records of dead letters that never had an exporter";
-    page.counters("sluice_received_dead_lettered_records", help, |family| {
+    metrics.counters("sluice_received_dead_lettered_records", help, |family| {
         Signal::ALL
             .into_iter()
             .try_for_each(|signal| family.add(&[("signal", signal.name())], counters.dead_lettered(signal)))
     })?;
     let help = "Parts of requests without records, in which something unknown was ignored";
-    page.counters("sluice_received_ignored_parts", help, |family| {
+    metrics.counters("sluice_received_ignored_parts", help, |family| {
         for signal in Signal::ALL {
             for transport in Transport::ALL {
                 let labels = [("signal", signal.name()), ("transport", transport.name())];
@@ -181,7 +162,7 @@ fn received(page: &mut Page<'_>, router: &Router) -> fmt::Result {
         Ok(())
     })?;
     let help = "Requests to a wrong path, by a wrong method or in a format that is not taken";
-    page.counters("sluice_misdirected_requests", help, |family| {
+    metrics.counters("sluice_misdirected_requests", help, |family| {
         let (http, grpc) = (counters.of(Transport::Http), counters.of(Transport::Grpc));
         for how in Misdirection::ALL {
             let labels = [("transport", Transport::Http.name()), ("code", how.code())];
@@ -192,20 +173,20 @@ fn received(page: &mut Page<'_>, router: &Router) -> fmt::Result {
         Ok(())
     })?;
     let help = "Requests that the admin and health listeners have refused, by why";
-    page.counters("sluice_admin_refused_requests", help, |family| {
+    metrics.counters("sluice_admin_refused_requests", help, |family| {
         AdminRefusal::ALL.into_iter().try_for_each(|refusal| {
             family.add(&[("cause", refusal.name())], router.admin_access().refused(refusal))
         })
     })?;
     let help = "Connections that came to nothing, or were closed, for what they were";
-    page.counters("sluice_connection_errors", help, |family| {
+    metrics.counters("sluice_connection_errors", help, |family| {
         for (receiver, error, count) in counters.connection_errors.all() {
             family.add(&[("receiver", &receiver), ("cause", error.name())], count)?;
         }
         Ok(())
     })?;
     let help = "Requests that were refused for the credentials that their senders have shown or not";
-    page.counters("sluice_receiver_auth_failures", help, |family| {
+    metrics.counters("sluice_receiver_auth_failures", help, |family| {
         for (receiver, failure, count) in counters.auth_failures.all() {
             family.add(&[("receiver", &receiver), ("cause", failure.name())], count)?;
         }
@@ -224,8 +205,11 @@ fn has_been_used(exporter: &Exporter) -> bool {
 /// Reads a figure of an exporter.
 type Gauge = fn(&Exporter) -> f64;
 
-fn exported(page: &mut Page<'_>, exporters: &[Arc<Exporter>]) -> fmt::Result {
-    page.counters("sluice_routed_records", "Records that routes sent to an exporter", |family| {
+/// Reads a histogram of an exporter.
+type Distribution = fn(&Exporter) -> &Histogram;
+
+fn exported(metrics: &mut MetricFamilies<'_>, exporters: &[Arc<Exporter>]) -> fmt::Result {
+    metrics.counters("sluice_routed_records", "Records that routes sent to an exporter", |family| {
         for exporter in exporters {
             for signal in Signal::ALL {
                 let labels = [("exporter", &**exporter.name()), ("signal", signal.name())];
@@ -234,7 +218,7 @@ fn exported(page: &mut Page<'_>, exporters: &[Arc<Exporter>]) -> fmt::Result {
         }
         Ok(())
     })?;
-    page.counters("sluice_exported_records", "Records that have ended, by how", |family| {
+    metrics.counters("sluice_exported_records", "Records that have ended, by how", |family| {
         for exporter in exporters {
             for signal in Signal::ALL {
                 for fate in Fate::ALL {
@@ -251,7 +235,7 @@ fn exported(page: &mut Page<'_>, exporters: &[Arc<Exporter>]) -> fmt::Result {
     })?;
     let help =
         "Of the dropped records those that nobody waited for any more: senders were told to send them again";
-    page.counters("sluice_withdrawn_records", help, |family| {
+    metrics.counters("sluice_withdrawn_records", help, |family| {
         for exporter in exporters {
             for signal in Signal::ALL {
                 let labels = [("exporter", &**exporter.name()), ("signal", signal.name())];
@@ -260,7 +244,7 @@ fn exported(page: &mut Page<'_>, exporters: &[Arc<Exporter>]) -> fmt::Result {
         }
         Ok(())
     })?;
-    page.counters("sluice_recovered_records", "Records found in the journal at the start", |family| {
+    metrics.counters("sluice_recovered_records", "Records found in the journal at the start", |family| {
         exporters.iter().try_for_each(|exporter| {
             family.add(&[("exporter", exporter.name())], exporter.registry().recovered_records())
         })
@@ -277,14 +261,14 @@ fn exported(page: &mut Page<'_>, exporters: &[Arc<Exporter>]) -> fmt::Result {
         }),
     ];
     for (name, help, value) in gauges {
-        page.gauges(name, help, |family| {
+        metrics.gauges(name, help, |family| {
             exporters
                 .iter()
                 .filter(|exporter| has_been_used(exporter))
                 .try_for_each(|exporter| family.add(&[("exporter", exporter.name())], value(exporter)))
         })?;
     }
-    page.gauges("sluice_held_streams", "Streams that are held", |family| {
+    metrics.gauges("sluice_held_streams", "Streams that are held", |family| {
         for exporter in exporters {
             let held = exporter.registry().held_streams();
             if held > 0 {
@@ -294,7 +278,7 @@ fn exported(page: &mut Page<'_>, exporters: &[Arc<Exporter>]) -> fmt::Result {
         Ok(())
     })?;
     let help = "Destinations (scheme, host, port) in use, by whether they are worth asking";
-    page.gauges("sluice_destinations", help, |family| {
+    metrics.gauges("sluice_destinations", help, |family| {
         for exporter in exporters {
             let circuits = exporter.active().transport.circuits();
             for name in CircuitState::NAMES {
@@ -306,7 +290,7 @@ fn exported(page: &mut Page<'_>, exporters: &[Arc<Exporter>]) -> fmt::Result {
         }
         Ok(())
     })?;
-    page.counters("sluice_export_attempts", "Attempts to deliver, by what came of them", |family| {
+    metrics.counters("sluice_export_attempts", "Attempts to deliver, by what came of them", |family| {
         for exporter in exporters {
             for (code, count) in exporter.counters().attempts() {
                 family.add(&[("exporter", exporter.name()), ("code", &code)], count)?;
@@ -314,25 +298,31 @@ fn exported(page: &mut Page<'_>, exporters: &[Arc<Exporter>]) -> fmt::Result {
         }
         Ok(())
     })?;
-    page.histograms("sluice_export_duration_seconds", "Duration of attempts", exporters, |exporter| {
-        &exporter.counters().duration
-    })?;
-    page.histograms("sluice_batch_bytes", "Protobuf bytes of batches", exporters, |exporter| {
-        &exporter.counters().batch_bytes
-    })
+    let histograms: [(&str, &str, Distribution); 2] = [
+        ("sluice_export_duration_seconds", "Duration of attempts", |exporter| &exporter.counters().duration),
+        ("sluice_batch_bytes", "Protobuf bytes of batches", |exporter| &exporter.counters().batch_bytes),
+    ];
+    for (name, help, histogram) in histograms {
+        metrics.histograms(name, help, |family| {
+            exporters.iter().filter(|exporter| has_been_used(exporter)).try_for_each(|exporter| {
+                family.add(&[("exporter", exporter.name())], histogram(exporter).counts())
+            })
+        })?;
+    }
+    Ok(())
 }
 
 /// Nothing of a receiver or exporter that shows no certificate.
-fn certificates(page: &mut Page<'_>, router: &Router) -> fmt::Result {
+fn certificates(metrics: &mut MetricFamilies<'_>, router: &Router) -> fmt::Result {
     let help = "When the certificate that a receiver shows ends, or one of its chain before it";
-    page.gauges("sluice_receiver_certificate_expiry_timestamp_seconds", help, |family| {
+    metrics.gauges("sluice_receiver_certificate_expiry_timestamp_seconds", help, |family| {
         let expiries = router.certificate_expiries();
         expiries
             .iter()
             .try_for_each(|(receiver, expiry)| family.add(&[("receiver", receiver)], since_epoch(*expiry)))
     })?;
     let help = "When the certificate that an exporter shows ends, or one of its chain before it";
-    page.gauges("sluice_exporter_certificate_expiry_timestamp_seconds", help, |family| {
+    metrics.gauges("sluice_exporter_certificate_expiry_timestamp_seconds", help, |family| {
         for exporter in router.exporters().iter() {
             if let Some(expiry) = exporter.active().transport.certificate_expiry() {
                 family.add(&[("exporter", exporter.name())], since_epoch(expiry))?;
@@ -343,14 +333,18 @@ fn certificates(page: &mut Page<'_>, router: &Router) -> fmt::Result {
 }
 
 /// Nothing without a journal.
-fn journal(page: &mut Page<'_>, router: &Router) -> fmt::Result {
+fn journal(metrics: &mut MetricFamilies<'_>, router: &Router) -> fmt::Result {
     let Some(journal) = &router.intake().journal else { return Ok(()) };
     let state = journal.state();
     let unclaimed = router.unclaimed().iter().map(|unclaimed| unclaimed.records).sum::<u64>();
-    page.gauges("sluice_journal_segments", "Segment files of the journal, by what they hold", |family| {
-        family.add(&[("state", "used")], state.segments as f64)?;
-        family.add(&[("state", "spare")], state.spare_segments as f64)
-    })?;
+    metrics.gauges(
+        "sluice_journal_segments",
+        "Segment files of the journal, by what they hold",
+        |family| {
+            family.add(&[("state", "used")], state.segments as f64)?;
+            family.add(&[("state", "spare")], state.spare_segments as f64)
+        },
+    )?;
     let gauges = [
         ("sluice_journal_bytes", "Bytes of the journal's files", state.bytes_on_disk as f64),
         ("sluice_journal_limit_bytes", "journal.max_size", state.max_size as f64),
@@ -365,7 +359,7 @@ fn journal(page: &mut Page<'_>, router: &Router) -> fmt::Result {
         ),
     ];
     for (name, help, value) in gauges {
-        page.gauge(name, help, value)?;
+        metrics.gauge(name, help, value)?;
     }
     let counters = [
         ("sluice_journal_written_requests", "Requests written to the journal", state.written.requests),
@@ -377,84 +371,19 @@ fn journal(page: &mut Page<'_>, router: &Router) -> fmt::Result {
         ("sluice_journal_quarantined_bytes", "Bytes put aside as corrupt", state.quarantined_bytes),
     ];
     for (name, help, value) in counters {
-        page.counter(name, help, &value)?;
+        metrics.counter(name, help, &MetricValue::Count(value))?;
     }
     let help = "Time that writes of the journal took, syncs included";
-    page.counter("sluice_journal_commit_seconds", help, &state.commit_time.as_secs_f64())?;
+    metrics.counter(
+        "sluice_journal_commit_seconds",
+        help,
+        &MetricValue::Amount(state.commit_time.as_secs_f64()),
+    )?;
     let help = "Time that syncs of the journal's log took";
-    page.counter("sluice_journal_sync_seconds", help, &state.sync_time.as_secs_f64())
+    metrics.counter("sluice_journal_sync_seconds", help, &MetricValue::Amount(state.sync_time.as_secs_f64()))
 }
 
 /// A moment as Prometheus writes it.
 pub(super) fn since_epoch(moment: SystemTime) -> f64 {
     moment.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs_f64()
-}
-
-/// The page being written, metric by metric.
-pub(super) struct Page<'a>(pub(super) DescriptorEncoder<'a>);
-
-/// One metric being written, label set by label set.
-pub(super) struct CounterFamily<'a>(MetricEncoder<'a>);
-pub(super) struct GaugeFamily<'a>(MetricEncoder<'a>);
-
-impl CounterFamily<'_> {
-    /// Leaves out what has never been counted.
-    pub(super) fn add(&mut self, labels: &[(&str, &str)], value: u64) -> fmt::Result {
-        if value == 0 {
-            return Ok(());
-        }
-        self.0.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&value, None)
-    }
-}
-
-impl GaugeFamily<'_> {
-    pub(super) fn add(&mut self, labels: &[(&str, &str)], value: f64) -> fmt::Result {
-        self.0.encode_family(&labels)?.encode_gauge(&value)
-    }
-}
-
-impl Page<'_> {
-    /// A counter; `_total` is added to its name.
-    pub(super) fn counters(
-        &mut self,
-        name: &str,
-        help: &str,
-        fill: impl FnOnce(&mut CounterFamily<'_>) -> fmt::Result,
-    ) -> fmt::Result {
-        let encoder = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
-        fill(&mut CounterFamily(encoder))
-    }
-
-    pub(super) fn gauges(
-        &mut self,
-        name: &str,
-        help: &str,
-        fill: impl FnOnce(&mut GaugeFamily<'_>) -> fmt::Result,
-    ) -> fmt::Result {
-        let encoder = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
-        fill(&mut GaugeFamily(encoder))
-    }
-
-    /// A counter without labels; `_total` is added to its name.
-    fn counter(&mut self, name: &str, help: &str, value: &impl EncodeCounterValue) -> fmt::Result {
-        let mut encoder = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
-        encoder.encode_counter::<NoLabelSet, _, u64>(value, None)
-    }
-
-    fn gauge(&mut self, name: &str, help: &str, value: f64) -> fmt::Result {
-        self.0.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(&value)
-    }
-
-    fn histograms(
-        &mut self,
-        name: &str,
-        help: &str,
-        exporters: &[Arc<Exporter>],
-        of: fn(&Exporter) -> &Histogram,
-    ) -> fmt::Result {
-        let mut encoder = self.0.encode_descriptor(name, help, None, MetricType::Histogram)?;
-        exporters.iter().filter(|exporter| has_been_used(exporter)).try_for_each(|exporter| {
-            of(exporter).encode(encoder.encode_family(&[("exporter", &**exporter.name())])?)
-        })
-    }
 }

@@ -18,6 +18,7 @@ mod letters;
 mod logs;
 mod look;
 mod metric_points;
+mod metric_writer;
 mod metrics;
 mod overview;
 mod query;

@@ -26,8 +26,8 @@ use super::shared_page::SharedPage;
 use super::stream_detail::{self, WrittenName};
 use super::tenants::{self, TenantChange, TenantPage};
 use super::{
-    api, dashboard, explain, exporters, first_steps, journal, logs, look, metrics, overview, query, site,
-    stream_list, tap, tenant_detail, tenant_list, tenant_metrics, watches,
+    api, dashboard, explain, exporters, first_steps, journal, logs, look, metric_writer, metrics, overview,
+    query, site, stream_list, tap, tenant_detail, tenant_list, tenant_metrics, watches,
 };
 use crate::access::{AdminAction, AdminCredential, AdminEntrance, AdminRefusal};
 use crate::notice;
@@ -456,7 +456,7 @@ impl Admin {
             },
             Page::Metrics => {
                 let page = self.metrics.get(self.look_at_streams(metrics::encode)).await;
-                answer(StatusCode::OK, metrics::CONTENT_TYPE, page)
+                answer(StatusCode::OK, metric_writer::CONTENT_TYPE, page)
             }
             Page::TenantMetrics => self.tenant_metrics().await,
             Page::Tenants(TenantPage::One(id)) => self.tenant(id).await,
@@ -508,7 +508,7 @@ impl Admin {
             );
         }
         let page = self.tenant_metrics.get(self.look_at_tenants(tenant_metrics::encode)).await;
-        answer(StatusCode::OK, metrics::CONTENT_TYPE, page)
+        answer(StatusCode::OK, metric_writer::CONTENT_TYPE, page)
     }
 
     async fn tenants(&self, query: &str) -> Answer {

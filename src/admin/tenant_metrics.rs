@@ -5,11 +5,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, text};
-use prometheus_client::registry::Registry;
-
-use super::metrics::{Page, since_epoch};
+use super::metric_writer::{MetricFamilies, metrics_text};
+use super::metrics::since_epoch;
 use super::tenant_state::streams_by_tenant;
 use crate::export::Fate;
 use crate::otlp::Signal;
@@ -21,15 +18,8 @@ use crate::watches::RecordWatch;
 /// The figures of every tenant that has sent, or has streams, since the process began, and of each whose credentials end. What is 0 is
 /// left out.
 pub(super) fn encode(router: &Arc<Router>) -> String {
-    let mut registry = Registry::default();
-    registry.register_collector(Box::new(TenantScrape(router.clone())));
-    let mut text = String::new();
-    text::encode(&mut text, &registry).expect("writing to a String can't fail");
-    text
+    metrics_text(router, write)
 }
-
-#[derive(Debug)]
-struct TenantScrape(Arc<Router>);
 
 /// Reads a count of a tenant.
 type Count = fn(&TenantTotals) -> u64;
@@ -37,22 +27,19 @@ type Count = fn(&TenantTotals) -> u64;
 /// Reads a figure of a tenant that is there only if something has happened.
 type Moment = fn(&TenantTotals) -> Option<SystemTime>;
 
-impl Collector for TenantScrape {
-    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let mut page = Page(encoder);
-        let mut accounts = Vec::new();
-        self.0.tenants().for_each_account(|account| accounts.push(account.clone()));
-        accounts.sort_by(|one, other| one.id().cmp(other.id()));
-        counts(&mut page, &accounts)?;
-        moments(&mut page, &accounts)?;
-        watches(&mut page, &self.0.intake().observer.watches())?;
-        streams(&mut page, &self.0, &accounts)?;
-        credentials(&mut page, &self.0)
-    }
+fn write(metrics: &mut MetricFamilies<'_>, router: &Arc<Router>) -> fmt::Result {
+    let mut accounts = Vec::new();
+    router.tenants().for_each_account(|account| accounts.push(account.clone()));
+    accounts.sort_by(|one, other| one.id().cmp(other.id()));
+    counts(metrics, &accounts)?;
+    moments(metrics, &accounts)?;
+    watches(metrics, &router.intake().observer.watches())?;
+    streams(metrics, router, &accounts)?;
+    credentials(metrics, router)
 }
 
-fn counts(page: &mut Page<'_>, accounts: &[Arc<TenantAccount>]) -> fmt::Result {
-    page.counters(
+fn counts(metrics: &mut MetricFamilies<'_>, accounts: &[Arc<TenantAccount>]) -> fmt::Result {
+    metrics.counters(
         "sluice_tenant_received_records",
         "Spans, data points and log records received of a tenant",
         |family| {
@@ -65,7 +52,7 @@ fn counts(page: &mut Page<'_>, accounts: &[Arc<TenantAccount>]) -> fmt::Result {
             Ok(())
         },
     )?;
-    page.counters("sluice_tenant_exported_records", "Records of a tenant that have ended", |family| {
+    metrics.counters("sluice_tenant_exported_records", "Records of a tenant that have ended", |family| {
         for account in accounts {
             for fate in Fate::ALL {
                 let records = sum(account.totals(), |totals, signal| totals.ended(signal, fate));
@@ -93,7 +80,7 @@ fn counts(page: &mut Page<'_>, accounts: &[Arc<TenantAccount>]) -> fmt::Result {
         ),
     ];
     for (name, help, count) in counters {
-        page.counters(name, help, |family| {
+        metrics.counters(name, help, |family| {
             accounts
                 .iter()
                 .try_for_each(|account| family.add(&[("tenant", account.id())], count(account.totals())))
@@ -112,7 +99,7 @@ fn counts(page: &mut Page<'_>, accounts: &[Arc<TenantAccount>]) -> fmt::Result {
         ),
     ];
     for (name, help, count) in gauges {
-        page.gauges(name, help, |family| {
+        metrics.gauges(name, help, |family| {
             let pending = accounts.iter().map(|account| (account, count(account.totals())));
             pending
                 .filter(|(_, count)| *count > 0)
@@ -122,8 +109,8 @@ fn counts(page: &mut Page<'_>, accounts: &[Arc<TenantAccount>]) -> fmt::Result {
     Ok(())
 }
 
-fn watches(page: &mut Page<'_>, watches: &[Arc<RecordWatch>]) -> fmt::Result {
-    page.counters("sluice_watch_records", "Records of a tenant that watches have counted", |family| {
+fn watches(metrics: &mut MetricFamilies<'_>, watches: &[Arc<RecordWatch>]) -> fmt::Result {
+    metrics.counters("sluice_watch_records", "Records of a tenant that watches have counted", |family| {
         for watch in watches {
             for (tenant, records) in watch.totals() {
                 family.add(&[("watch", &watch.settings().name), ("tenant", &tenant)], records)?;
@@ -131,7 +118,7 @@ fn watches(page: &mut Page<'_>, watches: &[Arc<RecordWatch>]) -> fmt::Result {
         }
         Ok(())
     })?;
-    page.gauges("sluice_watch_firing", "1 while a watch fires for a tenant", |family| {
+    metrics.gauges("sluice_watch_firing", "1 while a watch fires for a tenant", |family| {
         for watch in watches {
             for series in watch.state().firing {
                 if let Some(tenant) = &series.tenant {
@@ -143,7 +130,7 @@ fn watches(page: &mut Page<'_>, watches: &[Arc<RecordWatch>]) -> fmt::Result {
     })
 }
 
-fn moments(page: &mut Page<'_>, accounts: &[Arc<TenantAccount>]) -> fmt::Result {
+fn moments(metrics: &mut MetricFamilies<'_>, accounts: &[Arc<TenantAccount>]) -> fmt::Result {
     let gauges: [(&str, &str, Moment); 3] = [
         (
             "sluice_tenant_last_received_timestamp_seconds",
@@ -162,7 +149,7 @@ fn moments(page: &mut Page<'_>, accounts: &[Arc<TenantAccount>]) -> fmt::Result 
         ),
     ];
     for (name, help, moment) in gauges {
-        page.gauges(name, help, |family| {
+        metrics.gauges(name, help, |family| {
             for account in accounts {
                 if let Some(moment) = moment(account.totals()) {
                     family.add(&[("tenant", account.id())], since_epoch(moment))?;
@@ -174,16 +161,20 @@ fn moments(page: &mut Page<'_>, accounts: &[Arc<TenantAccount>]) -> fmt::Result 
     Ok(())
 }
 
-fn streams(page: &mut Page<'_>, router: &Router, accounts: &[Arc<TenantAccount>]) -> fmt::Result {
+fn streams(
+    metrics: &mut MetricFamilies<'_>,
+    router: &Router,
+    accounts: &[Arc<TenantAccount>],
+) -> fmt::Result {
     let streams = streams_by_tenant(router);
-    page.gauges("sluice_tenant_streams", "Live streams of a tenant", |family| {
+    metrics.gauges("sluice_tenant_streams", "Live streams of a tenant", |family| {
         accounts
             .iter()
             .filter_map(|account| Some((account, streams.get(&**account.id())?)))
             .try_for_each(|(account, streams)| family.add(&[("tenant", account.id())], streams.count as f64))
     })?;
     let help = "How long the oldest entry of a tenant has waited";
-    page.gauges("sluice_tenant_oldest_pending_seconds", help, |family| {
+    metrics.gauges("sluice_tenant_oldest_pending_seconds", help, |family| {
         for account in accounts {
             if let Some(since) = streams.get(&**account.id()).and_then(|streams| streams.oldest) {
                 family.add(&[("tenant", account.id())], since.elapsed().as_secs_f64())?;
@@ -194,13 +185,13 @@ fn streams(page: &mut Page<'_>, router: &Router, accounts: &[Arc<TenantAccount>]
 }
 
 /// Of every tenant whose credentials all end, also one that has never sent.
-fn credentials(page: &mut Page<'_>, router: &Router) -> fmt::Result {
+fn credentials(metrics: &mut MetricFamilies<'_>, router: &Router) -> fmt::Result {
     let table = router.tenants().table();
     let ending = table.tenants().filter_map(|tenant| Some((&tenant.id, tenant.credentials_expiry()?)));
     let mut ending: Vec<_> = ending.collect();
     ending.sort_unstable();
     let help = "When the last credential of a tenant's senders ends; not there where one has no end";
-    page.gauges("sluice_tenant_credentials_expiry_timestamp_seconds", help, |family| {
+    metrics.gauges("sluice_tenant_credentials_expiry_timestamp_seconds", help, |family| {
         ending.iter().try_for_each(|(id, expiry)| family.add(&[("tenant", id)], since_epoch(*expiry)))
     })
 }

@@ -259,6 +259,40 @@ async fn a_look_inside_a_letter_hides_what_a_tap_hides() {
 }
 
 #[tokio::test]
+async fn a_letter_of_json_hides_values_that_are_no_texts_by_what_they_are_written_as() {
+    const OPEN: &str = r"tap: { open: true, redact: ['\b4[0-9]{15}\b'] }
+";
+    let up = sinks::counting().await;
+    let sluice = Sluice::start(&(yaml::up(&up.url(), &[SINGLY]) + LETTERS + OPEN)).await;
+    // The bytes are of that number and one byte more.
+    let values = [
+        r#"{"intValue":4111111111111111}"#,
+        r#"{"intValue":"4111111111111111"}"#,
+        r#"{"doubleValue":4111111111111111.0}"#,
+        r#"{"bytesValue":"NDExMTExMTExMTExMTExMQA="}"#,
+        r#"{"arrayValue":{"values":[{"intValue":7},{"intValue":4111111111111111}]}}"#,
+    ];
+    let attributes = values.map(|value| format!(r#"{{"key":"card","value":{value}}}"#)).join(",");
+    let body = format!(
+        r#"{{"resourceLogs":[{{"scopeLogs":[{{"logRecords":[{{"traceId":"no id","attributes":[{attributes}]}}]}}]}}]}}"#
+    );
+    let json_headers = [("content-type", "application/json")];
+    crate::support::http::send(sluice.otlp, "POST", "/v1/logs", &json_headers, body.into()).await;
+    let letter = only_letter(&sluice).await;
+    let record = &letter["records"][0]["scopeLogs"][0]["logRecords"][0];
+    let hidden = "[redacted]";
+    let shown: Vec<&Value> = record["attributes"].as_array().unwrap().iter().map(|it| &it["value"]).collect();
+    let expected = [
+        json!({ "intValue": hidden }),
+        json!({ "intValue": hidden }),
+        json!({ "doubleValue": hidden }),
+        json!({ "bytesValue": hidden }),
+        json!({ "arrayValue": { "values": [{ "intValue": 7 }, { "intValue": hidden }] } }),
+    ];
+    assert_eq!(shown, expected.iter().collect::<Vec<_>>(), "{letter}");
+}
+
+#[tokio::test]
 async fn a_large_letter_shows_its_beginning_within_a_mebibyte() {
     let up = sinks::counting().await;
     up.set_fault(Fault::status(406));

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
-use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue};
+use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, KeyValue, KeyValueList};
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_proto::tonic::metrics::v1::{
@@ -237,6 +237,91 @@ async fn planted_secrets_are_redacted_wherever_they_stand() {
 }
 
 #[tokio::test]
+async fn values_that_are_no_texts_are_redacted_by_what_they_are_written_as() {
+    const CARD: i64 = 4_111_111_111_111_111;
+    let sluice = Sluice::start(&debug(
+        r"tap: { open: true, recent: 1MiB, redact: ['\b4[0-9]{15}\b', '^key$', '^true$'] }
+",
+    ))
+    .await;
+    let mut tap = tap(&sluice, "").await;
+    let card = || AnyValue { value: Some(Any::IntValue(CARD)) };
+    let list = ArrayValue { values: vec![AnyValue { value: Some(Any::IntValue(7)) }, card()] };
+    let pair = |key: &str, value| KeyValue { key: key.to_owned(), value: Some(value), ..KeyValue::default() };
+    let map = KeyValueList { values: vec![pair("inner", card()), pair("key", text("x"))] };
+    let record = LogRecord {
+        body: Some(card()),
+        attributes: vec![
+            any_attribute("int", Any::IntValue(CARD)),
+            any_attribute("double", Any::DoubleValue(CARD as f64)),
+            any_attribute("bytes", Any::BytesValue([&[0xff][..], CARD.to_string().as_bytes()].concat())),
+            any_attribute("list", Any::ArrayValue(list)),
+            any_attribute("map", Any::KvlistValue(map)),
+            any_attribute("flag", Any::BoolValue(true)),
+            any_attribute("other", Any::IntValue(CARD + 1_000_000_000_000_000)),
+            any_attribute("key", Any::IntValue(1)),
+        ],
+        time_unix_nano: CARD as u64,
+        ..LogRecord::default()
+    };
+    sluice.accept(Signal::Logs, log(record)).await;
+    let shown = tap.next_of("record").await;
+    let hidden = "[redacted]";
+    assert_eq!(
+        shown["attributes"],
+        json!({
+            "int": hidden, "double": hidden, "bytes": hidden, "list": [7, hidden],
+            "map": { "inner": hidden, "key": hidden }, "flag": hidden,
+            "other": CARD + 1_000_000_000_000_000, "key": hidden,
+        })
+    );
+    assert_eq!((&shown["body"], &shown["time"]), (&json!(hidden), &json!("1970-02-17T13:58:31.111111111Z")));
+    for (query, found) in [
+        ("", 1),
+        ("int:4111111111111111", 0),
+        ("int:>4000000000000000", 0),
+        ("int:[1 TO ..]", 0),
+        ("NOT double:>1", 1),
+        ("bytes:*", 1),
+        ("bytes:/zQxMTEx*", 0),
+        ("list:7", 1),
+        ("list:>8", 0),
+        ("map:*4111*", 0),
+        ("flag:true", 0),
+        ("body:4111", 0),
+        ("4111", 0),
+        ("other:>5000000000000000", 1),
+    ] {
+        let written = utf8_percent_encode(query, NON_ALPHANUMERIC);
+        let page = sluice.api(&format!("/api/v1/logs?query={written}")).await;
+        assert_eq!(page["data"].as_array().unwrap().len(), found, "{query}: {page}");
+        assert!(!page.to_string().contains(&CARD.to_string()), "{query}: {page}");
+    }
+}
+
+#[tokio::test]
+async fn a_hidden_attribute_is_not_asked_for_by_a_short_name() {
+    let sluice = Sluice::start(&debug("tap: { open: true, recent: 1MiB, redact: [^host] }\n")).await;
+    sluice.accept(Signal::Logs, log(LogRecord::default())).await;
+    for query in ["x host:prod-1", "x host.name:prod-1", "x resource.host.name:prod-1", "x NOT (host:*)"] {
+        for page in ["tap", "logs"] {
+            let written = utf8_percent_encode(query, NON_ALPHANUMERIC);
+            let answer = sluice.get(&format!("/api/v1/{page}?query={written}")).await;
+            let said: Value = serde_json::from_slice(&answer.body).unwrap();
+            let column = 1 + query.find("host").unwrap().min(query.find("resource").unwrap_or(usize::MAX));
+            assert_eq!((answer.status, &said["column"]), (400, &json!(column)), "{page} {query}: {said}");
+            assert!(said["error"].as_str().unwrap().contains("hidden by `tap.redact`"), "{said}");
+        }
+    }
+    let found = sluice.api("/api/v1/logs?query=service:api").await;
+    assert_eq!(found["data"][0]["host"], "[redacted]");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sluice"));
+    command.arg("tap").args(["--url", &format!("http://{}", sluice.admin), "host:prod-1"]);
+    let asked = command.output().await.unwrap();
+    assert_eq!(asked.status.code(), Some(2), "{asked:?}");
+}
+
+#[tokio::test]
 async fn a_wrong_query_is_told_at_its_column() {
     let sluice = Sluice::start(&debug("tap: { open: true, recent: 1MiB }\n")).await;
     for page in ["tap", "logs"] {
@@ -446,6 +531,31 @@ async fn the_terminal_shows_records_as_lines_or_json_and_says_where_a_query_is_w
     tokio::select! {
         () = runs => {}
         () = send => {}
+    }
+}
+
+#[tokio::test]
+async fn a_record_without_a_time_has_that_of_its_admission() {
+    let sluice = Sluice::start(&debug("tap: { open: true, recent: 1MiB }\n")).await;
+    let mut tap = tap(&sluice, "dt:>=2026-01-01").await;
+    sluice
+        .accept(Signal::Logs, log(LogRecord { body: Some(text("timeless")), ..LogRecord::default() }))
+        .await;
+    let shown = tap.next_of("record").await;
+    let time = shown["time"].as_str().expect("it has a time");
+    assert!(time > "2026-01-01", "{time}");
+    for (asked, found) in [
+        (("from", "2026-01-01"), 1),
+        (("to", "2026-01-01"), 0),
+        (("query", "dt:*"), 1),
+        (("query", "dt:[2026-01-01 TO ..]"), 1),
+        (("query", "dt:<2026-01-01"), 0),
+    ] {
+        let (parameter, value) = (asked.0, utf8_percent_encode(asked.1, NON_ALPHANUMERIC));
+        let page = sluice.api(&format!("/api/v1/logs?{parameter}={value}")).await;
+        let records = page["data"].as_array().unwrap();
+        assert_eq!(records.len(), found, "{asked:?}");
+        assert!(records.iter().all(|record| record["dt"] == time), "{asked:?}: {page}");
     }
 }
 

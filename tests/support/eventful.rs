@@ -21,6 +21,11 @@ pub struct Eventful {
 impl Eventful {
     /// Starts it.
     pub async fn start() -> Self {
+        Self::start_telling(None).await
+    }
+
+    /// Starts it so that it tells about itself at a URL, or at the upstream that is well.
+    pub async fn start_telling(endpoint: Option<&str>) -> Self {
         let (well, refusing) = (sinks::counting().await, sinks::counting().await);
         refusing.set_fault(Fault::status(401));
         let away = sinks::nobody().await;
@@ -47,13 +52,14 @@ routes:
   - {{ match: {{ s2.stream: secure }}, key: s2.stream, exporters: [otlp_http/secure] }}
   - {{ match: {{ s2.stream: '*' }}, key: s2.stream, exporters: [otlp_http/well] }}
 watches: [{{ name: all, query: '*', tenants: '*', above: '1 in 5m' }}]
-telemetry: {{ endpoint: '{well}', interval: 1s }}
+telemetry: {{ endpoint: '{endpoint}', interval: 1s }}
 unrouted: dead_letter
 journal: {{ directory: '@DIR@/journal', max_size: 64MiB }}
 dead_letter: {{ directory: '@DIR@/letters' }}
 admin: {{ endpoint: 127.0.0.1:0, tenant_metrics: true }}
 ",
             well = well.url(),
+            endpoint = endpoint.unwrap_or(&well.url()),
             refusing = refusing.url(),
             ca = ca.display(),
         );

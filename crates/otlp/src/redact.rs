@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use regex::{Regex, RegexSet};
 use serde_json::{Value as Json, json};
 
@@ -14,7 +16,8 @@ use super::{Signal, schema};
 pub const REDACTED: &str = "[redacted]";
 
 /// Patterns of what is not shown. One that matches in the key of an attribute, however deep, hides its value; one that matches
-/// in any text hides what it matches.
+/// in any text hides what it matches. A value that is a number or a boolean is looked at as the text that it is written as. Bytes are
+/// looked at as the text that they are, and hidden as a whole.
 #[derive(Clone, Debug, Default)]
 pub struct Redaction {
     patterns: Vec<Regex>,
@@ -65,6 +68,22 @@ impl Redaction {
         Cow::Owned(clean)
     }
 
+    /// What is shown of a number, a boolean or bytes, if any of it is hidden.
+    pub fn scalar(&self, value: &ReadValue<'_>) -> Option<String> {
+        match value {
+            ReadValue::Bool(_) | ReadValue::Int(_) | ReadValue::Double(_) => match self.text(&value.text()) {
+                Cow::Borrowed(_) => None,
+                Cow::Owned(clean) => Some(clean),
+            },
+            ReadValue::Bytes(bytes) => self.hides_bytes(bytes).then(|| REDACTED.to_owned()),
+            ReadValue::Empty | ReadValue::Text(_) | ReadValue::List(_) | ReadValue::Map(_) => None,
+        }
+    }
+
+    fn hides_bytes(&self, bytes: &[u8]) -> bool {
+        self.any.is_match(&String::from_utf8_lossy(bytes))
+    }
+
     /// Hides the same in JSON, which need not be OTLP/JSON: a member of an object is hidden as an attribute of its name is.
     pub fn hide_in_json(&self, value: &mut Json) {
         match value {
@@ -82,12 +101,25 @@ impl Redaction {
                         ("key", Some(_)) => {}
                         ("value", Some(true)) => *member = json!({ "stringValue": REDACTED }),
                         _ if self.hides(name) => *member = REDACTED.into(),
+                        ("bytesValue", _) if self.hides_base64(member) => *member = REDACTED.into(),
                         _ => self.hide_in_json(member),
                     }
                 }
             }
-            Json::Null | Json::Bool(_) | Json::Number(_) => {}
+            Json::Bool(_) | Json::Number(_) => {
+                let double = value.as_f64().filter(|_| value.is_f64());
+                let text = double.map_or_else(|| value.to_string(), |it| ReadValue::Double(it).text().into());
+                if let Cow::Owned(clean) = self.text(&text) {
+                    *value = clean.into();
+                }
+            }
+            Json::Null => {}
         }
+    }
+
+    fn hides_base64(&self, value: &Json) -> bool {
+        let bytes = value.as_str().and_then(|encoded| STANDARD.decode(encoded).ok());
+        bytes.is_some_and(|bytes| self.hides_bytes(&bytes))
     }
 
     /// A list or map without what is hidden, as an encoded `AnyValue`; nothing if nothing is.
@@ -126,7 +158,11 @@ impl Redaction {
                 }
                 (Some(Kind::Message(index)), Some(inner)) => {
                     let mut clean = Vec::new();
-                    if self.put(schema::message(index), inner, &mut clean) {
+                    let differs_within = match index {
+                        schema::ANY_VALUE => self.put_value(inner, &mut clean),
+                        _ => self.put(schema::message(index), inner, &mut clean),
+                    };
+                    if differs_within {
                         put_delimited(out, field.number, &clean);
                         differs = true;
                     } else {
@@ -137,6 +173,15 @@ impl Redaction {
             }
         }
         differs
+    }
+
+    /// Writes an `AnyValue`.
+    fn put_value(&self, value: &[u8], out: &mut Vec<u8>) -> bool {
+        if let Some(clean) = self.scalar(&ReadValue::of(value)) {
+            put_delimited(out, 1, clean.as_bytes());
+            return true;
+        }
+        self.put(schema::message(schema::ANY_VALUE), value, out)
     }
 
     /// Writes a `KeyValue`, whose key stays as it is.
@@ -153,7 +198,7 @@ impl Redaction {
             if hides {
                 put_delimited(&mut clean, 1, REDACTED.as_bytes());
                 differs = true;
-            } else if self.put(schema::message(schema::ANY_VALUE), value, &mut clean) {
+            } else if self.put_value(value, &mut clean) {
                 differs = true;
             } else {
                 out.extend_from_slice(field.raw);

@@ -23,11 +23,11 @@ pub(super) enum Place {
 }
 
 /// The fields of a message, one after the other: number and, for length-delimited ones, the bytes.
-struct Fields<'a> {
+struct MessageFields<'a> {
     rest: &'a [u8],
 }
 
-impl<'a> Fields<'a> {
+impl<'a> MessageFields<'a> {
     fn new(bytes: &'a [u8]) -> Self {
         Self { rest: bytes }
     }
@@ -94,7 +94,7 @@ pub(super) fn entries<'a>(
     request: &'a [u8],
     mut each: impl FnMut(&'a [u8]) -> Result<(), Malformed>,
 ) -> Result<(), Malformed> {
-    let mut fields = Fields::new(request);
+    let mut fields = MessageFields::new(request);
     while let Some(entry) = fields.find(1)? {
         each(entry)?;
     }
@@ -103,10 +103,10 @@ pub(super) fn entries<'a>(
 
 /// The value of the resource attribute `name` as a routing key; empty if there is none.
 pub(super) fn routing_key<'a>(entry: &'a [u8], name: &str) -> Result<Cow<'a, [u8]>, Malformed> {
-    let Some(resource) = Fields::new(entry).find(1)? else { return Ok(Cow::Borrowed(b"")) };
-    let mut fields = Fields::new(resource);
+    let Some(resource) = MessageFields::new(entry).find(1)? else { return Ok(Cow::Borrowed(b"")) };
+    let mut fields = MessageFields::new(resource);
     while let Some(attribute) = fields.find(1)? {
-        if Fields::new(attribute).find(1)? == Some(name.as_bytes()) {
+        if MessageFields::new(attribute).find(1)? == Some(name.as_bytes()) {
             return attribute_text(attribute);
         }
     }
@@ -115,8 +115,8 @@ pub(super) fn routing_key<'a>(entry: &'a [u8], name: &str) -> Result<Cow<'a, [u8
 
 /// An attribute's value as text: strings as they are, integers in decimal, booleans as words.
 fn attribute_text(attribute: &[u8]) -> Result<Cow<'_, [u8]>, Malformed> {
-    let Some(value) = Fields::new(attribute).find(2)? else { return Ok(Cow::Borrowed(b"")) };
-    Ok(match Fields::new(value).next()? {
+    let Some(value) = MessageFields::new(attribute).find(2)? else { return Ok(Cow::Borrowed(b"")) };
+    Ok(match MessageFields::new(value).next()? {
         Some((1, Value::Bytes(text))) => Cow::Borrowed(text),
         Some((2, Value::Varint(flag))) => Cow::Borrowed(if flag == 0 { b"false" } else { b"true" }),
         Some((3, Value::Varint(number))) => Cow::Owned((number as i64).to_string().into_bytes()),
@@ -126,9 +126,9 @@ fn attribute_text(attribute: &[u8]) -> Result<Cow<'_, [u8]>, Malformed> {
 
 /// Calls `each` for every record of an entry.
 pub(super) fn records(signal: Signal, entry: &[u8], mut each: impl FnMut(Place)) -> Result<(), Malformed> {
-    let mut scopes = Fields::new(entry);
+    let mut scopes = MessageFields::new(entry);
     while let Some(scope) = scopes.find(2)? {
-        let mut items = Fields::new(scope);
+        let mut items = MessageFields::new(scope);
         while let Some(item) = items.find(2)? {
             match signal {
                 Signal::Logs => each(place(item, 6)?),
@@ -142,7 +142,7 @@ pub(super) fn records(signal: Signal, entry: &[u8], mut each: impl FnMut(Place))
 
 /// The data points of one metric, whose attributes have a field number that depends on the kind of metric.
 fn data_points(metric: &[u8], each: &mut impl FnMut(Place)) -> Result<(), Malformed> {
-    let mut fields = Fields::new(metric);
+    let mut fields = MessageFields::new(metric);
     while let Some((number, value)) = fields.next()? {
         let attributes = match number {
             5 | 7 | 11 => 7, // gauge, sum, summary
@@ -151,7 +151,7 @@ fn data_points(metric: &[u8], each: &mut impl FnMut(Place)) -> Result<(), Malfor
             _ => continue,
         };
         let Value::Bytes(data) = value else { return Err(Malformed) };
-        let mut points = Fields::new(data);
+        let mut points = MessageFields::new(data);
         while let Some(point) = points.find(1)? {
             each(place(point, attributes)?);
         }
@@ -162,10 +162,10 @@ fn data_points(metric: &[u8], each: &mut impl FnMut(Place)) -> Result<(), Malfor
 /// Sender and sequence number of one record whose attributes are the field `attributes`.
 fn place(record: &[u8], attributes: u64) -> Result<Place, Malformed> {
     let (mut sender, mut sequence) = (None, None);
-    let mut fields = Fields::new(record);
+    let mut fields = MessageFields::new(record);
     while let Some(attribute) = fields.find(attributes)? {
         // A Collector writes the key last.
-        let Some(key) = Fields::new(attribute).find(1)? else { continue };
+        let Some(key) = MessageFields::new(attribute).find(1)? else { continue };
         if key == SEQUENCE_ATTRIBUTE.as_bytes() {
             sequence = SequenceText::parse(&attribute_text(attribute)?);
         } else if key == SENDER_ATTRIBUTE.as_bytes() {

@@ -10,7 +10,7 @@ use super::{Size, TenantGlobs};
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct TapSection {
     /// Regular expressions of what is not shown. One that matches in the key of an attribute hides its value; one that matches in a
-    /// text hides what it matches. Written, they take the place of [those that are there without](tap.md#secrets).
+    /// text, or in a number as it is written, hides what it matches. Written, they take the place of [those that are there without](tap.md#secrets).
     pub(in crate::config) redact: Option<Vec<String>>,
     /// Whether whoever may read the admin listener sees records as well. Without it that takes the read token, also on loopback, which
     /// the containers of a Pod share.

@@ -525,12 +525,12 @@ mod tests {
     }
 
     /// An entry, and what the variables are.
-    struct Sample {
+    struct SampleEntry {
         values: SampleValues,
         variables: [&'static str; 3],
     }
 
-    impl Sample {
+    impl SampleEntry {
         fn is(&self, value: Option<&ExactValue>, wanted: &ExactValue) -> bool {
             let variable = VARIABLES.iter().position(|name| *wanted == ExactValue::Text((*name).to_owned()));
             match variable {
@@ -540,18 +540,18 @@ mod tests {
         }
     }
 
-    fn samples() -> impl Iterator<Item = Sample> {
+    fn samples() -> impl Iterator<Item = SampleEntry> {
         let values = || {
             let texts = ["else", "$", "1else"].map(|text| ExactValue::Text(text.to_owned()));
             exact_values().into_iter().chain(texts).map(Some).chain([None])
         };
         let entries = values().flat_map(move |a| values().map(move |b| [a.clone(), b]));
         entries.flat_map(|values| {
-            ASSIGNMENTS.into_iter().map(move |variables| Sample { values: values.clone(), variables })
+            ASSIGNMENTS.into_iter().map(move |variables| SampleEntry { values: values.clone(), variables })
         })
     }
 
-    fn value<'s>(attribute: &Attribute, sample: &'s Sample) -> Option<&'s ExactValue> {
+    fn value<'s>(attribute: &Attribute, sample: &'s SampleEntry) -> Option<&'s ExactValue> {
         let Attribute::Resource(name) = attribute else { panic!("{attribute:?}") };
         sample.values[NAMES.iter().position(|known| known == name).unwrap()].as_ref()
     }
@@ -560,7 +560,7 @@ mod tests {
         value.is_some_and(|value| Regex::new(pattern).unwrap().is_match(&known_text(value).unwrap()))
     }
 
-    fn holds(condition: &Condition, sample: &Sample) -> bool {
+    fn holds(condition: &Condition, sample: &SampleEntry) -> bool {
         match condition {
             Condition::Constant(holds) => *holds,
             Condition::Is(attribute, wanted) => sample.is(value(attribute, sample), wanted),
@@ -572,7 +572,7 @@ mod tests {
         }
     }
 
-    fn fits(case: &Case, sample: &Sample) -> bool {
+    fn fits(case: &Case, sample: &SampleEntry) -> bool {
         case.iter().all(|(attribute, values)| {
             let value = value(attribute, sample);
             let matches = |pattern: &String| has_pattern(value, pattern);

@@ -14,7 +14,7 @@ pub(super) struct Pieces {
     /// Whether the pieces are copies of parts of the batch.
     halved: bool,
     /// What is attempted instead of the next piece.
-    sample: Option<Sample>,
+    sample: Option<SampledRecord>,
     /// For the copies.
     copies: Reservation,
 }
@@ -29,7 +29,7 @@ struct Piece {
 
 /// A record that is tried before its turn, by its position among those that are left.
 #[derive(Debug)]
-struct Sample {
+struct SampledRecord {
     record: u64,
     batch: Batch,
 }
@@ -135,7 +135,7 @@ impl Pieces {
     pub(super) fn try_sample(&mut self, record: u64) {
         let (at, within) = self.place_of(record);
         let batch = descend(&self.rest[at].batch, within, |_| {});
-        self.sample = Some(Sample { record, batch });
+        self.sample = Some(SampledRecord { record, batch });
         self.charge();
     }
 
@@ -153,7 +153,7 @@ impl Pieces {
     /// Notes that the upstream has taken the sample, which becomes a piece of its own, with those before and behind it
     /// in pieces around it.
     pub(super) fn sample_taken(&mut self, taken: Taken) {
-        let Some(Sample { record, batch }) = self.sample.take() else { return };
+        let Some(SampledRecord { record, batch }) = self.sample.take() else { return };
         let (at, within) = self.place_of(record);
         let (mut earlier, mut later) = (Vec::new(), Vec::new());
         descend(&self.rest[at].batch, within, |beside| match beside {

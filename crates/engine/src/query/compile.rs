@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::bound::{QueryBound, SeverityLevel};
 use super::evaluate::{CompiledQuery, QuerySet};
-use super::field::{AttributePlace, QueryField, names_of};
+use super::field::{AttributePlace, QueryField};
 use super::pattern::TextMatcher;
 use super::{Comparison, FieldTest, Query, TextPattern};
 use otlp::Signal;
@@ -209,10 +209,7 @@ fn of_field(field: &QueryField, test: &FieldTest, parts: &mut QueryParts) -> Que
         QueryField::Time => QueryNode::Time(Interval::of(test, time)),
         QueryField::Duration => QueryNode::Duration(Interval::of(test, duration)),
         QueryField::Scope => QueryNode::Scope(parts.remembered(whole())),
-        QueryField::Attribute { place, name } => {
-            // Where its place is said, the name is meant as it stands.
-            let own = std::iter::once(&**name).filter(|_| place.is_some());
-            let short = names_of(name).filter(|_| place.is_none());
+        QueryField::Attribute { place, .. } => {
             let test = match test {
                 FieldTest::Matches(pattern) => {
                     let literal = pattern.literal();
@@ -226,7 +223,7 @@ fn of_field(field: &QueryField, test: &FieldTest, parts: &mut QueryParts) -> Que
                 }
                 ordered => ValueCondition::Number(Interval::of(ordered, number)),
             };
-            let names = own.chain(short).map(|name| parts.names.add(name)).collect();
+            let names = field.attributes().map(|name| parts.names.add(name)).collect();
             QueryNode::Attribute { names, place: *place, test, memory: parts.memory() }
         }
     }

@@ -74,6 +74,16 @@ pub struct RecordOrigin<'o> {
     pub tenant: Option<&'o str>,
     /// The exporters that it goes to, and the routing key that it has there, as people write it.
     pub streams: &'o [(&'o str, &'o str)],
+    /// When it was admitted, in nanoseconds since 1970.
+    pub admitted: u64,
+}
+
+impl RecordOrigin<'_> {
+    /// The time of a record, in nanoseconds since 1970: as OTLP has it, when it happened or else was observed; of one that says
+    /// neither, when it was admitted.
+    pub fn time_of(&self, fields: &RecordFields<'_>) -> u64 {
+        if fields.time == 0 { self.admitted } else { fields.time }
+    }
 }
 
 impl QuerySet {
@@ -235,10 +245,7 @@ impl QueryNode {
             Self::TraceId(test) => test.matches(facts.fields().trace_id),
             Self::SpanId(test) => test.matches(facts.fields().span_id),
             Self::ParentSpanId(test) => test.matches(facts.fields().parent_span_id),
-            Self::Time(times) => {
-                let time = facts.fields().time;
-                time != 0 && times.contains(time)
-            }
+            Self::Time(times) => times.contains(facts.entry().origin.time_of(facts.fields())),
             Self::Duration(durations) => {
                 let RecordFields { time, end, .. } = *facts.fields();
                 end != 0 && durations.contains(end.saturating_sub(time))

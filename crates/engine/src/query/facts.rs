@@ -259,7 +259,9 @@ impl<'f, 'a> EntryFacts<'f, 'a> {
             ReadValue::List(bytes) | ReadValue::Map(bytes) => self
                 .see_list_or_map(value, bytes.len(), SeenValue::of, |clean| SeenValue::of(clean).into_owned())
                 .unwrap_or(SeenValue::Unseen),
-            other => SeenValue::of(other),
+            other => self
+                .see_scalar(other, SeenValue::of, |clean| SeenValue::Text(clean.into()))
+                .unwrap_or(SeenValue::Unseen),
         }
     }
 
@@ -285,6 +287,25 @@ impl<'f, 'a> EntryFacts<'f, 'a> {
         }
         Some(match self.redaction.and_then(|redaction| redaction.list_or_map(value)) {
             Some(encoded) => clean(&ReadValue::of(&encoded)),
+            None => whole(value),
+        })
+    }
+
+    /// What is made of a number, a boolean or bytes, if that is seen: `whole` makes it of one in which nothing is hidden.
+    fn see_scalar<T>(
+        &self,
+        value: &ReadValue<'a>,
+        whole: impl FnOnce(&ReadValue<'a>) -> T,
+        clean: impl FnOnce(String) -> T,
+    ) -> Option<T> {
+        let Some(redaction) = self.redaction else { return Some(whole(value)) };
+        // Texts of numbers are short.
+        let len = if let ReadValue::Bytes(bytes) = value { bytes.len() } else { 0 };
+        if len > LOOKED_AT || !self.has_time_for(len) {
+            return None;
+        }
+        Some(match redaction.scalar(value) {
+            Some(shown) => clean(shown),
             None => whole(value),
         })
     }
@@ -356,7 +377,7 @@ impl<'f, 'a> RecordFacts<'f, 'a> {
                 let clean = |clean: &ReadValue<'_>| cut(clean.text()).into_owned().into();
                 self.entry.see_list_or_map(body, bytes.len(), |whole| cut(whole.text()), clean)
             }
-            other => Some(cut(of_bytes(other).text())),
+            other => self.entry.see_scalar(other, |whole| cut(of_bytes(whole).text()), Cow::Owned),
         });
         seen.as_ref().is_some_and(|text| self.entry.matches(matcher, text))
     }

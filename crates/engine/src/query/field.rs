@@ -116,9 +116,16 @@ impl QueryField {
         Self::Attribute { place: None, name: word.to_owned() }
     }
 
-    /// The attribute that it is, as it is written without its place.
-    pub(super) fn attribute(&self) -> Option<&str> {
-        if let Self::Attribute { name, .. } = self { Some(name) } else { None }
+    /// The attributes that it is, the one that counts first if several are there: where its place is said, its name is meant as it
+    /// stands; without that, it may be short for others.
+    pub(super) fn attributes(&self) -> impl Iterator<Item = &str> {
+        let (place, name) = match self {
+            Self::Attribute { place, name } => (*place, Some(&**name)),
+            _ => (None, None),
+        };
+        let is_this = |(short, _): &&(&str, _)| place.is_none() && name == Some(*short);
+        let long = SHORT.iter().find(is_this).map_or(&[][..], |(_, long)| *long);
+        name.into_iter().chain(long.iter().copied())
     }
 
     /// What it is called.
@@ -138,10 +145,4 @@ impl fmt::Display for QueryField {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.word())
     }
-}
-
-/// The names under which an attribute is looked for: its own, and what it is short for.
-pub(super) fn names_of(name: &str) -> impl Iterator<Item = &str> {
-    let long = SHORT.iter().find(|(short, _)| *short == name).map_or(&[][..], |(_, long)| *long);
-    std::iter::once(name).chain(long.iter().copied())
 }

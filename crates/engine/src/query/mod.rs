@@ -107,14 +107,4 @@ impl Query {
             }
         }
     }
-
-    /// Every attribute that it names, as it is written.
-    pub fn attributes(&self) -> Vec<&str> {
-        match self {
-            Self::Everything | Self::Text(_) => Vec::new(),
-            Self::And(parts) | Self::Or(parts) => parts.iter().flat_map(Self::attributes).collect(),
-            Self::Not(part) => part.attributes(),
-            Self::Field(field, _) => field.attribute().into_iter().collect(),
-        }
-    }
 }

@@ -33,7 +33,16 @@ impl Query {
     ///
     /// The first thing that is wrong, with what to write.
     pub fn parse(text: &str) -> Result<Self, QueryError> {
-        let mut parser = QueryParser { chars: text.chars().collect(), at: 0, terms: 0, depth: 0 };
+        Self::parse_without(text, &|_| false)
+    }
+
+    /// Reads a query of somebody from whom attributes of some names are hidden, and who could find out their values by asking.
+    ///
+    /// # Errors
+    ///
+    /// The same; a field that is, or is short for, a hidden attribute is wrong.
+    pub fn parse_without(text: &str, is_hidden: &dyn Fn(&str) -> bool) -> Result<Self, QueryError> {
+        let mut parser = QueryParser { chars: text.chars().collect(), at: 0, terms: 0, depth: 0, is_hidden };
         if parser.chars.len() > LONGEST {
             let message = format!("a query has at most {LONGEST} characters: write a shorter one");
             return Err(QueryError { column: LONGEST + 1, message });
@@ -70,11 +79,13 @@ pub fn check_query(text: &str) {
     }
 }
 
-struct QueryParser {
+struct QueryParser<'h> {
     chars: Vec<char>,
     at: usize,
     terms: usize,
     depth: usize,
+    /// Whether no attribute of a name may be asked for.
+    is_hidden: &'h dyn Fn(&str) -> bool,
 }
 
 /// Where a word ends.
@@ -96,7 +107,7 @@ struct Word {
     escaped: bool,
 }
 
-impl QueryParser {
+impl QueryParser<'_> {
     fn peek(&self) -> Option<char> {
         self.chars.get(self.at).copied()
     }
@@ -246,6 +257,10 @@ impl QueryParser {
             return Err(Self::wrong_at(start, "a field has no wildcards: write its whole name before `:`"));
         };
         let field = QueryField::named(name);
+        if field.attributes().any(self.is_hidden) {
+            let message = "this is hidden by `tap.redact`, or short for what is: look for something else";
+            return Err(Self::wrong_at(start, message));
+        }
         self.at += 1;
         if self.peek() == Some('(') {
             return self.group(Some(&field));

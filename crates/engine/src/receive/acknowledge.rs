@@ -32,7 +32,7 @@ pub enum Acknowledge {
 }
 
 /// A request that has been admitted and waits for its entries to be settled.
-pub(super) struct Waiting {
+pub(super) struct WaitingRequest {
     pub(super) receipt: Receipt,
     pub(super) admitted: Admitted,
     /// Holds the exporters, too.
@@ -69,7 +69,9 @@ impl BeingWritten {
         }
         match (written, timeout) {
             (Ok(Some(receipt)), Some(timeout)) => {
-                Box::new(Waiting { receipt, admitted, snapshot, timeout }).verdict(intake, deadline).await
+                Box::new(WaitingRequest { receipt, admitted, snapshot, timeout })
+                    .verdict(intake, deadline)
+                    .await
             }
             (Ok(_), _) => intake.finish(&snapshot, admitted, &[]).written().await,
             (Err(refused), _) => {
@@ -145,10 +147,10 @@ fn count_undelivered(intake: &Intake, admitted: &Admitted, stream: Option<(Arc<s
 /// Counts a request as refused that ends without an answer.
 struct Unanswered<'i> {
     intake: &'i Intake,
-    waiting: Option<Box<Waiting>>,
+    waiting: Option<Box<WaitingRequest>>,
 }
 
-impl Waiting {
+impl WaitingRequest {
     /// The verdict, once it is known. Dropped before, for instance because the sender has gone, it withdraws what is not
     /// settled.
     pub(super) async fn verdict(self: Box<Self>, intake: &Intake, deadline: Option<Instant>) -> Verdict {

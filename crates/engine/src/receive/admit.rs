@@ -9,7 +9,7 @@ use arc_swap::Guard;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use super::acknowledge::{Acknowledge, BeingWritten, WAITING, Waiting};
+use super::acknowledge::{Acknowledge, BeingWritten, WAITING, WaitingRequest};
 use super::aside::{MOST_OF_A_WORKER, aside};
 use super::body::Received;
 use super::burial::{Finished, Remains, Strays};
@@ -61,7 +61,7 @@ pub(super) enum Progress<'i> {
     /// There is no room for its entries.
     Full(Box<Unadmitted<'i>>),
     Writes(Box<BeingWritten>),
-    Waits(Box<Waiting>),
+    Waits(Box<WaitingRequest>),
     /// What is left of it is being written as dead letters.
     Finished(Box<Finished>),
 }
@@ -465,7 +465,7 @@ impl Intake {
             Next::Settle(receipt) => {
                 admitted.charges.make();
                 let snapshot = snapshot.clone();
-                Progress::Waits(Box::new(Waiting { receipt, admitted, snapshot, timeout }))
+                Progress::Waits(Box::new(WaitingRequest { receipt, admitted, snapshot, timeout }))
             }
             Next::Answer => {
                 admitted.charges.make();

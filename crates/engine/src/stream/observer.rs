@@ -2,10 +2,12 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::time::SystemTime;
 
 use smallvec::SmallVec;
 
 use super::group::Group;
+use crate::telemetry::unix_nanos;
 use otlp::Signal;
 
 /// Is told of every entry that is admitted, on the task that admits it: whoever takes long here holds up senders.
@@ -26,6 +28,8 @@ pub struct AdmittedEntry<'e> {
     /// The exporters that it goes to, and the routing key that it has there, as people write it. Where routes edit it in
     /// different ways, `bytes` are those that the first gets.
     pub streams: &'e [(&'e str, &'e str)],
+    /// When it is admitted, in nanoseconds since 1970.
+    pub at: u64,
 }
 
 /// Tells of each entry of a request once, however many streams it goes to.
@@ -36,6 +40,7 @@ pub(super) fn tell(observer: &dyn AdmissionObserver, signal: Signal, groups: &[G
         group.entries.iter().enumerate().map(move |(nth, piece)| (piece.index, at, nth))
     });
     let mut pieces: SmallVec<[(usize, usize, usize); 16]> = pieces.collect();
+    let at = unix_nanos(SystemTime::now());
     // In the order of the request; pieces of one entry in that of its streams.
     pieces.sort_unstable();
     for entry in pieces.chunk_by(|one, other| one.0 == other.0) {
@@ -54,6 +59,7 @@ pub(super) fn tell(observer: &dyn AdmissionObserver, signal: Signal, groups: &[G
                     records: piece.records,
                     tenant: group.stream.name().key.tenant(),
                     streams: &streams,
+                    at,
                 },
             );
         }

@@ -113,20 +113,14 @@ impl RecordObserver {
         self.parties.lock().watches.clone()
     }
 
-    /// A query that is to be shown something: it may not name what is hidden.
+    /// A query of somebody who is shown what matches: it may not name what is hidden.
     ///
     /// # Errors
     ///
     /// Where it is wrong, and what to write.
     pub fn read_query(&self, text: &str) -> Result<Query, QueryError> {
-        let query = Query::parse(text)?;
         let redaction = self.redaction.load();
-        if let Some(hidden) = query.attributes().into_iter().find(|name| redaction.hides(name)) {
-            let before = text.find(hidden).map_or(0, |at| text[..at].chars().count());
-            let message = "this attribute is hidden by `tap.redact`: look for something else".to_owned();
-            return Err(QueryError { column: before + 1, message });
-        }
-        Ok(query)
+        Query::parse_without(text, &|name| redaction.hides(name))
     }
 
     /// Opens a tap that is shown at most `limit` records in a second.
@@ -187,7 +181,8 @@ impl AdmissionObserver for RecordObserver {
             self.recent.keep(entry);
         }
         let plan = self.plan.load();
-        let origin = RecordOrigin { signal, tenant: entry.tenant, streams: entry.streams };
+        let AdmittedEntry { tenant, streams, at: admitted, .. } = *entry;
+        let origin = RecordOrigin { signal, tenant, streams, admitted };
         if !plan.watches.is_empty() {
             plan.of_watches.evaluate(&origin, entry.bytes, &QuerySight::EVERYTHING, &mut |watch, _| {
                 plan.watches[watch].count(entry.tenant);

@@ -72,6 +72,7 @@ struct TappedRecord {
     signal: Signal,
     tenant: Option<Box<str>>,
     streams: Vec<(Box<str>, Box<str>)>,
+    admitted: u64,
     /// An entry of this record alone.
     entry: Vec<u8>,
     _place: WaitingPlace,
@@ -177,6 +178,7 @@ impl Tap {
             signal: origin.signal,
             tenant: origin.tenant.map(Into::into),
             streams: streams.collect(),
+            admitted: origin.admitted,
             entry: record.alone(),
             _place: place,
         });
@@ -243,13 +245,14 @@ impl TapReader {
 
 impl TappedRecord {
     fn shown(&self, redaction: &Redaction) -> Json {
-        let Self { signal, tenant, streams, entry, .. } = self;
+        let Self { signal, tenant, streams, entry, admitted, .. } = self;
         let streams: Vec<(&str, &str)> =
             streams.iter().map(|(exporter, key)| (&**exporter, &**key)).collect();
-        let origin = RecordOrigin { signal: *signal, tenant: tenant.as_deref(), streams: &streams };
+        let (signal, tenant) = (*signal, tenant.as_deref());
+        let origin = RecordOrigin { signal, tenant, streams: &streams, admitted: *admitted };
         let mut shown = Json::Null;
         // There is one.
-        let _ = visit_records(*signal, &redaction.apply(*signal, entry), &mut |record| {
+        let _ = visit_records(signal, &redaction.apply(signal, entry), &mut |record| {
             shown = shown::record(record, &origin);
             ControlFlow::Break(())
         });

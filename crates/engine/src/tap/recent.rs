@@ -1,13 +1,13 @@
 //! The newest log records of each tenant, in a bounded ring.
 //!
 //! Entries are kept as they were admitted. When there is no more room, the oldest entry of the tenant goes that has the most, so
-//! that one who sends much does not push out those who send little.
+//! that one who sends much does not push out those who send little. An entry takes its room for as long as anybody holds it: the
+//! ring, or a search that began before the ring has let it go.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::fmt;
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use serde_json::Value as Json;
@@ -15,23 +15,26 @@ use tokio::time::Instant;
 
 use super::shown;
 use crate::query::{Query, QuerySet, QuerySight, RecordOrigin};
-use crate::stream::{AdmittedEntry, Budget};
+use crate::stream::{AdmittedEntry, Budget, Reservation};
 use otlp::{Redaction, Signal, visit_records};
 
 /// Bytes that an entry is counted with beside its own.
 const OVERHEAD: u64 = 256;
 
-/// Entries that are looked at before others may change the ring.
-const AT_A_TIME: usize = 256;
+/// Entries that a search holds at a time, at the most.
+const HELD: usize = 256;
+
+/// Bytes of them, unless one alone has more.
+const HELD_BYTES: u64 = 1 << 20;
 
 /// Newest entries, those without a tenant under an empty id.
 #[derive(Debug)]
 pub struct RecentRecords {
-    /// Bytes that may be kept; 0: it is off.
-    limit: AtomicU64,
+    /// The room of the ring, in which everything is reserved that is kept, or that a search holds; of 0 bytes: it is off.
+    room: Arc<Budget>,
+    /// The memory of the process, in which the same is reserved.
+    memory: Arc<Budget>,
     kept: Mutex<KeptEntries>,
-    /// What is kept is reserved here.
-    budget: Arc<Budget>,
 }
 
 #[derive(Debug, Default)]
@@ -41,7 +44,6 @@ struct KeptEntries {
     of_tenants: HashMap<Arc<str>, OfTenant>,
     /// Tenants by the bytes that they have.
     by_size: BTreeSet<(u64, Arc<str>)>,
-    bytes: u64,
     next: u64,
 }
 
@@ -59,6 +61,16 @@ struct KeptEntry {
     tenant: Arc<str>,
     streams: Vec<(Box<str>, Box<str>)>,
     bytes: Box<[u8]>,
+    /// When it was admitted, in nanoseconds since 1970.
+    admitted: u64,
+    reserved: EntryRoom,
+}
+
+/// What an entry takes, in the ring and of the memory.
+#[derive(Debug)]
+struct EntryRoom {
+    of_ring: Reservation,
+    _of_memory: Reservation,
 }
 
 /// In which order records are found.
@@ -138,68 +150,62 @@ impl SearchCursor {
     }
 }
 
-impl KeptEntry {
-    fn size(&self) -> u64 {
-        let streams: usize = self.streams.iter().map(|(exporter, key)| exporter.len() + key.len()).sum();
-        self.bytes.len() as u64 + streams as u64 + OVERHEAD
-    }
-}
-
 impl RecentRecords {
-    /// None, and nothing will be kept.
-    pub(super) fn new(budget: Arc<Budget>) -> Self {
-        Self { limit: AtomicU64::new(0), kept: Mutex::default(), budget }
+    /// None, and nothing will be kept; what is, is reserved of `memory`.
+    pub(super) fn new(memory: Arc<Budget>) -> Self {
+        Self { room: Arc::new(Budget::new(0)), memory, kept: Mutex::default() }
     }
 
     /// Whether anything is kept.
     pub fn is_on(&self) -> bool {
-        self.limit.load(Ordering::Relaxed) > 0
+        self.room.limit() > 0
     }
 
-    /// Bytes that are kept.
+    /// Bytes that are kept, or that a search holds.
     pub fn bytes(&self) -> u64 {
-        self.kept.lock().bytes
+        self.room.used()
     }
 
     /// Bytes that may be kept.
     pub(super) fn set_limit(&self, limit: u64) {
-        self.limit.store(limit, Ordering::Relaxed);
+        self.room.set_limit(limit);
         let mut kept = self.kept.lock();
-        while kept.bytes > limit {
-            self.drop_oldest(&mut kept);
-        }
+        while self.room.used() > limit && kept.drop_oldest() {}
     }
 
-    /// Keeps an entry, in place of older ones if there is no room: neither under the limit nor of memory.
+    /// Keeps an entry, in place of older ones if there is no room: neither in the ring nor of memory. One that is larger than the ring
+    /// is not kept.
     pub(super) fn keep(&self, entry: &AdmittedEntry<'_>) {
+        let of_streams: usize = entry.streams.iter().map(|(exporter, key)| exporter.len() + key.len()).sum();
+        let size = (entry.bytes.len() + of_streams) as u64 + OVERHEAD;
+        if size > self.room.limit() {
+            return;
+        }
         let streams = entry.streams.iter().map(|(exporter, key)| ((*exporter).into(), (*key).into()));
-        let tenant = entry.tenant.unwrap_or_default();
-        let (streams, bytes) = (streams.collect(), entry.bytes.into());
+        let (streams, bytes, admitted) = (streams.collect(), entry.bytes.into(), entry.at);
         let mut kept = self.kept.lock();
+        let reserved = loop {
+            if let Some(reserved) = self.reserve(size) {
+                break reserved;
+            }
+            if !kept.drop_oldest() {
+                return;
+            }
+        };
+        let tenant = entry.tenant.unwrap_or_default();
         let tenant = match kept.of_tenants.get_key_value(tenant) {
             Some((known, _)) => known.clone(),
             None => tenant.into(),
         };
-        let entry = KeptEntry { tenant, streams, bytes };
-        let (size, limit) = (entry.size(), self.limit.load(Ordering::Relaxed));
-        while kept.bytes + size > limit && kept.bytes > 0 {
-            self.drop_oldest(&mut kept);
-        }
-        if size > limit {
-            return;
-        }
-        while !self.budget.reserve(size) {
-            if kept.bytes == 0 {
-                return;
-            }
-            self.drop_oldest(&mut kept);
-        }
-        kept.add(entry);
+        kept.add(KeptEntry { tenant, streams, bytes, admitted, reserved });
     }
 
-    fn drop_oldest(&self, kept: &mut KeptEntries) {
-        let dropped = kept.drop_oldest();
-        self.budget.release(dropped);
+    fn reserve(&self, size: u64) -> Option<EntryRoom> {
+        let reserve = |budget: &Arc<Budget>| {
+            let mut reserved = Reservation::empty(budget.clone());
+            reserved.grow(size).then_some(reserved)
+        };
+        Some(EntryRoom { of_ring: reserve(&self.room)?, _of_memory: reserve(&self.memory)? })
     }
 
     /// Looks for records until a page is full or `end` comes: then the page has what was found until there. At least one entry is looked
@@ -215,9 +221,9 @@ impl RecentRecords {
                 RecordOrder::NewestFirst => last.checked_sub(1),
                 RecordOrder::OldestFirst => Some(last + 1),
             };
-            for (number, entry) in &entries {
+            for (number, entry) in entries {
                 if !(end.is_wanted)() || (has_looked && Instant::now() >= end.deadline) {
-                    page.next = Some(SearchCursor { entry: *number, behind: None });
+                    page.next = Some(SearchCursor { entry: number, behind: None });
                     return page;
                 }
                 if search.tenant.as_ref().is_some_and(|tenant| **tenant != *entry.tenant) {
@@ -225,11 +231,11 @@ impl RecentRecords {
                 }
                 has_looked = true;
                 let room = search.batch_size - page.records.len();
-                let positions = entry.find(*number, &queries, search, redaction, end);
+                let positions = entry.find(number, &queries, search, redaction, end);
                 let positions = &positions[..positions.len().min(room)];
                 entry.show(positions, redaction, &mut page.records);
                 if page.records.len() == search.batch_size {
-                    page.next = Some(SearchCursor { entry: *number, behind: positions.last().copied() });
+                    page.next = Some(SearchCursor { entry: number, behind: positions.last().copied() });
                     return page;
                 }
             }
@@ -252,14 +258,17 @@ impl RecentSearch {
         }
     }
 
-    /// Whether it looks for records of a time; one without a time is at none.
+    /// Whether it looks for records of a time.
     fn is_of_time(&self, time: u64) -> bool {
-        self.from.is_none_or(|from| time >= from && time != 0)
-            && self.to.is_none_or(|to| time <= to && time != 0)
+        self.from.is_none_or(|from| time >= from) && self.to.is_none_or(|to| time <= to)
     }
 }
 
 impl KeptEntry {
+    fn size(&self) -> u64 {
+        self.reserved.of_ring.bytes()
+    }
+
     /// The positions of the records that match, in the order of the search.
     fn find(
         &self,
@@ -274,7 +283,7 @@ impl KeptEntry {
             let sight = QuerySight { redaction: Some(redaction), has_time: end.is_wanted };
             queries.evaluate(origin, &self.bytes, &sight, &mut |_, record| {
                 let position = record.position();
-                if search.is_ahead(number, position) && search.is_of_time(record.fields().time) {
+                if search.is_ahead(number, position) && search.is_of_time(origin.time_of(&record.fields())) {
                     positions.push(position);
                 }
             });
@@ -308,7 +317,7 @@ impl KeptEntry {
         let streams: Vec<(&str, &str)> =
             self.streams.iter().map(|(exporter, key)| (&**exporter, &**key)).collect();
         let tenant = Some(&*self.tenant).filter(|tenant| !tenant.is_empty());
-        look(&RecordOrigin { signal: Signal::Logs, tenant, streams: &streams });
+        look(&RecordOrigin { signal: Signal::Logs, tenant, streams: &streams, admitted: self.admitted });
     }
 }
 
@@ -316,7 +325,6 @@ impl KeptEntries {
     fn add(&mut self, entry: KeptEntry) {
         let (size, number) = (entry.size(), self.next);
         self.next += 1;
-        self.bytes += size;
         let of_tenant = self.of_tenants.entry(entry.tenant.clone()).or_default();
         self.by_size.remove(&(of_tenant.bytes, entry.tenant.clone()));
         of_tenant.bytes += size;
@@ -325,9 +333,9 @@ impl KeptEntries {
         self.entries.insert(number, Arc::new(entry));
     }
 
-    /// Drops the oldest entry of the tenant that has the most; returns its size.
-    fn drop_oldest(&mut self) -> u64 {
-        let Some((bytes, tenant)) = self.by_size.pop_last() else { return 0 };
+    /// Lets the oldest entry of the tenant go that has the most, if there is one.
+    fn drop_oldest(&mut self) -> bool {
+        let Some((bytes, tenant)) = self.by_size.pop_last() else { return false };
         let of_tenant = self.of_tenants.get_mut(&tenant).expect("whoever has a size has entries");
         let number = of_tenant.numbers.pop_front().expect("a tenant without entries is not there");
         let entry = self.entries.remove(&number).expect("every number is that of an entry");
@@ -338,20 +346,26 @@ impl KeptEntries {
         } else {
             self.by_size.insert((bytes - size, tenant));
         }
-        self.bytes -= size;
-        size
+        true
     }
 
-    /// The next entries from a number on, itself included.
+    /// The next entries from a number on, itself included: as many as a search may hold.
     fn some(&self, order: RecordOrder, from: Option<u64>) -> Vec<(u64, Arc<KeptEntry>)> {
+        let mut bytes = 0;
+        let may_be_held = |(_, entry): &(&u64, &Arc<KeptEntry>)| {
+            let is_first = bytes == 0;
+            bytes += entry.size();
+            is_first || bytes <= HELD_BYTES
+        };
         let owned = |(number, entry): (&u64, &Arc<KeptEntry>)| (*number, entry.clone());
         match order {
             RecordOrder::NewestFirst => {
-                let to = from.unwrap_or(u64::MAX);
-                self.entries.range(..=to).rev().take(AT_A_TIME).map(owned).collect()
+                let entries = self.entries.range(..=from.unwrap_or(u64::MAX)).rev();
+                entries.take(HELD).take_while(may_be_held).map(owned).collect()
             }
             RecordOrder::OldestFirst => {
-                self.entries.range(from.unwrap_or(0)..).take(AT_A_TIME).map(owned).collect()
+                let entries = self.entries.range(from.unwrap_or(0)..);
+                entries.take(HELD).take_while(may_be_held).map(owned).collect()
             }
         }
     }

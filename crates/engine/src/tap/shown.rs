@@ -13,7 +13,7 @@ pub(super) fn record(record: &RecordView<'_, '_>, origin: &RecordOrigin<'_>) -> 
     let mut shown = Map::new();
     shown.insert("signal".into(), record.signal().name().into());
     put_origin(origin, &mut shown);
-    shown.insert("time".into(), time(fields.time));
+    shown.insert("time".into(), rfc3339(origin.time_of(&fields)).into());
     shown.insert("level".into(), level(record.signal(), &fields));
     match record.signal() {
         Signal::Logs => {
@@ -46,7 +46,7 @@ pub(super) fn record(record: &RecordView<'_, '_>, origin: &RecordOrigin<'_>) -> 
 pub(super) fn log(record: &RecordView<'_, '_>, origin: &RecordOrigin<'_>) -> Json {
     let fields = record.fields();
     let mut shown = Map::new();
-    shown.insert("dt".into(), time(fields.time));
+    shown.insert("dt".into(), rfc3339(origin.time_of(&fields)).into());
     shown.insert("level".into(), level(record.signal(), &fields));
     let message = if fields.body == ReadValue::Empty { fields.name.into() } else { fields.body.text() };
     shown.insert("message".into(), message.into());
@@ -117,10 +117,6 @@ fn value(fields: &RecordFields<'_>) -> Json {
         }
         PointValue::Nothing => Json::Null,
     }
-}
-
-fn time(nanos: u64) -> Json {
-    if nanos == 0 { Json::Null } else { rfc3339(nanos).into() }
 }
 
 /// Hexadecimal digits; null where there is no id.

@@ -16,6 +16,9 @@ use otlp::{self, REDACTED, Redaction, Signal};
 
 const MEMORY: u64 = 64 << 20;
 
+/// When entries are admitted: noon of the 28th of March 2026.
+const ADMITTED: u64 = 1_774_699_200_000_000_000;
+
 fn observer(patterns: &[&str], recent: u64) -> (Arc<RecordObserver>, Arc<Budget>) {
     let budget = Arc::new(Budget::new(MEMORY));
     let observer = Arc::new(RecordObserver::new(budget.clone()));
@@ -47,7 +50,8 @@ fn logs(records: &[(&str, &[(&str, &str)])]) -> Vec<u8> {
 fn admit(observer: &RecordObserver, tenant: Option<&str>, entry: &[u8]) {
     let records = otlp::count_records(Signal::Logs, entry);
     let streams = [("debug", "k")];
-    observer.admitted(Signal::Logs, &AdmittedEntry { bytes: entry, records, tenant, streams: &streams });
+    let entry = AdmittedEntry { bytes: entry, records, tenant, streams: &streams, at: ADMITTED };
+    observer.admitted(Signal::Logs, &entry);
 }
 
 fn tap(observer: &Arc<RecordObserver>, query: &str, limit: u32) -> TapReader {
@@ -214,6 +218,42 @@ fn recent_records_are_found_from_either_end_a_page_at_a_time() {
     assert_eq!(messages(&find(&before)), [""; 0]);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_record_without_a_time_has_the_one_at_which_it_was_observed_or_admitted() {
+    const MINUTE: u64 = 60_000_000_000;
+    let (observer, _) = observer(&[], MEMORY / 4);
+    let mut everything = tap(&observer, "", 10);
+    let mut of_the_day = tap(&observer, "dt:[2026-03-28T12:00:00Z TO 2026-03-28T12:00:00Z]", 10);
+    let record = |body: &str, time: u64, observed: u64| LogRecord {
+        body: Some(AnyValue { value: Some(Any::StringValue(body.to_owned())) }),
+        time_unix_nano: time,
+        observed_time_unix_nano: observed,
+        ..LogRecord::default()
+    };
+    let log_records = vec![
+        record("happened", ADMITTED - 2 * MINUTE, ADMITTED - MINUTE),
+        record("observed", 0, ADMITTED - MINUTE),
+        record("admitted", 0, 0),
+    ];
+    let scope_logs = vec![ScopeLogs { log_records, ..ScopeLogs::default() }];
+    admit(&observer, None, &ResourceLogs { scope_logs, ..ResourceLogs::default() }.encode_to_vec());
+    for (body, time) in [
+        ("happened", "2026-03-28T11:58:00Z"),
+        ("observed", "2026-03-28T11:59:00Z"),
+        ("admitted", "2026-03-28T12:00:00Z"),
+    ] {
+        let Some(TapEvent::Record(shown)) = everything.next().await else { panic!("it is shown") };
+        assert_eq!((&shown["body"], &shown["time"]), (&body.into(), &time.into()));
+        let page = find(&observer, &search(body));
+        assert_eq!(page.records[0]["dt"], time);
+    }
+    assert_eq!(bodies(&mut of_the_day).await, ["admitted"]);
+    let since = RecentSearch { from: Some(ADMITTED), ..search("") };
+    assert_eq!(messages(&find(&observer, &since)), ["admitted"]);
+    let until = RecentSearch { to: Some(ADMITTED - MINUTE), ..search("") };
+    assert_eq!(messages(&find(&observer, &until)), ["observed", "happened"]);
+}
+
 #[test]
 fn recent_records_keep_their_bounds_and_each_tenant_its_newest() {
     let (observer, budget) = observer(&[], 100_000);
@@ -228,11 +268,63 @@ fn recent_records_keep_their_bounds_and_each_tenant_its_newest() {
     assert_eq!(found.first(), Some(&"999"));
     assert_eq!(found.last(), Some(&"quiet"));
     assert!(found.len() > 100);
-    // An entry that is larger than all is not kept, and nothing else is there instead.
+    // An entry that is larger than all is not kept, and nothing goes for it.
     admit(&observer, None, &logs(&[(&"x".repeat(200_000), &[])]));
+    assert_eq!(messages(&find(&observer, &search("")))[0], "999");
     observer.configure(TapSettings::default(), Vec::new());
     assert_eq!((observer.recent().bytes(), budget.used()), (0, 0));
     assert!(!observer.is_needed(Signal::Logs));
+}
+
+#[test]
+fn what_a_search_holds_takes_its_room_until_it_is_looked_at() {
+    const ROOM: u64 = 100_000;
+    let (observer, budget) = observer(&[], ROOM);
+    let admit_many = || (0..200).for_each(|_| admit(&observer, None, &logs(&[(&"x".repeat(1000), &[])])));
+    admit_many();
+    let (asked, held) = (std::cell::Cell::new(0), std::cell::Cell::new(0));
+    let is_wanted = || {
+        asked.set(asked.get() + 1);
+        match asked.get() {
+            1 => {
+                // The ring lets all go that the search holds, which stays charged.
+                observer.recent().set_limit(0);
+                held.set(observer.recent().bytes());
+                observer.recent().set_limit(ROOM);
+                admit_many();
+            }
+            2 => admit_many(),
+            _ => {}
+        }
+        assert!(observer.recent().bytes() <= ROOM);
+        assert_eq!(observer.recent().bytes(), budget.used());
+        true
+    };
+    let end = SearchEnd { deadline: Instant::now() + Duration::from_secs(60), is_wanted: &is_wanted };
+    let page = observer.recent().search(&search("nothing"), &Redaction::default(), &end);
+    assert_eq!((page.records.len(), page.next), (0, None));
+    assert!(held.get() > ROOM / 2 && asked.get() > 50);
+    observer.recent().set_limit(0);
+    assert_eq!((observer.recent().bytes(), budget.used()), (0, 0));
+}
+
+#[test]
+fn a_search_holds_a_mebibyte_or_one_entry_at_a_time() {
+    let (observer, _) = observer(&[], MEMORY / 2);
+    let held = std::cell::Cell::new(0);
+    let is_wanted = || {
+        observer.recent().set_limit(0);
+        held.set(held.get().max(observer.recent().bytes()));
+        true
+    };
+    let end = SearchEnd { deadline: Instant::now() + Duration::from_secs(60), is_wanted: &is_wanted };
+    for (length, most) in [(300_000, 1 << 20), (1_500_000, 1_600_000)] {
+        observer.recent().set_limit(MEMORY / 2);
+        (0..5).for_each(|_| admit(&observer, None, &logs(&[(&"x".repeat(length), &[])])));
+        held.set(0);
+        observer.recent().search(&search("nothing"), &Redaction::default(), &end);
+        assert!(held.get() > length as u64 && held.get() <= most, "{}", held.get());
+    }
 }
 
 #[test]
@@ -371,7 +463,7 @@ proptest! {
         (signal, request) in prop_oneof![Just(Signal::Traces), Just(Signal::Metrics), Just(Signal::Logs)]
             .prop_flat_map(|signal| (Just(signal), otlp::arbitrary_request(signal)))
     ) {
-        let origin = crate::query::RecordOrigin { signal, tenant: None, streams: &[] };
+        let origin = crate::query::RecordOrigin { signal, tenant: None, streams: &[], admitted: ADMITTED };
         for entry in otlp::split(signal, &request).unwrap().entries {
             let visited = otlp::visit_records(signal, &entry.bytes, &mut |record| {
                 let alone = record.alone();

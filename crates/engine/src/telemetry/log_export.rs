@@ -82,7 +82,7 @@ impl<S: Subscriber> Layer<S> for LogExport {
 }
 
 fn record(event: &Event<'_>, scope: Option<LogScope>) -> LogRecord {
-    let mut fields = Fields::default();
+    let mut fields = LineFields::default();
     event.record(&mut fields);
     let level = *event.metadata().level();
     let now = unix_nanos(SystemTime::now());
@@ -115,18 +115,18 @@ fn severity(level: Level) -> SeverityNumber {
 
 /// What a line says.
 #[derive(Default)]
-struct Fields {
+struct LineFields {
     message: Option<String>,
     attributes: Vec<KeyValue>,
 }
 
-impl Fields {
+impl LineFields {
     fn add(&mut self, field: &Field, value: Value) {
         self.attributes.push(attribute(field.name(), value));
     }
 }
 
-impl Visit for Fields {
+impl Visit for LineFields {
     fn record_i64(&mut self, field: &Field, value: i64) {
         self.add(field, Value::IntValue(value));
     }

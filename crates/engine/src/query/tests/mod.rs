@@ -18,6 +18,9 @@ use super::facts::LOOKED_AT;
 use super::*;
 use otlp::{self, Redaction, Signal};
 
+/// When entries were admitted: noon of the 28th of March 2026.
+const ADMITTED: u64 = 1_774_699_200_000_000_000;
+
 /// The positions of the records of a request that match, over all its entries.
 fn matching(query: &str, signal: Signal, request: &[u8]) -> BTreeSet<(usize, usize)> {
     let query = Query::parse(query).unwrap_or_else(|error| panic!("{query}: {error}"));
@@ -35,7 +38,8 @@ fn matching_seen(
     sight: &QuerySight<'_>,
 ) -> Vec<BTreeSet<(usize, usize)>> {
     let set = QuerySet::new(queries);
-    let origin = RecordOrigin { signal, tenant: Some("acme"), streams: &[("one", "k"), ("two", "l")] };
+    let streams = [("one", "k"), ("two", "l")];
+    let origin = RecordOrigin { signal, tenant: Some("acme"), streams: &streams, admitted: ADMITTED };
     let mut found = vec![BTreeSet::new(); queries.len()];
     for (at, entry) in otlp::split(signal, request).expect("it is valid").entries.iter().enumerate() {
         set.evaluate(&origin, &entry.bytes, sight, &mut |query, record| {
@@ -162,7 +166,7 @@ fn looks(query: &str, redaction: &Redaction, entry: &ResourceLogs) -> usize {
         true
     };
     let sight = QuerySight { redaction: Some(redaction), has_time: &has_time };
-    let origin = RecordOrigin { signal: Signal::Logs, tenant: None, streams: &[] };
+    let origin = RecordOrigin { signal: Signal::Logs, tenant: None, streams: &[], admitted: ADMITTED };
     set.evaluate(&origin, &entry.encode_to_vec(), &sight, &mut |_, _| {});
     looks.get()
 }
@@ -200,7 +204,7 @@ fn a_look_ends_before_the_record_for_which_there_is_no_time() {
         Query::parse("NOT k:x").unwrap(),
     ]);
     let entry = small_records(10, "a").encode_to_vec();
-    let origin = RecordOrigin { signal: Signal::Logs, tenant: None, streams: &[] };
+    let origin = RecordOrigin { signal: Signal::Logs, tenant: None, streams: &[], admitted: ADMITTED };
     let left = Cell::new(5);
     let has_time = || {
         let has_time = left.get() > 0;
@@ -277,7 +281,8 @@ fn a_masked_query_has_no_text_that_may_not_be_shown() {
 fn an_entry_is_not_looked_into_if_what_is_known_of_it_decides() {
     // Not even valid: a record of it would be found.
     let set = QuerySet::new(&[Query::parse("tenant:globex level:error").unwrap()]);
-    let origin = RecordOrigin { signal: Signal::Logs, tenant: Some("acme"), streams: &[] };
+    let origin =
+        RecordOrigin { signal: Signal::Logs, tenant: Some("acme"), streams: &[], admitted: ADMITTED };
     let request = oracle::sample_logs();
     let entries = otlp::split(Signal::Logs, &request).unwrap().entries;
     set.evaluate(&origin, &entries[0].bytes, &QuerySight::EVERYTHING, &mut |_, _| {

@@ -15,9 +15,10 @@ use prost::Message as _;
 use regex::Regex;
 
 use super::super::bound::QueryBound;
-use super::super::field::{AttributePlace, QueryField, names_of};
+use super::super::field::{AttributePlace, QueryField};
 use super::super::pattern::{PatternPart, TextPattern};
 use super::super::{Comparison, FieldTest, Query, SeverityLevel};
+use super::ADMITTED;
 use otlp::{ReadValue, Signal};
 
 /// All that a query can ask of a record.
@@ -198,11 +199,14 @@ impl DecodedTelemetry {
             QueryField::TraceId => id(&self.ids[0]),
             QueryField::SpanId => id(&self.ids[1]),
             QueryField::ParentSpanId => id(&self.ids[2]),
-            QueryField::Time => Self::is_between(Some(self.time).filter(|time| *time != 0), test),
+            QueryField::Time => {
+                Self::is_between(Some(if self.time == 0 { ADMITTED } else { self.time }), test)
+            }
             QueryField::Duration => Self::is_between(self.duration, test),
             QueryField::Scope => text(&self.scope.name),
-            QueryField::Attribute { place, name } => {
-                self.attribute(*place, name).is_some_and(|value| has_value(&value, test))
+            QueryField::Attribute { place, .. } => {
+                let names: Vec<&str> = field.attributes().collect();
+                self.attribute(*place, &names).is_some_and(|value| has_value(&value, test))
             }
         }
     }
@@ -253,9 +257,8 @@ impl DecodedTelemetry {
         is_there.then(|| value_text(body))
     }
 
-    /// The attribute nearest to the record.
-    fn attribute(&self, place: Option<AttributePlace>, name: &str) -> Option<AnyValue> {
-        let names: Vec<&str> = if place.is_some() { vec![name] } else { names_of(name).collect() };
+    /// The first of these attributes that is nearest to the record.
+    fn attribute(&self, place: Option<AttributePlace>, names: &[&str]) -> Option<AnyValue> {
         let places: Vec<&Vec<KeyValue>> = match place {
             Some(AttributePlace::Record) => vec![&self.own],
             Some(AttributePlace::Scope) => vec![&self.scope.attributes],

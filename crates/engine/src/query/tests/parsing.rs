@@ -80,6 +80,30 @@ fn a_wrong_query_is_told_at_its_column_with_what_to_write() {
 }
 
 #[test]
+fn a_hidden_attribute_may_not_be_asked_for_by_any_of_its_names() {
+    let is_hidden = |name: &str| matches!(name, "host.name" | "http.status_code" | "scope.x" | "level");
+    for (text, column) in [
+        ("host.name:a", 1),
+        ("a \"host:b\" -host:a", 13),
+        ("level:error OR (b host:*)", 19),
+        ("status:>=500", 1),
+        ("status:(200 OR 500)", 1),
+        ("x NOT resource.host.name:[1 TO 2]", 7),
+        ("ho\\st:a", 1),
+        ("attributes.level:x", 1),
+    ] {
+        let error = Query::parse_without(text, &is_hidden).expect_err(text);
+        assert_eq!(error.column, column, "{text}: {error}");
+        assert!(error.message.contains("hidden by `tap.redact`"), "{text}: {error}");
+        assert!(Query::parse(text).is_ok(), "{text}");
+    }
+    // Where its place is said, a name is short for nothing; and fields are no attributes.
+    for text in ["resource.host:a", "level:error", "host_name:a", "\"host.name\"", "x:host"] {
+        assert!(Query::parse_without(text, &is_hidden).is_ok(), "{text}");
+    }
+}
+
+#[test]
 fn what_is_said_of_a_wrong_query_repeats_nothing_of_it() {
     for text in
         ["level:s3cret", "dt:>s3cret", "dt:s3cret", "s3cret:", "s3cret*:a", "signal:s3cret", "a:[s3cret TO"]
