@@ -18,6 +18,7 @@ mod http;
 mod last_errors;
 mod own_telemetry;
 mod pieces;
+mod release;
 mod settings;
 mod tenant_row;
 mod transport;
@@ -58,6 +59,7 @@ pub use file::{FileTarget, FileTransport};
 pub use holds::{HoldScope, Holds, OperatorHold, ShownHold, StreamHold};
 pub use last_errors::LastErrors;
 pub use own_telemetry::TelemetryUpstream;
+pub use release::{ReleasedStreams, WaitingStreams};
 pub use settings::{
     Compression, DeadLetterSettings, DebugSettings, Encoding, ExporterKind, ExporterSettings, FileSettings,
     OtlpGrpcSettings, OtlpHttpSettings, RetrySettings, SecretTemplate, TelemetrySettings, TlsClientSettings,

@@ -63,7 +63,8 @@ fn of_held(exporter: &Exporter) -> Option<Attention> {
         reason(code, Whose::Exporter)
     );
     let subject = AttentionSubject::Exporter(name.to_string());
-    Some(Attention::new(Urgency::Error, "exporter_held", subject, text).with_pending(waits))
+    let attention = Attention::new(Urgency::Error, "exporter_held", subject, text);
+    Some(attention.since(Some(hold.since)).with_pending(waits))
 }
 
 /// An exporter of which an upstream is away.
