@@ -3,7 +3,7 @@ import { html } from "../lib/html.js";
 import { useLive, useRead } from "../lib/live.js";
 import { address, exporterAddress, streamAddress } from "../lib/router.js";
 import { Counted, Facts, Figure, Missing, Moment, PageHead, Section, ShortTable, Sign, State, Trouble, sentence } from "../lib/parts.js";
-import { HeldByOperator, HoldButton } from "../lib/holds.js";
+import { HeldByOperator, HoldActions } from "../lib/holds.js";
 import { Chart, timesOf } from "../lib/chart.js";
 import { Settings } from "../lib/settings.js";
 import { asSentence, duration } from "../lib/format.js";
@@ -23,9 +23,10 @@ export function ExporterPage({ name }) {
   const head = (state, actions) => html`<${PageHead} title=${name} trail=${["/exporters", "Exporters"]} state=${state}>${actions}<//>`;
   if (!data) return html`${head()}<${Missing} error=${error} what="the exporter" />`;
   return html`
-    ${head(html`<${State} name=${stateOf(data)} />`, html`<${HoldButton} name=${name} path=${path} held=${Boolean(data.hold)} />`)}
+    ${head(html`<${State} name=${stateOf(data)} />`, html`<${HoldActions} name=${name} path=${path} held=${Boolean(data.hold)}
+      waits=${data.failing_streams + data.held_tenants > 0 || data.held} />`)}
     <${Trouble} error=${error} />
-    ${data.held && html`<p class="notice warning"><${Sign} tone="warning" /><span>All its streams are held until <${Moment} at=${data.held.until} as="clock" />${data.held.for?.message ? html`: ${sentence(data.held.for.message)}` : "."}</span></p>`}
+    ${data.held && html`<p class="notice warning"><${Sign} tone="warning" /><span>All its streams are held since <${Moment} at=${data.held.since} as="clock" /> until <${Moment} at=${data.held.until} as="clock" />${data.held.for?.message ? html`: ${sentence(data.held.for.message)}` : "."}</span></p>`}
     ${data.hold && html`<${HeldByOperator} what="All its streams are" hold=${data.hold} />`}
     <p class="links">
       <a href=${address("/streams", { exporter: name })}>Its streams</a>
