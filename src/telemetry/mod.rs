@@ -27,6 +27,7 @@ mod request_trace;
 mod resource;
 mod span;
 mod trace_context;
+mod trouble;
 
 pub use attribute::{attribute, integer, text};
 pub use batch_links::BatchLinks;
@@ -39,6 +40,7 @@ pub use request_trace::RequestTrace;
 pub use resource::resource;
 pub use span::{OpenSpan, SpanEnd};
 pub use trace_context::{TRACEPARENT, TraceContext};
+pub use trouble::TelemetryTrouble;
 
 use std::time::SystemTime;
 

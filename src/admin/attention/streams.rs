@@ -6,13 +6,10 @@ use std::time::{Duration, SystemTime};
 
 use super::rows::Findings;
 use super::words::{counted, size, time};
-use super::{Attention, AttentionSubject, LISTED, Urgency};
+use super::{Attention, AttentionSubject, LISTED, PASSING, Urgency};
 use crate::admin::troubled::{RefusedStreams, TroubledStreams, refused_streams};
 use crate::export::Exporter;
 use crate::run::Router;
-
-/// Streams that fail for no longer than this are not told of: most failures are over with the next attempt.
-const PASSING: Duration = Duration::from_secs(10);
 
 /// Streams that fail for longer than this are told of as an error.
 const LASTING: Duration = Duration::from_secs(300);
@@ -143,7 +140,7 @@ fn of_refused(refused: &RefusedStreams) -> Attention {
 }
 
 /// What went wrong with a destination that has not answered, before its name.
-fn without_answer(code: &str) -> Option<&'static str> {
+pub(super) fn without_answer(code: &str) -> Option<&'static str> {
     Some(match code {
         "connect" => "can't connect to",
         "tls" => "no TLS with",
