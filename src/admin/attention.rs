@@ -8,12 +8,13 @@ mod holds;
 mod limits;
 mod rows;
 mod streams;
+mod telemetry;
 mod words;
 
 use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
@@ -29,6 +30,9 @@ use crate::stream::StreamName;
 
 /// What is listed at the most.
 const LISTED: usize = 50;
+
+/// What fails for no longer than this is not told of: most failures are over with the next attempt.
+const PASSING: Duration = Duration::from_secs(10);
 
 /// What of a path is not written as it is.
 const IN_PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
@@ -64,6 +68,8 @@ enum AttentionSubject {
     Journal,
     Memory,
     Configuration,
+    /// What Sluice tells of itself.
+    Telemetry,
     /// Of a listener.
     Certificate(String),
     /// That which an exporter shows.
@@ -98,6 +104,7 @@ pub(super) fn attention(router: &Router, troubled: &[TroubledStreams], findings:
     all.extend(of_streams);
     all.extend(holds::found(router));
     all.extend(rows::found(router, findings));
+    all.extend(telemetry::found(router));
     all.sort_by_key(|one| (one.urgency, Reverse(one.pending_bytes), one.since));
     let listed = all.iter().take(LISTED).map(Attention::shown).collect();
     AttentionList { listed, total: all.len() + left_out }
@@ -141,6 +148,7 @@ impl AttentionSubject {
             Self::Journal => ("journal", None),
             Self::Memory => ("memory", None),
             Self::Configuration => ("configuration", None),
+            Self::Telemetry => ("telemetry", None),
             Self::Certificate(name) | Self::ClientCertificate(name) => ("certificate", Some(name.into())),
         }
     }
@@ -163,7 +171,7 @@ impl AttentionSubject {
                 format!("/streams/one?{}", all.collect::<Vec<_>>().join("&"))
             }
             Self::Journal | Self::Memory => "/overview".to_owned(),
-            Self::Configuration | Self::Certificate(_) => "/configuration".to_owned(),
+            Self::Configuration | Self::Telemetry | Self::Certificate(_) => "/configuration".to_owned(),
         }
     }
 }

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::query;
 use super::stream_row::{self, operator_hold};
 use super::tenant_list::named;
-use crate::export::{Exporter, ExporterKind, Fate};
+use crate::export::{Exporter, ExporterKind, Fate, rfc3339};
 use crate::otlp::Signal;
 use crate::run::Router;
 
@@ -238,6 +238,7 @@ fn row(exporter: &Exporter, draining: bool) -> Value {
         "held_streams": registry.held_streams(),
         "held_tenants": exporter.holds().held_tenants(),
         "held": hold.map(|hold| json!({
+            "since": rfc3339(hold.since),
             "until": stream_row::until(&hold),
             "for": stream_row::error(&hold.answer),
         })),

@@ -18,6 +18,7 @@ use super::stream_row::operator_hold;
 use super::{body, look};
 use crate::access::AdminCredential;
 use crate::config::{self, LARGEST_ROW};
+use crate::export::ReleasedStreams;
 use crate::receive::Answer;
 use crate::run::{HeldName, OperatorHoldError, Router};
 
@@ -97,9 +98,11 @@ pub(super) async fn change(
             (refusal.answer(), format!("what operators hold is not changed: {why}"))
         }
     };
-    let until = outcome.as_ref().ok().and_then(|shown| shown["hold"]["until"].as_str());
+    let done = outcome.as_ref().unwrap_or(&Value::Null);
+    let until = done["hold"]["until"].as_str();
+    let (released, tried) = (done["released"].as_u64(), done["tried"].as_u64());
     let (by, certificate, peer) = author.fields();
-    info!(exporter, signal, key, tenant, action, until, by, certificate, peer, "{said}");
+    info!(exporter, signal, key, tenant, action, until, released, tried, by, certificate, peer, "{said}");
     answer
 }
 
@@ -122,21 +125,34 @@ async fn apply(
             Err(refusal) => return (None, Err(refusal)),
         },
     };
-    let changed = match switch {
-        HoldSwitch::Hold => router.hold(name.clone(), body.length, by).await.map(Some),
-        HoldSwitch::Release => router.release(name.clone()).await.map(|()| None),
-    };
-    let shown = changed.map(|hold| {
-        let stream = name.stream.as_ref();
-        json!({
-            "exporter": *name.exporter,
-            "signal": stream.map(|stream| stream.signal.name()),
-            "tenant": stream.and_then(|stream| stream.key.tenant()),
-            "key": stream.map(|stream| stream.key.text()),
-            "hold": hold.as_ref().map(operator_hold),
-        })
-    });
+    let shown = switched(&router, &name, switch, body.length, by).await;
     (Some(name), shown.map_err(HoldRefusal::from))
+}
+
+/// Holds or releases it, and says what has come of that.
+async fn switched(
+    router: &Router,
+    name: &HeldName,
+    switch: HoldSwitch,
+    length: Option<Duration>,
+    by: Arc<str>,
+) -> Result<Value, OperatorHoldError> {
+    let stream = name.stream.as_ref();
+    let mut shown = json!({
+        "exporter": *name.exporter,
+        "signal": stream.map(|stream| stream.signal.name()),
+        "tenant": stream.and_then(|stream| stream.key.tenant()),
+        "key": stream.map(|stream| stream.key.text()),
+        "hold": null,
+    });
+    match switch {
+        HoldSwitch::Hold => shown["hold"] = operator_hold(&router.hold(name.clone(), length, by).await?),
+        HoldSwitch::Release => {
+            let ReleasedStreams { released, tried } = router.release(name.clone()).await?;
+            (shown["released"], shown["tried"]) = (released.into(), tried.into());
+        }
+    }
+    Ok(shown)
 }
 
 async fn find(router: Arc<Router>, name: WrittenName) -> Result<HeldName, HoldRefusal> {

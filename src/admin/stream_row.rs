@@ -71,7 +71,8 @@ pub(super) fn until(hold: &ShownHold) -> String {
 fn hold_json(hold: &StreamHold) -> Value {
     let of_others = |scope: &str, hold: &ShownHold| {
         json!({
-            "reason": "held for an answer that another stream has got", "scope": scope, "since": null, "until": until(hold),
+            "reason": "held for an answer that another stream has got", "scope": scope,
+            "since": rfc3339(hold.since), "until": until(hold),
         })
     };
     match hold {
@@ -94,7 +95,8 @@ fn hold_json(hold: &StreamHold) -> Value {
 fn own_hold(state: &StreamState) -> Option<Value> {
     (state.activity == Activity::Held).then(|| {
         json!({
-            "reason": "held for what `last_error` says", "scope": "stream", "since": null, "until": null,
+            "reason": "held for what `last_error` says", "scope": "stream",
+            "since": state.held_since.map(rfc3339), "until": null,
         })
     })
 }

@@ -18,9 +18,9 @@ use super::server::{self, JSON};
 use super::{body, query};
 use crate::access::AdminCredential;
 use crate::config::{self, LARGEST_ROW};
-use crate::export::rfc3339;
+use crate::export::{ReleasedStreams, rfc3339};
 use crate::receive::Answer;
-use crate::run::{IssuedToken, RemovedTenant, Router, TenantChangeError, TenantSwitch};
+use crate::run::{IssuedToken, RemovedTenant, Router, SwitchedTenant, TenantChangeError, TenantSwitch};
 use crate::tenants::Tenant;
 
 /// The media type of a JSON merge patch (RFC 7396).
@@ -165,8 +165,10 @@ pub(super) async fn change(
     // In a task of its own: an impatient client must not cancel a change half way.
     let changing = tokio::spawn(apply(router.clone(), change, fields));
     match changing.await.expect("changing a row doesn't panic") {
-        Ok(answer) => {
-            info!(tenant, action, by, certificate, peer, "the table of tenants is changed");
+        Ok(AppliedChange { answer, released }) => {
+            let tried = released.map(|streams| streams.tried);
+            let released = released.map(|streams| streams.released);
+            info!(tenant, action, released, tried, by, certificate, peer, "the table of tenants is changed");
             answer
         }
         Err(refusal) => {
@@ -191,12 +193,19 @@ enum ChangeRefusal {
     Change(#[from] TenantChangeError),
 }
 
+/// What has come of a request.
+struct AppliedChange {
+    answer: Answer,
+    /// After a release.
+    released: Option<ReleasedStreams>,
+}
+
 async fn apply(
     router: Arc<Router>,
     change: TenantChange,
     fields: Map<String, Value>,
-) -> Result<Answer, ChangeRefusal> {
-    match change {
+) -> Result<AppliedChange, ChangeRefusal> {
+    let answer = match change {
         TenantChange::Create => {
             let id = fields.get("id").and_then(Value::as_str).ok_or(ChangeRefusal::NoId)?.to_owned();
             let location = HeaderValue::try_from(format!("/api/v1/tenants/{id}"));
@@ -205,15 +214,22 @@ async fn apply(
             if let Ok(location) = location {
                 answer.headers_mut().insert(LOCATION, location);
             }
-            Ok(answer)
+            answer
         }
-        TenantChange::Replace(id) => Ok(changed(&*router.replace_tenant(id, fields).await?)),
-        TenantChange::Patch(id) => Ok(changed(&*router.patch_tenant(id, fields).await?)),
-        TenantChange::Switch(id, switch) => Ok(changed(&*router.switch_tenant(id, switch).await?)),
+        TenantChange::Replace(id) => changed(&*router.replace_tenant(id, fields).await?),
+        TenantChange::Patch(id) => changed(&*router.patch_tenant(id, fields).await?),
+        TenantChange::Switch(id, switch) => {
+            let SwitchedTenant { row, released } = router.switch_tenant(id, switch).await?;
+            let mut shown = row_json(&row);
+            if let Some(streams) = released {
+                (shown["released"], shown["tried"]) = (streams.released.into(), streams.tried.into());
+            }
+            return Ok(AppliedChange { answer: server::json(StatusCode::OK, &shown), released });
+        }
         TenantChange::Rotate(id) => {
             let (sender, overlap) = rotation(&fields)?;
             let issued = router.rotate_token(id, sender, overlap).await?;
-            Ok(server::json(StatusCode::OK, &issued_json(&issued)))
+            server::json(StatusCode::OK, &issued_json(&issued))
         }
         TenantChange::Delete(id, pending) => {
             let removed = match pending {
@@ -232,13 +248,18 @@ async fn apply(
                 "dead_lettered": dead_lettered,
                 "dropped": dropped,
             });
-            Ok(server::json(status, &body))
+            server::json(status, &body)
         }
-    }
+    };
+    Ok(AppliedChange { answer, released: None })
 }
 
 fn changed(tenant: &Tenant) -> Answer {
-    server::json(StatusCode::OK, &json!({ "id": *tenant.id, "paused": tenant.paused, "hold": tenant.hold }))
+    server::json(StatusCode::OK, &row_json(tenant))
+}
+
+fn row_json(tenant: &Tenant) -> Value {
+    json!({ "id": *tenant.id, "paused": tenant.paused, "hold": tenant.hold })
 }
 
 /// The one place where a token is shown.

@@ -160,6 +160,8 @@ enum Form<'a> {
     Url,
     /// What records are looked for.
     Query,
+    /// So many in so long.
+    CountInTime,
 }
 
 impl<'a> Form<'a> {
@@ -178,6 +180,7 @@ impl<'a> Form<'a> {
             (None, Some("path")) if shape.is("string") => Self::Path,
             (None, Some("url")) if shape.is("string") => Self::Url,
             (None, Some("query")) if shape.is("string") => Self::Query,
+            (None, Some("count in time")) if shape.is("string") => Self::CountInTime,
             _ => Self::Secret,
         }
     }
@@ -207,6 +210,9 @@ impl<'a> Form<'a> {
             Self::Path => is_path(&text),
             Self::Url => is_url(&text) || is_path(&text),
             Self::Query => Query::parse(&text).is_ok_and(|query| query == query.masked(&is_phrase, REDACTED)),
+            Self::CountInTime => text
+                .split_once(" in ")
+                .is_some_and(|(count, time)| is_number(count) && is_number(time.trim())),
         }
     }
 }

@@ -45,6 +45,6 @@ pub use service_manager::{answer_watchdog, has_service_manager, tell_ready};
 pub use shutdown::{Leftovers, Unkept, give_up, shut_down};
 pub use sweep::sweep;
 pub use telemetry::{ReadMetrics, send_telemetry};
-pub use tenant_changes::{IssuedToken, RemovedTenant, TenantChangeError, TenantSwitch};
+pub use tenant_changes::{IssuedToken, RemovedTenant, SwitchedTenant, TenantChangeError, TenantSwitch};
 pub use tenants::{check_tenants, table_of, watch_tenants};
 pub use watches::judge_watches;

@@ -17,7 +17,7 @@ use tokio::task::spawn_blocking;
 use tracing::error;
 
 use super::{Router, whole_files};
-use crate::export::{Exporter, OperatorHold};
+use crate::export::{Exporter, OperatorHold, ReleasedStreams, WaitingStreams};
 use crate::otlp::Signal;
 use crate::regular;
 use crate::route::RoutingKey;
@@ -191,9 +191,23 @@ impl Router {
         Ok(hold)
     }
 
-    /// Ends a hold, if there is one.
-    pub async fn release(&self, name: HeldName) -> Result<(), OperatorHoldError> {
-        self.change_hold(name, None).await
+    /// Ends a hold, if there is one, and has the stream, or all of the exporter, make at once the attempts that they wait for.
+    pub async fn release(&self, name: HeldName) -> Result<ReleasedStreams, OperatorHoldError> {
+        let exporters = self.exporters();
+        let exporter = exporters.iter().find(|exporter| *exporter.name() == name.exporter).cloned();
+        let stream = name.stream.clone();
+        // Who waits for what is known before the hold has ended, and looking at all streams takes its time.
+        let waiting = spawn_blocking(move || {
+            let exporter = exporter?;
+            Some(match stream {
+                Some(stream) => WaitingStreams::of_one(&exporter, &stream),
+                None => WaitingStreams::of(&exporter, |_| true),
+            })
+        });
+        let waiting = waiting.await.expect("looking at streams doesn't panic");
+        self.change_hold(name, None).await?;
+        let trying = spawn_blocking(move || waiting.map(WaitingStreams::try_now).unwrap_or_default());
+        Ok(trying.await.expect("waking streams doesn't panic"))
     }
 
     async fn change_hold(&self, name: HeldName, hold: Option<OperatorHold>) -> Result<(), OperatorHoldError> {

@@ -4,6 +4,7 @@
 //! does not take just now is sent again, after a wait that grows; what comes meanwhile waits in buffers that have a limit. Metrics are not
 //! sent again: the next ones say it all.
 
+use std::borrow::Cow;
 use std::future::pending;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -170,6 +171,7 @@ impl SignalSender {
         let upstream = self.router.telemetry().0.load_full();
         if upstream.as_ref().map(Arc::as_ptr) != self.upstream.as_ref().map(Arc::as_ptr) {
             (self.failures, self.not_before) = (0, Instant::now());
+            self.router.shared().telemetry.end_trouble(self.signal);
             self.upstream.clone_from(&upstream);
         }
         let Some(upstream) = upstream else {
@@ -188,7 +190,7 @@ impl SignalSender {
         let Some(request) = self.waiting.clone() else { return };
         let target = match upstream.target(self.signal) {
             Ok(target) => target,
-            Err(error) => return self.fail(&request, "no_destination", &error, None),
+            Err(error) => return self.fail(&request, &"no_destination".into(), &error, None),
         };
         let budget = &self.router.shared().budget;
         let (bytes, records) = (request.bytes.clone(), request.records);
@@ -218,6 +220,7 @@ impl SignalSender {
         match answer.outcome {
             Outcome::Delivered { rejected, .. } => {
                 self.failures = 0;
+                self.router.shared().telemetry.end_trouble(self.signal);
                 self.forget_waiting();
                 self.count(TelemetryOutcome::Sent, request.records - rejected);
                 self.count(TelemetryOutcome::Dropped, rejected);
@@ -226,6 +229,7 @@ impl SignalSender {
                 self.fail(request, &answer.code, &answer.detail, after);
             }
             Outcome::Bad | Outcome::Refused | Outcome::Unwanted => {
+                self.router.shared().telemetry.begin_trouble(self.signal, &answer.code);
                 self.forget_waiting();
                 self.count(TelemetryOutcome::Dropped, request.records);
                 if let Some(suppressed) = notice::due("telemetry", &answer.code) {
@@ -237,7 +241,14 @@ impl SignalSender {
     }
 
     /// The endpoint has not taken a request just now.
-    fn fail(&mut self, request: &TelemetryRequest, code: &str, detail: &str, asked: Option<Duration>) {
+    fn fail(
+        &mut self,
+        request: &TelemetryRequest,
+        code: &Cow<'static, str>,
+        detail: &str,
+        asked: Option<Duration>,
+    ) {
+        self.router.shared().telemetry.begin_trouble(self.signal, code);
         let own = INTERVAL.saturating_mul(1 << self.failures.min(6)).min(LONGEST_WAIT);
         let wait = asked.map_or(own, |asked| asked.clamp(own, LONGEST_WAIT));
         self.failures += 1;
@@ -248,7 +259,7 @@ impl SignalSender {
             self.count(TelemetryOutcome::Dropped, request.records);
         }
         if let Some(suppressed) = notice::due("telemetry", code) {
-            warn!(%signal, code, ?wait, suppressed, "own telemetry is not taken; what there is no room for meanwhile is dropped: {detail}");
+            warn!(%signal, code = &**code, ?wait, suppressed, "own telemetry is not taken; what there is no room for meanwhile is dropped: {detail}");
         }
     }
 

@@ -9,14 +9,16 @@ use std::time::{Duration, SystemTime};
 use secrecy::SecretString;
 use serde_json::{Map, Value as Json};
 use thiserror::Error;
+use tokio::task::spawn_blocking;
 
 use super::Router;
 use super::tenant_directory::TenantDirectory;
 use super::whole_files;
 use crate::config::{LARGEST_ROW, Problem, ReadRow, RowText, TENANT_IDS, UnwritableRow, is_tenant_id};
-use crate::export::{Fate, rfc3339};
+use crate::export::{Fate, ReleasedStreams, WaitingStreams, rfc3339};
 use crate::otlp::Signal;
-use crate::tenants::{Credential, GeneratedToken, RowContent, Sender, Tenant, TenantAccount};
+use crate::stream::StreamName;
+use crate::tenants::{Credential, GeneratedToken, RowContent, Sender, TableRow, Tenant, TenantAccount};
 
 /// What a request may say of a row, in the order in which it is written.
 const FIELDS: [&str; 6] = ["platform", "values", "exporters", "limits", "paused", "hold"];
@@ -50,6 +52,15 @@ pub enum TenantSwitch {
     Hold,
     /// Deliver again.
     Release,
+}
+
+/// A tenant that was paused or held, or goes on.
+#[derive(Debug)]
+pub struct SwitchedTenant {
+    /// Its row as it is now.
+    pub row: Arc<Tenant>,
+    /// After a release, what became of its streams.
+    pub released: Option<ReleasedStreams>,
 }
 
 /// A token that was made for a sender. It is told once, to whoever has asked for it.
@@ -274,12 +285,40 @@ impl Router {
             .await
     }
 
-    /// Pauses or holds a tenant, or lets it go on.
+    /// Pauses or holds a tenant, or lets it go on. After a release its streams make at once the attempts that they wait for.
     pub async fn switch_tenant(
         &self,
         id: String,
         switch: TenantSwitch,
-    ) -> Result<Arc<Tenant>, TenantChangeError> {
+    ) -> Result<SwitchedTenant, TenantChangeError> {
+        if switch != TenantSwitch::Release {
+            let row = self.set_switch(id, switch).await?;
+            return Ok(SwitchedTenant { row, released: None });
+        }
+        let (exporters, tenant) = (self.exporters(), id.clone());
+        // Which of them the row holds is known before it is changed, and looking at all streams takes its time.
+        let waiting = spawn_blocking(move || {
+            let is_its = |name: &StreamName| name.key.tenant() == Some(&*tenant);
+            exporters.iter().map(|exporter| WaitingStreams::of(exporter, is_its)).collect::<Vec<_>>()
+        });
+        let waiting = waiting.await.expect("looking at streams doesn't panic");
+        let row = match self.set_switch(id.clone(), switch).await {
+            // There is nothing to change where rows are changed by hand alone, and this one holds nothing.
+            Err(error @ TenantChangeError::NoDirectory) => match self.tenants().table().tenant(&id) {
+                Some(TableRow::Ready(row)) if !row.hold => row.clone(),
+                _ => return Err(error),
+            },
+            changed => changed?,
+        };
+        let trying = spawn_blocking(move || {
+            let all = waiting.into_iter().map(WaitingStreams::try_now);
+            all.fold(ReleasedStreams::default(), ReleasedStreams::and)
+        });
+        let released = trying.await.expect("waking streams doesn't panic");
+        Ok(SwitchedTenant { row, released: Some(released) })
+    }
+
+    async fn set_switch(&self, id: String, switch: TenantSwitch) -> Result<Arc<Tenant>, TenantChangeError> {
         self.tenant_registry()
             .change(move |directory| {
                 let mut file = RowInFile::find(directory, &id)?;

@@ -16,6 +16,9 @@ pub(crate) const WRITER: &str = "0123456789abcdef-writer";
 /// What every exporter sends, and no page shows.
 const HEADERS: &str = "headers: { Authorization: 'Bearer s3cr3t-header', X-Api-Key: s3cr3t-value }";
 
+/// What is refused or fails waits for the rest of a test, unless somebody has it try before.
+const PATIENT: &str = "retry_on_failure: { initial_interval: 1h, max_interval: 1h }";
+
 /// Three upstreams, of which one takes everything, one refuses the token, and one refuses the data; a table of tenants; dead
 /// letters; and a watch.
 pub(crate) struct Scene {
@@ -51,10 +54,12 @@ impl Scene {
              exporters:\n",
             tenants.path().display()
         );
-        for (name, up) in [("well", &well), ("refusing", &refusing), ("picky", &picky)] {
+        for (name, up, retries) in
+            [("well", &well, QUICK), ("refusing", &refusing, PATIENT), ("picky", &picky, QUICK)]
+        {
             writeln!(
                 yaml,
-                "  otlp_http/{name}: {{ endpoint: '{}', compression: none, {HEADERS}, {QUICK} }}",
+                "  otlp_http/{name}: {{ endpoint: '{}', compression: none, {HEADERS}, {retries} }}",
                 up.url()
             )
             .unwrap();

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use serde_json::{Value, json};
-use sluice::cli::sink::Sink;
+use sluice::cli::sink::{Fault, Sink};
 use sluice::otlp::Signal;
 
 use crate::support::http::{self, Answer};
@@ -17,8 +17,15 @@ const UP: &str = "otlp_http/up";
 const READER: &str = "0123456789abcdef-reader";
 const WRITER: &str = "0123456789abcdef-writer";
 
+/// What is refused or fails waits for the rest of a test, unless somebody has it try before.
+const PATIENT: &str = "retry_on_failure: { initial_interval: 1h, max_interval: 1h }";
+
 fn config(up: &Sink, rest: &str) -> String {
-    yaml::up(&up.url(), &[QUICK, SINGLY])
+    config_with(up, &[QUICK, SINGLY], rest)
+}
+
+fn config_with(up: &Sink, options: &[&str], rest: &str) -> String {
+    yaml::up(&up.url(), options)
         + &format!("admin: {{ endpoint: 127.0.0.1:0, read_token: {READER}, write_token: {WRITER} }}\n{rest}")
 }
 
@@ -49,11 +56,22 @@ async fn stream(front: &Front, key: &str) -> Value {
 
 /// Waits until a stream has something that is held.
 async fn held(front: &Front, key: &str) -> Value {
-    eventually("it is held", async || {
+    waits(front, key, "held").await
+}
+
+/// Waits until a stream is in this state.
+async fn waits(front: &Front, key: &str, state: &str) -> Value {
+    eventually(&format!("it is {state}"), async || {
         let shown = stream(front, key).await;
-        (shown["state"] == "held").then_some(shown)
+        (shown["state"] == state).then_some(shown)
     })
     .await
+}
+
+/// Of the answer to a release, how many streams go on, and how many others are tried.
+fn gone_on(answer: &Value) -> (u64, u64) {
+    let count = |name: &str| answer[name].as_u64().unwrap_or_else(|| panic!("no `{name}` in {answer}"));
+    (count("released"), count("tried"))
 }
 
 /// Waits until an upstream has a record of this text.
@@ -380,4 +398,107 @@ async fn many_streams_of_an_exporter_that_are_held_are_told_in_one_sentence() {
     let [told] = &attention(&sluice, "stream_held").await[..] else { panic!("one sentence") };
     assert_eq!(told["subject"], json!({ "kind": "exporter", "name": UP }));
     assert!(told["text"].as_str().unwrap().contains("6 of its streams are held by operators"), "{told}");
+}
+
+#[tokio::test]
+async fn a_release_of_what_an_upstream_has_refused_tries_it_at_once_and_nothing_else() {
+    let up = sinks::recording().await;
+    up.set_fault(Fault::status(401));
+    let sluice = SluiceProcess::start(&config_with(&up, &[PATIENT, SINGLY], ""), &[]).await;
+    for key in ["a", "b"] {
+        send(&sluice, key, key).await;
+        held(&sluice, key).await;
+    }
+    let first = stream(&sluice, "a").await;
+    let since = first["hold"]["since"].as_str().unwrap_or_else(|| panic!("since when: {first}")).to_owned();
+
+    // It is refused again, and still the same hold.
+    assert_eq!(gone_on(&post(&sluice, "streams/release", &named("a")).await), (0, 1));
+    let again = eventually("it is refused again", async || {
+        let shown = held(&sluice, "a").await;
+        (shown["failed_attempts"] == 2).then_some(shown)
+    })
+    .await;
+    assert_eq!(again["hold"]["since"], *since);
+    assert!(*since <= *again["last_error"]["at"].as_str().unwrap(), "{again}");
+
+    up.clear_faults();
+    assert_eq!(gone_on(&post(&sluice, "streams/release", &named("a")).await), (0, 1));
+    arrives(&up, "a").await;
+    assert_eq!(stream(&sluice, "a").await["hold"], Value::Null);
+    assert_eq!(
+        (held(&sluice, "b").await["failed_attempts"].clone(), up.texts(Signal::Logs)),
+        (json!(1), vec!["a".to_owned()])
+    );
+    assert_eq!(gone_on(&post(&sluice, &format!("exporters/{UP}/release"), &json!({})).await), (0, 1));
+    arrives(&up, "b").await;
+    sluice.settled().await;
+    assert_eq!(gone_on(&post(&sluice, &format!("exporters/{UP}/release"), &json!({})).await), (0, 0));
+    let line = sluice.logged("tried=1").await;
+    for part in ["what operators hold is changed", "action=\"release\"", "released=0", "by=\"write_token\""] {
+        assert!(line.contains(part), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn a_release_has_what_waits_to_repeat_an_attempt_repeat_it_and_what_operators_hold_by_itself_wait_on() {
+    let up = sinks::recording().await;
+    up.set_fault(Fault::status(503));
+    let sluice = Sluice::start(&config_with(&up, &[PATIENT, SINGLY], "")).await;
+    for key in ["a", "b"] {
+        send(&sluice, key, key).await;
+        waits(&sluice, key, "backing_off").await;
+    }
+    post(&sluice, "streams/hold", &named("b")).await;
+    up.clear_faults();
+    assert_eq!(gone_on(&post(&sluice, &format!("exporters/{UP}/release"), &json!({})).await), (0, 1));
+    arrives(&up, "a").await;
+    // What waits in spite of the hold counts as released, since nothing goes on before.
+    assert_eq!(gone_on(&post(&sluice, "streams/release", &named("b")).await), (1, 0));
+    arrives(&up, "b").await;
+}
+
+#[tokio::test]
+async fn the_streams_that_a_release_of_their_exporter_lets_go_on_are_counted() {
+    let up = sinks::recording().await;
+    let sluice = Sluice::start(&config(&up, "")).await;
+    post(&sluice, &format!("exporters/{UP}/hold"), &json!({})).await;
+    for key in ["a", "b", "c"] {
+        send(&sluice, key, key).await;
+        held(&sluice, key).await;
+    }
+    post(&sluice, "streams/hold", &named("c")).await;
+    assert_eq!(gone_on(&post(&sluice, "streams/release", &named("a")).await), (0, 0), "its exporter is held");
+    assert_eq!(gone_on(&post(&sluice, &format!("exporters/{UP}/release"), &json!({})).await), (2, 0));
+    up.records(2).await;
+    assert_eq!(sorted_texts(&up), ["a", "b"]);
+}
+
+#[tokio::test]
+async fn what_is_held_for_the_answer_to_another_stream_is_tried_by_one_and_goes_on_when_that_is_taken() {
+    let up = sinks::recording().await;
+    up.set_fault(Fault::status(402));
+    let options = [PATIENT, SINGLY, "statuses: { 402: { hold_exporter: 1h } }"];
+    let sluice = Sluice::start(&config_with(&up, &options, "")).await;
+    for key in ["a", "b", "c"] {
+        send(&sluice, key, key).await;
+        held(&sluice, key).await;
+    }
+    let since = stream(&sluice, "c").await["hold"]["since"].clone();
+    let exporter = sluice.api(&format!("/api/v1/exporters/{UP}")).await;
+    assert!(since.is_string() && exporter["held"]["since"] == since, "{since}: {}", exporter["held"]);
+    assert_eq!(attention(&sluice, "exporter_held").await[0]["since"], since);
+
+    post(&sluice, "streams/release", &named("c")).await;
+    eventually("one stream was refused again", async || (up.requests().len() == 2).then_some(())).await;
+    assert_eq!(held(&sluice, "c").await["hold"]["since"], since, "it is the same hold");
+
+    up.clear_faults();
+    assert_eq!(gone_on(&post(&sluice, "streams/release", &named("c")).await), (0, 1));
+    up.records(3).await;
+    assert_eq!(
+        (sorted_texts(&up).len(), up.requests().len()),
+        (3, 5),
+        "one had to be taken before the others"
+    );
 }

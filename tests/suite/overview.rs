@@ -203,10 +203,9 @@ async fn the_flow_is_counted_by_receiver_route_and_exporter_and_goes_on_over_a_r
 async fn a_tenant_whose_token_is_refused_is_named_with_what_to_do_until_it_is_put_right() {
     let up = sinks::counting().await;
     up.set_fault(Fault::status(401));
-    let rows =
-        "tenants: { list: [{ id: globex }, { id: acme, paused: true }, { id: initech, hold: true }] }\n";
+    let rows = "tenants: { list: [{ id: globex, values: { token: t } }, { id: acme, paused: true }, { id: initech, hold: true }] }\n";
     let sluice = Sluice::start(&format!(
-        "exporters: {{ otlp_http/up: {{ endpoint: '{}', compression: none, {QUICK} }} }}\n\
+        "exporters: {{ otlp_http/up: {{ endpoint: '{}', headers: {{ X-Token: '{{{{ tenant.token }}}}' }}, compression: none, {QUICK} }} }}\n\
          routes: [{{ exporters: [otlp_http/up] }}]\n{rows}",
         up.url()
     ))

@@ -12,6 +12,7 @@ use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value;
 use opentelemetry_proto::tonic::metrics::v1::{AggregationTemporality, Metric, NumberDataPoint};
 use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
+use serde_json::json;
 use sluice::cli::sink::Fault;
 use sluice::otlp::Signal;
 use tokio::time::Instant;
@@ -515,6 +516,36 @@ async fn an_endpoint_that_is_down_costs_a_bounded_part_which_is_counted_and_is_t
         backend.logs().iter().all(|record| !body(record).contains("own telemetry")),
         "it tells of itself"
     );
+}
+
+#[tokio::test]
+async fn an_endpoint_that_takes_nothing_needs_attention_until_it_does() {
+    let is_refusing = Arc::new(AtomicBool::new(true));
+    let answers_refusing = is_refusing.clone();
+    let backend = Backend::answering(move |asked| {
+        let refuses = answers_refusing.load(Ordering::Relaxed) && asked.path == "/v1/metrics";
+        Said::new(if refuses { 401 } else { 200 }, &[], "s3cr3t-words of a backend")
+    })
+    .await;
+    let config = format!("exporters: {{ nop: }}\nroutes: [{{ key: {KEY}, exporters: [nop] }}]\n");
+    let sluice = SluiceProcess::start(&(config + &backend.config("")), &[]).await;
+    let attention = async || sluice.api("/api/v1/overview").await["attention"].clone();
+    let told =
+        eventually("it is told", async || Some(attention().await[0].clone()).filter(|told| !told.is_null()))
+            .await;
+    assert_eq!((&told["kind"], &told["severity"]), (&json!("telemetry_not_taken"), &json!("warning")));
+    assert_eq!((&told["subject"]["kind"], &told["href"]), (&json!("telemetry"), &json!("/configuration")));
+    assert!(told["since"].is_string(), "{told}");
+    let text = told["text"].as_str().unwrap();
+    assert!(text.starts_with("Sluice's own metrics: 401 from the endpoint of `telemetry` for 1"), "{text}");
+    assert!(
+        text.ends_with("it refuses the credential; put one that holds into `telemetry.headers`."),
+        "{text}"
+    );
+    let dropped = text.split(' ').find_map(|word| word.parse::<u64>().ok().filter(|number| *number > 20));
+    assert!(dropped.is_some() && !text.contains("s3cr3t"), "{text}");
+    is_refusing.store(false, Ordering::Relaxed);
+    eventually("it is told no more", async || (attention().await == json!([])).then_some(())).await;
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
-use sluice::cli::sink::Sink;
+use sluice::cli::sink::{Fault, Sink};
 use sluice::otlp::Signal;
 use sluice::tenants::TableRow;
 use time::OffsetDateTime;
@@ -270,6 +270,75 @@ async fn a_tenant_is_paused_and_held_and_goes_on_and_its_file_keeps_what_people_
     assert_eq!(place.text("acme.yaml"), format!("{text}hold: true\n"));
     assert_eq!(switch("release").await, (false, false));
     assert_eq!(place.text("acme.yaml"), format!("{text}hold: false\n"));
+}
+
+/// Waits until a tenant has so many streams that are held.
+async fn wait_for_held(front: &Front, tenant: &str, streams: u64) {
+    let are_held = async || {
+        let page = front.api(&format!("/api/v1/streams?state=held&tenant={tenant}")).await;
+        (page["total"] == streams).then_some(())
+    };
+    eventually(&format!("{streams} streams of {tenant} are held"), are_held).await;
+}
+
+#[tokio::test]
+async fn a_release_tries_what_is_refused_of_the_tenant_and_says_how_many_streams_go_on() {
+    let place = Place::start().await;
+    for id in ["acme", "globex"] {
+        let row = format!("id: {id}\nsenders: [{{ name: web, token: of-{id} }}]\n");
+        fs::write(place.table.path().join(format!("{id}.yaml")), row).unwrap();
+        change(&place.sluice, "POST", &format!("/{id}/release"), &Value::Null).await;
+    }
+    let release = async |id: &str| {
+        json_of(&change(&place.sluice, "POST", &format!("/{id}/release"), &Value::Null).await)
+    };
+    place.up.set_fault(Fault::status(401));
+    for id in ["acme", "globex"] {
+        assert_eq!(place.send(&format!("of-{id}")).await, 200);
+        wait_for_held(&place.sluice, id, 1).await;
+    }
+    place.up.clear_faults();
+    assert_eq!(
+        release("acme").await,
+        json!({ "id": "acme", "paused": false, "hold": false, "released": 0, "tried": 1 })
+    );
+    place.up.records(1).await;
+
+    change(&place.sluice, "POST", "/acme/hold", &Value::Null).await;
+    assert_eq!(place.send("of-acme").await, 200);
+    wait_for_held(&place.sluice, "acme", 1).await;
+    assert_eq!(release("acme").await["released"], 1);
+    place.up.records(2).await;
+    wait_for_held(&place.sluice, "globex", 1).await;
+    let said = "tenant `globex` is no longer held; streams that are tried now: 1\n";
+    assert_eq!(
+        command(&place.sluice, &["release", "globex"]).await,
+        (Some(0), said.to_owned(), String::new())
+    );
+    place.up.records(3).await;
+}
+
+#[tokio::test]
+async fn a_tenant_whose_row_is_changed_by_hand_alone_is_tried_all_the_same_unless_the_row_holds_it() {
+    let up = sinks::recording().await;
+    up.set_fault(Fault::status(401));
+    let tenants = "tenants:\n  list:\n\
+                   \x20   - { id: acme, senders: [{ name: web, token: of-acme }] }\n\
+                   \x20   - { id: globex, hold: true, senders: [{ name: web, token: of-globex }] }\n";
+    let sluice = Sluice::start(&config_with(&up, tenants)).await;
+    for id in ["acme", "globex"] {
+        let authorization = format!("Bearer of-{id}");
+        let headers = [("authorization", &*authorization)];
+        let sent = sluice.post_with(Signal::Logs, logs(&[("a", &["x"])]), &headers).await;
+        assert_eq!(sent.status, 200);
+        wait_for_held(&sluice, id, 1).await;
+    }
+    up.clear_faults();
+    assert_eq!(json_of(&change(&sluice, "POST", "/acme/release", &Value::Null).await)["tried"], 1);
+    up.records(1).await;
+    let refused = change(&sluice, "POST", "/globex/release", &Value::Null).await;
+    assert!(error_of(&refused, 409).contains("changed by hand alone"));
+    assert_eq!(change(&sluice, "POST", "/nobody/release", &Value::Null).await.status, 409);
 }
 
 #[tokio::test]

@@ -4,6 +4,9 @@ import { hasToken, setToken } from "./api.js";
 import { asSentence } from "./format.js";
 import { Sign, sentence } from "./parts.js";
 
+/** What a change needs, unless its action says something else. */
+const WRITE_TOKEN = "It needs the write token of the configuration (`admin.write_token`), or a client certificate where there is none.";
+
 /** Says something to everybody, also to who can't see it. */
 function announce(text) {
   dispatchEvent(new CustomEvent("announcement", { detail: text }));
@@ -33,13 +36,14 @@ function Dialog({ title, onClose, children }) {
 
 /**
  * Asks back before a change. `run(values)` makes it, with what the fields say, and returns a sentence on what was done, or
- * markup that stays until the dialog is closed. Where the change is refused for want of a token, it is asked for.
+ * markup that stays until the dialog is closed. A tab without a token, or with one that does not do, is told what the change `needs`.
  */
-function ActionDialog({ title, text, fields = [], confirm, danger, run, onClose }) {
+function ActionDialog({ title, text, fields = [], confirm, danger, needs = WRITE_TOKEN, run, onClose }) {
   const [busy, setBusy] = useState(false);
   const [error, setError] = useState(null);
   const [done, setDone] = useState(null);
-  const wantsToken = error && (error.status === 401 || error.status === 403);
+  const [hadToken] = useState(hasToken());
+  const wantsToken = !hadToken || (error && (error.status === 401 || error.status === 403));
   const submit = async (event) => {
     event.preventDefault();
     const values = Object.fromEntries(new FormData(event.target));
@@ -74,7 +78,8 @@ function ActionDialog({ title, text, fields = [], confirm, danger, run, onClose 
             autocomplete="off" title=${field.hint} /></label>`)}
         ${error && html`<p class="notice error" role="alert"><${Sign} tone="error" /><span>${sentence(asSentence(error.message))}</span></p>`}
         ${wantsToken && html`<label class="field"><span>Write token</span>
-          <input name="token" type="password" autocomplete="off" /></label>`}
+          <input name="token" type="password" autocomplete="off" aria-describedby="write-token-needed" /></label>
+          <p class="note" id="write-token-needed">${sentence(needs)} This tab keeps it until it is closed.</p>`}
       </div>
       <div class="dialog-actions">
         <button type="button" onClick=${onClose}>Cancel</button>

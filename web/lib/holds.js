@@ -1,14 +1,46 @@
-// Holding a stream or an exporter, and releasing it.
+// Holding a stream or an exporter, releasing it, and having what waits try now.
 import { html } from "./html.js";
 import { send } from "./api.js";
 import { ActionButton } from "./dialog.js";
+import { plural } from "./format.js";
 import { Moment, Sign } from "./parts.js";
 
+/** Whether an operator holds a stream. */
+export const isByOperator = (hold) => hold?.reason === "held by an operator";
+
+/** Whether an operator or the row of its tenant holds a stream: then it is not tried before that has ended. */
+export const isBySomebody = (hold) => isByOperator(hold) || hold?.reason === "held by the row of its tenant";
+
+/** What has come of a release, as the API says it. */
+export function goneOn({ released, tried }) {
+  const parts = [
+    released > 0 && `${plural(released, "stream")} ${released === 1 ? "goes" : "go"} on`,
+    tried > 0 && `${plural(tried, "stream")} ${tried === 1 ? "is" : "are"} tried now`,
+  ];
+  return parts.filter(Boolean).join(", ") || "nothing waited";
+}
+
+/** What has come of a release has to be known from the answer, and is said so. */
+async function release(path, body, said) {
+  return `${said}: ${goneOn(await send("POST", `${path}/release`, body))}.`;
+}
+
+/** Has what an upstream has refused, or has not answered, try at once. `path` and `body` are as those of `HoldActions`. */
+export function TryNow({ name, path, body = {} }) {
+  const action = {
+    title: `Try now to deliver what waits of ${name}?`,
+    text: "It does so by itself, but less and less often. What is refused again waits on.",
+    confirm: "Try now",
+    run: () => release(path, body, name),
+  };
+  return html`<${ActionButton} label="Try now" action=${action} />`;
+}
+
 /**
- * Holds what is not `held` by an operator, and releases what is. `path` is where `/hold` and `/release` are asked for, and `body` what is
- * meant, as far as the path does not say it.
+ * Holds what is not `held` by an operator, and releases what is; what `waits` before another attempt can be tried now. `path` is where
+ * `/hold` and `/release` are asked for, and `body` what is meant, as far as the path does not say it.
  */
-export function HoldButton({ name, path, held, body = {} }) {
+export function HoldActions({ name, path, held, waits, body = {} }) {
   const hold = {
     title: `Deliver nothing of ${name} for now?`,
     text: "Its records are queued, until the time is over, until you release it, or until there is no more room.",
@@ -19,18 +51,15 @@ export function HoldButton({ name, path, held, body = {} }) {
       return `${name} is held ${values.for ? `for ${values.for}` : "until it is released"}.`;
     },
   };
-  const release = {
+  const ending = {
     title: `Deliver the records of ${name} again?`,
     text: "What waits is tried at once.",
     confirm: "Release",
-    run: async () => {
-      await send("POST", `${path}/release`, body);
-      return `${name} is released.`;
-    },
+    run: () => release(path, body, `${name} is released`),
   };
-  return held
-    ? html`<${ActionButton} key="release" label="Release" action=${release} />`
-    : html`<${ActionButton} key="hold" label="Hold" action=${hold} />`;
+  if (held) return html`<${ActionButton} key="release" label="Release" action=${ending} />`;
+  return html`${waits && html`<${TryNow} key="try" name=${name} path=${path} body=${body} />`}
+    <${ActionButton} key="hold" label="Hold" action=${hold} />`;
 }
 
 /** That an operator holds it: who, since when and until when. */

@@ -1,6 +1,6 @@
 // What pages use of the API: hooks that give the newest state of a resource, and how well it is followed.
 import { useEffect, useRef, useState } from "./html.js";
-import { follow } from "./api.js";
+import { follow, get } from "./api.js";
 
 /** How each resource that the page follows fares, for the header. */
 const states = new Map();
@@ -56,7 +56,7 @@ export function useLive(path) {
 }
 
 /** Calls `tick` now and every so many seconds while the tab is seen, and once more when `deps` change. */
-export function useEvery(seconds, tick, deps) {
+function useEvery(seconds, tick, deps) {
   const latest = useRef(tick);
   latest.current = tick;
   useEffect(() => {
@@ -69,4 +69,17 @@ export function useEvery(seconds, tick, deps) {
       document.removeEventListener("visibilitychange", run);
     };
   }, [seconds, ...deps]);
+}
+
+/** What the resource at `path` says, read every so many seconds, `null` before the first time; and the error if the newest reading failed. */
+export function useRead(seconds, path) {
+  const [shown, setShown] = useState({ data: null, error: null });
+  useEvery(seconds, async () => {
+    try {
+      setShown({ data: await get(path), error: null });
+    } catch (error) {
+      setShown((before) => ({ ...before, error }));
+    }
+  }, [path]);
+  return [shown.data, shown.error];
 }

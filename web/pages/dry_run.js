@@ -13,6 +13,7 @@ export function DryRun() {
     title: "Read the configuration again?",
     text: "The file is put to use if it has no problem; else what is in use stays.",
     confirm: "Reload",
+    needs: "It needs the write token (`admin.write_token`), where the configuration has one.",
     run: async () => {
       const { version } = await send("POST", "/api/v1/reload");
       setPlan(null);

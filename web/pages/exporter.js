@@ -1,13 +1,12 @@
 // All about one exporter.
-import { html, useState } from "../lib/html.js";
-import { get } from "../lib/api.js";
-import { useEvery, useLive } from "../lib/live.js";
+import { html } from "../lib/html.js";
+import { useLive, useRead } from "../lib/live.js";
 import { address, exporterAddress, streamAddress } from "../lib/router.js";
 import { Counted, Facts, Figure, Missing, Moment, PageHead, Section, ShortTable, Sign, State, Trouble, sentence } from "../lib/parts.js";
-import { HeldByOperator, HoldButton } from "../lib/holds.js";
+import { HeldByOperator, HoldActions } from "../lib/holds.js";
 import { Chart, timesOf } from "../lib/chart.js";
 import { Settings } from "../lib/settings.js";
-import { duration } from "../lib/format.js";
+import { asSentence, duration } from "../lib/format.js";
 import { stateOf } from "./exporters.js";
 
 const ENDS = {
@@ -24,9 +23,10 @@ export function ExporterPage({ name }) {
   const head = (state, actions) => html`<${PageHead} title=${name} trail=${["/exporters", "Exporters"]} state=${state}>${actions}<//>`;
   if (!data) return html`${head()}<${Missing} error=${error} what="the exporter" />`;
   return html`
-    ${head(html`<${State} name=${stateOf(data)} />`, html`<${HoldButton} name=${name} path=${path} held=${Boolean(data.hold)} />`)}
+    ${head(html`<${State} name=${stateOf(data)} />`, html`<${HoldActions} name=${name} path=${path} held=${Boolean(data.hold)}
+      waits=${data.failing_streams + data.held_tenants > 0 || data.held} />`)}
     <${Trouble} error=${error} />
-    ${data.held && html`<p class="notice warning"><${Sign} tone="warning" /><span>All its streams are held until <${Moment} at=${data.held.until} as="clock" />${data.held.for?.message ? html`: ${sentence(data.held.for.message)}` : "."}</span></p>`}
+    ${data.held && html`<p class="notice warning"><${Sign} tone="warning" /><span>All its streams are held since <${Moment} at=${data.held.since} as="clock" /> until <${Moment} at=${data.held.until} as="clock" />${data.held.for?.message ? html`: ${sentence(data.held.for.message)}` : "."}</span></p>`}
     ${data.hold && html`<${HeldByOperator} what="All its streams are" hold=${data.hold} />`}
     <p class="links">
       <a href=${address("/streams", { exporter: name })}>Its streams</a>
@@ -97,17 +97,23 @@ function Answers({ attempts }) {
 }
 
 function History({ name }) {
-  const [history, setHistory] = useState(null);
-  useEvery(5, async () => setHistory(await get(address("/api/v1/history", { range: "15m", exporter: name })).catch(() => null)), [name]);
-  if (!history) return null;
+  const [history, error] = useRead(5, address("/api/v1/history", { range: "15m", exporter: name }));
+  // It has none yet, or is none of those that have one.
+  if (!history && error?.status === 404) return html`<${Section} title="Last 15 minutes" id="history"><p class="empty">${sentence(asSentence(error.message))}</p><//>`;
+  return html`<${Section} title="Last 15 minutes" id="history">
+    ${history ? html`<${Trouble} error=${error} /><${Charts} history=${history} />` : html`<${Missing} error=${error} what="the history" />`}
+  <//>`;
+}
+
+function Charts({ history }) {
   const { series } = history;
   const times = timesOf(history, series.exported_records.length);
-  return html`<${Section} title="Last 15 minutes" id="history"><div class="charts">
+  return html`<div class="charts">
     <${Chart} title="Records" times=${times} as="perSecond" series=${[
       { label: "delivered", values: series.exported_records, colour: "ok" },
       { label: "not delivered", values: series.not_delivered_records, colour: "error" },
     ]} />
     <${Chart} title="Waiting" times=${times} as="bytes" series=${[{ label: "pending", values: series.pending_bytes, colour: "warning" }]} />
     <${Chart} title="Failed attempts" times=${times} as="perSecond" series=${[{ label: "attempts", values: series.failed_attempts, colour: "error" }]} />
-  </div><//>`;
+  </div>`;
 }

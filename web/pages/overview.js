@@ -1,7 +1,6 @@
 // What comes in, what goes out, what does not, and what needs somebody.
-import { html, useState } from "../lib/html.js";
-import { get } from "../lib/api.js";
-import { useEvery, useLive } from "../lib/live.js";
+import { html } from "../lib/html.js";
+import { useLive, useRead } from "../lib/live.js";
 import { address, setQuery } from "../lib/router.js";
 import { Choice, Counted, Facts, Figure, Meter, Missing, Moment, PageHead, Section, ShortTable, Sign, Snippet, State, Trouble, sentence } from "../lib/parts.js";
 import { Chart, timesOf } from "../lib/chart.js";
@@ -66,9 +65,8 @@ function Attention({ data }) {
 
 /** For who has just started Sluice: where to send to, and what to try. */
 function FirstSteps() {
-  const [steps, setSteps] = useState(null);
-  useEvery(60, async () => setSteps(await get("/api/v1/first-steps").catch(() => null)), []);
-  if (!steps) return null;
+  const [steps, error] = useRead(60, "/api/v1/first-steps");
+  if (!steps) return error && html`<${Missing} error=${error} what="how to begin" />`;
   // What listens everywhere is reached by the name by which this page was.
   const url = steps.url?.replace(/\/\/(0\.0\.0\.0|\[::\]):/, `//${location.hostname}:`);
   const reachable = (command) => command.replaceAll(steps.url, url);
@@ -144,17 +142,7 @@ function journalNote({ state, oldest_seconds: oldest }) {
 }
 
 function History({ range, memory }) {
-  const [history, setHistory] = useState(null);
-  const [error, setError] = useState(null);
-  const every = range === "24h" ? 60 : 5;
-  useEvery(every, async () => {
-    try {
-      setHistory(await get(address("/api/v1/history", { range })));
-      setError(null);
-    } catch (failure) {
-      setError(failure);
-    }
-  }, [range]);
+  const [history, error] = useRead(range === "24h" ? 60 : 5, address("/api/v1/history", { range }));
   return html`<${Section} title="History" id="history" actions=${html`<${Choice} label="Time span" value=${range}
       options=${[["15m", "15 minutes"], ["24h", "24 hours"]]} onChange=${(value) => setQuery({ range: value === "15m" ? null : value })} />`}>
     ${history ? html`<${Trouble} error=${error} /><${Charts} history=${history} memory=${memory} />` : html`<${Missing} error=${error} what="the history" />`}

@@ -3,7 +3,7 @@ import { html } from "../lib/html.js";
 import { useLive } from "../lib/live.js";
 import { address, exporterAddress, tenantAddress } from "../lib/router.js";
 import { Facts, Figure, Missing, Moment, PageHead, Section, ShortTable, Sign, State, Trouble, destinationSaid, sentence } from "../lib/parts.js";
-import { HeldByOperator, HoldButton } from "../lib/holds.js";
+import { HeldByOperator, HoldActions, isByOperator, isBySomebody } from "../lib/holds.js";
 import { duration } from "../lib/format.js";
 import { Settings } from "../lib/settings.js";
 
@@ -14,7 +14,8 @@ export function StreamPage({ query }) {
   const head = (state, actions) => html`<${PageHead} title=${title} trail=${["/streams", "Streams"]} state=${state}>${actions}<//>`;
   if (!data) return html`${head()}<${Missing} error=${error} what="the stream" />`;
   return html`
-    ${head(html`<${State} name=${data.state} />`, html`<${HoldButton} name=${title} path="/api/v1/streams" body=${nameOf(data)} held=${isByOperator(data.hold) && data.hold.scope === "stream"} />`)}
+    ${head(html`<${State} name=${data.state} />`, html`<${HoldActions} name=${title} path="/api/v1/streams" body=${nameOf(data)}
+      held=${isByOperator(data.hold) && data.hold.scope === "stream"} waits=${waits(data)} />`)}
     <${Trouble} error=${error} />
     ${data.hold && html`<${Hold} hold=${data.hold} exporter=${data.exporter} />`}
     ${data.last_error && html`<${LastError} stream=${data} />`}
@@ -55,7 +56,8 @@ export function StreamPage({ query }) {
 /** What names a stream. */
 const nameOf = ({ exporter, signal, tenant, key }) => ({ exporter, signal, tenant, key });
 
-const isByOperator = (hold) => hold?.reason === "held by an operator";
+/** Whether it waits before another attempt, for nothing that somebody has wanted. */
+const waits = ({ hold, failed_attempts: failed, pending_bytes: pending }) => pending > 0 && (failed > 0 || hold) && !isBySomebody(hold);
 
 /** Why nothing is sent, unless it is for what the last error says, which is told by itself. */
 function Hold({ hold, exporter }) {
@@ -64,7 +66,7 @@ function Hold({ hold, exporter }) {
     return html`<${HeldByOperator} what=${what} hold=${hold} />`;
   }
   if (hold.scope === "stream") return null;
-  return html`<p class="notice warning"><${Sign} tone="warning" /><span>It is ${hold.reason}${hold.until && html`, until <${Moment} at=${hold.until} as="clock" />`}.</span></p>`;
+  return html`<p class="notice warning"><${Sign} tone="warning" /><span>It is ${hold.reason}${hold.since && html`, since <${Moment} at=${hold.since} as="clock" />`}${hold.until && html`, until <${Moment} at=${hold.until} as="clock" />`}.</span></p>`;
 }
 
 /** How it went wrong last; a stream that is held waits for what ends that. */
@@ -73,7 +75,7 @@ function LastError({ stream }) {
   const severity = failed > 0 ? "error" : "info";
   const isHeld = stream.hold?.scope === "stream" && !isByOperator(stream.hold);
   return html`<p class="notice ${severity}"><${Sign} tone=${severity} /><span>
-    ${isHeld && "It is held for this answer, and tried again less and less often: "}${destinationSaid(error)}${" "}
+    ${isHeld && html`It is held since <${Moment} at=${stream.hold.since} as="clock" /> for this answer, and tried again less and less often: `}${destinationSaid(error)}${" "}
     <span class="note">${[error.target, error.of_stream && "an answer to another stream"].filter(Boolean).map((part) => `${part}, `)}<${Moment} at=${error.at} /></span>
   </span></p>`;
 }

@@ -5,6 +5,7 @@ import { useLive } from "../lib/live.js";
 import { address, streamAddress, tenantAddress } from "../lib/router.js";
 import { Counted, Facts, Figure, Meter, Missing, Moment, PageHead, Section, ShortTable, Sign, Snippet, State, Trouble, sentence } from "../lib/parts.js";
 import { ActionButton } from "../lib/dialog.js";
+import { TryNow, goneOn } from "../lib/holds.js";
 import { words } from "../lib/format.js";
 
 export function TenantPage({ name }) {
@@ -132,17 +133,16 @@ function Actions({ tenant, path }) {
     title,
     text,
     confirm,
-    run: async () => {
-      await send("POST", `${path}/${verb}`);
-      return said;
-    },
+    run: async () => said(await send("POST", `${path}/${verb}`)),
   });
   const id = tenant.id;
   const pause = tenant.paused
-    ? ["Resume", change("resume", `Take on the senders of ${id} again?`, null, "Resume", `${id} is resumed.`)]
-    : ["Pause", change("pause", `Refuse the senders of ${id}?`, "Its senders are answered 503 until you resume it. What is queued is delivered.", "Pause", `${id} is paused.`)];
+    ? ["Resume", change("resume", `Take on the senders of ${id} again?`, null, "Resume", () => `${id} is resumed.`)]
+    : ["Pause", change("pause", `Refuse the senders of ${id}?`, "Its senders are answered 503 until you resume it. What is queued is delivered.", "Pause", () => `${id} is paused.`)];
   const hold = tenant.hold
-    ? ["Release", change("release", `Deliver the records of ${id} again?`, null, "Release", `${id} is released.`)]
-    : ["Hold", change("hold", `Deliver nothing of ${id} for now?`, "Its records are queued until you release it, or until there is no more room.", "Hold", `${id} is held.`)];
-  return [pause, hold].map(([label, action]) => html`<${ActionButton} key=${label} label=${label} action=${action} />`);
+    ? ["Release", change("release", `Deliver the records of ${id} again?`, null, "Release", (answer) => `${id} is released: ${goneOn(answer)}.`)]
+    : ["Hold", change("hold", `Deliver nothing of ${id} for now?`, "Its records are queued until you release it, or until there is no more room.", "Hold", () => `${id} is held.`)];
+  const waits = !tenant.hold && (tenant.failing_streams > 0 || tenant.states.includes("held"));
+  return html`${waits && html`<${TryNow} key="try" name=${id} path=${path} />`}
+    ${[pause, hold].map(([label, action]) => html`<${ActionButton} key=${label} label=${label} action=${action} />`)}`;
 }

@@ -6,13 +6,11 @@ use std::time::{Duration, SystemTime};
 
 use super::rows::Findings;
 use super::words::{counted, size, time};
-use super::{Attention, AttentionSubject, LISTED, Urgency};
+use super::{Attention, AttentionSubject, LISTED, PASSING, Urgency};
 use crate::admin::troubled::{RefusedStreams, TroubledStreams, refused_streams};
 use crate::export::Exporter;
+use crate::route::TemplateValue;
 use crate::run::Router;
-
-/// Streams that fail for no longer than this are not told of: most failures are over with the next attempt.
-const PASSING: Duration = Duration::from_secs(10);
 
 /// Streams that fail for longer than this are told of as an error.
 const LASTING: Duration = Duration::from_secs(300);
@@ -63,7 +61,8 @@ fn of_held(exporter: &Exporter) -> Option<Attention> {
         reason(code, Whose::Exporter)
     );
     let subject = AttentionSubject::Exporter(name.to_string());
-    Some(Attention::new(Urgency::Error, "exporter_held", subject, text).with_pending(waits))
+    let attention = Attention::new(Urgency::Error, "exporter_held", subject, text);
+    Some(attention.since(Some(hold.since)).with_pending(waits))
 }
 
 /// An exporter of which an upstream is away.
@@ -96,8 +95,17 @@ fn urgency(streams: &TroubledStreams) -> Urgency {
 /// Whose fault a reason is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Whose {
-    Tenant,
+    /// The exporter may send by what is in the tenant's row.
+    Tenant {
+        by_row: bool,
+    },
     Exporter,
+}
+
+/// Whether an exporter sends by values of tenants' rows, such as their tokens.
+fn reads_rows(exporter: &Exporter) -> bool {
+    let active = exporter.active();
+    active.settings.reads().any(|value| matches!(value, TemplateValue::Tenant(_)))
 }
 
 fn of_troubled(streams: &TroubledStreams) -> Attention {
@@ -109,7 +117,8 @@ fn of_troubled(streams: &TroubledStreams) -> Attention {
             Some(failure) => format!("{tenant}: {failure} `{exporter}`"),
             None => format!("{tenant}: {code} from `{exporter}`"),
         };
-        (AttentionSubject::Tenant(tenant.to_string()), Whose::Tenant, who)
+        let whose = Whose::Tenant { by_row: reads_rows(&streams.exporter) };
+        (AttentionSubject::Tenant(tenant.to_string()), whose, who)
     } else {
         let count = (streams.held + streams.failing) as u64;
         let what = without_answer(code).map_or_else(|| code.to_owned(), |failure| format!("{failure} it"));
@@ -142,7 +151,7 @@ fn of_refused(refused: &RefusedStreams) -> Attention {
 }
 
 /// What went wrong with a destination that has not answered, before its name.
-fn without_answer(code: &str) -> Option<&'static str> {
+pub(super) fn without_answer(code: &str) -> Option<&'static str> {
     Some(match code {
         "connect" => "can't connect to",
         "tls" => "no TLS with",
@@ -159,9 +168,11 @@ fn without_answer(code: &str) -> Option<&'static str> {
 
 /// What a code means, and what to do about it.
 fn reason(code: &str, whose: Whose) -> String {
-    let (its, row_or_exporter) = match whose {
-        Whose::Tenant => ("its token", "its row of the table of tenants"),
-        Whose::Exporter => ("the credential", "the exporter's `headers` or `auth`"),
+    let its = if whose == Whose::Exporter { "the credential" } else { "its token" };
+    let row_or_exporter = if whose == (Whose::Tenant { by_row: true }) {
+        "its row of the table of tenants"
+    } else {
+        "the exporter's `headers` or `auth`"
     };
     match code {
         "401" | "UNAUTHENTICATED" => format!("{its} is refused; put one that holds into {row_or_exporter}"),
@@ -253,7 +264,12 @@ mod tests {
         ] {
             assert_ne!(reason(code, Whose::Exporter), unknown, "{code}");
         }
-        assert!(reason("401", Whose::Tenant).starts_with("its token is refused"));
+        for (by_row, place) in
+            [(true, "its row of the table of tenants"), (false, "the exporter's `headers` or `auth`")]
+        {
+            let told = reason("401", Whose::Tenant { by_row });
+            assert_eq!(told, format!("its token is refused; put one that holds into {place}"));
+        }
         assert_eq!((without_answer("connect"), without_answer("401")), (Some("can't connect to"), None));
     }
 }

@@ -87,7 +87,7 @@ enum Command {
         /// The tenant's id
         id: String,
     },
-    /// Deliver again what is held of a tenant
+    /// Deliver again what is held of a tenant, and try now what its upstream has refused
     Release {
         /// The tenant's id
         id: String,
@@ -190,7 +190,17 @@ async fn run(
         Command::Pause { id } => switch(client, id, "pause", "paused").await,
         Command::Resume { id } => switch(client, id, "resume", "no longer paused").await,
         Command::Hold { id } => switch(client, id, "hold", "held").await,
-        Command::Release { id } => switch(client, id, "release", "no longer held").await,
+        Command::Release { id } => {
+            let released = client.send("POST", &path(id, "/release"), None).await;
+            released.map(|answer| {
+                let streams = |name: &str| answer[name].as_u64().filter(|streams| *streams > 0);
+                let said = [
+                    streams("released").map(|streams| format!("; streams that go on: {streams}")),
+                    streams("tried").map(|streams| format!("; streams that are tried now: {streams}")),
+                ];
+                format!("tenant `{id}` is no longer held{}", said.into_iter().flatten().collect::<String>())
+            })
+        }
         Command::Delete { id, pending } => {
             let below = if pending.is_some() { "?pending=dead_letter" } else { "" };
             client.send("DELETE", &path(id, below), None).await.map(|answer| {

@@ -51,7 +51,9 @@ pub(in crate::config) struct WatchSection {
     #[schemars(extend("x-shown" = "name"))]
     pub(in crate::config) tenants: Option<TenantGlobs>,
     /// It fires when there are more records than so many in so long: `10 in 5m`.
+    #[schemars(extend("x-shown" = "count in time"))]
     pub(in crate::config) above: Option<String>,
     /// It fires when there are fewer records than so many in so long: `1 in 26h`. Not before Sluice has run for that long.
+    #[schemars(extend("x-shown" = "count in time"))]
     pub(in crate::config) below: Option<String>,
 }

@@ -44,6 +44,22 @@ fn what_is_substituted_is_shown_as_written() {
 }
 
 #[test]
+fn the_number_of_records_at_which_a_watch_fires_is_shown_and_nothing_else_in_its_place() {
+    let shown = |above: &str| {
+        let watches = format!("watches: [{{ name: errors, query: 'level:error', above: {above} }}]\n");
+        match load_with(&with(&watches), &|_| Some("10".into())) {
+            Ok(compiled) => compiled.redacted["watches"][0]["above"].as_str().unwrap().to_owned(),
+            Err(problems) => problems.to_string(),
+        }
+    };
+    assert_eq!(shown("10 in 5m"), "10 in 5m");
+    assert_eq!(shown("'${env:COUNT} in 5m'"), "${env:COUNT} in 5m");
+    for wrong in ["s3cret in 5m", "10 in s3cret", "s3cret"] {
+        assert!(!shown(wrong).contains("s3cret"), "{}", shown(wrong));
+    }
+}
+
+#[test]
 fn header_values_and_proxies_are_not_in_the_debug_text() {
     let mut compiled = good(SECRETS);
     let ExporterKind::OtlpHttp(http) = &compiled.exporters[0].1.kind else { panic!() };

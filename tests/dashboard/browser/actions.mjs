@@ -21,8 +21,12 @@ await act("Pause", "Cancel");
 await done();
 assert.equal((await tenant()).paused, false);
 
-// Without a token it is refused, and the dialog asks for one.
+// Without a token it is refused, and the dialog says from the beginning which one it needs.
 page.expectsErrors = true;
+await page.getByRole("button", { name: "Hold", exact: true }).click();
+await dialog.getByText("It needs the write token of the configuration (admin.write_token)").waitFor();
+await dialog.getByRole("button", { name: "Cancel" }).click();
+await done();
 await act("Pause", "Pause");
 await dialog.getByRole("alert").waitFor();
 assert.equal((await tenant()).paused, false);
@@ -33,7 +37,12 @@ page.expectsErrors = false;
 await eventually("the tenant is paused", async () => (await tenant()).paused);
 assert.match(await page.locator(".announcement").textContent(), /acme is paused/);
 
-// From now on this tab has the token.
+// From now on this tab has the token, and no dialog asks for it.
+await page.getByRole("button", { name: "Hold", exact: true }).click();
+await dialog.waitFor();
+assert.equal(await dialog.getByLabel("Write token").count(), 0);
+await dialog.getByRole("button", { name: "Cancel" }).click();
+await done();
 await page.getByRole("button", { name: "Resume", exact: true }).waitFor();
 await act("Resume", "Resume");
 await done();
@@ -78,6 +87,35 @@ await page.waitForURL(/\/streams\/one\?/);
 await act("Release", "Release");
 await done();
 await eventually("the stream is released", async () => !(await api(`/api/v1${one}`)).hold);
+
+// What an upstream has refused is tried at once: one stream, all of an exporter, all of a tenant.
+const refused = (more) => api(`/api/v1/streams?exporter=otlp_http/refusing&tenant=acme${more}`);
+const held = (await refused("&signal=logs")).streams[0];
+// A release may have tried some of them before.
+const before = new Map((await refused("")).streams.map((stream) => [stream.signal, stream.failed_attempts]));
+const tried = async (which, times) => (await refused(which)).streams.every(
+  ({ signal, state, failed_attempts: failed }) => failed === before.get(signal) + times && state === "held");
+await visit(page, `/streams/one?${new URLSearchParams({ exporter: held.exporter, signal: "logs", tenant: "acme", key: held.key })}`);
+await page.getByText("It is held since").waitFor();
+assert.equal(await page.locator(".notice time").first().getAttribute("datetime"), held.hold.since);
+await act("Try now", "Try now");
+await done();
+assert.match(await page.locator(".announcement").textContent(), /: 1 stream is tried now\.$/);
+await eventually("the stream was tried", () => tried("&signal=logs", 1));
+assert.equal((await refused("&signal=logs")).streams[0].hold.since, held.hold.since);
+await visit(page, "/exporters/otlp_http%2Frefusing");
+await act("Try now", "Try now");
+await done();
+assert.match(await page.locator(".announcement").textContent(), /: 9 streams are tried now\.$/);
+await eventually("all streams were tried", async () => (await tried("&signal=logs", 2)) && (await tried("&signal=traces", 1)));
+await visit(page, "/tenants/acme");
+await act("Try now", "Try now");
+await done();
+assert.match(await page.locator(".announcement").textContent(), /: 3 streams are tried now\.$/);
+await eventually("its streams were tried", async () => (await tried("&signal=logs", 3)) && (await tried("&signal=traces", 2)));
+// What is well has nothing to try.
+await visit(page, "/exporters/otlp_http%2Fwell");
+assert.equal(await page.getByRole("button", { name: "Try now" }).count(), 0);
 
 // A dead letter is looked into, and deleted.
 await visit(page, "/dead-letters");

@@ -1,7 +1,7 @@
 // An empty Sluice says what to do next, and that works.
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { facts, finish, open, visit } from "./browser.mjs";
+import { base, facts, finish, open, visit } from "./browser.mjs";
 
 const page = await open();
 
@@ -17,6 +17,14 @@ page.expectsErrors = true;
 await visit(page, "/tap");
 await page.getByText("admin.read_token").first().waitFor();
 assert.equal(await page.locator("input[name=query]").getAttribute("aria-invalid"), "false");
+page.expectsErrors = false;
+
+// That they can't be read is said.
+page.expectsErrors = true;
+await page.route("**/api/v1/first-steps", (route) => route.fulfill({ status: 503, json: { error: "there is no room for them" } }));
+await page.goto(`${base}/`);
+await page.getByText("Can't read how to begin: there is no room for them").waitFor();
+await page.unroute("**/api/v1/first-steps");
 page.expectsErrors = false;
 
 await visit(page, "/");

@@ -30,6 +30,13 @@ await page.locator(".metric").first().waitFor();
 await visit(page, "/tap?of=recent&query=tenant:acme");
 await eventually("logs are found", async () => (await messages()).includes("two"));
 
+// Where there are tenants, each log has its own, which leads to the page of that.
+await visit(page, "/tap?of=recent&query=tenant:globex");
+await page.getByRole("columnheader", { name: "Tenant" }).waitFor();
+const tenants = () => page.locator(".tap-logs tbody tr td:nth-child(3) a").allTextContents();
+await eventually("logs of the tenant are found", async () => (await tenants()).length > 0);
+assert.deepEqual([...new Set(await tenants())], ["globex"]);
+
 // A wrong query is told at its column.
 page.expectsErrors = true;
 await visit(page, "/tap?query=tenant:acme");

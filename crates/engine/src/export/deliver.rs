@@ -361,7 +361,7 @@ async fn settle<'e>(
             let noted = LastError { code, message, target: None, at, of_destination: true, of_stream: None };
             log_decision(stream, Some(&noted.message), None, "stream held");
             stream.note(|history| history.last_error = Some(Box::new(noted)));
-            stream.set_activity(Activity::Held);
+            stream.begin_own_hold();
             wait_blameless(changed.as_mut(), FOR_EVER, exporter, stream, pieces, backoff).await;
             log_decision(stream, None, None, "stream looks again whether it may go on");
             stream.set_activity(Activity::Waiting);
@@ -387,12 +387,7 @@ async fn settle<'e>(
                 }
                 put_back(pieces);
                 stream.set_activity(Activity::Held);
-                let changed = pin!(async {
-                    tokio::select! {
-                        () = changed.as_mut() => {}
-                        () = holds_changed => {}
-                    }
-                });
+                let changed = pin!(either(changed.as_mut(), holds_changed));
                 wait_blameless(changed, wait, exporter, stream, pieces, backoff).await;
                 log_decision(stream, None, None, "stream looks again whether it may go on");
                 stream.set_activity(Activity::Waiting);
@@ -435,8 +430,10 @@ async fn settle<'e>(
                 if pieces.hinder() {
                     put_back(pieces);
                 }
-                stream.set_activity(Activity::Held);
-                wait_or(changed.as_mut(), wait, exporter, stream, pieces).await;
+                let wanted_now = stream.wanted_now();
+                stream.begin_own_hold();
+                let ended = pin!(either(changed.as_mut(), wanted_now));
+                wait_or(ended, wait, exporter, stream, pieces).await;
                 stream.set_activity(Activity::Waiting);
                 continue;
             }
@@ -579,6 +576,9 @@ async fn settle<'e>(
                 wait.filter(|wait| wait.worthwhile)
             }
         };
+        if !matches!(answer.outcome, Outcome::Hold { .. }) {
+            stream.end_own_hold();
+        }
         let wished = wait.is_some_and(|wait| wait.wished);
         let sign = answer.sign(wished);
         note_attempt(exporter, stream, &target, &piece, &answer, duration);
@@ -665,15 +665,19 @@ async fn settle<'e>(
         if pieces.hinder() {
             put_back(pieces);
         }
-        let activity = match failure {
-            Failure::Passing => Activity::BackingOff,
-            // Waits with the others.
-            Failure::Held { scope: HoldScope::Tenant | HoldScope::Exporter, .. } => continue,
-            Failure::Held { .. } | Failure::NoTarget { .. } => Activity::Held,
-        };
+        // Waits with the others.
+        if let Failure::Held { scope: HoldScope::Tenant | HoldScope::Exporter, .. } = failure {
+            continue;
+        }
         if probe.is_none() {
-            stream.set_activity(activity);
-            wait_or(changed.as_mut(), wait, exporter, stream, pieces).await;
+            let wanted_now = stream.wanted_now();
+            if matches!(failure, Failure::Passing) {
+                stream.set_activity(Activity::BackingOff);
+            } else {
+                stream.begin_own_hold();
+            }
+            let ended = pin!(either(changed.as_mut(), wanted_now));
+            wait_or(ended, wait, exporter, stream, pieces).await;
             log_decision(stream, None, None, "stream goes on with its next attempt");
             stream.set_activity(Activity::Waiting);
         }
@@ -726,8 +730,8 @@ fn count_withdrawn(exporter: &Exporter, stream: &Stream, records: u64) {
     }
 }
 
-/// Waits, unless the exporter changes before, or the stream is given up. What is withdrawn meanwhile doesn't wait as long; if nothing is left, the
-/// wait goes on all the same, since the next batch would only meet the same upstream.
+/// Waits, unless something that ends the wait has `changed` before, or the stream is given up. What is withdrawn meanwhile
+/// doesn't wait as long; if nothing is left, the wait goes on all the same, since the next batch would only meet the same upstream.
 async fn wait_or(
     changed: Pin<&mut impl Future<Output = ()>>,
     wait: Duration,
@@ -735,12 +739,7 @@ async fn wait_or(
     stream: &Stream,
     pieces: &mut Pieces,
 ) {
-    let mut waited = pin!(async {
-        tokio::select! {
-            () = tokio::time::sleep(wait) => {}
-            () = changed => {}
-        }
-    });
+    let mut waited = pin!(either(tokio::time::sleep(wait), changed));
     loop {
         let more = {
             // Made before looking, so that no withdrawal is missed.
@@ -757,6 +756,14 @@ async fn wait_or(
         if !more {
             return;
         }
+    }
+}
+
+/// Ready once one of the two is.
+async fn either(one: impl Future<Output = ()>, other: impl Future<Output = ()>) {
+    tokio::select! {
+        () = one => {}
+        () = other => {}
     }
 }
 

@@ -139,11 +139,14 @@ impl Exporter {
 
     /// What a stream of this name is held for, beside an answer of its own destination that is about it alone.
     pub fn hold_of(&self, name: &StreamName) -> Option<StreamHold> {
-        self.holds.over(name).or_else(|| {
-            let table = self.tenants().table();
-            let row = name.key.tenant().and_then(|tenant| table.tenant(tenant));
-            matches!(row, Some(TableRow::Ready(row)) if row.hold).then_some(StreamHold::ByRow)
-        })
+        self.holds.over(name).or_else(|| self.is_held_by_row(name).then_some(StreamHold::ByRow))
+    }
+
+    /// Whether the row of the tenant holds it whose stream of this name is.
+    pub(super) fn is_held_by_row(&self, name: &StreamName) -> bool {
+        let table = self.tenants().table();
+        let row = name.key.tenant().and_then(|tenant| table.tenant(tenant));
+        matches!(row, Some(TableRow::Ready(row)) if row.hold)
     }
 
     /// How attempts went wrong lately.

@@ -101,6 +101,8 @@ pub enum StreamHold {
 struct Hold {
     /// No other hold has it.
     number: u64,
+    /// When it began; each refusal of who tries it renews it.
+    since: SystemTime,
     until: Instant,
     /// Whether a stream was let through to try it, which has not been answered yet.
     is_tried: bool,
@@ -124,6 +126,8 @@ pub(super) struct HeldStream {
 /// A hold as the API shows it.
 #[derive(Clone, Debug)]
 pub struct ShownHold {
+    /// When it began.
+    pub since: SystemTime,
     /// When its time is up.
     pub until: Instant,
     /// The answer for which it began, or was last renewed, and to whom.
@@ -191,6 +195,10 @@ impl Hold {
     /// Whether those in its scope wait.
     fn holds(&self, now: Instant) -> bool {
         self.is_tried || self.until > now
+    }
+
+    fn shown(&self) -> ShownHold {
+        ShownHold { since: self.since, until: self.until, answer: self.answer.clone() }
     }
 
     /// Whether it began with an answer to a stream of the same tenant, whose row said something else then.
@@ -272,6 +280,20 @@ impl Holds {
         self.changed.notify_waiters();
     }
 
+    /// Has the time be up of what is held for an answer and has a stream of this name in its scope: whoever is the first to
+    /// [look again](Self::look_again) tries it.
+    pub(super) fn end_time_of(&self, name: &StreamName) {
+        let now = Instant::now();
+        for hold in self.state.lock().over(name) {
+            hold.until = hold.until.min(now);
+        }
+    }
+
+    /// Has all who wait look whether they are still held.
+    pub(super) fn look_again(&self) {
+        self.changed.notify_waiters();
+    }
+
     /// Lifts all for answers: the settings have changed, and answers to attempts by those of before say nothing of others any more.
     pub(super) fn lift_all(&self) {
         let mut state = self.state.lock();
@@ -315,21 +337,19 @@ impl Holds {
         if let Some((scope, hold, _)) = state.by_operators.over(name) {
             return Some(StreamHold::ByOperator { scope, hold });
         }
-        let shown = |hold: &Hold| ShownHold { until: hold.until, answer: hold.answer.clone() };
         let of_tenant = name.key.tenant().and_then(|tenant| state.of_tenants.get(tenant));
         let of_tenant = of_tenant.filter(|hold| hold.holds(now));
         let of_exporter = state.of_exporter.as_ref().filter(|hold| hold.holds(now));
         of_exporter
-            .map(|hold| StreamHold::OfExporter(shown(hold)))
-            .or_else(|| of_tenant.map(|hold| StreamHold::OfTenant(shown(hold))))
+            .map(|hold| StreamHold::OfExporter(hold.shown()))
+            .or_else(|| of_tenant.map(|hold| StreamHold::OfTenant(hold.shown())))
     }
 
     /// The hold of the whole exporter, if it is held.
     pub fn of_exporter(&self) -> Option<ShownHold> {
         let now = Instant::now();
         let state = self.state.lock();
-        let hold = state.of_exporter.as_ref().filter(|hold| hold.holds(now))?;
-        Some(ShownHold { until: hold.until, answer: hold.answer.clone() })
+        state.of_exporter.as_ref().filter(|hold| hold.holds(now)).map(Hold::shown)
     }
 
     /// How many tenants are held, each with all its streams here.
@@ -391,10 +411,11 @@ impl HoldPass<'_> {
             }
             former => {
                 state.begun += 1;
+                let since = former.as_ref().map_or(answer.at, |hold| hold.since);
                 let mut backoff = former.map(|hold| hold.backoff).unwrap_or_default();
                 let wait = backoff.hold_wait(retry, asked);
                 let (number, until) = (state.begun, now + wait.length);
-                (Hold { number, until, is_tried: false, backoff, answer, row }, wait)
+                (Hold { number, since, until, is_tried: false, backoff, answer, row }, wait)
             }
         };
         debug_assert!(hold.until > now, "a hold lasts");
@@ -566,6 +587,29 @@ mod tests {
         assert!(holds.of_exporter().is_some(), "what is said of data says nothing of this");
         fourth.delivered();
         assert!(holds.of_exporter().is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_hold_whose_time_is_ended_is_tried_by_one_at_once_and_is_as_old_as_before_if_that_is_refused() {
+        let holds = Holds::default();
+        let (one, two) = (stream_of("acme", "1"), stream_of("acme", "2"));
+        refused(pass(&holds, &one).unwrap(), HoldScope::Tenant, 60 * SECOND).unwrap();
+        let since = |holds: &Holds| match holds.over(&one) {
+            Some(StreamHold::OfTenant(hold)) => hold.since,
+            other => panic!("it is held for its tenant: {other:?}"),
+        };
+        let (began, changed) = (since(&holds), holds.changed());
+        holds.end_time_of(&stream_of("globex", "1"));
+        assert!(!lets_through(&holds, &two), "another tenant's");
+        holds.end_time_of(&one);
+        holds.look_again();
+        changed.await;
+        let tries = pass(&holds, &two).unwrap();
+        assert!(!lets_through(&holds, &one), "it waits for what comes of that");
+        holds.end_time_of(&one);
+        assert!(!lets_through(&holds, &one), "also if it is to be tried again");
+        refused(tries, HoldScope::Tenant, Duration::ZERO).unwrap();
+        assert_eq!(since(&holds), began);
     }
 
     #[tokio::test(start_paused = true)]

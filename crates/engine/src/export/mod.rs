@@ -19,6 +19,7 @@ mod http;
 mod last_errors;
 mod own_telemetry;
 mod pieces;
+mod release;
 mod settings;
 mod tenant_row;
 mod transport;
@@ -63,6 +64,7 @@ pub use histogram::{Histogram, HistogramCounts};
 pub use holds::{HoldScope, Holds, OperatorHold, ShownHold, StreamHold};
 pub use last_errors::LastErrors;
 pub use own_telemetry::TelemetryUpstream;
+pub use release::{ReleasedStreams, WaitingStreams};
 pub use settings::{
     Compression, DeadLetterSettings, DebugSettings, Encoding, ExporterKind, ExporterSettings, FileSettings,
     OtlpGrpcSettings, OtlpHttpSettings, RetrySettings, SecretTemplate, TelemetrySettings, TlsClientSettings,

@@ -415,7 +415,7 @@ impl History {
 }
 
 /// Milliseconds since 1970; a clock before counts as the first of them.
-fn millis(at: SystemTime) -> u64 {
+pub(super) fn millis(at: SystemTime) -> u64 {
     at.duration_since(UNIX_EPOCH).map_or(1, |since| (since.as_millis() as u64).max(1))
 }
 

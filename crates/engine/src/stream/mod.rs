@@ -21,6 +21,7 @@ mod name;
 mod numbers;
 mod observer;
 mod open;
+mod own_hold;
 mod queue;
 mod reading;
 mod receipt;

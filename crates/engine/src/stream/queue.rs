@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use parking_lot::{Mutex, MutexGuard};
 use smallvec::SmallVec;
@@ -23,6 +23,7 @@ use super::history::{Activity, History};
 use super::in_flight::InFlight;
 use super::line::Line;
 use super::open::{ClosedBatch, OpenBatch};
+use super::own_hold::OwnHold;
 use super::receipt::{Stub, Stubs};
 use super::refused::Full;
 use super::registry::{NoStream, Registry, StreamCount};
@@ -52,6 +53,8 @@ pub struct Stream {
     /// Wakes consumers whose batch may have lost entries, or that are to make no more attempts.
     pub(super) withdrawal: Notify,
     given_up: AtomicBool,
+    /// What has it wait before its next attempt.
+    pub(super) own_hold: OwnHold,
     hanging: AtomicBool,
     /// Whether its attempts are kept, as far as it knows.
     pub(super) keeps_attempts: AtomicBool,
@@ -131,6 +134,8 @@ pub struct StreamState {
     pub failed_attempts: u64,
     /// What it does now.
     pub activity: Activity,
+    /// Since when its own destination refuses it, or it has none.
+    pub held_since: Option<SystemTime>,
     /// What it has come to, with what the streams of this name before it have.
     pub history: History,
     /// Age of the oldest entry that is not settled.
@@ -175,6 +180,7 @@ impl Stream {
             wake: Notify::new(),
             withdrawal: Notify::new(),
             given_up: AtomicBool::new(false),
+            own_hold: OwnHold::default(),
             hanging: AtomicBool::new(false),
             keeps_attempts: AtomicBool::new(false),
             has_own_telemetry: AtomicBool::new(false),
@@ -565,6 +571,7 @@ impl Stream {
             in_flight: queue.in_flight,
             failed_attempts: self.figures.failures(),
             activity: word.activity(),
+            held_since: self.own_hold.since(),
             history,
             oldest,
         }

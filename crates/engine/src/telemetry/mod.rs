@@ -28,6 +28,7 @@ mod resource;
 mod span;
 mod trace_context;
 mod trace_state;
+mod trouble;
 
 pub use attribute::{attribute, integer, text};
 pub use batch_links::BatchLinks;
@@ -40,6 +41,7 @@ pub use request_trace::RequestTrace;
 pub use resource::resource;
 pub use span::{OpenSpan, SpanEnd};
 pub use trace_context::{TRACEPARENT, TraceContext};
+pub use trouble::TelemetryTrouble;
 
 use std::time::SystemTime;
 

@@ -6,10 +6,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::{HeaderMap, HeaderName};
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
+use parking_lot::Mutex;
 
 use super::log_export::log_records;
 use super::span::RemoteParent;
 use super::trace_state::trace_state;
+use super::trouble::KeptTrouble;
 use super::{
     BatchLinks, InstanceId, OpenSpan, RecordBuffer, RequestTrace, SpanEnd, TRACEPARENT, TraceContext,
 };
@@ -51,6 +53,8 @@ pub struct OwnTelemetry {
     sampled_below: AtomicU64,
     spans: RecordBuffer,
     counts: [[AtomicU64; 2]; 3],
+    /// By signal, while its endpoint takes nothing of it.
+    pub(super) troubles: Mutex<[Option<KeptTrouble>; 3]>,
 }
 
 impl Default for OwnTelemetry {
@@ -61,6 +65,7 @@ impl Default for OwnTelemetry {
             sampled_below: AtomicU64::new(0),
             spans: RecordBuffer::new(),
             counts: Default::default(),
+            troubles: Mutex::default(),
         }
     }
 }
