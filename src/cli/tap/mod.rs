@@ -48,7 +48,7 @@ pub struct TapArgs {
     #[arg(long, default_value = "10s", value_parser = parse_duration, value_name = "TIME", conflicts_with = "follow")]
     time: Duration,
     /// The most records in a second, up to 1000
-    #[arg(long, default_value_t = 100, value_name = "NUMBER")]
+    #[arg(long, default_value_t = 100, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=1000))]
     limit: u32,
     /// The admin listener
     #[arg(
