@@ -88,6 +88,11 @@ async fn check_exits_with_0_or_with_1_and_every_problem() {
     let ended = sluice_in(bad.path(), &["check", "nowhere.yaml"], b"").await;
     assert_eq!(ended.code, Some(1));
     assert!(ended.out.contains("nowhere.yaml: error: can't read it"), "{}", ended.out);
+    assert!(ended.out.contains("help: a relative path begins at the working directory"), "{}", ended.out);
+    let ended = sluice_in(bad.path(), &["check", "sluise.yaml"], b"").await;
+    assert!(ended.out.contains("help: did you mean `sluice.yaml`?"), "{}", ended.out);
+    let ended = sluice_in(bad.path(), &["check", "."], b"").await;
+    assert!(ended.out.contains("help: name a file in it"), "{}", ended.out);
 }
 
 #[tokio::test]
@@ -100,6 +105,16 @@ async fn check_and_explain_run_without_the_secrets() {
     let explain = ["explain", "sluice.yaml", "--payload", "-", "--signal", "logs"];
     let lacking = sluice_in(home.path(), &explain, &payload).await;
     assert_eq!(lacking.code, Some(1), "{}", lacking.out);
+    assert!(lacking.out.ends_with("goes without what is not there\n"), "{}", lacking.out);
+    std::fs::create_dir(home.path().join("letters")).unwrap();
+    let replay = ["replay", "--config", "sluice.yaml", "--dry-run", "letters"];
+    let lacking = sluice_in(home.path(), &replay, b"").await;
+    assert_eq!(lacking.code, Some(1), "{}", lacking.out);
+    assert!(lacking.out.contains("`sluice replay --dry-run --without-secrets`"), "{}", lacking.out);
+    let without = sluice_in(home.path(), &[&replay[..], &["--without-secrets"]].concat(), b"").await;
+    assert_eq!(without.code, Some(0), "{} {}", without.out, without.error);
+    let sending = ["replay", "--config", "sluice.yaml", "--without-secrets", "letters"];
+    assert_eq!(sluice_in(home.path(), &sending, b"").await.code, Some(2), "what is sent needs them");
 
     let explain = [&explain[..], &["--without-secrets"]].concat();
     let explained = sluice_in(home.path(), &explain, &payload).await;
