@@ -5,10 +5,9 @@
 use super::collector;
 use super::model;
 use super::node::{Entry, Node, Value};
-use super::problem::{Report, quoted};
+use super::problem::Report;
 use super::schema::Shape;
-use super::secrets::REDACTED;
-use super::shape::key_that_is_meant;
+use super::shape::{key_that_is_meant, unknown_key};
 
 /// Puts the sections of a configuration right.
 pub(super) fn put_right(root: &mut Node, report: &mut Report) {
@@ -20,7 +19,8 @@ pub(super) fn put_right(root: &mut Node, report: &mut Report) {
 fn rename(root: &mut Node, report: &mut Report) {
     let shape = Shape::root();
     for index in 0..root.entries().len() {
-        let Entry { key, key_span, .. } = &root.entries()[index];
+        let section = &root.entries()[index];
+        let (key, at) = (&section.key, section.key_span);
         if shape.property(key).is_some() || collector::knows("Config", key) {
             continue;
         }
@@ -28,8 +28,8 @@ fn rename(root: &mut Node, report: &mut Report) {
         else {
             continue;
         };
-        let written = if report.shows(*key_span) { quoted(key) } else { format!("`{REDACTED}`") };
-        report.error(*key_span, format!("unknown key {written} in the top level; did you mean `{meant}`?"));
+        let unknown = unknown_key(section, report);
+        report.error(at, format!("{unknown} in the top level; did you mean `{meant}`?"));
         if let Value::Map(sections) = &mut root.value {
             meant.clone_into(&mut sections[index].key);
         }

@@ -38,6 +38,15 @@ pub(super) fn has_sections(root: &Node, source: &str, report: &mut Report) -> bo
     root.is_map() && !is_empty
 }
 
+/// What to say of a key that is not known, with its name if that may be shown.
+pub(super) fn unknown_key(entry: &Entry, report: &Report) -> String {
+    if report.shows(entry.key_span) {
+        format!("unknown key {}", quoted(&entry.key))
+    } else {
+        "unknown key".to_owned()
+    }
+}
+
 /// The key that is meant by one that the shape of the map does not have, if it is near enough to one: rather to one that is not
 /// written in the map, and rather to one of Sluice's than to one of the Collector's.
 pub(super) fn key_that_is_meant<'a>(key: &str, map: &Node, shape: Shape<'a>) -> Option<&'a str> {
@@ -235,7 +244,8 @@ impl Walk<'_> {
     /// A key that is not in the schema: the Collector's, or a slip.
     fn unknown(&mut self, node: &Node, entry: &Entry, shape: Shape<'_>, place: &Place<'_>) {
         let shown = self.report.shows(entry.key_span);
-        let key = if shown { quoted(&entry.key) } else { format!("`{REDACTED}`") };
+        let name = if shown { quoted(&entry.key) } else { "this".to_owned() };
+        let unknown = unknown_key(entry, self.report);
         if let Some(definition) = shape.definition
             && let Some((verdict, why)) = collector::verdict(definition, &entry.key)
         {
@@ -274,7 +284,7 @@ impl Walk<'_> {
                 }
                 None => format!("the types are {}, each alone or as `TYPE/NAME`", listed(types)),
             };
-            self.report.error(entry.key_span, format!("{key} is not a known type of {what}")).help(help);
+            self.report.error(entry.key_span, format!("{name} is not a known type of {what}")).help(help);
             return;
         }
 
@@ -286,18 +296,18 @@ impl Walk<'_> {
             .flatten();
         let place = if place.up.is_none() { "the top level".to_owned() } else { quoted(&place.to_string()) };
         if let Some(near) = key_that_is_meant(&entry.key, node, shape) {
-            let message = format!("unknown key {key} in {place}; did you mean `{near}`?");
+            let message = format!("{unknown} in {place}; did you mean `{near}`?");
             self.report.error(entry.key_span, message);
             return;
         }
         if let Some(near) = misspelt_condition {
-            let message = format!("unknown key {key} in {place}; did you mean `{near}: {{ … }}`?");
+            let message = format!("{unknown} in {place}; did you mean `{near}: {{ … }}`?");
             self.report.error(entry.key_span, message);
             return;
         }
         let known = shape.documented_properties().map(|(key, _)| key);
         self.report
-            .error(entry.key_span, format!("unknown key {key} in {place}"))
+            .error(entry.key_span, format!("{unknown} in {place}"))
             .help(format!("the keys here are {}", listed(known)));
     }
 
