@@ -815,3 +815,69 @@ async fn what_flows_is_told_each_second_on_a_terminal_and_at_most_every_ten_in_a
     kept.logged("MB/s in").await;
     assert!(begun.elapsed() >= std::time::Duration::from_secs(10));
 }
+
+#[tokio::test]
+async fn a_command_whose_output_nobody_reads_ends_without_a_panic() {
+    let bad = directory(&GOOD.replace("path: ./data", "pth: ./data"));
+    let upstream = sinks::recording().await.url();
+    let send = ["send", "--endpoint", &*upstream, "--rate", "10", "--duration", "1500ms"];
+    let tap = ["tap", "--admin", "http://127.0.0.1:9"];
+    let list = ["tenants", "list", "--admin", "http://127.0.0.1:9"];
+    let commands: [&[&str]; 12] = [
+        &["--help"],
+        &["--version"],
+        &["no-such-command"],
+        &["check", "sluice.yaml"],
+        &["import", "sluice.yaml"],
+        &["explain", "sluice.yaml", "--payload", "nothing"],
+        &["schema"],
+        &["completions", "bash"],
+        &["health", "http://127.0.0.1:9"],
+        &list,
+        &tap,
+        &send,
+    ];
+    for args in commands {
+        let ended = unread(bad.path(), args).wait().await.unwrap();
+        assert!(matches!(ended.code(), Some(0..=2)), "{args:?}: {ended}");
+    }
+}
+
+#[tokio::test]
+async fn a_sink_whose_progress_nobody_reads_ends_and_a_router_whose_log_nobody_reads_goes_on() {
+    let address = sinks::nobody().await;
+    let listen = address.to_string();
+    let home = directory(&GOOD.replace("127.0.0.1:0", &listen));
+    let mut sink = unread(home.path(), &["sink", "--listen", &listen]);
+    let body = request(&[entry_of(Signal::Logs, resource(&[("s2.stream", "special-a")]), &["x"])]);
+    let headers = [("content-type", "application/x-protobuf")];
+    let deliver = async || {
+        let sent = http::try_send(address, "POST", "/v1/logs", &headers, body.clone().into()).await;
+        sent.filter(|answer| answer.status == 200)
+    };
+    eventually("the sink takes it", &deliver).await;
+    let ended = sink.wait().await.unwrap();
+    assert!(matches!(ended.code(), Some(0 | 1)), "{ended}");
+
+    let mut router = unread(home.path(), &["run", "--config", "sluice.yaml", "--log-level", "debug"]);
+    for _ in 0..3 {
+        eventually("the router takes it", &deliver).await;
+    }
+    assert!(router.try_wait().unwrap().is_none(), "it goes on");
+}
+
+/// Starts a command that nobody reads the output of.
+fn unread(directory: &Path, args: &[&str]) -> tokio::process::Child {
+    let closed = || Stdio::from(std::io::pipe().expect("there are descriptors").1);
+    Command::new(env!("CARGO_BIN_EXE_sluice"))
+        .args(args)
+        .current_dir(directory)
+        .env_remove("SLUICE_CONFIG")
+        .env("SLUICE_TEST_TOKEN", "hunter2")
+        .stdin(Stdio::null())
+        .stdout(closed())
+        .stderr(closed())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("the binary was built")
+}
