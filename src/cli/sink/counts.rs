@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::order::{Arrival, Sequence};
 use super::walk::{self, Malformed, Place};
+use crate::cli::counted::counted;
 use crate::cli::sequence::SenderId;
 use crate::otlp::Signal;
 
@@ -63,8 +64,14 @@ pub struct RecordsBySignal {
 
 impl fmt::Display for RecordsBySignal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { traces, metrics, logs } = self;
-        write!(f, "{traces} spans, {metrics} data points, {logs} log records")
+        let all = [(self.traces, "span"), (self.metrics, "data point"), (self.logs, "log record")];
+        let some: Vec<String> = all
+            .into_iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, what)| counted(count, what))
+            .collect();
+        f.write_str(if some.is_empty() { "no records" } else { "" })?;
+        f.write_str(&some.join(", "))
     }
 }
 
@@ -240,5 +247,18 @@ impl Stream {
         let text = |id: &SenderId| String::from_utf8_lossy(id).into_owned();
         let senders = self.senders.iter().map(|(id, sequence)| (text(id), sequence.next())).collect();
         StreamCounts { entries, records, missing, duplicates, reordered, senders }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_are_told_by_what_they_are() {
+        let counted = |traces, metrics, logs| RecordsBySignal { traces, metrics, logs }.to_string();
+        assert_eq!(counted(0, 0, 0), "no records");
+        assert_eq!(counted(2, 0, 1), "2 spans, 1 log record");
+        assert_eq!(counted(1, 3, 2), "1 span, 3 data points, 2 log records");
     }
 }
