@@ -24,7 +24,9 @@ impl ConfigArgs {
 /// Whether a configuration lacks nothing but variables and files that it names and that are not there, so that it can be read without
 /// them.
 pub(super) fn lacks_secrets_alone(source: &Source, env: &dyn Fn(&str) -> Option<String>) -> bool {
-    config::load_with(source, env, Secrets::Optional, RowCheck::Alone).is_ok()
+    // What came through a pipe can't be read again.
+    let is_file = matches!(source, Source::File(path) if path.is_file());
+    is_file && config::load_with(source, env, Secrets::Optional, RowCheck::Alone).is_ok()
 }
 
 /// Whether what is secret has to be there.

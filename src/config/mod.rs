@@ -296,6 +296,8 @@ pub fn load_with(
 
 /// Which file to name instead of one that is not there, or is none.
 fn file_to_name(path: &Path) -> Option<String> {
+    /// Of a directory so many files are looked at.
+    const MOST_FILES: usize = 1000;
     if path.is_dir() {
         return Some("name a file in it".to_owned());
     }
@@ -303,7 +305,7 @@ fn file_to_name(path: &Path) -> Option<String> {
         return None;
     }
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let files = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let files = std::fs::read_dir(directory).into_iter().flatten().take(MOST_FILES).flatten();
     let names: Vec<String> = files.filter_map(|file| file.file_name().into_string().ok()).collect();
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     if let Some(near) = nearest(name, names.iter().map(String::as_str)) {
@@ -336,7 +338,7 @@ fn read(
     let mut root = match node::parse(text, &mut report) {
         Ok(root) => root,
         Err(fragment) => {
-            report.show_up_to(fragment.end, &secrets::look(&fragment.root));
+            report.show_fragment(&fragment, &secrets::look(&fragment.root));
             return Err(problems(report, (name, text), files));
         }
     };

@@ -251,6 +251,8 @@ pub(super) struct Fragment {
     pub(super) root: Node,
     /// The end of what has been read, in bytes.
     pub(super) end: usize,
+    /// Keys and values that an alias may repeat behind that place, where they may be secrets.
+    pub(super) anchored: Vec<Span>,
 }
 
 /// Parses one YAML document. If the text is not YAML, the report says why.
@@ -302,7 +304,7 @@ pub(super) fn parse(source: &str, report: &mut Report) -> Result<Node, Fragment>
 
 /// What to look for where the parser says no more than what it has not found.
 fn misplaced(said: &str) -> Option<&'static str> {
-    if said.contains("quote") {
+    if said.contains("unclosed quote") {
         return Some("write the same quote where the text ends");
     }
     said.contains("did not find expected key")
@@ -450,8 +452,10 @@ impl Builder<'_> {
     /// What there is, as if all that is open ended here. A key whose value has not come is left out.
     fn into_fragment(mut self) -> Fragment {
         let end = self.read;
+        let mut anchored = Vec::new();
+        self.anchors.values().for_each(|Anchored { node, .. }| texts_of(node, &mut anchored));
         let mut inner = self.root.take();
-        while let Some(Open { start, content, .. }) = self.open.pop() {
+        while let Some(Open { start, anchor, content, .. }) = self.open.pop() {
             let value = match content {
                 Content::Seq(mut items) => {
                     items.extend(inner);
@@ -464,10 +468,14 @@ impl Builder<'_> {
                     Value::Map(entries)
                 }
             };
-            inner = Some(Node { span: Span { start, end }, value });
+            let node = Node { span: Span { start, end }, value };
+            if anchor != 0 {
+                texts_of(&node, &mut anchored);
+            }
+            inner = Some(node);
         }
         let root = inner.unwrap_or(Node { span: Span::default(), value: Value::Map(Vec::new()) });
-        Fragment { root, end }
+        Fragment { root, end, anchored }
     }
 
     /// What to write if the innermost collection that is open began with a bracket.
@@ -641,6 +649,20 @@ impl Builder<'_> {
         marker.byte_offset().unwrap_or_else(|| {
             self.source.char_indices().nth(marker.index()).map_or(self.source.len(), |(at, _)| at)
         })
+    }
+}
+
+/// The places of the keys and single values in a node.
+fn texts_of(node: &Node, texts: &mut Vec<Span>) {
+    match &node.value {
+        Value::Scalar(_) => texts.push(node.span),
+        Value::Seq(items) => items.iter().for_each(|item| texts_of(item, texts)),
+        Value::Map(entries) => {
+            for entry in entries {
+                texts.push(entry.key_span);
+                texts_of(&entry.value, texts);
+            }
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::node::{Node, Value};
+use super::node::{Fragment, Node, Value};
 use super::secrets::{REDACTED, Sight, known_keys};
 use crate::terminal::is_obeyed;
 
@@ -202,14 +202,16 @@ impl Report {
 
     /// Shows what has been found to be harmless. What stands in several places, by an alias, is so in each of them.
     pub(super) fn show(&mut self, sight: &Sight) {
-        self.show_up_to(usize::MAX, sight);
-    }
-
-    /// The same of a file whose keys and values are known up to a byte only.
-    pub(super) fn show_up_to(&mut self, end: usize, sight: &Sight) {
-        self.looked_to = end;
+        self.looked_to = usize::MAX;
         self.texts.extend(sight.shown.iter().map(|span| (*span, true)));
         self.texts.extend(sight.hidden.iter().map(|span| (*span, false)));
+    }
+
+    /// The same of a file of which a fragment is known only.
+    pub(super) fn show_fragment(&mut self, fragment: &Fragment, sight: &Sight) {
+        self.show(sight);
+        self.looked_to = fragment.end;
+        self.texts.extend(fragment.anchored.iter().map(|span| (*span, false)));
     }
 
     /// Whether this key or value may be shown.
@@ -411,11 +413,17 @@ impl<'a> Lines<'a> {
             looks.resize(line.len(), Look::Redacted(start + known));
             return looks;
         };
-        if known > 0 {
-            // What stands right behind the end of a key or a value is structure, at which the parser may have stopped.
-            rest = rest.trim_start_matches([' ', ':', ',', '{', '}', '[', ']']);
-            looks.resize(line.len() - rest.len(), Look::AsItIs);
+        match looks.last() {
+            // A secret may go on behind a quote in it.
+            Some(&look @ Look::Redacted(_)) => {
+                looks.resize(line.len(), look);
+                return looks;
+            }
+            // What stands behind a key or a value that is shown is structure, at which the parser may have stopped.
+            Some(_) => rest = rest.trim_start_matches([' ', ':', ',', '{', '}', '[', ']']),
+            None => {}
         }
+        looks.resize(line.len() - rest.len(), Look::AsItIs);
         let of_rest = looks.len();
         looks.resize(line.len(), Look::Redacted(start + of_rest));
         for shown in known_keys(rest) {

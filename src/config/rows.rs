@@ -188,7 +188,7 @@ fn typed<T: DeserializeOwned>(
         Ok(root) => root,
         Err(fragment) => {
             if shows {
-                report.show_up_to(fragment.end, &secrets::look_as(shape, &fragment.root));
+                report.show_fragment(&fragment, &secrets::look_as(shape, &fragment.root));
             }
             return None;
         }

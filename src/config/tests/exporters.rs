@@ -997,7 +997,7 @@ fn what_is_made_smaller_than_it_is_written_comes_with_a_warning() {
             "endpoint: https://a:4317\nsending_queue: { batch: { min_size: 8MiB, max_size: 0 } }"
         ),
         [
-            "5:40 warning: batches are sent at 4MiB, since gRPC servers take no larger messages (write at most `min_size: 4MiB`)"
+            "5:41 warning: batches are sent at 4MiB, since gRPC servers take no larger messages (write at most `min_size: 4MiB`)"
         ]
     );
 }

@@ -274,7 +274,17 @@ fn of_a_text_that_is_no_yaml_what_stands_before_the_mistake_is_shown_as_ever() {
         ),
         (
             "exporters:\n  otlp_http: { headers: { A: s3cret, s3cret: \"s3cret\n",
-            "  otlp_http: { headers: { A: [redacted], [redacted]: [redacted]",
+            "  otlp_http: { headers: { A: [redacted], [redacted]",
+        ),
+        // A secret with a quote in it.
+        (
+            "exporters:\n  otlp_http: { headers: { A: \"s3c\"ret}\" } }\n",
+            "  otlp_http: { headers: { A: [redacted]",
+        ),
+        // One that is repeated behind the mistake.
+        (
+            "exporters:\n  file/a: { path: &s ./s3cret }\n  debug: { verbosity: [ }\n",
+            "  file/a: { path: &[redacted] [redacted] }",
         ),
         ("exporters:\n  debug: { verbosity: basic ]\n", "  debug: { verbosity: basic ]"),
         ("exporters:\n\tdebug: s3cret\n", " debug: [redacted]"),
