@@ -118,7 +118,13 @@ fn read(text: &str, wanted: &mut String) -> Result<RecentSearch, String> {
             "tenant" => search.tenant = Some(value).filter(|tenant| !tenant.is_empty()),
             "from" => search.from = time(name, &value)?,
             "to" => search.to = time(name, &value)?,
-            "batch_size" => search.batch_size = query::number(name, &value)?.clamp(1, MOST),
+            "batch_size" => {
+                let size = query::number(name, &value)?;
+                if !(1..=MOST).contains(&size) {
+                    return Err(format!("`batch_size` is from 1 to {MOST}, not {size}"));
+                }
+                search.batch_size = size;
+            }
             "order" => {
                 search.order = match &*value {
                     "newest_first" => RecordOrder::NewestFirst,

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 
-use super::config_file::{ConfigArgs, SecretsArgs};
+use super::config_file::{ConfigArgs, SecretsArgs, lacks_secrets_alone};
 use super::counted::counted;
 use crate::config::{self, Problem, RowCheck, RowReader, Secrets, Source, TenantRows, TenantTable};
 use crate::run;
@@ -20,6 +20,7 @@ use crate::run;
   sluice check sluice.yaml
   sluice check --tenants sluice.yaml                  # every row of the table of tenants, too
   sluice check --without-secrets config/*.yaml        # where their variables and files are not there
+  sluice check --quiet config/*.yaml                  # for a hook: only what is wrong
   sluice check --format json sluice.yaml | jq")]
 pub struct CheckArgs {
     /// The configuration, which `--config` may name as well; of several, each is checked by itself.
@@ -33,6 +34,9 @@ pub struct CheckArgs {
     /// those of a directory are not read, since a broken one costs itself alone.
     #[arg(long)]
     tenants: bool,
+    /// Print problems alone: nothing about a file without any, and not where placeholders stand for what is not there.
+    #[arg(long, short, conflicts_with = "format")]
+    quiet: bool,
     /// How problems are printed.
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -59,12 +63,12 @@ struct Checked {
     problems: Vec<Problem>,
     /// How many rows of a directory of tenants can be used, where they were read.
     rows: Option<String>,
+    /// It can't be used only for want of variables and files that are not there.
+    lacks_secrets_alone: bool,
 }
 
-impl Checked {
-    fn has_failed(&self) -> bool {
-        self.problems.iter().any(|problem| problem.severity == config::Severity::Error)
-    }
+fn has_errors(problems: &[Problem]) -> bool {
+    problems.iter().any(|problem| problem.severity == config::Severity::Error)
 }
 
 /// Checks `source`, and the files that are named behind it, and prints to `out`; `env` looks up environment variables.
@@ -76,7 +80,8 @@ pub fn check(
 ) -> io::Result<ExitCode> {
     let others = args.files.iter().skip(1).map(|file| Source::File(file.clone()));
     let sources: Vec<Source> = std::iter::once(source.clone()).chain(others).collect();
-    let all: Vec<Checked> = sources.iter().map(|source| check_one(args, source, env)).collect();
+    let mut all: Vec<Checked> = sources.iter().map(|source| check_one(args, source, env)).collect();
+    let secrets = args.secrets.secrets();
     match args.format {
         Format::Json => {
             let problems: Vec<&Problem> = all.iter().flat_map(|checked| &checked.problems).collect();
@@ -84,18 +89,34 @@ pub fn check(
             writeln!(out)?;
         }
         Format::Text => {
-            for (source, Checked { problems, rows }) in sources.iter().zip(&all) {
-                for problem in problems {
+            for (source, Checked { problems, rows, lacks_secrets_alone }) in sources.iter().zip(&mut all) {
+                if args.quiet {
+                    problems.retain(|problem| !problem.tells_of_placeholder());
+                    if problems.is_empty() {
+                        continue;
+                    }
+                }
+                for problem in problems.iter() {
                     writeln!(out, "{problem}")?;
                 }
                 if let Some(rows) = rows {
                     writeln!(out, "{rows}")?;
                 }
-                writeln!(out, "{source}: {}", verdict(problems, args.secrets.secrets()))?;
+                writeln!(out, "{source}: {}", verdict(problems, secrets))?;
+                if *lacks_secrets_alone {
+                    writeln!(
+                        out,
+                        "with the variables and files that are not there it can be used: `--without-secrets` checks all else"
+                    )?;
+                }
             }
         }
     }
-    Ok(if all.iter().any(Checked::has_failed) { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(if all.iter().any(|checked| has_errors(&checked.problems)) {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
 }
 
 fn check_one(args: &CheckArgs, source: &Source, env: fn(&str) -> Option<String>) -> Checked {
@@ -105,6 +126,8 @@ fn check_one(args: &CheckArgs, source: &Source, env: fn(&str) -> Option<String>)
         Ok(compiled) => (compiled.warnings.clone(), Some(compiled)),
         Err(problems) => (problems.list, None),
     };
+    let lacks_secrets_alone =
+        compiled.is_none() && secrets == Secrets::Needed && lacks_secrets_alone(source, &env);
     let mut rows = None;
     if args.tenants && compiled.as_ref().is_some_and(|compiled| compiled.tenants.is_none()) {
         let message =
@@ -126,7 +149,7 @@ fn check_one(args: &CheckArgs, source: &Source, env: fn(&str) -> Option<String>)
                 .push(Problem::of_file(directory, format!("can't read the directory of tenants: {reason}"))),
         }
     }
-    Checked { problems, rows }
+    Checked { problems, rows, lacks_secrets_alone }
 }
 
 /// Looks into a directory of tenants, and with a reader at each row: how many can be used, and what is wrong with them.
@@ -211,7 +234,7 @@ mod tests {
 
     #[test]
     fn a_bad_file_exits_with_1_and_says_why() {
-        let (text, code) = run("exporter: {}\nroutes: []\n", &[]);
+        let (text, code) = run("exporter: { debug: }\nroutes: []\n", &[]);
         assert_eq!(code, ExitCode::FAILURE);
         assert!(
             text.starts_with(
@@ -242,6 +265,37 @@ mod tests {
         }
         let (_, code) = run(&yaml.replace("timeout", "timeuot"), &["--without-secrets"]);
         assert_eq!(code, ExitCode::FAILURE);
+    }
+
+    #[test]
+    fn a_file_that_lacks_secrets_alone_is_told_apart_from_one_with_a_mistake() {
+        let yaml = "receivers: { otlp: { protocols: { http: } } }\n\
+                    exporters: { otlp_http: { endpoint: \"https://a.example.com\", headers: { A: \"${env:TOKEN}\" } } }\n\
+                    routes: [{ exporters: [otlp_http] }]\n";
+        let (text, code) = run(yaml, &[]);
+        assert_eq!(code, ExitCode::FAILURE);
+        let said = "sluice.yaml: 1 error\nwith the variables and files that are not there it can be used: `--without-secrets` checks all else\n";
+        assert!(text.ends_with(said), "{text}");
+        let (text, _) = run(&yaml.replace("headers", "heders"), &[]);
+        assert!(!text.contains("--without-secrets"), "{text}");
+    }
+
+    #[test]
+    fn a_quiet_check_says_nothing_of_a_file_without_problems() {
+        let good = "receivers: { otlp: { protocols: { http: } } }\nexporters: { debug: }\nroutes: [{ exporters: [debug] }]\n";
+        assert_eq!(run(good, &["--quiet"]), (String::new(), ExitCode::SUCCESS));
+        for (yaml, code) in [
+            (format!("{good}limit: {{}}\n"), ExitCode::FAILURE),
+            (good.replace("http: }", "http: { endpoint: \"0.0.0.0:4318\" } }"), ExitCode::SUCCESS),
+        ] {
+            let (text, quiet_code) = run(&yaml, &["--quiet"]);
+            assert_eq!((text, quiet_code), run(&yaml, &[]));
+            assert_eq!(quiet_code, code);
+        }
+        let lacking =
+            good.replace("debug:", "file: { path: \"${env:DIRECTORY}\" }").replace("[debug]", "[file]");
+        assert_eq!(run(&lacking, &["--quiet", "--without-secrets"]), (String::new(), ExitCode::SUCCESS));
+        assert_eq!(run(&lacking, &["--quiet"]).1, ExitCode::FAILURE);
     }
 
     /// A configuration whose tenants are in a directory with these files, and that directory.

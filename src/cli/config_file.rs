@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use crate::config::Secrets;
+use crate::config::{self, RowCheck, Secrets, Source};
 
 /// Which configuration a command is about.
 #[derive(Args, Clone, Debug, Default)]
@@ -19,6 +19,14 @@ impl ConfigArgs {
     pub(super) fn file(&self) -> Option<&Path> {
         self.config.as_deref()
     }
+}
+
+/// Whether a configuration lacks nothing but variables and files that it names and that are not there, so that it can be read without
+/// them.
+pub(super) fn lacks_secrets_alone(source: &Source, env: &dyn Fn(&str) -> Option<String>) -> bool {
+    // What came through a pipe can't be read again.
+    let is_file = matches!(source, Source::File(path) if path.is_file());
+    is_file && config::load_with(source, env, Secrets::Optional, RowCheck::Alone).is_ok()
 }
 
 /// Whether what is secret has to be there.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use clap::Args;
 use http::{HeaderName, HeaderValue};
 
-use super::config_file::{ConfigArgs, SecretsArgs};
+use super::config_file::{ConfigArgs, SecretsArgs, lacks_secrets_alone};
 use crate::config::{self, FilledPreset, RowCheck, Secrets, Source};
 use crate::explain::{
     self, AskedRoute, Edits, EntrySize, ExplainedEntry, ExplainedPart, Explainer, Payload, PayloadError,
@@ -78,6 +78,12 @@ pub fn explain(
         Ok(compiled) => compiled,
         Err(problems) => {
             writeln!(out, "{problems}")?;
+            if lacks_secrets_alone(source, &env) {
+                writeln!(
+                    out,
+                    "nothing is sent here: `sluice explain --without-secrets` goes without what is not there"
+                )?;
+            }
             return Ok(ExitCode::FAILURE);
         }
     };

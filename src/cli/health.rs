@@ -10,6 +10,8 @@ use http_body_util::Empty;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 
+use super::standard_error::say_line;
+
 /// Ask `/readyz`; exit 0 if it is ready, else 1
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
@@ -29,7 +31,7 @@ pub fn health(args: &HealthArgs) -> ExitCode {
     match super::runtime(None).block_on(ask(args)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(reason) => {
-            eprintln!("sluice: not ready: {reason}");
+            say_line(format_args!("sluice: not ready: {reason}"));
             ExitCode::FAILURE
         }
     }

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use super::standard_error::say_line;
 use crate::config::{self, Severity};
 
 /// Print a Collector's file as Sluice's own configuration
@@ -26,7 +27,7 @@ pub fn import(args: &ImportArgs, out: &mut dyn Write) -> io::Result<ExitCode> {
     let imported = match config::import(&args.file) {
         Ok(imported) => imported,
         Err(problems) => {
-            eprint!("{problems}");
+            say_line(problems.to_string().trim_end());
             return Ok(ExitCode::FAILURE);
         }
     };
@@ -37,7 +38,7 @@ pub fn import(args: &ImportArgs, out: &mut dyn Write) -> io::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     for problem in lacking {
-        eprintln!("{problem}");
+        say_line(problem);
     }
     Ok(ExitCode::FAILURE)
 }

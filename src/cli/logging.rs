@@ -120,7 +120,9 @@ struct LogWriter<W>(W);
 
 impl<W: Write> Write for LogWriter<W> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.0.write_all(escaped_line(&String::from_utf8_lossy(line)).as_bytes())?;
+        // A log that nobody reads any more, or that has no room, stops nothing; of an error the formatter would tell standard error,
+        // where that fails as well and ends the task that has something to log.
+        let _ = self.0.write_all(escaped_line(&String::from_utf8_lossy(line)).as_bytes());
         Ok(line.len())
     }
 

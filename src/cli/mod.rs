@@ -20,6 +20,7 @@ pub mod schema;
 pub mod send;
 mod sequence;
 pub mod sink;
+mod standard_error;
 pub mod tap;
 pub mod tenants;
 mod tls;
@@ -163,7 +164,7 @@ pub fn main(arguments: Arguments) -> ExitCode {
         if error.kind() == io::ErrorKind::BrokenPipe {
             return ExitCode::SUCCESS;
         }
-        eprintln!("sluice: {error}");
+        standard_error::say_line(format_args!("sluice: {error}"));
         ExitCode::FAILURE
     })
 }

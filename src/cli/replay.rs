@@ -16,9 +16,9 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::config_file::ConfigArgs;
+use super::config_file::{ConfigArgs, lacks_secrets_alone};
 use super::counted::counted;
-use crate::config::{self, Compiled, Secrets, Source};
+use crate::config::{self, Compiled, RowCheck, Secrets, Source};
 use crate::export::{
     Answer, AskedWait, Backoff, ConditionError, Conditions, ExporterSettings, LetterFilter, LetterPart,
     Letters, LettersLock, Outcome, StoredLetter, TENANT_REMOVED, Target, Transport, WithRow, letters,
@@ -42,6 +42,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30);
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   sluice replay --config sluice.yaml --dry-run ./dead-letters
+  sluice replay --config sluice.yaml --dry-run --without-secrets ./dead-letters
   sluice replay --config sluice.yaml --exporter otlp_http/s2 --reason 401 ./dead-letters
   sluice replay --config sluice.yaml --tenant acme --from 2026-12-01T00:00:00Z ./dead-letters")]
 pub struct ReplayArgs {
@@ -57,6 +58,10 @@ pub struct ReplayArgs {
     /// Only say what would be sent where
     #[arg(long)]
     dry_run: bool,
+    /// With `--dry-run`: go without the variables and files that the configuration names, where they are not there. A placeholder stands
+    /// for each, also in URLs
+    #[arg(long, requires = "dry_run")]
+    without_secrets: bool,
 }
 
 /// Which letters are sent: those that meet all of these conditions
@@ -119,10 +124,17 @@ pub fn replay(
     env: fn(&str) -> Option<String>,
     out: &mut dyn Write,
 ) -> io::Result<ExitCode> {
-    let compiled = match config::load(source, &env) {
+    let secrets = if args.without_secrets { Secrets::Optional } else { Secrets::Needed };
+    let compiled = match config::load_with(source, &env, secrets, RowCheck::Alone) {
         Ok(compiled) => compiled,
         Err(problems) => {
             writeln!(out, "{problems}")?;
+            if args.dry_run && lacks_secrets_alone(source, &env) {
+                writeln!(
+                    out,
+                    "a dry run sends nothing: `sluice replay --dry-run --without-secrets` goes without what is not there"
+                )?;
+            }
             return Ok(ExitCode::FAILURE);
         }
     };
@@ -146,7 +158,7 @@ pub fn replay(
         found.damaged.clear();
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let table = run::table_of(&compiled, env, Secrets::Needed)?;
+    let table = run::table_of(&compiled, env, secrets)?;
     let replay = Replay {
         is_embedded: matches!(source, Source::Embedded),
         dry_run: args.dry_run,

@@ -12,6 +12,7 @@ use tracing::{error, info, warn};
 
 use super::greeting::to_try;
 use super::logging::LoggingArgs;
+use super::standard_error::say_line;
 use crate::admin::{Admin, MetricHistory, read_metrics};
 use crate::config::Source;
 use crate::descriptors::{self, Descriptors, TooFew};
@@ -57,7 +58,7 @@ pub fn run(source: Source, env: fn(&str) -> Option<String>, logging: &LoggingArg
             Err(error) => {
                 if logging.for_people() {
                     // Problems are a page of text with snippets; a log line would garble them.
-                    eprintln!("{error}");
+                    say_line(&error);
                 } else {
                     error!("{error}");
                 }
@@ -158,10 +159,10 @@ async fn live(router: Arc<Router>, signals: Signals, for_people: bool) -> ExitCo
     }
     // The log has it in any case.
     for leftover in left.exporters.iter().filter(|_| for_people) {
-        eprintln!("sluice: {leftover}");
+        say_line(format_args!("sluice: {leftover}"));
     }
     if let Some(unkept) = left.journal.as_ref().filter(|_| for_people) {
-        eprintln!("sluice: {unkept}");
+        say_line(format_args!("sluice: {unkept}"));
     }
     if left.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
@@ -191,7 +192,7 @@ impl OwnTelemetryTask {
 async fn give_up(router: &Arc<Router>, for_people: bool) {
     let Some(journal) = &router.intake().journal else {
         for leftover in run::give_up(router).await.into_iter().filter(|_| for_people) {
-            eprintln!("sluice: {leftover}");
+            say_line(format_args!("sluice: {leftover}"));
         }
         return;
     };
@@ -237,7 +238,7 @@ async fn greet(router: &Router, for_people: bool) {
     let addresses = router.addresses(Role::Admin).await;
     let is_open = addresses.first().is_some_and(|address| address.ip().to_canonical().is_loopback());
     let admin = admin.first().map(String::as_str).filter(|_| is_open);
-    eprintln!("\n{}", to_try(&commands, admin));
+    say_line(format_args!("\n{}", to_try(&commands, admin)));
 }
 
 /// Whether somebody watches the log as it is written.

@@ -49,7 +49,7 @@ pub fn import(path: &Path) -> Result<Imported, Problems> {
 pub(super) fn from_text(text: &str, name: &str) -> Result<Imported, Problems> {
     let text = byte_order_mark::strip(text);
     let mut report = Report::default();
-    let root = node::parse(text, &mut report).filter(|_| !report.has_errors());
+    let root = node::parse(text, &mut report).ok().filter(|_| !report.has_errors());
     if let Some(root) = &root
         && !pipelines::is_whole_file(root)
     {

@@ -23,6 +23,7 @@ mod row_text;
 mod rows;
 mod schema;
 mod secrets;
+mod sections;
 mod shape;
 mod substitute;
 #[cfg(test)]
@@ -30,7 +31,7 @@ mod tests;
 mod yaml;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -61,7 +62,7 @@ pub use substitute::fingerprint;
 
 use compile::{WrittenRows, WrittenTable};
 use pipelines::RefusedProcessors;
-use problem::Report;
+use problem::{Report, nearest, quoted};
 use substitute::{Files, Substitution};
 
 /// The configuration that is used where there is no file.
@@ -282,14 +283,41 @@ pub fn load_with(
                 Ok(text) => read(&text, &name, files, &surroundings),
                 Err(reason) => {
                     let mut report = Report::default();
-                    report
-                        .error_without_place(format!("can't read it: {reason}"))
-                        .help("name a file with `--config` or `SLUICE_CONFIG`");
+                    let problem = report.error_without_place(format!("can't read it: {reason}"));
+                    if let Some(help) = file_to_name(path) {
+                        problem.help(help);
+                    }
                     Err(problems(report, (&name, ""), files))
                 }
             }
         }
     }
+}
+
+/// Which file to name instead of one that is not there, or is none.
+fn file_to_name(path: &Path) -> Option<String> {
+    /// Of a directory so many files are looked at.
+    const MOST_FILES: usize = 1000;
+    if path.is_dir() {
+        return Some("name a file in it".to_owned());
+    }
+    if path.exists() {
+        return None;
+    }
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let files = std::fs::read_dir(directory).into_iter().flatten().take(MOST_FILES).flatten();
+    let names: Vec<String> = files.filter_map(|file| file.file_name().into_string().ok()).collect();
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    if let Some(near) = nearest(name, names.iter().map(String::as_str)) {
+        let near =
+            if path.parent() == Some(Path::new("")) { PathBuf::from(near) } else { directory.join(near) };
+        return Some(format!("did you mean {}?", quoted(&near.display().to_string())));
+    }
+    let working = std::env::current_dir().ok().filter(|_| path.is_relative())?;
+    Some(format!(
+        "a relative path begins at the working directory, {}",
+        quoted(&working.display().to_string())
+    ))
 }
 
 /// What is wrong with a file of this name and text.
@@ -307,8 +335,12 @@ fn read(
 ) -> Result<Compiled, Problems> {
     let text = byte_order_mark::strip(text);
     let mut report = Report::default();
-    let Some(mut root) = node::parse(text, &mut report) else {
-        return Err(problems(report, (name, text), files));
+    let mut root = match node::parse(text, &mut report) {
+        Ok(root) => root,
+        Err(fragment) => {
+            report.show_fragment(&fragment, &secrets::look(&fragment.root));
+            return Err(problems(report, (name, text), files));
+        }
     };
 
     let sight = secrets::look(&root);
@@ -319,6 +351,10 @@ fn read(
         );
         return Err(problems(report, (name, text), files));
     }
+    if !shape::has_sections(&root, text, &mut report) {
+        return Err(problems(report, (name, text), files));
+    }
+    sections::put_right(&mut root, &mut report);
     let mut redacted = sight.redacted;
     let is_collectors = pipelines::is_whole_file(&root);
     if is_collectors {

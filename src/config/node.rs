@@ -246,8 +246,17 @@ impl Scalar {
     }
 }
 
-/// Parses one YAML document. `None` if the text is not YAML; the report then says why.
-pub(super) fn parse(source: &str, report: &mut Report) -> Option<Node> {
+/// What there is of a tree in a text that is not YAML: what stands before the place at which the parser stopped.
+pub(super) struct Fragment {
+    pub(super) root: Node,
+    /// The end of what has been read, in bytes.
+    pub(super) end: usize,
+    /// Keys and values that an alias may repeat behind that place, where they may be secrets.
+    pub(super) anchored: Vec<Span>,
+}
+
+/// Parses one YAML document. If the text is not YAML, the report says why.
+pub(super) fn parse(source: &str, report: &mut Report) -> Result<Node, Fragment> {
     let mut options = granit_parser::Options::default();
     options.flow_nesting_limit = DEEPEST;
     options.block_nesting_limit = DEEPEST;
@@ -261,25 +270,53 @@ pub(super) fn parse(source: &str, report: &mut Report) -> Option<Node> {
         nodes: 0,
         repeated: 0,
         aliased: 0,
+        read: 0,
         root: None,
     };
     for event in Parser::new_from_str_with_options(source, options) {
         let done = match event {
-            Ok((event, span)) => tree.take(event, tree.span(&span.start, &span.end)),
+            Ok((event, span)) => {
+                let span = tree.span(&span.start, &span.end);
+                tree.read = tree.read.max(span.end);
+                tree.take(event, span)
+            }
             Err(error) => {
                 let at = tree.offset(error.marker());
+                let help = missing_quotes(source, at)
+                    .or_else(|| indented_by_tab(source, at))
+                    .or_else(|| misplaced(&error.info()).map(str::to_owned))
+                    .or_else(|| tree.unclosed_bracket());
                 let problem = tree
                     .report
                     .error(Span { start: at, end: at }, format!("not valid YAML: {}", error.info()));
-                if let Some(help) = missing_quotes(source, at) {
+                if let Some(help) = help {
                     problem.help(help);
                 }
                 None
             }
         };
-        done?;
+        if done.is_none() {
+            return Err(tree.into_fragment());
+        }
     }
-    Some(tree.root.unwrap_or(Node { span: Span::default(), value: Value::Map(Vec::new()) }))
+    Ok(tree.root.unwrap_or(Node { span: Span::default(), value: Value::Map(Vec::new()) }))
+}
+
+/// What to look for where the parser says no more than what it has not found.
+fn misplaced(said: &str) -> Option<&'static str> {
+    if said.contains("unclosed quote") {
+        return Some("write the same quote where the text ends");
+    }
+    said.contains("did not find expected key")
+        .then_some("the keys of a map begin in one column, and no `- ` stands among them")
+}
+
+/// What to write instead of a tab in the indentation before `at`.
+fn indented_by_tab(source: &str, at: usize) -> Option<String> {
+    let before = &source[..at];
+    let line = &source[before.rfind('\n').map_or(0, |end| end + 1)..];
+    let indentation = &line[..line.len() - line.trim_start_matches([' ', '\t']).len()];
+    indentation.contains('\t').then(|| "indent with spaces, not with tabs".to_owned())
 }
 
 /// What to write instead, mostly in quotes, if the parser stopped at `at` because text that is common in a configuration is
@@ -342,6 +379,8 @@ struct Builder<'a> {
     repeated: usize,
     /// Bytes of text in those.
     aliased: usize,
+    /// The end of what has been read, in bytes.
+    read: usize,
     root: Option<Node>,
 }
 
@@ -408,6 +447,49 @@ impl Builder<'_> {
             }
             _ => Some(()),
         }
+    }
+
+    /// What there is, as if all that is open ended here. A key whose value has not come is left out.
+    fn into_fragment(mut self) -> Fragment {
+        let end = self.read;
+        let mut anchored = Vec::new();
+        self.anchors.values().for_each(|Anchored { node, .. }| texts_of(node, &mut anchored));
+        let mut inner = self.root.take();
+        while let Some(Open { start, anchor, content, .. }) = self.open.pop() {
+            let value = match content {
+                Content::Seq(mut items) => {
+                    items.extend(inner);
+                    Value::Seq(items)
+                }
+                Content::Map(OpenMap { mut entries, key, .. }) => {
+                    let of_key =
+                        key.zip(inner).map(|((key, key_span), value)| Entry { key, key_span, value });
+                    entries.extend(of_key);
+                    Value::Map(entries)
+                }
+            };
+            let node = Node { span: Span { start, end }, value };
+            if anchor != 0 {
+                texts_of(&node, &mut anchored);
+            }
+            inner = Some(node);
+        }
+        let root = inner.unwrap_or(Node { span: Span::default(), value: Value::Map(Vec::new()) });
+        Fragment { root, end, anchored }
+    }
+
+    /// What to write if the innermost collection that is open began with a bracket.
+    fn unclosed_bracket(&self) -> Option<String> {
+        let Open { start, .. } = self.open.last()?;
+        let (bracket, closing) = match self.source.as_bytes().get(*start)? {
+            b'{' => ('{', '}'),
+            b'[' => ('[', ']'),
+            _ => return None,
+        };
+        let line = self.source[..*start].matches('\n').count() + 1;
+        Some(format!(
+            "close the `{bracket}` that stands on line {line} with `{closing}`, or put a comma between what is in it"
+        ))
     }
 
     fn open(&mut self, start: usize, anchor: usize, content: Content) -> Option<()> {
@@ -567,6 +649,20 @@ impl Builder<'_> {
         marker.byte_offset().unwrap_or_else(|| {
             self.source.char_indices().nth(marker.index()).map_or(self.source.len(), |(at, _)| at)
         })
+    }
+}
+
+/// The places of the keys and single values in a node.
+fn texts_of(node: &Node, texts: &mut Vec<Span>) {
+    match &node.value {
+        Value::Scalar(_) => texts.push(node.span),
+        Value::Seq(items) => items.iter().for_each(|item| texts_of(item, texts)),
+        Value::Map(entries) => {
+            for entry in entries {
+                texts.push(entry.key_span);
+                texts_of(&entry.value, texts);
+            }
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::node::{Node, Value};
+use super::node::{Fragment, Node, Value};
 use super::secrets::{REDACTED, Sight, known_keys};
 use crate::terminal::is_obeyed;
 
@@ -48,6 +48,11 @@ pub struct Problem {
 }
 
 impl Problem {
+    /// Whether it says no more than that a placeholder stands for something that is not there.
+    pub fn tells_of_placeholder(&self) -> bool {
+        self.is_of_placeholder
+    }
+
     /// An error of a file as a whole.
     pub(crate) fn of_file(file: &Path, message: String) -> Self {
         let file = file.display().to_string();
@@ -141,8 +146,8 @@ pub(super) struct Report {
     found: Vec<Found>,
     /// The keys and values of the file, and whether they may be shown.
     texts: HashMap<Span, bool>,
-    /// Whether it is known what the file's keys and values are.
-    looked_at: bool,
+    /// Up to this byte it is known what the file's keys and values are.
+    looked_to: usize,
 }
 
 #[derive(Debug)]
@@ -197,9 +202,16 @@ impl Report {
 
     /// Shows what has been found to be harmless. What stands in several places, by an alias, is so in each of them.
     pub(super) fn show(&mut self, sight: &Sight) {
-        self.looked_at = true;
+        self.looked_to = usize::MAX;
         self.texts.extend(sight.shown.iter().map(|span| (*span, true)));
         self.texts.extend(sight.hidden.iter().map(|span| (*span, false)));
+    }
+
+    /// The same of a file of which a fragment is known only.
+    pub(super) fn show_fragment(&mut self, fragment: &Fragment, sight: &Sight) {
+        self.show(sight);
+        self.looked_to = fragment.end;
+        self.texts.extend(fragment.anchored.iter().map(|span| (*span, false)));
     }
 
     /// Whether this key or value may be shown.
@@ -216,6 +228,14 @@ impl Report {
             }
             Value::Scalar(scalar) => quoted(&scalar.text),
             Value::Seq(_) | Value::Map(_) => node.kind().to_owned(),
+        }
+    }
+
+    /// The same where it begins a sentence. What may not be shown need not be a secret, and is the place that is pointed at.
+    pub(super) fn subject(&self, node: &Node, source: &str) -> String {
+        match &node.value {
+            Value::Scalar(_) if !self.shows(node.span) => "this".to_owned(),
+            _ => self.written(node, source),
         }
     }
 
@@ -263,7 +283,7 @@ impl Report {
     fn lines<'a>(&self, source: &'a str) -> Lines<'a> {
         let mut texts: Vec<(Span, bool)> = self.texts.iter().map(|(span, shown)| (*span, *shown)).collect();
         texts.sort_unstable();
-        Lines { texts: self.looked_at.then_some(texts), ..Lines::new(source) }
+        Lines { texts, looked_to: self.looked_to, ..Lines::new(source) }
     }
 
     /// The problems in the order of the file, each once.
@@ -345,8 +365,10 @@ pub(super) fn enumerated(names: &[String]) -> String {
 struct Lines<'a> {
     source: &'a str,
     starts: Vec<usize>,
-    /// The keys and values in the order of the file, and whether they may be shown; `None` if these are not known.
-    texts: Option<Vec<(Span, bool)>>,
+    /// The keys and values in the order of the file, and whether they may be shown.
+    texts: Vec<(Span, bool)>,
+    /// Up to this byte these are known.
+    looked_to: usize,
 }
 
 /// How a character of a line is shown.
@@ -370,7 +392,7 @@ struct Place {
 impl<'a> Lines<'a> {
     fn new(source: &'a str) -> Self {
         let breaks = source.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1);
-        Self { source, starts: std::iter::once(0).chain(breaks).collect(), texts: None }
+        Self { source, starts: std::iter::once(0).chain(breaks).collect(), texts: Vec::new(), looked_to: 0 }
     }
 
     fn place(&self, span: Span) -> Place {
@@ -385,17 +407,38 @@ impl<'a> Lines<'a> {
 
     /// How each byte of a line that begins at `start` is shown.
     fn looks(&self, start: usize, line: &str) -> Vec<Look> {
-        let Some(texts) = &self.texts else {
-            let mut looks = vec![Look::Redacted(start); line.len()];
-            for known in known_keys(line) {
-                looks[known].fill(Look::AsItIs);
-            }
+        let known = self.looked_to.saturating_sub(start).min(line.len());
+        let mut looks = self.looks_of_known(start, &line.as_bytes()[..known]);
+        let Some(mut rest) = line.get(known..) else {
+            looks.resize(line.len(), Look::Redacted(start + known));
             return looks;
         };
+        match looks.last() {
+            // A secret may go on behind a quote in it.
+            Some(&look @ Look::Redacted(_)) => {
+                looks.resize(line.len(), look);
+                return looks;
+            }
+            // What stands behind a key or a value that is shown is structure, at which the parser may have stopped.
+            Some(_) => rest = rest.trim_start_matches([' ', ':', ',', '{', '}', '[', ']']),
+            None => {}
+        }
+        looks.resize(line.len() - rest.len(), Look::AsItIs);
+        let of_rest = looks.len();
+        looks.resize(line.len(), Look::Redacted(start + of_rest));
+        for shown in known_keys(rest) {
+            looks[of_rest..][shown].fill(Look::AsItIs);
+        }
+        looks
+    }
+
+    /// How each byte of a line, or of its beginning, is shown where keys and values are known.
+    fn looks_of_known(&self, start: usize, line: &[u8]) -> Vec<Look> {
+        let texts = &self.texts;
         let mut looks = Vec::with_capacity(line.len());
         let mut is_comment = false;
         let mut begun: Option<usize> = None;
-        for (offset, byte) in line.bytes().enumerate() {
+        for (offset, byte) in line.iter().copied().enumerate() {
             let at = start + offset;
             let text = texts.get(texts.partition_point(|(span, _)| span.end <= at));
             let look = match text.filter(|(span, _)| span.start <= at) {
@@ -403,7 +446,7 @@ impl<'a> Lines<'a> {
                 Some((span, false)) => Look::Redacted(span.start),
                 // Between keys and values there are structure, anchors, tags and comments.
                 None => {
-                    let apart = offset == 0 || line.as_bytes()[offset - 1].is_ascii_whitespace();
+                    let apart = offset == 0 || line[offset - 1].is_ascii_whitespace();
                     is_comment |= byte == b'#' && apart;
                     if is_comment {
                         Look::LeftOut

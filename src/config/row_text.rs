@@ -135,7 +135,7 @@ impl RowText {
 
 fn parsed(text: &str) -> Option<Node> {
     let mut report = Report::default();
-    let root = node::parse(text, &mut report)?;
+    let root = node::parse(text, &mut report).ok()?;
     (!report.has_errors() && matches!(root.value, Value::Map(_))).then_some(root)
 }
 

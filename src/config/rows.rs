@@ -184,7 +184,15 @@ fn typed<T: DeserializeOwned>(
     report: &mut Report,
     shows: bool,
 ) -> Option<(Node, T)> {
-    let mut root = node::parse(text, report)?;
+    let mut root = match node::parse(text, report) {
+        Ok(root) => root,
+        Err(fragment) => {
+            if shows {
+                report.show_fragment(&fragment, &secrets::look_as(shape, &fragment.root));
+            }
+            return None;
+        }
+    };
     if shows {
         let sight = secrets::look_as(shape, &root);
         report.show(&sight);

@@ -281,9 +281,10 @@ fn is_template_expression(text: &str) -> bool {
 
 /// Digits, and after them a unit of time, of size, or `%`; once or several times.
 fn is_number(text: &str) -> bool {
-    const UNITS: [&str; 23] = [
+    const UNITS: [&str; 36] = [
         "", "ns", "us", "µs", "μs", "ms", "s", "m", "h", "d", "b", "k", "kb", "kib", "mb", "mib", "g", "gb",
-        "gib", "tb", "tib", "%", "sec",
+        "gib", "tb", "tib", "%", "sec", "secs", "second", "seconds", "min", "mins", "minute", "minutes",
+        "hr", "hour", "hours", "day", "days", "bytes",
     ];
     if text.len() > 24 {
         return false;
@@ -403,10 +404,10 @@ pub(super) fn typed(scalar: &Scalar) -> Json {
     text.clone().into()
 }
 
-/// In one line of a file that could not be parsed, the bytes that are surely structure: the indentation, and keys that
-/// every configuration may have.
+/// In one line of a file that could not be parsed, the bytes that are surely structure: the indentation with what opens a map or a list
+/// behind it, and keys that every configuration may have.
 pub(super) fn known_keys(line: &str) -> Vec<Range<usize>> {
-    let indentation = line.len() - line.trim_start_matches([' ', '-']).len();
+    let indentation = line.len() - line.trim_start_matches([' ', '\t', '-', '{', '[']).len();
     let mut shown: Vec<Range<usize>> = std::iter::once(0..indentation).collect();
     let mut at = indentation;
     loop {

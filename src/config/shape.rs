@@ -15,9 +15,45 @@ use super::schema::Shape;
 use super::secrets::{REDACTED, is_path, named};
 use super::substitute::PLACEHOLDER;
 
+/// What the file of a configuration is called in problems.
+const CONFIGURATION: &str = "the configuration";
+
 /// Checks a whole configuration.
 pub(super) fn check(root: &Node, source: &str, report: &mut Report) -> Json {
-    check_as(Shape::root(), "the configuration", root, source, report).unwrap_or_else(|| Map::new().into())
+    check_as(Shape::root(), CONFIGURATION, root, source, report).unwrap_or_else(|| Map::new().into())
+}
+
+/// Whether a configuration has any section. If it has none, that is the one thing to say of it.
+pub(super) fn has_sections(root: &Node, source: &str, report: &mut Report) -> bool {
+    let is_empty = root.is_null() || (root.is_map() && root.entries().is_empty());
+    if is_empty {
+        report.error_without_place("the configuration is empty").help(
+            "the least is `receivers: { otlp: { protocols: { http: } } }`, `exporters: { file/local: { path: ./data } }` and \
+             `routes: [{ exporters: [file/local] }]`, each on a line of its own",
+        );
+    } else if !root.is_map() {
+        let mut walk = Walk { source, report, what: CONFIGURATION, root };
+        walk.wrong_kind(root, Shape::root(), &Place::ROOT);
+    }
+    root.is_map() && !is_empty
+}
+
+/// What to say of a key that is not known, with its name if that may be shown.
+pub(super) fn unknown_key(entry: &Entry, report: &Report) -> String {
+    if report.shows(entry.key_span) {
+        format!("unknown key {}", quoted(&entry.key))
+    } else {
+        "unknown key".to_owned()
+    }
+}
+
+/// The key that is meant by one that the shape of the map does not have, if it is near enough to one: rather to one that is not
+/// written in the map, and rather to one of Sluice's than to one of the Collector's.
+pub(super) fn key_that_is_meant<'a>(key: &str, map: &Node, shape: Shape<'a>) -> Option<&'a str> {
+    let known: Vec<&str> = shape.documented_properties().map(|(key, _)| key).collect();
+    let unused = known.iter().copied().filter(|known| map.get(known).is_none());
+    let collectors = shape.definition.into_iter().flat_map(collector::keys_of);
+    nearest(key, unused).or_else(|| nearest(key, known)).or_else(|| nearest(key, collectors))
 }
 
 /// Checks a file of another shape; `what` it is, in the words of the problems. `None` where all of it is wrong.
@@ -208,7 +244,8 @@ impl Walk<'_> {
     /// A key that is not in the schema: the Collector's, or a slip.
     fn unknown(&mut self, node: &Node, entry: &Entry, shape: Shape<'_>, place: &Place<'_>) {
         let shown = self.report.shows(entry.key_span);
-        let key = if shown { quoted(&entry.key) } else { format!("`{REDACTED}`") };
+        let name = if shown { quoted(&entry.key) } else { "this".to_owned() };
+        let unknown = unknown_key(entry, self.report);
         if let Some(definition) = shape.definition
             && let Some((verdict, why)) = collector::verdict(definition, &entry.key)
         {
@@ -237,6 +274,9 @@ impl Walk<'_> {
                 Some(near) if entry.key.ends_with('/') => format!("write `{near}`, or `{near}/NAME`"),
                 Some(near) if shown => format!("did you mean {}?", quoted(&renamed(&entry.key, near))),
                 Some(near) => format!("did you mean `{near}`?"),
+                None if is_key_of_any(&entry.key, shape) => {
+                    format!("`{}` is a key of {what}s: indent it by more, below the name of one", entry.key)
+                }
                 None if what == "receiver" => {
                     "Sluice receives OTLP alone: keep a Collector in front that sends this on as OTLP, and write \
                      `otlp` here"
@@ -244,7 +284,7 @@ impl Walk<'_> {
                 }
                 None => format!("the types are {}, each alone or as `TYPE/NAME`", listed(types)),
             };
-            self.report.error(entry.key_span, format!("{key} is not a known type of {what}")).help(help);
+            self.report.error(entry.key_span, format!("{name} is not a known type of {what}")).help(help);
             return;
         }
 
@@ -255,24 +295,19 @@ impl Walk<'_> {
             })
             .flatten();
         let place = if place.up.is_none() { "the top level".to_owned() } else { quoted(&place.to_string()) };
-        let known: Vec<&str> = shape.documented_properties().map(|(key, _)| key).collect();
-        let unused = known.iter().copied().filter(|known| node.get(known).is_none());
-        let collectors = shape.definition.into_iter().flat_map(collector::keys_of);
-        let near = nearest(&entry.key, unused)
-            .or_else(|| nearest(&entry.key, known.iter().copied()))
-            .or_else(|| nearest(&entry.key, collectors));
-        if let Some(near) = near {
-            let message = format!("unknown key {key} in {place}; did you mean `{near}`?");
+        if let Some(near) = key_that_is_meant(&entry.key, node, shape) {
+            let message = format!("{unknown} in {place}; did you mean `{near}`?");
             self.report.error(entry.key_span, message);
             return;
         }
         if let Some(near) = misspelt_condition {
-            let message = format!("unknown key {key} in {place}; did you mean `{near}: {{ … }}`?");
+            let message = format!("{unknown} in {place}; did you mean `{near}: {{ … }}`?");
             self.report.error(entry.key_span, message);
             return;
         }
+        let known = shape.documented_properties().map(|(key, _)| key);
         self.report
-            .error(entry.key_span, format!("unknown key {key} in {place}"))
+            .error(entry.key_span, format!("{unknown} in {place}"))
             .help(format!("the keys here are {}", listed(known)));
     }
 
@@ -310,8 +345,12 @@ impl Walk<'_> {
             self.warn_of_octal(node.span, &scalar.text);
             return self.in_range(value, node, shape, place);
         }
-        let written = self.report.written(node, self.source);
-        let problem = self.report.error(node.span, format!("`{place}` must be {expected}, not {written}"));
+        let not = if self.report.shows(node.span) {
+            format!(", not {}", self.report.written(node, self.source))
+        } else {
+            String::new()
+        };
+        let problem = self.report.error(node.span, format!("`{place}` must be {expected}{not}"));
         let instead = model::instead_of_sexagesimal(&scalar.text).filter(|_| expected == WHOLE && shown);
         if quotes {
             problem.help("text in quotes is text; remove the quotes");
@@ -333,11 +372,11 @@ impl Walk<'_> {
         if words.contains(&text.as_str()) {
             return Some(text.into());
         }
-        let written = self.report.written(node, self.source);
+        let subject = self.report.subject(node, self.source);
         let near = (!scalar.is_substituted()).then(|| nearest(&scalar.text, words.iter().copied())).flatten();
         let guess = near.map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
         self.report
-            .error(node.span, format!("{written} is not a value of `{}`", place.word()))
+            .error(node.span, format!("{subject} is not a value of `{}`", place.word()))
             .help(format!("{guess}the values are {}", listed(words.iter().copied())));
         None
     }
@@ -368,8 +407,8 @@ impl Walk<'_> {
             (false, true) => expected,
             (false, false) => parse("").err().unwrap_or_default(),
         };
-        let written = self.report.written(node, self.source);
-        self.report.error(node.span, format!("{written} is not {what} (in `{}`)", place.word())).help(help);
+        let subject = self.report.subject(node, self.source);
+        self.report.error(node.span, format!("{subject} is not {what} (in `{}`)", place.word())).help(help);
         None
     }
 
@@ -401,8 +440,8 @@ impl Walk<'_> {
             (_, Some(most)) if number.is_some_and(|number| number > most) => format!("the most is {most}"),
             _ => return Some(value),
         };
-        let written = self.report.written(node, self.source);
-        let message = format!("{written} is out of range for `{}`", place.word());
+        let subject = self.report.subject(node, self.source);
+        let message = format!("{subject} is out of range for `{}`", place.word());
         self.report.error(node.span, message).help(help);
         None
     }
@@ -506,6 +545,11 @@ fn format_check(format: &str) -> Option<FormatCheck> {
         "moment" => Some(|text| text.parse::<model::Timestamp>().map(drop)),
         _ => None,
     }
+}
+
+/// Whether the values of a map, whose keys are `TYPE` or `TYPE/NAME`, have such a key.
+fn is_key_of_any(key: &str, shape: Shape<'_>) -> bool {
+    shape.typed_values().any(|(_, schema)| Shape::of(schema).properties().any(|(known, _)| known == key))
 }
 
 /// A number of YAML, whole or not.

@@ -222,12 +222,43 @@ fn the_hook_for_pre_commit_and_the_job_for_github_check_what_they_are_for() {
     let with_files = format!("{} config/s2.yaml config/gateway.yaml", hook["entry"].as_str().unwrap());
     for command in [&with_files, job["run"].as_str().unwrap()] {
         let (fine, said) = run_in_clone(command);
-        assert!(
-            fine && said.contains("config/s2.yaml: ") && said.contains("config/gateway.yaml: "),
-            "{command}: {said}"
-        );
-        let spoilt = format!("echo 'exporter: {{}}' >config/gateway.yaml; {command}");
-        let (fine, said) = run_in_clone(&spoilt);
-        assert!(!fine && said.contains("did you mean `exporters`?"), "{command}: {said}");
+        assert!(fine, "{command}: {said}");
+        for file in ["config/s2.yaml", "config/gateway.yaml"] {
+            let spoilt = format!("echo 'exporter: {{}}' >{file}; {command}");
+            let (fine, said) = run_in_clone(&spoilt);
+            assert!(!fine && said.contains("did you mean `exporters`?"), "{command}: {said}");
+        }
+    }
+}
+
+#[test]
+fn a_stand_in_refuses_what_the_program_does_not_know() {
+    for known in [
+        "docker build -t sluice .",
+        "docker run --detach -v ./config:/etc/sluice:ro sluice --an-option=of-the-image",
+        "docker compose --file deploy/compose/docker-compose.yaml up --build",
+        "helm install sluice deploy/helm/sluice --set image.tag=1 --namespace=a",
+        "kubectl --namespace a apply -k deploy/kubernetes/gateway",
+        "kubectl exec -n a sluice-0 -- /sluice journal inspect --an-option DIR",
+    ] {
+        assert!(run_in_clone(known).0, "{known}");
+    }
+    for unknown in [
+        "docker build --tags sluice .",
+        "docker build -t sluice ./nothing",
+        "docker run --detatch sluice",
+        "docker run -v ./nothing:/etc/sluice sluice",
+        "docker run --name",
+        "docker compose up --file deploy/compose/docker-compose.yaml",
+        "docker compose --file deploy/nothing.yaml up",
+        "helm install sluice deploy/helm/sluice --sett image.tag=1",
+        "helm install sluice deploy/helm/sluice --set images.tag=1",
+        "helm install deploy/helm/sluice",
+        "kubectl apply --kustomise deploy/kubernetes/gateway",
+        "kubectl apply -k deploy/nothing",
+        "kubectl exec sluice-0 --contaner sluice -- /sluice health",
+        "kubectl port-forward --namespace a sluice-0",
+    ] {
+        assert!(!run_in_clone(unknown).0, "{unknown}");
     }
 }

@@ -88,6 +88,11 @@ async fn check_exits_with_0_or_with_1_and_every_problem() {
     let ended = sluice_in(bad.path(), &["check", "nowhere.yaml"], b"").await;
     assert_eq!(ended.code, Some(1));
     assert!(ended.out.contains("nowhere.yaml: error: can't read it"), "{}", ended.out);
+    assert!(ended.out.contains("help: a relative path begins at the working directory"), "{}", ended.out);
+    let ended = sluice_in(bad.path(), &["check", "sluise.yaml"], b"").await;
+    assert!(ended.out.contains("help: did you mean `sluice.yaml`?"), "{}", ended.out);
+    let ended = sluice_in(bad.path(), &["check", "."], b"").await;
+    assert!(ended.out.contains("help: name a file in it"), "{}", ended.out);
 }
 
 #[tokio::test]
@@ -100,6 +105,16 @@ async fn check_and_explain_run_without_the_secrets() {
     let explain = ["explain", "sluice.yaml", "--payload", "-", "--signal", "logs"];
     let lacking = sluice_in(home.path(), &explain, &payload).await;
     assert_eq!(lacking.code, Some(1), "{}", lacking.out);
+    assert!(lacking.out.ends_with("goes without what is not there\n"), "{}", lacking.out);
+    std::fs::create_dir(home.path().join("letters")).unwrap();
+    let replay = ["replay", "--config", "sluice.yaml", "--dry-run", "letters"];
+    let lacking = sluice_in(home.path(), &replay, b"").await;
+    assert_eq!(lacking.code, Some(1), "{}", lacking.out);
+    assert!(lacking.out.contains("`sluice replay --dry-run --without-secrets`"), "{}", lacking.out);
+    let without = sluice_in(home.path(), &[&replay[..], &["--without-secrets"]].concat(), b"").await;
+    assert_eq!(without.code, Some(0), "{} {}", without.out, without.error);
+    let sending = ["replay", "--config", "sluice.yaml", "--without-secrets", "letters"];
+    assert_eq!(sluice_in(home.path(), &sending, b"").await.code, Some(2), "what is sent needs them");
 
     let explain = [&explain[..], &["--without-secrets"]].concat();
     let explained = sluice_in(home.path(), &explain, &payload).await;
@@ -799,4 +814,70 @@ async fn what_flows_is_told_each_second_on_a_terminal_and_at_most_every_ten_in_a
     assert!(told(&kept) <= begun.elapsed().as_secs() / 10, "{:?}", kept.log());
     kept.logged("MB/s in").await;
     assert!(begun.elapsed() >= std::time::Duration::from_secs(10));
+}
+
+#[tokio::test]
+async fn a_command_whose_output_nobody_reads_ends_without_a_panic() {
+    let bad = directory(&GOOD.replace("path: ./data", "pth: ./data"));
+    let upstream = sinks::recording().await.url();
+    let send = ["send", "--endpoint", &*upstream, "--rate", "10", "--duration", "1500ms"];
+    let tap = ["tap", "--admin", "http://127.0.0.1:9"];
+    let list = ["tenants", "list", "--admin", "http://127.0.0.1:9"];
+    let commands: [&[&str]; 12] = [
+        &["--help"],
+        &["--version"],
+        &["no-such-command"],
+        &["check", "sluice.yaml"],
+        &["import", "sluice.yaml"],
+        &["explain", "sluice.yaml", "--payload", "nothing"],
+        &["schema"],
+        &["completions", "bash"],
+        &["health", "http://127.0.0.1:9"],
+        &list,
+        &tap,
+        &send,
+    ];
+    for args in commands {
+        let ended = unread(bad.path(), args).wait().await.unwrap();
+        assert!(matches!(ended.code(), Some(0..=2)), "{args:?}: {ended}");
+    }
+}
+
+#[tokio::test]
+async fn a_sink_whose_progress_nobody_reads_ends_and_a_router_whose_log_nobody_reads_goes_on() {
+    let address = sinks::nobody().await;
+    let listen = address.to_string();
+    let home = directory(&GOOD.replace("127.0.0.1:0", &listen));
+    let mut sink = unread(home.path(), &["sink", "--listen", &listen]);
+    let body = request(&[entry_of(Signal::Logs, resource(&[("s2.stream", "special-a")]), &["x"])]);
+    let headers = [("content-type", "application/x-protobuf")];
+    let deliver = async || {
+        let sent = http::try_send(address, "POST", "/v1/logs", &headers, body.clone().into()).await;
+        sent.filter(|answer| answer.status == 200)
+    };
+    eventually("the sink takes it", &deliver).await;
+    let ended = sink.wait().await.unwrap();
+    assert!(matches!(ended.code(), Some(0 | 1)), "{ended}");
+
+    let mut router = unread(home.path(), &["run", "--config", "sluice.yaml", "--log-level", "debug"]);
+    for _ in 0..3 {
+        eventually("the router takes it", &deliver).await;
+    }
+    assert!(router.try_wait().unwrap().is_none(), "it goes on");
+}
+
+/// Starts a command that nobody reads the output of.
+fn unread(directory: &Path, args: &[&str]) -> tokio::process::Child {
+    let closed = || Stdio::from(std::io::pipe().expect("there are descriptors").1);
+    Command::new(env!("CARGO_BIN_EXE_sluice"))
+        .args(args)
+        .current_dir(directory)
+        .env_remove("SLUICE_CONFIG")
+        .env("SLUICE_TEST_TOKEN", "hunter2")
+        .stdin(Stdio::null())
+        .stdout(closed())
+        .stderr(closed())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("the binary was built")
 }

@@ -600,7 +600,15 @@ async fn recent_records_are_searched_backwards_a_page_at_a_time() {
     ] {
         assert_eq!(messages(&sluice.api(&format!("/api/v1/logs?{query}")).await), expected, "{query}");
     }
-    for wrong in ["order=up", "from=yesterday", "after=x", "batch_size=many", "page=2"] {
+    for wrong in [
+        "order=up",
+        "from=yesterday",
+        "after=x",
+        "batch_size=many",
+        "batch_size=0",
+        "batch_size=1001",
+        "page=2",
+    ] {
         assert_eq!(sluice.get(&format!("/api/v1/logs?{wrong}")).await.status, 400, "{wrong}");
     }
     assert!(sluice.metric("sluice_memory_bytes", &[]).await > 0.0, "they count against limits.memory");

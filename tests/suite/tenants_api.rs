@@ -22,7 +22,7 @@ use crate::support::letters::wait_for_letters;
 use crate::support::payload::logs;
 use crate::support::router::write_config;
 use crate::support::sinks::{self, Received as _};
-use crate::support::yaml::LETTERS;
+use crate::support::yaml::{self, LETTERS};
 use crate::support::{Front, PATIENCE, Sluice, SluiceProcess, eventually};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -1065,7 +1065,13 @@ async fn the_command_line_does_what_the_api_does() {
         lines[0].starts_with("ID ") && lines[1].starts_with("acme ") && lines[1].contains("node"),
         "{listed}"
     );
-    assert_eq!(command(front, &["list", "--query", "nobody"]).await, (Some(0), String::new(), String::new()));
+    let none = |why: &str| (Some(0), String::new(), format!("{why}\n"));
+    assert_eq!(command(front, &["list", "--query", "nobody"]).await, none("no tenant is found by that"));
+    let without_table = Sluice::start(&yaml::up("http://127.0.0.1:9", &[])).await;
+    assert_eq!(
+        command(&without_table, &["list"]).await,
+        none("this Sluice has no table of tenants: its configuration has no `tenants`")
+    );
     let (code, shown, said) = command(front, &["show", "acme"]).await;
     assert_eq!(code, Some(0), "{said}");
     let shown: Value = serde_json::from_str(&shown).unwrap();

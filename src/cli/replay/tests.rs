@@ -218,6 +218,7 @@ fn an_empty_directory_is_fine_and_a_missing_one_is_not() {
         config: ConfigArgs::default(),
         removed_tenants: false,
         dry_run: false,
+        without_secrets: false,
     };
     let mut out = Vec::new();
     let code = replay(&args(root.path().into()), &Source::Embedded, |_| None, &mut out).unwrap();

@@ -12,6 +12,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::{Load, Report, SendCompression, SendEncoding, SendProtocol, SendSettings};
 use crate::cli::duration::parse_duration;
+use crate::cli::standard_error::say_line;
 use crate::cli::tls::TlsArgs;
 use crate::otlp::Signal;
 
@@ -155,7 +156,7 @@ pub async fn run(args: SendArgs) -> ExitCode {
     let mut load = match Load::start(SendSettings::from(&args)) {
         Ok(load) => load,
         Err(error) => {
-            eprintln!("error: {error}");
+            say_line(format_args!("error: {error}"));
             return ExitCode::from(2);
         }
     };
@@ -169,7 +170,9 @@ pub async fn run(args: SendArgs) -> ExitCode {
             _ = tokio::signal::ctrl_c() => load.stop(),
             _ = ticks.tick() => {
                 let now = load.progress();
-                show_progress(&before, &now);
+                if show_progress(&before, &now).is_err() {
+                    load.stop();
+                }
                 before = now;
             }
         }
@@ -189,10 +192,12 @@ pub async fn run(args: SendArgs) -> ExitCode {
     if report.all_taken() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn show_progress(before: &Report, now: &Report) {
+/// Fails once nobody reads it any more.
+fn show_progress(before: &Report, now: &Report) -> io::Result<()> {
     let seconds = (now.seconds - before.seconds).max(1e-3);
     let per_second = |after: u64, before: u64| (after - before) as f64 / seconds;
-    eprintln!(
+    writeln!(
+        io::stderr().lock(),
         "{:4.0} s  {:.0} requests/s  {:.0} records/s  {:.1} MB/s  p50 {:.2} ms  p99 {:.2} ms  {} failed  {} retried",
         now.seconds,
         per_second(now.requests, before.requests),
@@ -202,5 +207,5 @@ fn show_progress(before: &Report, now: &Report) {
         now.latency_ms.p99,
         now.failed,
         now.retries.values().sum::<u64>(),
-    );
+    )
 }

@@ -1,6 +1,7 @@
 //! What a sink has received, in total and per stream.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 
 use dashmap::DashMap;
@@ -8,6 +9,7 @@ use serde::Serialize;
 
 use super::order::{Arrival, Sequence};
 use super::walk::{self, Malformed, Place};
+use crate::cli::counted::counted;
 use crate::cli::sequence::SenderId;
 use crate::otlp::Signal;
 
@@ -31,6 +33,8 @@ pub struct Counts {
     pub entries: u64,
     /// Records taken, duplicates included.
     pub records: u64,
+    /// These by signal.
+    pub by_signal: RecordsBySignal,
     /// Records that partial success said were rejected, as it was told to say (a fault may lie).
     pub rejected: i64,
     /// Records that were overtaken by a later one of their stream and sender, and have not arrived since.
@@ -45,6 +49,30 @@ pub struct Counts {
     pub unnamed: u64,
     /// Routing keys seen.
     pub streams: u64,
+}
+
+/// Records that a sink has taken of each signal, duplicates included.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct RecordsBySignal {
+    /// Spans.
+    pub traces: u64,
+    /// Data points.
+    pub metrics: u64,
+    /// Log records.
+    pub logs: u64,
+}
+
+impl fmt::Display for RecordsBySignal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all = [(self.traces, "span"), (self.metrics, "data point"), (self.logs, "log record")];
+        let some: Vec<String> = all
+            .into_iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, what)| counted(count, what))
+            .collect();
+        f.write_str(if some.is_empty() { "no records" } else { "" })?;
+        f.write_str(&some.join(", "))
+    }
 }
 
 impl Counts {
@@ -82,7 +110,8 @@ pub(super) struct Counters {
     pub(super) wire_bytes: AtomicU64,
     pub(super) bytes: AtomicU64,
     entries: AtomicU64,
-    records: AtomicU64,
+    /// By `Signal::index`.
+    records: [AtomicU64; 3],
     pub(super) rejected: AtomicI64,
     missing: AtomicU64,
     duplicates: AtomicU64,
@@ -127,7 +156,7 @@ impl Counters {
             let before = stream.tally;
             stream.tally.entries += 1;
             let walked = walk::records(signal, entry, |place| stream.take(place));
-            self.add(before, stream.tally);
+            self.add(signal, before, stream.tally);
             if stream.key().is_empty() {
                 self.unnamed.fetch_add(stream.tally.records - before.records, Relaxed);
             }
@@ -137,16 +166,22 @@ impl Counters {
         Ok(())
     }
 
-    fn add(&self, before: Tally, after: Tally) {
+    fn add(&self, signal: Signal, before: Tally, after: Tally) {
         self.entries.fetch_add(after.entries - before.entries, Relaxed);
         self.missing.fetch_add(after.missing.wrapping_sub(before.missing), Relaxed);
         self.duplicates.fetch_add(after.duplicates - before.duplicates, Relaxed);
         self.reordered.fetch_add(after.reordered - before.reordered, Relaxed);
         self.unnumbered.fetch_add(after.unnumbered - before.unnumbered, Relaxed);
-        self.records.fetch_add(after.records - before.records, Relaxed);
+        self.records[signal.index()].fetch_add(after.records - before.records, Relaxed);
     }
 
     pub(super) fn snapshot(&self) -> Counts {
+        let records = |signal: Signal| self.records[signal.index()].load(Relaxed);
+        let by_signal = RecordsBySignal {
+            traces: records(Signal::Traces),
+            metrics: records(Signal::Metrics),
+            logs: records(Signal::Logs),
+        };
         Counts {
             requests: self.requests.load(Relaxed),
             accepted: self.accepted.load(Relaxed),
@@ -155,7 +190,8 @@ impl Counters {
             wire_bytes: self.wire_bytes.load(Relaxed),
             bytes: self.bytes.load(Relaxed),
             entries: self.entries.load(Relaxed),
-            records: self.records.load(Relaxed),
+            records: by_signal.traces + by_signal.metrics + by_signal.logs,
+            by_signal,
             rejected: self.rejected.load(Relaxed),
             missing: self.missing.load(Relaxed),
             duplicates: self.duplicates.load(Relaxed),
@@ -211,5 +247,18 @@ impl Stream {
         let text = |id: &SenderId| String::from_utf8_lossy(id).into_owned();
         let senders = self.senders.iter().map(|(id, sequence)| (text(id), sequence.next())).collect();
         StreamCounts { entries, records, missing, duplicates, reordered, senders }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_are_told_by_what_they_are() {
+        let counted = |traces, metrics, logs| RecordsBySignal { traces, metrics, logs }.to_string();
+        assert_eq!(counted(0, 0, 0), "no records");
+        assert_eq!(counted(2, 0, 1), "2 spans, 1 log record");
+        assert_eq!(counted(1, 3, 2), "1 span, 3 data points, 2 log records");
     }
 }

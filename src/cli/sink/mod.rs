@@ -16,6 +16,6 @@ mod server;
 mod walk;
 
 pub use args::{SinkArgs, run};
-pub use counts::{Counts, StreamCounts};
+pub use counts::{Counts, RecordsBySignal, StreamCounts};
 pub use fault::{Fault, RetryAfter};
 pub use server::{NotInTime, RecordedRequest, Sink, SinkError, SinkSettings};

@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use self::line::RecordLine;
 use super::admin_client::{self, AdminClient, AdminError};
 use super::duration::parse_duration;
+use super::standard_error::say_line;
 use super::tls::TlsArgs;
 use crate::terminal::escaped;
 
@@ -48,7 +49,7 @@ pub struct TapArgs {
     #[arg(long, default_value = "10s", value_parser = parse_duration, value_name = "TIME", conflicts_with = "follow")]
     time: Duration,
     /// The most records in a second, up to 1000
-    #[arg(long, default_value_t = 100, value_name = "NUMBER")]
+    #[arg(long, default_value_t = 100, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=1000))]
     limit: u32,
     /// The admin listener
     #[arg(
@@ -87,7 +88,7 @@ pub fn tap(
     let client = match client {
         Ok(client) => client,
         Err(problem) => {
-            eprintln!("error: {problem}");
+            say_line(format_args!("error: {problem}"));
             return Ok(ExitCode::from(2));
         }
     };
@@ -106,12 +107,24 @@ fn say(query: &str, error: &AdminError) -> ExitCode {
         let said: Value = serde_json::from_slice(body).unwrap_or_default();
         if let (Some(message), Some(column)) = (said["error"].as_str(), said["column"].as_u64()) {
             let before = usize::try_from(column).unwrap_or(1).saturating_sub(1);
-            eprintln!("error: {message}\n  {}\n  {:before$}^", escaped(query), "");
+            say_line(format_args!("error: {message}\n  {}\n  {:before$}^", escaped(query), ""));
             return ExitCode::from(2);
         }
     }
-    eprint!("error: {error}");
+    say_line(format!("error: {error}").trim_end());
     ExitCode::FAILURE
+}
+
+/// What is looked for, and what ends that: otherwise nothing would be seen as long as nothing matches.
+fn waits_for(args: &TapArgs) -> String {
+    let what = match &*args.query {
+        "" => "records of any kind".to_owned(),
+        query => format!("records that match {}", escaped(query)),
+    };
+    if args.follow {
+        return format!("waiting for {what}, until Ctrl-C");
+    }
+    format!("waiting for {what}: {} of them, or {:?}", args.records, args.time)
 }
 
 async fn look(
@@ -134,6 +147,9 @@ async fn look(
             }
             Err(error) => return Ok(TapEnd::Refused(error)),
         };
+        if !has_looked && io::stderr().is_terminal() {
+            say_line(waits_for(args));
+        }
         has_looked = true;
         while left > 0 {
             let next = match deadline {
@@ -149,16 +165,16 @@ async fn look(
                     left -= 1;
                 }
                 Ok(Some((name, data))) if name == "left_out" => {
-                    eprintln!("left out: {} records", data["count"]);
+                    say_line(format_args!("left out: {} records", data["count"]));
                 }
                 Ok(Some(_)) => {}
                 Ok(None) | Err(_) if args.follow => {
-                    eprintln!("the connection has ended; trying again");
+                    say_line("the connection has ended; trying again");
                     sleep(PAUSE).await;
                     break;
                 }
                 Ok(None) => {
-                    eprintln!("the connection has ended");
+                    say_line("the connection has ended");
                     return Ok(TapEnd::Enough);
                 }
                 Err(error) => return Ok(TapEnd::Refused(error)),

@@ -7,28 +7,70 @@ use serde_json::Value;
 /// Between columns.
 const GAP: &str = "  ";
 
+/// A column is not cut shorter than this.
+const NARROWEST: usize = 16;
+
 /// Prints a line for each object, and one with the names of the columns above them. What is a list of single values stands with
 /// commas; of what has a code and a message these are shown; what holds more is left out.
-pub(super) fn write(rows: &[Value], out: &mut dyn Write) -> io::Result<()> {
+///
+/// With a width, no line is wider: columns that say nothing of any object are left out, the widest ones are cut, and if that is not
+/// enough, the last ones are left out, too. Returns the names of those.
+pub(super) fn write(rows: &[Value], width: Option<usize>, out: &mut dyn Write) -> io::Result<Vec<String>> {
     let mut columns: Vec<&str> = Vec::new();
     for (name, value) in rows.iter().filter_map(Value::as_object).flatten() {
         if !columns.contains(&name.as_str()) && cell(value).is_some() {
             columns.push(name);
         }
     }
+    if width.is_some() {
+        columns.retain(|name| rows.iter().any(|row| says_something(&row[*name])));
+    }
     let header = columns.iter().map(|name| name.to_uppercase()).collect();
     let cells =
         rows.iter().map(|row| columns.iter().map(|name| cell(&row[*name]).unwrap_or_default()).collect());
     let lines: Vec<Vec<String>> = std::iter::once(header).chain(cells).collect();
-    let widths: Vec<usize> = (0..columns.len())
+    let mut widths: Vec<usize> = (0..columns.len())
         .map(|column| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or_default())
         .collect();
+    let left_out = width.map_or(0, |width| fit(&mut widths, width));
     for line in lines.iter().filter(|line| !line.is_empty()) {
         let padded: Vec<String> =
-            line.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+            line.iter().zip(&widths).map(|(cell, width)| format!("{:width$}", cut(cell, *width))).collect();
         writeln!(out, "{}", padded.join(GAP).trim_end())?;
     }
-    Ok(())
+    Ok(columns.split_off(columns.len() - left_out).into_iter().map(str::to_uppercase).collect())
+}
+
+/// Whether a value differs from that of an object of which there is nothing to tell.
+fn says_something(value: &Value) -> bool {
+    let is_zero = || value.as_f64() == Some(0.0);
+    cell(value).is_some_and(|text| !text.is_empty()) && *value != Value::Bool(false) && !is_zero()
+}
+
+/// Makes columns as narrow as a line has to be, and takes away those for which there is no room; how many these are.
+fn fit(widths: &mut Vec<usize>, width: usize) -> usize {
+    let all = widths.len();
+    let needed = |widths: &[usize]| widths.iter().sum::<usize>() + GAP.len() * widths.len().saturating_sub(1);
+    while needed(widths) > width {
+        let over = needed(widths) - width;
+        // Half of it at a time, so that several wide columns give up some.
+        match (0..widths.len()).max_by_key(|column| widths[*column]) {
+            Some(widest) if widths[widest] > NARROWEST => {
+                widths[widest] -= over.min(widths[widest] - NARROWEST).div_ceil(2);
+            }
+            Some(_) if widths.len() > 1 => drop(widths.pop()),
+            _ => break,
+        }
+    }
+    all - widths.len()
+}
+
+/// A text in so many characters.
+fn cut(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text.to_owned();
+    }
+    text.chars().take(width - 1).chain(['…']).collect()
 }
 
 /// What is shown of a value; `None` of one that holds others.
@@ -61,7 +103,7 @@ mod tests {
 
     fn written(rows: &[Value]) -> String {
         let mut out = Vec::new();
-        write(rows, &mut out).unwrap();
+        assert_eq!(write(rows, None, &mut out).unwrap(), [""; 0]);
         String::from_utf8(out).unwrap()
     }
 
@@ -69,6 +111,37 @@ mod tests {
     fn why_something_has_failed_is_shown_in_its_line() {
         let rows = [json!({ "id": "acme", "last_failure": { "code": "401", "message": "no such\ntoken" } })];
         assert_eq!(written(&rows), "ID    LAST_FAILURE\nacme  401: no such token\n");
+    }
+
+    #[test]
+    fn a_terminal_gets_lines_that_are_no_wider_than_it_is() {
+        let rows = [
+            json!({ "id": "acme", "note": null, "paused": false, "pending": 0, "states": ["failing"], "last_failure":
+                    { "message": "401 Unauthorized: the token has expired" }, "last_success": "2026-11-29T16:53:44.644Z" }),
+            json!({ "id": "globex", "note": null, "paused": false, "pending": 12, "states": ["held"] }),
+        ];
+        let written = |width: usize| {
+            let mut out = Vec::new();
+            let left_out = write(&rows, Some(width), &mut out).unwrap();
+            let text = String::from_utf8(out).unwrap();
+            assert!(text.lines().all(|line| line.chars().count() <= width), "{width}: {text}");
+            (text, left_out)
+        };
+        let (wide, left_out) = written(120);
+        assert_eq!(
+            wide.lines().next().unwrap(),
+            "ID      PENDING  STATES   LAST_FAILURE                             LAST_SUCCESS"
+        );
+        assert_eq!(left_out, [""; 0]);
+        let (narrow, left_out) = written(70);
+        assert!(narrow.lines().nth(1).unwrap().contains("401 Unauthor"), "{narrow}");
+        assert!(narrow.contains('…') && left_out.is_empty(), "{narrow}");
+        assert_eq!(written(40).1, ["LAST_FAILURE", "LAST_SUCCESS"]);
+        for width in 1..120 {
+            if width >= NARROWEST {
+                written(width);
+            }
+        }
     }
 
     #[test]

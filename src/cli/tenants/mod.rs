@@ -14,7 +14,9 @@ use serde_json::{Map, Value, json};
 use self::row::{RowArgs, SetArgs};
 use super::admin_client::{self, AdminClient, AdminError};
 use super::duration::parse_duration;
+use super::standard_error::say_line;
 use super::tls::TlsArgs;
+use crate::terminal;
 
 /// Tenants of one answer.
 const PAGE: usize = 1000;
@@ -151,14 +153,14 @@ pub fn tenants(
     let client = match client(args, env) {
         Ok(client) => client,
         Err(problem) => {
-            eprintln!("error: {problem}");
+            say_line(format_args!("error: {problem}"));
             return Ok(ExitCode::from(2));
         }
     };
     match super::runtime(None).block_on(run(&args.command, &client, out))? {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(error) => {
-            eprint!("error: {error}");
+            say_line(format!("error: {error}").trim_end());
             Ok(ExitCode::FAILURE)
         }
     }
@@ -250,7 +252,30 @@ async fn list(
             _ => break,
         }
     }
-    listing::write(&tenants, out).map(Ok)
+    if tenants.is_empty() {
+        say_line(why_none(client, state.is_some() || query.is_some()).await);
+    }
+    let left_out = listing::write(&tenants, terminal::width_of_output(), out)?;
+    if !left_out.is_empty() {
+        say_line(format_args!(
+            "no room for {}: `sluice tenants list | cat` has all columns, and `sluice tenants show ID` all of one tenant",
+            left_out.join(", ")
+        ));
+    }
+    Ok(Ok(()))
+}
+
+/// Why no tenant is listed.
+async fn why_none(client: &AdminClient, is_filtered: bool) -> &'static str {
+    if is_filtered {
+        return "no tenant is found by that";
+    }
+    match client.get("/api/v1/config").await {
+        Ok(answer) if answer["config"].is_object() && answer["config"]["tenants"].is_null() => {
+            "this Sluice has no table of tenants: its configuration has no `tenants`"
+        }
+        _ => "the table of tenants has no rows",
+    }
 }
 
 async fn create(client: &AdminClient, args: &CreateArgs) -> Result<String, AdminError> {
@@ -279,18 +304,18 @@ fn path(id: &str, below: &str) -> String {
 /// The token, for standard output; what is to be known of it is said to whoever sits before the screen.
 fn issued_token(issued: &Value) -> String {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    eprintln!(
+    say_line(format_args!(
         "the token of sender `{}` of tenant `{}`, which can't be shown again:",
         text(&issued["sender"]),
         text(&issued["id"])
-    );
+    ));
     let former = &issued["former"];
     if !former.is_null() {
-        eprintln!(
+        say_line(format_args!(
             "(the one before it goes on as that of sender `{}` until {})",
             text(&former["sender"]),
             text(&former["expires"])
-        );
+        ));
     }
     text(&issued["token"])
 }

@@ -24,10 +24,10 @@ impl Addresses {
         let address = match parse(text) {
             Ok(address) => address,
             Err(Wrong { reason, help }) => {
-                let written = if node.is_null() { "it".to_owned() } else { context.written(node) };
+                let subject = if node.is_null() { "it".to_owned() } else { context.subject(node) };
                 context
                     .report
-                    .error(node.span, format!("{written} can't be listened on: {reason}"))
+                    .error(node.span, format!("{subject} can't be listened on: {reason}"))
                     .help(help);
                 return None;
             }

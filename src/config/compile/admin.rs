@@ -159,10 +159,10 @@ fn hosts(admin: &model::Admin, node: &Node, context: &mut Context<'_>) -> Vec<St
             |host: &str| host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
         if host.is_empty() || !is_name(host) {
             let item = list.item(index).unwrap_or(list);
-            let written = context.written(item);
+            let subject = context.subject(item);
             context
                 .report
-                .error(item.span, format!("{written} is not a host name"))
+                .error(item.span, format!("{subject} is not a host name"))
                 .help("write the name alone, such as `sluice.monitoring.svc`");
         }
     }

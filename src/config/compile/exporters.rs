@@ -115,6 +115,14 @@ fn one(
             let mut settings = otlp_http(name, http, exporter.preset(), auths, node, context);
             let in_flight = if http.max_conns_per_host == 0 { usize::MAX } else { http.max_conns_per_host };
             let max_in_flight = http.sending_queue.max_in_flight.min(in_flight);
+            let written = node.near(&["sending_queue", "max_in_flight"]);
+            if max_in_flight < http.sending_queue.max_in_flight && written.text().is_some() {
+                let shown = context.written(written);
+                context
+                    .report
+                    .warn(written.span, format!("{shown} in flight need as many connections, and `max_conns_per_host` allows {max_in_flight}"))
+                    .help("write the same number for both");
+            }
             settings.max_idle_connections = match http.max_idle_conns_per_host {
                 _ if http.disable_keep_alives => 0,
                 None | Some(0) => max_in_flight,
@@ -235,8 +243,8 @@ fn valid_key(written: Option<&model::ValidKey>, node: &Node, context: &mut Conte
     let compiled = ValidKey::new(regex, written.description.as_deref().unwrap_or_default());
     if compiled.is_err() {
         let node = node.near(&["regex"]);
-        let written = context.written(node);
-        context.report.error(node.span, format!("{written} is not a regular expression"));
+        let subject = context.subject(node);
+        context.report.error(node.span, format!("{subject} is not a regular expression"));
     }
     compiled.ok()
 }
@@ -400,6 +408,15 @@ fn cap_messages(
                 "gRPC servers take messages of up to 4MiB, so batches are no larger",
             )
             .help("write at most `max_size: 4MiB`");
+    }
+    if batch.min_size > MAX_GRPC_MESSAGE {
+        context
+            .report
+            .warn(
+                node.near(&["sending_queue", "batch", "min_size"]).span,
+                "batches are sent at 4MiB, since gRPC servers take no larger messages",
+            )
+            .help("write at most `min_size: 4MiB`");
     }
     batch.max_size = MAX_GRPC_MESSAGE;
     batch.min_size = batch.min_size.min(MAX_GRPC_MESSAGE);

@@ -27,7 +27,8 @@ pub(super) fn compile(
         let node = root.near(&["receivers", name]);
         let protocols = node.near(&["protocols"]);
         if receiver.protocols.http.is_none() && receiver.protocols.grpc.is_none() {
-            if !context.is_excused(node, "protocols") {
+            // One that is indented too little stands beside the receivers, which has been said.
+            if !context.is_excused(node, "protocols") && all.get("protocols").is_none() {
                 let span = all.entry(name).map_or(node.span, |entry| entry.key_span);
                 context
                     .report
@@ -123,18 +124,18 @@ fn http_listener(
         // As the Collector does.
         let path = &if path.starts_with('/') { path.clone() } else { format!("/{path}") };
         let span = node.near(&[key]).span;
-        let written = context.written(node.near(&[key]));
+        let subject = context.subject(node.near(&[key]));
         if path.contains(['?', '#', ' ']) {
             context
                 .report
-                .error(span, format!("{written} is not a URL path"))
+                .error(span, format!("{subject} is not a URL path"))
                 .help(format!("write a path such as `{}`", signal.path()));
         } else if let Some(other) =
             Signal::ALL.into_iter().find(|other| *other != signal && other.path() == path)
         {
             context.report.error(span, format!("`{path}` is already the path of {other}"));
         } else if url_paths.contains(&Some(path.clone())) {
-            context.report.error(span, format!("{written} is the path of another signal, too"));
+            context.report.error(span, format!("{subject} is the path of another signal, too"));
         } else if path != signal.path() {
             url_paths[signal.index()] = Some(path.clone());
         }

@@ -100,6 +100,11 @@ impl Context<'_> {
         self.report.written(node, self.source)
     }
 
+    /// The same where it begins a sentence.
+    fn subject(&self, node: &Node) -> String {
+        self.report.subject(node, self.source)
+    }
+
     /// Says that the files of the `tls` at `node` are not read, if they needn't be there.
     fn leaves_out_files(&mut self, node: &Node) -> bool {
         let leaves_out = self.secrets == Secrets::Optional;
@@ -287,10 +292,10 @@ fn limits(limits: &model::Limits, root: &Node, memory: Option<u64>, context: &mu
     let node = root.near(&["limits", "memory"]);
     let bytes = match (limits.memory, memory) {
         (model::Memory::Bytes(bytes), Some(memory)) if bytes > memory => {
-            let written = context.written(node);
+            let subject = context.subject(node);
             context
                 .report
-                .warn(node.span, format!("{written} is more memory than there is ({})", model::Size(memory)))
+                .warn(node.span, format!("{subject} is more memory than there is ({})", model::Size(memory)))
                 .help("write a share of it, such as `60%`");
             bytes
         }

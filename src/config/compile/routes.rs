@@ -18,7 +18,7 @@ use crate::config::model::{
 use crate::config::node::{Entry, Node, Origin, Scalar};
 use crate::config::problem::{Span, enumerated, nearest, quoted};
 use crate::config::re2;
-use crate::config::secrets::{REDACTED, is_name, named};
+use crate::config::secrets::{is_name, named};
 use crate::otlp::Signal;
 use crate::route::{ExactValue, Glob, KeySource, KeySpec, Matcher, RouteSpec, Template, TemplateValue};
 
@@ -225,13 +225,10 @@ fn matchers(values: &BTreeMap<String, MatchValue>, matching: &Node, context: &mu
     for (attribute, value) in values {
         let node = matching.near(&[attribute]);
         if let Some(entry) = matching.entry(attribute) {
-            let written = if context.report.shows(entry.key_span) {
-                quoted(attribute)
-            } else {
-                format!("`{REDACTED}`")
-            };
+            let subject =
+                if context.report.shows(entry.key_span) { quoted(attribute) } else { "this".to_owned() };
             let several = "write each attribute with its own value: `{ tenant.id: acme, region: eu }`";
-            warn_of_unlikely_name(attribute, &written, entry.key_span, several, context);
+            warn_of_unlikely_name(attribute, &subject, entry.key_span, several, context);
         }
         if let Some(matcher) = matcher(value, node, context) {
             matches.push((attribute.clone(), matcher));
@@ -467,8 +464,10 @@ fn targets(
     for (index, name) in route.exporters.iter().enumerate() {
         let item = list.item(index).unwrap_or(list);
         let Some(&position) = positions.get(name.as_str()) else {
-            // It is there, and what is wrong with it has been said.
-            if written.entry(name).is_some_and(|entry| context.report.has_error_within(entry.key_span)) {
+            // Of an exporter that is there, what is wrong has been said, and so it has where there is none at all.
+            if exporters.0.is_empty()
+                || written.entry(name).is_some_and(|entry| context.report.has_error_within(entry.key_span))
+            {
                 continue;
             }
             let near = if item.is_substituted() { None } else { closest(name, exporters) };
@@ -695,8 +694,8 @@ pub(super) fn pattern(text: &str, node: &Node, context: &mut Context<'_>) -> Opt
     match Regex::new(text) {
         Ok(regex) => Some(regex),
         Err(error) => {
-            let written = context.written(node);
-            let problem = context.report.error(node.span, format!("{written} is not a regular expression"));
+            let subject = context.subject(node);
+            let problem = context.report.error(node.span, format!("{subject} is not a regular expression"));
             if !node.is_substituted() {
                 problem.help(re2::reason(&error));
             }
@@ -892,8 +891,8 @@ fn one_of(text: &String, node: &Node, context: &mut Context<'_>) -> Option<KeySo
     match Template::parse_around(text, node.literal()) {
         Ok(template) if template.as_text().is_some() => {
             if !node.is_substituted() {
-                let written = context.written(node);
-                warn_of_unlikely_name(text, &written, node.span, &list_of(text), context);
+                let subject = context.subject(node);
+                warn_of_unlikely_name(text, &subject, node.span, &list_of(text), context);
             }
             Some(attributes(std::slice::from_ref(text), node, context))
         }
@@ -960,16 +959,16 @@ fn warn_of_unlikely_names(names: &[String], node: &Node, context: &mut Context<'
     for (index, name) in names.iter().enumerate() {
         let item = node.item(index).unwrap_or(node);
         if !item.is_substituted() {
-            let written = context.written(item);
+            let subject = context.subject(item);
             let several = "write each attribute as an item of its own";
-            warn_of_unlikely_name(name, &written, item.span, several, context);
+            warn_of_unlikely_name(name, &subject, item.span, several, context);
         }
     }
 }
 
 /// Warns of what no attribute is likely to be called: several names in one text, or the way to an attribute as OTTL writes
 /// it. `several` says what to write instead of the former.
-fn warn_of_unlikely_name(name: &str, written: &str, span: Span, several: &str, context: &mut Context<'_>) {
+fn warn_of_unlikely_name(name: &str, subject: &str, span: Span, several: &str, context: &mut Context<'_>) {
     if Template::parse(name).is_ok_and(|template| template.as_text().is_none()) {
         return;
     }
@@ -982,7 +981,7 @@ fn warn_of_unlikely_name(name: &str, written: &str, span: Span, several: &str, c
         (None, [only]) if is_name(only) => format!("did you mean {}?", named(only)),
         (None, _) => several.to_owned(),
     };
-    context.report.warn(span, format!("{written} is the name of one attribute here")).help(help);
+    context.report.warn(span, format!("{subject} is the name of one attribute here")).help(help);
 }
 
 /// What parts names, and is hardly a part of one.

@@ -185,8 +185,8 @@ fn id(row: &TenantRow, node: &Node, taken: &mut TakenNames, context: &mut Contex
         return None;
     };
     if !is_tenant_id(id) {
-        let written = context.written(at);
-        context.report.error(at.span, format!("{written} is not an id")).help(TENANT_IDS);
+        let subject = context.subject(at);
+        context.report.error(at.span, format!("{subject} is not an id")).help(TENANT_IDS);
         return None;
     }
     let id: Arc<str> = id.as_str().into();
@@ -265,8 +265,8 @@ fn sender_name(
         return None;
     };
     if !is_tenant_id(name) {
-        let written = context.written(at);
-        context.report.error(at.span, format!("{written} is not a sender's name")).help(TENANT_IDS);
+        let subject = context.subject(at);
+        context.report.error(at.span, format!("{subject} is not a sender's name")).help(TENANT_IDS);
         return None;
     }
     if earlier.iter().any(|other| *other.name == **name) {
@@ -442,8 +442,8 @@ fn targets(
     for (index, name) in names.iter().enumerate() {
         let at = list.item(index).unwrap_or(list);
         if names[..index].contains(name) {
-            let written = context.written(at);
-            context.report.error(at.span, format!("{written} is named twice")).help("keep one of the two");
+            let subject = context.subject(at);
+            context.report.error(at.span, format!("{subject} is named twice")).help("keep one of the two");
         } else if !exporters.names.contains(&name.as_str()) && !exporters.incomplete {
             let near =
                 if at.is_substituted() { None } else { nearest(name, exporters.names.iter().copied()) };

@@ -57,7 +57,7 @@ impl Values for Sample {
 /// Says what is wrong with a template, without showing what was substituted into it, or what may be a secret.
 pub(super) fn report_template(error: &TemplateError, node: &Node, context: &mut Context<'_>) {
     let message = if node.is_substituted() || !context.report.shows(node.span) {
-        format!("{} has a `{{{{ }}}}` that is not a template expression", context.written(node))
+        format!("{} has a `{{{{ }}}}` that is not a template expression", context.subject(node))
     } else {
         error.to_string()
     };
@@ -102,14 +102,14 @@ fn whole(
             Some(Upstream { url, secure, local })
         }
         Err((reason, help)) => {
-            let written = context.written(node);
+            let subject = context.subject(node);
             // Only what the file itself says may be repeated as advice.
             let help = if node.is_substituted() || !context.report.shows(node.span) {
                 help.replace(TEXT, "ingest.example.com")
             } else {
                 help.replace(TEXT, text)
             };
-            context.report.error(node.span, format!("{written} can't be sent to: {reason}")).help(help);
+            context.report.error(node.span, format!("{subject} can't be sent to: {reason}")).help(help);
             None
         }
     }
@@ -127,16 +127,16 @@ pub(super) fn server(text: &str, scheme: &str, node: &Node, context: &mut Contex
     let rendered = server.url.render(&Sample::of(&server.url), Place::Url).ok()?;
     let rest = rendered.split_once("://").map_or("", |(_, rest)| rest);
     if rest.find(['/', '?']).is_some_and(|end| rest[end..] != *"/") {
-        let written = context.written(node);
+        let subject = context.subject(node);
         context
             .report
-            .error(node.span, format!("{written} can't be sent to: gRPC is sent to a host, not to a path"))
+            .error(node.span, format!("{subject} can't be sent to: gRPC is sent to a host, not to a path"))
             .help("write host and port, such as `otel.example.com:4317`");
         return None;
     }
     let authority = rest.trim_end_matches('/').parse::<Authority>();
     if authority.is_ok_and(|authority| authority.port().is_none()) {
-        let written = context.written(node);
+        let subject = context.subject(node);
         let example = if node.is_substituted() || !context.report.shows(node.span) {
             "otel.example.com:4317".to_owned()
         } else {
@@ -144,7 +144,7 @@ pub(super) fn server(text: &str, scheme: &str, node: &Node, context: &mut Contex
         };
         context
             .report
-            .error(node.span, format!("{written} can't be sent to: it has no port"))
+            .error(node.span, format!("{subject} can't be sent to: it has no port"))
             .help(format!("write `{example}`, or the port that the server listens on"));
         return None;
     }

@@ -89,7 +89,7 @@ pub(super) fn complaints(yaml: &str) -> Vec<String> {
     let validator = VALIDATOR
         .get_or_init(|| jsonschema::draft202012::new(crate::config::schema()).expect("it is a schema"));
     let mut report = crate::config::problem::Report::default();
-    let root = crate::config::node::parse(yaml, &mut report).expect("it is YAML");
+    let root = crate::config::node::parse(yaml, &mut report).ok().expect("it is YAML");
     let json = as_json(&root);
     validator.iter_errors(&json).map(|error| format!("{}: {error}", error.instance_path())).collect()
 }

@@ -80,10 +80,7 @@ fn what_is_no_url_says_why() {
         ("https://example.com:0", "its port is not a number from 1 to 65535"),
         ("https://example.com/#a", "it has a fragment"),
         ("https://example.com/?a=b", "a path is added to it, which can't follow a query"),
-        (
-            "https://me:pw@example.com",
-            "`[redacted]` can't be sent to: a URL with credentials would show them",
-        ),
+        ("https://me:pw@example.com", "this can't be sent to: a URL with credentials would show them"),
     ];
     for (url, reason) in reasons {
         assert!(why(url).contains(reason), "{url}: {}", why(url));
@@ -190,10 +187,8 @@ fn compression_is_what_the_collector_has() {
     );
     assert_eq!(
         said_of("endpoint: https://a\ncompression: brotli"),
-        [
-            "5:18 error: `[redacted]` is not a value of `compression` (the values are `none`, `gzip`, `zstd`, `zlib`, \
-          `deflate`, `snappy`, `x-snappy-framed` and `lz4`)"
-        ]
+        ["5:18 error: this is not a value of `compression` (the values are `none`, `gzip`, `zstd`, `zlib`, \
+          `deflate`, `snappy`, `x-snappy-framed` and `lz4`)"]
     );
     assert_eq!(
         said_of("endpoint: https://a\ncompression_params: { level: 10 }"),
@@ -411,7 +406,7 @@ fn what_is_wrong_with_a_least_time_is_said_at_its_place() {
     let keys = WORDS.trim_start_matches("`delivered`, ");
     let wrong = [
         ("402: hodl", format!("5:22 error: `hodl` is not a value of `402` (did you mean `hold`? the values are {WORDS})")),
-        ("402: tenant", format!("5:22 error: `[redacted]` is not a value of `402` (the values are {WORDS})")),
+        ("402: tenant", format!("5:22 error: this is not a value of `402` (the values are {WORDS})")),
         ("402: { hodl: 1h }", format!("5:24 error: unknown key `hodl` in `{at}.402`; did you mean `hold`?")),
         ("402: { wait: 1h }", format!("5:24 error: unknown key `wait` in `{at}.402` (the keys here are {keys})")),
         (
@@ -421,7 +416,7 @@ fn what_is_wrong_with_a_least_time_is_said_at_its_place() {
         ("402: {}", format!("5:22 error: `402` says nothing of what becomes of a batch {INSTEAD}")),
         (
             "402: { hold: soon }",
-            "5:30 error: `[redacted]` is not a duration (in `hold`) (write a duration such as `50ms`, `30s`, `5m` or `1h30m`)"
+            "5:30 error: this is not a duration (in `hold`) (write a duration such as `50ms`, `30s`, `5m` or `1h30m`)"
                 .to_owned(),
         ),
         (
@@ -885,7 +880,7 @@ routes: [{ exporters: [file/a, file/b, file/c, file/d] }]
 fn words_of_which_there_is_one_are_checked_like_others() {
     assert_eq!(
         said(&with_exporter("file", "format: proto")),
-        ["4:13 error: `[redacted]` is not a value of `format` (the values are `json`)"]
+        ["4:13 error: this is not a value of `format` (the values are `json`)"]
     );
     assert_eq!(
         said_of("endpoint: https://a\ntls: { min_version: \"1.0\" }"),
@@ -981,4 +976,28 @@ fn each_url_of_an_exporter_is_compared_with_each_receiver() {
     // The proxy's own machine is meant.
     let proxied = "{ endpoint: \"http://localhost:4318\", proxy_url: \"http://proxy.example:3128\" }";
     assert_eq!(of("otlp_http", proxied), [""; 0]);
+}
+
+#[test]
+fn what_is_made_smaller_than_it_is_written_comes_with_a_warning() {
+    let said_of = |kind: &str, lines: &str| said(&with_exporter(kind, lines));
+    assert_eq!(
+        said_of(
+            "otlp_http",
+            "endpoint: https://a\nmax_conns_per_host: 2\nsending_queue: { max_in_flight: 8 }"
+        ),
+        [
+            "6:37 warning: `8` in flight need as many connections, and `max_conns_per_host` allows 2 (write the same number for both)"
+        ]
+    );
+    assert_eq!(said_of("otlp_http", "endpoint: https://a\nmax_conns_per_host: 2"), [""; 0]);
+    assert_eq!(
+        said_of(
+            "otlp_grpc",
+            "endpoint: https://a:4317\nsending_queue: { batch: { min_size: 8MiB, max_size: 0 } }"
+        ),
+        [
+            "5:41 warning: batches are sent at 4MiB, since gRPC servers take no larger messages (write at most `min_size: 4MiB`)"
+        ]
+    );
 }

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::*;
+use crate::config::Severity;
 use crate::export::Statuses;
 use crate::journal::SyncPolicy;
 
@@ -145,7 +146,7 @@ fn wrong_types_say_what_to_write() {
     );
     assert_eq!(
         said(&with("limits: { streams: many }\n")),
-        ["4:20 error: `limits.streams` must be a whole number, not `[redacted]`"]
+        ["4:20 error: `limits.streams` must be a whole number"]
     );
     assert_eq!(
         said(&with("admin: { enabled: yes }\n")),
@@ -165,7 +166,7 @@ fn wrong_types_say_what_to_write() {
     assert_eq!(
         said(&with("limits: { memory: lots }\n")),
         [
-            "4:19 error: `[redacted]` is not an amount of memory (in `memory`) (write a size such as `512MiB`, or a share such as `60%`)"
+            "4:19 error: this is not an amount of memory (in `memory`) (write a size such as `512MiB`, or a share such as `60%`)"
         ]
     );
 }
@@ -265,13 +266,154 @@ fn what_is_no_yaml_is_shown_with_its_place() {
 }
 
 #[test]
-fn an_empty_file_says_what_is_missing() {
-    assert_eq!(said("").len(), 3);
-    assert_eq!(said("# nothing\n"), said(""));
+fn of_a_text_that_is_no_yaml_what_stands_before_the_mistake_is_shown_as_ever() {
+    for (yaml, shown) in [
+        (
+            "exporters:\n  otlp_http: { headers: { A: s3cret }, timeout: 5s, \"s3cret\n",
+            "  otlp_http: { headers: { A: [redacted] }, timeout: 5s, [redacted]",
+        ),
+        (
+            "exporters:\n  otlp_http: { headers: { A: s3cret, s3cret: \"s3cret\n",
+            "  otlp_http: { headers: { A: [redacted], [redacted]",
+        ),
+        // A secret with a quote in it.
+        (
+            "exporters:\n  otlp_http: { headers: { A: \"s3c\"ret}\" } }\n",
+            "  otlp_http: { headers: { A: [redacted]",
+        ),
+        // One that is repeated behind the mistake.
+        (
+            "exporters:\n  file/a: { path: &s ./s3cret }\n  debug: { verbosity: [ }\n",
+            "  file/a: { path: &[redacted] [redacted] }",
+        ),
+        ("exporters:\n  debug: { verbosity: basic ]\n", "  debug: { verbosity: basic ]"),
+        ("exporters:\n\tdebug: s3cret\n", " debug: [redacted]"),
+        ("\n{ s3cret: s3cret, ", "{ [redacted]"),
+    ] {
+        let problems = load(yaml).unwrap_err();
+        let shown = format!("2 | {shown}\n");
+        assert!(problems.to_string().contains(&shown), "{shown}{problems}");
+        assert!(!problems.text.contains("s3cret"), "{}", problems.text);
+    }
+}
+
+#[test]
+fn a_bracket_and_a_quote_that_are_not_closed_are_named() {
+    let help = |yaml: &str| load(yaml).unwrap_err().list.remove(0).help.unwrap();
+    let unclosed = "receivers: { otlp: { protocols: { http: } }\nexporters: { debug: }\n";
     assert_eq!(
-        said("")[0],
-        "- error: there is no receiver, so nothing can come in (write `receivers: { otlp: { protocols: \
-         { http: { endpoint: \"127.0.0.1:4318\" } } } }`)"
+        help(unclosed),
+        "close the `{` that stands on line 1 with `}`, or put a comma between what is in it"
+    );
+    assert_eq!(help("limits: { memory: \"1GiB }\n"), "write the same quote where the text ends");
+    assert_eq!(help("exporters:\n\tdebug:\n"), "indent with spaces, not with tabs");
+    assert_eq!(
+        help("exporters:\n  debug: {}\n  - file\n"),
+        "the keys of a map begin in one column, and no `- ` stands among them"
+    );
+}
+
+#[test]
+fn a_file_without_sections_has_one_problem() {
+    let empty = "- error: the configuration is empty (the least is `receivers: { otlp: { protocols: { http: } } }`, \
+                 `exporters: { file/local: { path: ./data } }` and `routes: [{ exporters: [file/local] }]`, each on a line of its own)";
+    for yaml in ["", "# nothing\n", "---\n", "{}\n"] {
+        assert_eq!(said(yaml), [empty]);
+    }
+    for (yaml, kind) in [("[]\n", "a list"), ("- a\n", "a list"), ("hello\n", "a single value")] {
+        let said = said(yaml);
+        let kind = format!("1:1 error: the configuration must be a map, not {kind} ");
+        assert!(matches!(&*said, [only] if only.starts_with(&kind)), "{said:?}");
+    }
+}
+
+#[test]
+fn the_least_that_an_empty_file_lacks_can_be_used() {
+    let help = load("").unwrap_err().list.remove(0).help.unwrap();
+    let sections: Vec<&str> = help.split('`').skip(1).step_by(2).collect();
+    assert_eq!(sections.len(), 3);
+    good(&sections.join("\n"));
+}
+
+#[test]
+fn a_misspelt_section_costs_one_error_in_every_example() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let examples = std::fs::read_dir(root.join("config")).unwrap();
+    let mut misspelt = 0;
+    for path in examples.map(|example| example.unwrap().path()).filter(|path| path.is_file()) {
+        let text = std::fs::read_to_string(&path).unwrap();
+        if load_without_secrets(&text).is_err() {
+            continue;
+        }
+        for line in text.lines().filter(|line| line.starts_with(|first: char| first.is_ascii_lowercase())) {
+            let Some((key, _)) = line.split_once(':').filter(|(key, _)| key.len() > 4) else { continue };
+            let short = &key[..key.len() - 1];
+            let wrong = text.replacen(&format!("\n{key}:"), &format!("\n{short}:"), 1);
+            if wrong == text {
+                continue;
+            }
+            let problems = load_without_secrets(&wrong).unwrap_err();
+            let errors: Vec<&str> = problems
+                .list
+                .iter()
+                .filter(|problem| problem.severity == Severity::Error)
+                .map(|problem| &*problem.message)
+                .collect();
+            let expected = format!("unknown key `{short}` in the top level; did you mean `{key}`?");
+            assert_eq!(errors, [expected], "{}", path.display());
+            misspelt += 1;
+        }
+    }
+    assert!(misspelt > 30, "{misspelt}");
+}
+
+#[test]
+fn what_a_misspelt_section_holds_is_checked_as_well() {
+    assert_eq!(
+        said(
+            &MINIMAL
+                .replace("exporters: {", "exporter: {")
+                .replace("debug: }", "debug: { verbsity: basic } }")
+        ),
+        [
+            "2:1 error: unknown key `exporter` in the top level; did you mean `exporters`?",
+            "2:22 error: unknown key `verbsity` in `exporters.debug`; did you mean `verbosity`?"
+        ]
+    );
+    // Where there is a section of that name, it stays what it is.
+    assert_eq!(
+        said(&with("exporter: { file: }\n")),
+        ["4:1 error: unknown key `exporter` in the top level; did you mean `exporters`?"]
+    );
+}
+
+#[test]
+fn what_is_indented_too_far_or_too_little_costs_one_error() {
+    let too_far = "receivers:\n  otlp: { protocols: { http: } }\n  exporters: { debug: }\nroutes: [{ exporters: [debug] }]\n";
+    assert_eq!(
+        said(too_far),
+        [
+            "3:3 error: `exporters` stands below `receivers` (begin the line of `exporters` without spaces: it is a section \
+             of its own)"
+        ]
+    );
+    let too_little =
+        MINIMAL.replace("{ otlp: { protocols: { http: } } }", "{ otlp: , protocols: { http: } }");
+    assert_eq!(
+        said(&too_little),
+        [
+            "1:22 error: `protocols` is not a known type of receiver (`protocols` is a key of receivers: indent it by more, \
+             below the name of one)"
+        ]
+    );
+}
+
+#[test]
+fn without_an_exporter_no_route_is_told_that_its_own_is_not_there() {
+    let said = said("receivers: { otlp: { protocols: { http: } } }\nroutes: [{ exporters: [debug] }]\n");
+    assert!(
+        matches!(&*said, [only] if only.contains("there is no exporter, so nothing can be sent")),
+        "{said:?}"
     );
 }
 
@@ -411,7 +553,7 @@ fn a_journal_has_room_for_some_segments_and_says_when_it_syncs() {
     assert_eq!(
         said(&with("journal: { sync: sometimes }\n")),
         [
-            "4:18 error: `[redacted]` is not a sync policy (in `sync`) (write `always`, `never`, or a duration such as `100ms`)"
+            "4:18 error: this is not a sync policy (in `sync`) (write `always`, `never`, or a duration such as `100ms`)"
         ]
     );
     assert_eq!(

@@ -299,7 +299,7 @@ fn a_misspelt_processor_is_told_what_it_may_be() {
         assert_eq!(said[0].help.as_deref(), Some(help), "{name}");
     }
     for (key, near) in [("procesors", "processors"), ("processor", "processors"), ("servce", "service")] {
-        let said = said(&with(&format!("{key}: {{ redaction: {{}} }}\n")));
+        let said = said(&with(&format!("{key}: {{}}\n")));
         assert_eq!(
             said,
             [format!("4:1 error: unknown key `{key}` in the top level; did you mean `{near}`?")]

@@ -222,7 +222,7 @@ fn values_of_a_receiver_are_checked() {
             "{ max_request_body_size: 5, logs_url_path: \"/v1 x\", metrics_url_path: /v1/traces }"
         )),
         [
-            "1:84 error: `[redacted]` is not a URL path (write a path such as `/v1/logs`)",
+            "1:84 error: this is not a URL path (write a path such as `/v1/logs`)",
             "1:111 error: `/v1/traces` is already the path of traces",
         ]
     );

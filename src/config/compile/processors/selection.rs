@@ -45,10 +45,10 @@ pub(super) fn selection(written: &MatchProperties, node: &Node, context: &mut Co
         for (index, kind) in span_kinds.iter().enumerate() {
             if !SPAN_KINDS[1..].contains(&kind.as_str()) {
                 let item = list.item(index).unwrap_or(list);
-                let written = context.written(item);
+                let subject = context.subject(item);
                 context
                     .report
-                    .error(item.span, format!("{written} is not a kind of span"))
+                    .error(item.span, format!("{subject} is not a kind of span"))
                     .help(format!("the kinds are {}", listed(SPAN_KINDS[1..].iter().copied())));
             }
         }
