@@ -42,7 +42,7 @@ impl Collector for TenantScrape {
         let mut page = Page(encoder);
         let mut accounts = Vec::new();
         self.0.tenants().for_each_account(|account| accounts.push(account.clone()));
-        accounts.sort_by(|one, other| one.id().cmp(other.id()));
+        accounts.sort_unstable_by(|one, other| one.id().cmp(other.id()));
         counts(&mut page, &accounts)?;
         moments(&mut page, &accounts)?;
         watches(&mut page, &self.0.intake().observer.watches())?;
