@@ -130,7 +130,7 @@ pub(super) fn page(router: &Router, wanted: &WantedExporters) -> Result<Value, S
     let exporters = router.exporters();
     let ordered = |(place, exporter)| Ordered { exporter, value: wanted.value(exporter, place) };
     let mut all: Vec<Ordered<'_>> = exporters.iter().enumerate().map(ordered).collect();
-    all.sort_by(|one, other| wanted.compare(one, other));
+    all.sort_unstable_by(|one, other| wanted.compare(one, other));
     // Also if it is none of those that are asked for: what comes behind it is known all the same.
     let begin = match &wanted.after {
         None => 0,
@@ -168,7 +168,7 @@ pub(super) fn shown(router: &Router, name: &str) -> Option<Value> {
 /// The streams that operators hold, by their keys.
 fn held_by_operators(exporter: &Exporter) -> Vec<Value> {
     let mut held = exporter.holds().streams_held_by_operators();
-    held.sort_by(|(one, _), (other, _)| (&one.key, one.signal).cmp(&(&other.key, other.signal)));
+    held.sort_unstable_by(|(one, _), (other, _)| (&one.key, one.signal).cmp(&(&other.key, other.signal)));
     let shown = held.iter().take(MOST).map(|(name, hold)| {
         json!({
             "signal": name.signal.name(),
@@ -256,8 +256,9 @@ fn row(exporter: &Exporter, draining: bool) -> Value {
 /// The destinations in use, those that are away first.
 fn destinations(exporter: &Exporter) -> Value {
     let mut circuits = exporter.active().transport.circuits();
-    circuits
-        .sort_by_key(|(origin, circuit)| (circuit.open_since.is_none(), circuit.open_since, origin.clone()));
+    circuits.sort_unstable_by_key(|(origin, circuit)| {
+        (circuit.open_since.is_none(), circuit.open_since, origin.clone())
+    });
     let total = circuits.len();
     let shown: Vec<Value> = circuits
         .iter()

@@ -30,7 +30,7 @@ type Moment = fn(&TenantTotals) -> Option<SystemTime>;
 fn write(metrics: &mut MetricFamilies<'_>, router: &Arc<Router>) -> fmt::Result {
     let mut accounts = Vec::new();
     router.tenants().for_each_account(|account| accounts.push(account.clone()));
-    accounts.sort_by(|one, other| one.id().cmp(other.id()));
+    accounts.sort_unstable_by(|one, other| one.id().cmp(other.id()));
     counts(metrics, &accounts)?;
     moments(metrics, &accounts)?;
     watches(metrics, &router.intake().observer.watches())?;

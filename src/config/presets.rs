@@ -110,6 +110,7 @@ pub(super) fn named(name: &str) -> Option<&'static Preset> {
 }
 
 /// All names, in the order of the table.
+#[cfg(test)]
 pub(super) fn names() -> Vec<&'static str> {
     PRESETS.iter().map(|preset| preset.name).collect()
 }

@@ -1,23 +1,33 @@
-//! The JSON Schema of the configuration, made from the model.
+//! The JSON Schema of the configuration. A unit test makes it from the model and writes it to `schema.json`, which is
+//! embedded: the code that makes it would be a twentieth of the program.
 
 use std::sync::OnceLock;
 
-use schemars::generate::SchemaSettings;
 use serde_json::{Value as Json, json};
 
 use super::collector::{self, Verdict};
-use super::model::Config;
 use super::node::{Node, Value};
 
 /// The JSON Schema (draft 2020-12) of the configuration as it is read.
 pub(super) fn schema() -> &'static Json {
     static SCHEMA: OnceLock<Json> = OnceLock::new();
     SCHEMA.get_or_init(|| {
-        let mut schema =
-            SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<Config>().to_value();
-        schema["title"] = json!("Sluice configuration");
-        schema
+        #[cfg(not(test))]
+        let text = include_str!("schema.json");
+        // Unit tests see a change of the model at once, and so does the reference that they write.
+        #[cfg(test)]
+        let text = &text_of_model();
+        serde_json::from_str(text).expect("a unit test has written it as JSON")
     })
+}
+
+/// What `schema.json` has to be.
+#[cfg(test)]
+pub(super) fn text_of_model() -> String {
+    let settings = schemars::generate::SchemaSettings::draft2020_12();
+    let mut schema = settings.into_generator().into_root_schema_for::<super::model::Config>().to_value();
+    schema["title"] = json!("Sluice configuration");
+    format!("{schema:#}\n")
 }
 
 /// The schema for editors: what is written where, rather than what it is read as. Any key may be without a value, text

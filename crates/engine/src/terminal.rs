@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::io;
 
 /// How many characters a line of standard output has room for, if that is a terminal which says so.
-pub(crate) fn width_of_output() -> Option<usize> {
+pub fn width_of_output() -> Option<usize> {
     let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
     Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
 }

@@ -47,7 +47,7 @@ fn of_streams(exporter: &Arc<Exporter>) -> Vec<Attention> {
             Attention::new(Urgency::Info, "stream_held", subject, text).since(first).with_pending(waits),
         ];
     }
-    held.sort_by(|(one, _), (other, _)| (&one.key, one.signal).cmp(&(&other.key, other.signal)));
+    held.sort_unstable_by(|(one, _), (other, _)| (&one.key, one.signal).cmp(&(&other.key, other.signal)));
     let one = |(name, hold): (StreamName, OperatorHold)| {
         let waits = pending(&name);
         let whose = match (name.key.tenant(), &*name.key.text()) {

@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::Deserialize;
 use serde::de::{Error as _, MapAccess};
-use serde::{Deserialize, Serialize};
 
 use super::extensions::Auth;
 use super::named::Typed;
@@ -27,7 +26,8 @@ impl Typed for Exporter {
     const TYPES: &'static [&'static str] =
         &["otlp_http", "otlphttp", "otlp_grpc", "otlp", "file", "debug", "nop"];
 
-    fn schema(r#type: &str, generator: &mut SchemaGenerator) -> Schema {
+    #[cfg(test)]
+    fn schema(r#type: &str, generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
         match r#type {
             "otlp_http" | "otlphttp" => generator.subschema_for::<OtlpHttp>(),
             "otlp_grpc" | "otlp" => generator.subschema_for::<OtlpGrpc>(),
@@ -62,11 +62,12 @@ impl Exporter {
 }
 
 /// OTLP/HTTP out.
-#[derive(Deserialize, Serialize, JsonSchema)]
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct OtlpHttp {
     /// The upstream by its name, which fills in what is known of it: what is written beside it wins.
-    #[schemars(extend("enum" = presets::names()))]
+    #[cfg_attr(test, schemars(extend("enum" = presets::names())))]
     pub(in crate::config) preset: Option<String>,
     /// The credential, which the preset puts into the header that the upstream reads it from. A template, and secret: it is
     /// never shown.
@@ -74,16 +75,16 @@ pub(in crate::config) struct OtlpHttp {
     /// What a routing key has to be for the upstream to take it; entries with another key are rejected.
     pub(in crate::config) valid_key: Option<ValidKey>,
     /// The base URL, to which `/v1/traces`, `/v1/metrics` or `/v1/logs` is added. A template.
-    #[schemars(extend("x-shown" = "url"))]
+    #[cfg_attr(test, schemars(extend("x-shown" = "url")))]
     pub(in crate::config) endpoint: Option<String>,
     /// The whole URL for traces, used as it is. A template.
-    #[schemars(extend("x-shown" = "url"))]
+    #[cfg_attr(test, schemars(extend("x-shown" = "url")))]
     pub(in crate::config) traces_endpoint: Option<String>,
     /// The whole URL for metrics, used as it is. A template.
-    #[schemars(extend("x-shown" = "url"))]
+    #[cfg_attr(test, schemars(extend("x-shown" = "url")))]
     pub(in crate::config) metrics_endpoint: Option<String>,
     /// The whole URL for logs, used as it is. A template.
-    #[schemars(extend("x-shown" = "url"))]
+    #[cfg_attr(test, schemars(extend("x-shown" = "url")))]
     pub(in crate::config) logs_endpoint: Option<String>,
     /// How requests are encoded.
     pub(in crate::config) encoding: Encoding,
@@ -110,10 +111,13 @@ pub(in crate::config) struct OtlpHttp {
     /// status (`404`), a range (`520-530`), a class (`5xx`) or `default` to a word, or to a map of one word to its least time
     /// (`{ hold: 1h }`). The narrowest that names a status counts, and it wins over `retry_on_failure.statuses`; `default` is for
     /// those that neither these keys nor Sluice's own rules name. A success can't be changed.
-    #[schemars(extend(
-        "x-key" = "status",
-        "propertyNames" = { "pattern": "^([2-5]([0-9]{2}|[xX]{2})|[2-5][0-9]{2}-[2-5][0-9]{2}|default)$" }
-    ))]
+    #[cfg_attr(
+        test,
+        schemars(extend(
+            "x-key" = "status",
+            "propertyNames" = { "pattern": "^([2-5]([0-9]{2}|[xX]{2})|[2-5][0-9]{2}-[2-5][0-9]{2}|default)$" }
+        ))
+    )]
     pub(in crate::config) statuses: BTreeMap<String, StatusRule>,
     /// Idle connections kept per destination; by default as many as `sending_queue.max_in_flight`.
     pub(in crate::config) max_idle_conns_per_host: Option<usize>,
@@ -158,11 +162,12 @@ impl Default for OtlpHttp {
 }
 
 /// OTLP/gRPC out.
-#[derive(Deserialize, Serialize, JsonSchema)]
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct OtlpGrpc {
     /// The upstream by its name, which fills in what is known of it: what is written beside it wins.
-    #[schemars(extend("enum" = presets::names()))]
+    #[cfg_attr(test, schemars(extend("enum" = presets::names())))]
     pub(in crate::config) preset: Option<String>,
     /// The credential, which the preset puts into the header that the upstream reads it from. A template, and secret: it is
     /// never shown.
@@ -170,7 +175,7 @@ pub(in crate::config) struct OtlpGrpc {
     /// What a routing key has to be for the upstream to take it; entries with another key are rejected.
     pub(in crate::config) valid_key: Option<ValidKey>,
     /// Host and port, with or without a scheme. A template.
-    #[schemars(extend("x-shown" = "url"))]
+    #[cfg_attr(test, schemars(extend("x-shown" = "url")))]
     pub(in crate::config) endpoint: Option<String>,
     /// How requests are compressed.
     pub(in crate::config) compression: GrpcCompression,
@@ -194,10 +199,13 @@ pub(in crate::config) struct OtlpGrpc {
     /// (`5xx`), or from `default`, to a word, or to a map of one word to its least time (`{ hold: 1h }`). The narrowest that names
     /// a status counts, and it wins over `retry_on_failure.statuses`; `default` is for those that neither these keys nor Sluice's
     /// own rules name. A success can't be changed.
-    #[schemars(extend(
-        "x-key" = "status",
-        "propertyNames" = { "pattern": "^([3-5]([0-9]{2}|[xX]{2})|[3-5][0-9]{2}-[3-5][0-9]{2}|[A-Z_]+|default)$" }
-    ))]
+    #[cfg_attr(
+        test,
+        schemars(extend(
+            "x-key" = "status",
+            "propertyNames" = { "pattern": "^([3-5]([0-9]{2}|[xX]{2})|[3-5][0-9]{2}-[3-5][0-9]{2}|[A-Z_]+|default)$" }
+        ))
+    )]
     pub(in crate::config) statuses: BTreeMap<String, StatusRule>,
 }
 
@@ -222,7 +230,8 @@ impl Default for OtlpGrpc {
 }
 
 /// What a routing key has to be. A preset fills it in where the key of each route that sends there is one text.
-#[derive(Default, Deserialize, Serialize, JsonSchema)]
+#[derive(Default, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct ValidKey {
     /// A regular expression that matches the whole of a key that is valid.
@@ -232,7 +241,8 @@ pub(in crate::config) struct ValidKey {
 }
 
 /// What becomes of a batch that is answered by a status: a word, or a map of one word to its least time.
-#[derive(Deserialize, Serialize, JsonSchema)]
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(untagged)]
 pub(in crate::config) enum StatusRule {
     /// The word alone.
@@ -242,7 +252,8 @@ pub(in crate::config) enum StatusRule {
 }
 
 /// What becomes of a batch that is answered by a status.
-#[derive(Clone, Copy, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub(in crate::config) enum StatusAction {
     /// It counts as delivered.
@@ -258,7 +269,7 @@ pub(in crate::config) enum StatusAction {
     /// It is sent again in parts, until what is refused stands alone and becomes a dead letter.
     Split,
     /// What `split` was called before.
-    #[schemars(extend("deprecated" = true))]
+    #[cfg_attr(test, schemars(extend("deprecated" = true)))]
     Divide,
     /// It becomes a dead letter.
     DeadLetter,
@@ -268,7 +279,8 @@ pub(in crate::config) enum StatusAction {
 
 /// One of these words, with the least time of what it says. What is tried again or held is so for that long at least; what is
 /// split, dead-lettered or dropped was tried again until so much time had passed since its first failure.
-#[derive(Default, Deserialize, Serialize, JsonSchema)]
+#[derive(Default, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct StatusActionTimes {
     /// The stream waits at least so long, and tries again.
@@ -286,17 +298,18 @@ pub(in crate::config) struct StatusActionTimes {
     /// The batch is tried again for so long, and then dropped, without a dead letter.
     pub(in crate::config) drop: Option<Duration>,
     /// Nothing: what counts as delivered does so at once.
-    #[schemars(extend("deprecated" = true))]
+    #[cfg_attr(test, schemars(extend("deprecated" = true)))]
     pub(in crate::config) delivered: Option<Duration>,
 }
 
 /// A map from name to value, or a list of both, which the Collector takes, too.
-#[derive(Clone, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(untagged)]
 pub(in crate::config) enum Headers {
     /// Names and values.
     Map(
-        #[schemars(with = "std::collections::BTreeMap<String, String>")]
+        #[cfg_attr(test, schemars(with = "std::collections::BTreeMap<String, String>"))]
         serde_json::Map<String, serde_json::Value>,
     ),
     /// The same as a list.
@@ -310,7 +323,8 @@ impl Default for Headers {
 }
 
 /// A header.
-#[derive(Clone, Default, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Default, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct Header {
     /// Its name.
@@ -320,7 +334,8 @@ pub(in crate::config) struct Header {
 }
 
 /// The encoding of requests.
-#[derive(Clone, Copy, Default, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Default, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub(in crate::config) enum Encoding {
     /// `application/x-protobuf`.
@@ -331,7 +346,8 @@ pub(in crate::config) enum Encoding {
 }
 
 /// The compression of requests.
-#[derive(Clone, Copy, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Default, PartialEq, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub(in crate::config) enum Compression {
     /// As they are.
@@ -355,7 +371,8 @@ pub(in crate::config) enum Compression {
 }
 
 /// The compression of messages.
-#[derive(Clone, Copy, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Default, PartialEq, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub(in crate::config) enum GrpcCompression {
     /// As they are.
@@ -370,7 +387,8 @@ pub(in crate::config) enum GrpcCompression {
 }
 
 /// How hard requests are compressed.
-#[derive(Default, Deserialize, Serialize, JsonSchema)]
+#[derive(Default, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct CompressionParams {
     /// 1 (fastest) to 9 for gzip, zlib and deflate, by default 1; 1 to 22 for zstd, by default 3, and what is beyond is the
@@ -379,7 +397,8 @@ pub(in crate::config) struct CompressionParams {
 }
 
 /// TLS towards an upstream. Files are PEM; a change of them is noticed.
-#[derive(Clone, Default, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Default, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct Tls {
     /// No TLS. For `otlp_http` the URL's scheme decides instead.
@@ -387,23 +406,24 @@ pub(in crate::config) struct Tls {
     /// Accept any certificate of the server. Anyone in between can then read and change what is sent.
     pub(in crate::config) insecure_skip_verify: bool,
     /// Certificate authorities to trust instead of the system's.
-    #[schemars(extend("x-shown" = "path"))]
+    #[cfg_attr(test, schemars(extend("x-shown" = "path")))]
     pub(in crate::config) ca_file: Option<PathBuf>,
     /// The client's certificate chain.
-    #[schemars(extend("x-shown" = "path"))]
+    #[cfg_attr(test, schemars(extend("x-shown" = "path")))]
     pub(in crate::config) cert_file: Option<PathBuf>,
     /// The key of the client's certificate.
-    #[schemars(extend("x-shown" = "path"))]
+    #[cfg_attr(test, schemars(extend("x-shown" = "path")))]
     pub(in crate::config) key_file: Option<PathBuf>,
     /// The name to ask for and to verify, instead of the URL's host.
-    #[schemars(extend("x-shown" = "url"))]
+    #[cfg_attr(test, schemars(extend("x-shown" = "url")))]
     pub(in crate::config) server_name_override: Option<String>,
     /// The lowest version spoken. 1.3 is spoken with every server that can.
     pub(in crate::config) min_version: Option<TlsVersion>,
 }
 
 /// A version of TLS.
-#[derive(Clone, Copy, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Copy, PartialEq, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 pub(in crate::config) enum TlsVersion {
     /// TLS 1.2.
     #[serde(rename = "1.2")]
@@ -414,13 +434,14 @@ pub(in crate::config) enum TlsVersion {
 }
 
 /// OTLP JSON lines in `PATH/<routing key>/<signal>.jsonl`, which a Collector's `otlpjsonfile` receiver reads.
-#[derive(Deserialize, Serialize, JsonSchema)]
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct File {
     /// The directory; made if it is not there. Relative to the working directory. Each routing key has a directory of its own in
     /// it, named by the key with all but ASCII letters, digits, `-`, `.` and `_` percent-encoded (`a/b` is `a%2Fb`, a dot or a
     /// dash at the beginning is, too); what would be longer than 200 bytes ends in `~` and a hash. `@all` is what has no key.
-    #[schemars(extend("x-shown" = "path"))]
+    #[cfg_attr(test, schemars(extend("x-shown" = "path")))]
     pub(in crate::config) path: PathBuf,
     /// Who may read and write the files that are made, whatever the umask. Directories that are made can be entered, too, by
     /// whoever may read. What is there already stays as it is.
@@ -449,11 +470,12 @@ impl Default for File {
 }
 
 /// When a file is put aside, and for how long.
-#[derive(Deserialize, Serialize, JsonSchema)]
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct Rotation {
     /// A file that would grow beyond this many MiB is put aside and a new one begun; 0 means the default.
-    #[schemars(range(max = 1_048_576))]
+    #[cfg_attr(test, schemars(range(max = 1_048_576)))]
     pub(in crate::config) max_megabytes: u64,
     /// Files put aside that are kept per stream; 0 keeps all.
     pub(in crate::config) max_backups: usize,
@@ -466,7 +488,8 @@ impl Default for Rotation {
 }
 
 /// The format of a file.
-#[derive(Clone, Copy, Default, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Default, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub(in crate::config) enum Format {
     /// One OTLP/JSON request per line.
@@ -475,7 +498,8 @@ pub(in crate::config) enum Format {
 }
 
 /// Prints what it gets.
-#[derive(Default, Deserialize, Serialize, JsonSchema)]
+#[derive(Default, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct Debug {
     /// How much is printed.
@@ -487,12 +511,14 @@ pub(in crate::config) struct Debug {
 }
 
 /// Sends nothing anywhere. What it gets counts as delivered.
-#[derive(Default, Deserialize, Serialize, JsonSchema)]
+#[derive(Default, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct Nop {}
 
 /// How much is printed.
-#[derive(Clone, Copy, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Default, PartialEq, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub(in crate::config) enum Verbosity {
     /// One line per batch.

@@ -3,21 +3,21 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::Deserialize;
 use serde::de::{Error as _, MapAccess};
-use serde::{Deserialize, Serialize};
 
 use super::Tls;
 use super::named::Typed;
 use super::units::Duration;
 
 /// How whoever sends shows who it is.
-#[derive(Default, Deserialize, Serialize, JsonSchema)]
+#[derive(Default, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct Auth {
     /// An extension by its name, such as `bearertokenauth` or `basicauth/inside`; of a receiver also `tenants`, which is the
     /// table of tenants.
-    #[schemars(extend("x-shown" = "name"))]
+    #[cfg_attr(test, schemars(extend("x-shown" = "name")))]
     pub(in crate::config) authenticator: Option<String>,
 }
 
@@ -32,7 +32,8 @@ impl Typed for Extension {
     const WHAT: &'static str = "extension";
     const TYPES: &'static [&'static str] = &["bearertokenauth", "basicauth", "oauth2client"];
 
-    fn schema(r#type: &str, generator: &mut SchemaGenerator) -> Schema {
+    #[cfg(test)]
+    fn schema(r#type: &str, generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
         match r#type {
             "bearertokenauth" => generator.subschema_for::<BearerTokenAuth>(),
             "basicauth" => generator.subschema_for::<BasicAuth>(),
@@ -52,21 +53,22 @@ impl Typed for Extension {
 
 /// A token in a header of each request. An exporter sends the first, a receiver takes any of them. One of `token`, `tokens`
 /// and `filename` is needed.
-#[derive(Deserialize, Serialize, JsonSchema)]
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct BearerTokenAuth {
     /// What stands before the token, in any case of letters where it is received; `''` where nothing does.
-    #[schemars(extend("x-shown" = "name"))]
+    #[cfg_attr(test, schemars(extend("x-shown" = "name")))]
     pub(in crate::config) scheme: String,
     /// The token. Secret: it is never shown.
     pub(in crate::config) token: Option<String>,
     /// Several tokens, in place of `token`. Secret: they are never shown.
     pub(in crate::config) tokens: Vec<String>,
     /// A file of tokens, one in each line, in place of `token` and `tokens`. A change of it is noticed.
-    #[schemars(extend("x-shown" = "path"))]
+    #[cfg_attr(test, schemars(extend("x-shown" = "path")))]
     pub(in crate::config) filename: Option<PathBuf>,
     /// The header that carries the token.
-    #[schemars(extend("x-shown" = "name"))]
+    #[cfg_attr(test, schemars(extend("x-shown" = "name")))]
     pub(in crate::config) header: String,
 }
 
@@ -83,7 +85,8 @@ impl Default for BearerTokenAuth {
 }
 
 /// A user name and a password: `htpasswd` for a receiver, or `client_auth` for an exporter.
-#[derive(Default, Deserialize, Serialize, JsonSchema)]
+#[derive(Default, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct BasicAuth {
     /// Who may send to a receiver.
@@ -94,49 +97,52 @@ pub(in crate::config) struct BasicAuth {
 
 /// Users and passwords, one `USER:PASSWORD` in each line, as `htpasswd -nB USER` prints it: the password is hashed by bcrypt,
 /// `{SHA}` or `{SSHA}`, or plain.
-#[derive(Default, Deserialize, Serialize, JsonSchema)]
+#[derive(Default, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct Htpasswd {
     /// A file of such lines. A change of it is noticed.
-    #[schemars(extend("x-shown" = "path"))]
+    #[cfg_attr(test, schemars(extend("x-shown" = "path")))]
     pub(in crate::config) file: Option<PathBuf>,
     /// Such lines in place; they win over those of `file` with the same user. Secret: they are never shown.
     pub(in crate::config) inline: Option<String>,
 }
 
 /// The user name and the password that an exporter sends.
-#[derive(Default, Deserialize, Serialize, JsonSchema)]
+#[derive(Default, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct ClientAuth {
     /// The user name. Secret: it is never shown.
     pub(in crate::config) username: Option<String>,
     /// A file with the user name, in place of `username`. A change of it is noticed.
-    #[schemars(extend("x-shown" = "path"))]
+    #[cfg_attr(test, schemars(extend("x-shown" = "path")))]
     pub(in crate::config) username_file: Option<PathBuf>,
     /// The password. Secret: it is never shown.
     pub(in crate::config) password: Option<String>,
     /// A file with the password, in place of `password`. A change of it is noticed.
-    #[schemars(extend("x-shown" = "path"))]
+    #[cfg_attr(test, schemars(extend("x-shown" = "path")))]
     pub(in crate::config) password_file: Option<PathBuf>,
 }
 
 /// A token that an exporter fetches from an authorization server, by the client credentials grant of OAuth 2.0 (RFC 6749,
 /// section 4.4), keeps, and renews before it ends.
-#[derive(Deserialize, Serialize, JsonSchema)]
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct OAuth2Client {
     /// The name of the client, which asks for the token. It is never shown.
     pub(in crate::config) client_id: Option<String>,
     /// A file with it, in place of `client_id`. A change of it is noticed.
-    #[schemars(extend("x-shown" = "path"))]
+    #[cfg_attr(test, schemars(extend("x-shown" = "path")))]
     pub(in crate::config) client_id_file: Option<PathBuf>,
     /// The secret of the client. Secret: it is never shown.
     pub(in crate::config) client_secret: Option<String>,
     /// A file with it, in place of `client_secret`. A change of it is noticed.
-    #[schemars(extend("x-shown" = "path"))]
+    #[cfg_attr(test, schemars(extend("x-shown" = "path")))]
     pub(in crate::config) client_secret_file: Option<PathBuf>,
     /// The URL of the authorization server's endpoint for tokens.
-    #[schemars(extend("x-shown" = "url"))]
+    #[cfg_attr(test, schemars(extend("x-shown" = "url")))]
     pub(in crate::config) token_url: Option<String>,
     /// What the token has to be good for.
     pub(in crate::config) scopes: Vec<String>,
@@ -169,7 +175,8 @@ impl Default for OAuth2Client {
 }
 
 /// A value, or several of them.
-#[derive(Deserialize, Serialize, JsonSchema)]
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(untagged)]
 pub(in crate::config) enum OneOrMore {
     /// One.

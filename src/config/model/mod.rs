@@ -1,5 +1,7 @@
 //! The YAML as typed: every key with its type, unit and default. The JSON Schema, the check of every key and the
 //! reference in the documentation are made from these types; their doc comments are what users read.
+//!
+//! The schema is derived in unit tests alone, which write it to the file that `config::schema` reads.
 
 mod exporters;
 mod extensions;
@@ -15,8 +17,7 @@ mod units;
 
 use std::path::PathBuf;
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use crate::journal::JournalSettings;
 
@@ -49,7 +50,8 @@ pub(super) use units::{
 };
 
 /// The configuration of Sluice.
-#[derive(Deserialize, Serialize, JsonSchema)]
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Config {
     /// Where telemetry comes in: `otlp`, or several as `otlp/NAME`.
@@ -66,7 +68,7 @@ pub(super) struct Config {
     /// Which resource goes where. The first route that matches takes it, unless that route says `continue: true`.
     pub(super) routes: Vec<Route>,
     /// The table of tenants: who may send, where it goes, how much.
-    #[schemars(extend("x-asked-by-key" = true))]
+    #[cfg_attr(test, schemars(extend("x-asked-by-key" = true)))]
     pub(super) tenants: Option<TenantsSection>,
     /// What happens to resources that no route matches.
     pub(super) unrouted: Unrouted,
@@ -83,25 +85,25 @@ pub(super) struct Config {
     /// for most SDKs and 5s for a Collector.
     pub(super) acknowledge_timeout: Duration,
     /// Keeps what is queued on disk, so that it outlives the process. Without it queues are in memory alone.
-    #[schemars(extend("x-asked-by-key" = true))]
+    #[cfg_attr(test, schemars(extend("x-asked-by-key" = true)))]
     pub(super) journal: Option<Journal>,
     /// Where data is kept that an upstream refused for good. Without it, such data is only counted and logged.
-    #[schemars(extend("x-asked-by-key" = true))]
+    #[cfg_attr(test, schemars(extend("x-asked-by-key" = true)))]
     pub(super) dead_letter: Option<DeadLetter>,
     /// Metrics, health, API, dashboard.
     pub(super) admin: Admin,
     /// A second listener that serves `/healthz`, `/readyz`, which is also `/`, and `/metrics` alone, for the kubelet and Prometheus.
-    #[schemars(extend("x-asked-by-key" = true))]
+    #[cfg_attr(test, schemars(extend("x-asked-by-key" = true)))]
     pub(super) health: Option<Health>,
     /// Who sees records as they pass, and what of them.
     pub(super) tap: TapSection,
     /// Queries whose records are counted as they are admitted, and which fire when there are too many or too few.
     pub(super) watches: Vec<WatchSection>,
     /// The URL of an Alertmanager that is told which watches fire, such as `http://alertmanager:9093`.
-    #[schemars(extend("x-shown" = "url"))]
+    #[cfg_attr(test, schemars(extend("x-shown" = "url")))]
     pub(super) alertmanager: Option<String>,
     /// Where Sluice sends its own metrics, log and traces by OTLP/HTTP. Without it, it sends none.
-    #[schemars(extend("x-asked-by-key" = true))]
+    #[cfg_attr(test, schemars(extend("x-asked-by-key" = true)))]
     pub(super) telemetry: Option<TelemetrySection>,
     /// At shutdown, how long Sluice goes on accepting after `/readyz` turned negative: for sidecars whose application
     /// flushes while it ends.
@@ -139,7 +141,8 @@ impl Default for Config {
 }
 
 /// What happens to resources that no route matches.
-#[derive(Clone, Copy, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Default, PartialEq, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Unrouted {
     /// The sender is told which route is missing.
@@ -152,7 +155,8 @@ pub(super) enum Unrouted {
 }
 
 /// The answer to a request of which no route takes any record.
-#[derive(Clone, Copy, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Default, PartialEq, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 pub(super) enum UnroutedStatus {
     /// Success, of which partial success takes back all.
     #[default]
@@ -164,14 +168,15 @@ pub(super) enum UnroutedStatus {
 }
 
 /// What Sluice may use.
-#[derive(Deserialize, Serialize, JsonSchema)]
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Limits {
     /// Memory for data in flight and queued. A share such as `60%` is one of the control group's limit, else of the
     /// machine's memory. Beyond it requests are refused with 503.
     pub(super) memory: Memory,
     /// Streams alive at a time: one per exporter, signal and routing key.
-    #[schemars(range(min = 1))]
+    #[cfg_attr(test, schemars(range(min = 1)))]
     pub(super) streams: usize,
 }
 
@@ -182,7 +187,8 @@ impl Default for Limits {
 }
 
 /// When a sender gets its answer.
-#[derive(Clone, Copy, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Default, PartialEq, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Acknowledge {
     /// Once its data is queued in memory.
@@ -193,11 +199,12 @@ pub(super) enum Acknowledge {
 }
 
 /// The durable queue on disk: senders are answered once their data is there. A reload can't change it.
-#[derive(Deserialize, Serialize, JsonSchema)]
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Journal {
     /// The directory; made if it is not there, for this user alone. One process has it at a time.
-    #[schemars(extend("x-shown" = "path"))]
+    #[cfg_attr(test, schemars(extend("x-shown" = "path")))]
     pub(super) directory: PathBuf,
     /// What its files may take, at least 16MiB. Senders are refused with 503 while all of that is not delivered yet.
     pub(super) max_size: Size,
@@ -221,11 +228,12 @@ impl Default for Journal {
 }
 
 /// Where data is kept that an upstream refused for good.
-#[derive(Deserialize, Serialize, JsonSchema)]
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct DeadLetter {
     /// The directory; made if it is not there, for this user alone. Not the journal's, nor in it.
-    #[schemars(extend("x-shown" = "path"))]
+    #[cfg_attr(test, schemars(extend("x-shown" = "path")))]
     pub(super) directory: PathBuf,
     /// What it may hold; beyond, new dead letters are dropped and counted.
     pub(super) max_size: Size,
@@ -238,18 +246,19 @@ impl Default for DeadLetter {
 }
 
 /// Metrics, health, API, dashboard.
-#[derive(Deserialize, Serialize, JsonSchema)]
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Admin {
     /// Whether to listen at all.
     pub(super) enabled: bool,
     /// Host and port. On loopback everybody may read; elsewhere a read needs a token, or a client certificate where `tls` has a
     /// `client_ca_file`, and without any of these Sluice does not start.
-    #[schemars(extend("x-shown" = "url"))]
+    #[cfg_attr(test, schemars(extend("x-shown" = "url")))]
     pub(super) endpoint: String,
     /// Names by which it is known, beside its addresses, `localhost` and the host of `endpoint`. Requests to other names are
     /// refused.
-    #[schemars(extend("x-shown" = "url"))]
+    #[cfg_attr(test, schemars(extend("x-shown" = "url")))]
     pub(super) hosts: Vec<String>,
     /// The token that may read: `Authorization: Bearer TOKEN`. With `${file:PATH}` it comes from a file, and is another one as
     /// soon as that changes. An empty text is no token, an empty file is an error.
@@ -289,11 +298,12 @@ impl Default for Admin {
 }
 
 /// A listener for `/healthz`, `/readyz`, which is also `/`, and `/metrics` alone.
-#[derive(Deserialize, Serialize, JsonSchema)]
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Health {
     /// Host and port.
-    #[schemars(extend("x-shown" = "url"))]
+    #[cfg_attr(test, schemars(extend("x-shown" = "url")))]
     pub(super) endpoint: String,
 }
 

@@ -1,13 +1,9 @@
 //! Maps whose keys are `TYPE` or `TYPE/NAME`, as the Collector writes receivers and exporters.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
-use serde::ser::{Serialize, SerializeMap as _, Serializer};
-use serde_json::{Map, Value as Json};
 
 /// The entries, in the order of the file.
 pub(in crate::config) struct Named<T>(pub(in crate::config) Vec<(String, T)>);
@@ -20,7 +16,8 @@ pub(in crate::config) trait Typed: Sized {
     const TYPES: &'static [&'static str];
 
     /// The schema of a type.
-    fn schema(r#type: &str, generator: &mut SchemaGenerator) -> Schema;
+    #[cfg(test)]
+    fn schema(r#type: &str, generator: &mut schemars::SchemaGenerator) -> schemars::Schema;
 
     /// Reads the value of an entry of that type.
     fn read<'de, A: MapAccess<'de>>(r#type: &str, map: &mut A) -> Result<Self, A::Error>;
@@ -67,14 +64,16 @@ impl<'de, T: Typed> Deserialize<'de> for Named<T> {
 }
 
 /// Only defaults are ever written, and the default is empty.
-impl<T> Serialize for Named<T> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_map(Some(0))?.end()
+#[cfg(test)]
+impl<T> serde::Serialize for Named<T> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serde::ser::SerializeMap::end(serializer.serialize_map(Some(0))?)
     }
 }
 
-impl<T: Typed> JsonSchema for Named<T> {
-    fn schema_name() -> Cow<'static, str> {
+#[cfg(test)]
+impl<T: Typed> schemars::JsonSchema for Named<T> {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
         format!("{}s", T::WHAT).into()
     }
 
@@ -82,11 +81,15 @@ impl<T: Typed> JsonSchema for Named<T> {
         true
     }
 
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let patterns: Map<String, Json> = T::TYPES
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let patterns: serde_json::Map<String, serde_json::Value> = T::TYPES
             .iter()
             .map(|name| (format!("^{name}(/.+)?$"), T::schema(name, generator).to_value()))
             .collect();
-        json_schema!({ "type": "object", "patternProperties": patterns, "additionalProperties": false })
+        schemars::json_schema!({
+            "type": "object",
+            "patternProperties": patterns,
+            "additionalProperties": false,
+        })
     }
 }

@@ -1,8 +1,7 @@
 //! `processors`: those of the Collector's that Sluice runs, with its keys.
 
-use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::Deserialize;
 use serde::de::{Error as _, MapAccess};
-use serde::{Deserialize, Serialize};
 
 use super::named::Typed;
 
@@ -16,7 +15,8 @@ impl Typed for Processor {
     const WHAT: &'static str = "processor";
     const TYPES: &'static [&'static str] = &["resource", "attributes"];
 
-    fn schema(r#type: &str, generator: &mut SchemaGenerator) -> Schema {
+    #[cfg(test)]
+    fn schema(r#type: &str, generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
         match r#type {
             "resource" => generator.subschema_for::<ResourceProcessor>(),
             _ => generator.subschema_for::<AttributesProcessor>(),
@@ -33,7 +33,8 @@ impl Typed for Processor {
 }
 
 /// Changes the attributes of resources.
-#[derive(Default, Deserialize, Serialize, JsonSchema)]
+#[derive(Default, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct ResourceProcessor {
     /// What is done, one after the other.
@@ -41,7 +42,8 @@ pub(in crate::config) struct ResourceProcessor {
 }
 
 /// Changes the attributes of spans, log records and data points.
-#[derive(Default, Deserialize, Serialize, JsonSchema)]
+#[derive(Default, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct AttributesProcessor {
     /// What is done, one after the other.
@@ -55,11 +57,12 @@ pub(in crate::config) struct AttributesProcessor {
 }
 
 /// One thing that is done with attributes.
-#[derive(Default, Deserialize, Serialize, JsonSchema)]
+#[derive(Default, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct AttributeAction {
     /// The attribute.
-    #[schemars(extend("x-shown" = "name"))]
+    #[cfg_attr(test, schemars(extend("x-shown" = "name")))]
     pub(in crate::config) key: Option<String>,
     /// `insert` writes the attribute where it is not there, `update` where it is, `upsert` in any case. `delete` removes it.
     /// `hash` puts the SHA-256 of its value in its place. `extract` looks for `pattern` in its text and writes what the groups
@@ -69,7 +72,7 @@ pub(in crate::config) struct AttributeAction {
     /// it; or a template, which gives a text. Secret: it is never shown.
     pub(in crate::config) value: Option<WrittenValue>,
     /// In place of `value`, an attribute of the same resource or record whose value is written, if it is there.
-    #[schemars(extend("x-shown" = "name"))]
+    #[cfg_attr(test, schemars(extend("x-shown" = "name")))]
     pub(in crate::config) from_attribute: Option<String>,
     /// What is written where `from_attribute` is not there, as `value`. Secret: it is never shown.
     pub(in crate::config) default_value: Option<WrittenValue>,
@@ -81,9 +84,10 @@ pub(in crate::config) struct AttributeAction {
 }
 
 /// What is done, in letters of any case.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
-#[schemars(extend("x-any-case" = true))]
+#[cfg_attr(test, schemars(extend("x-any-case" = true)))]
 pub(in crate::config) enum ActionName {
     Insert,
     Update,
@@ -95,7 +99,8 @@ pub(in crate::config) enum ActionName {
 }
 
 /// The type that a value is converted to.
-#[derive(Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub(in crate::config) enum TypeName {
     String,
@@ -104,7 +109,8 @@ pub(in crate::config) enum TypeName {
 }
 
 /// A value, or a list of values.
-#[derive(Deserialize, Serialize, JsonSchema)]
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(untagged)]
 pub(in crate::config) enum WrittenValue {
     /// One.
@@ -114,7 +120,8 @@ pub(in crate::config) enum WrittenValue {
 }
 
 /// What is asked of a span, a log record, or a data point's metric. All that is written must hold.
-#[derive(Default, Deserialize, Serialize, JsonSchema)]
+#[derive(Default, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct MatchProperties {
     /// `strict`: texts are equal, and values have the same type. `regexp`: regular expressions (RE2) are looked for in them.
@@ -142,7 +149,8 @@ pub(in crate::config) struct MatchProperties {
 }
 
 /// How texts and values are compared.
-#[derive(Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub(in crate::config) enum MatchType {
     Strict,
@@ -150,7 +158,8 @@ pub(in crate::config) enum MatchType {
 }
 
 /// The least severity.
-#[derive(Default, Deserialize, Serialize, JsonSchema)]
+#[derive(Default, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct SeverityRange {
     /// As a number from 1, TRACE, to 24; 9 is INFO, 13 is WARN, 17 is ERROR.
@@ -160,18 +169,20 @@ pub(in crate::config) struct SeverityRange {
 }
 
 /// An attribute that is there.
-#[derive(Default, Deserialize, Serialize, JsonSchema)]
+#[derive(Default, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct AttributeMatch {
     /// Its name.
-    #[schemars(extend("x-shown" = "name"))]
+    #[cfg_attr(test, schemars(extend("x-shown" = "name")))]
     pub(in crate::config) key: Option<String>,
     /// Its value, typed as YAML has it, or with `match_type: regexp` an expression. Without it, any.
     pub(in crate::config) value: Option<String>,
 }
 
 /// A scope.
-#[derive(Default, Deserialize, Serialize, JsonSchema)]
+#[derive(Default, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct LibraryMatch {
     /// Its name.

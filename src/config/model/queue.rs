@@ -1,13 +1,13 @@
 //! `sending_queue` and `retry_on_failure`.
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::units::{Duration, QueueSize, Size};
 use crate::export::Statuses;
 
 /// The queue of each stream of an exporter.
-#[derive(Deserialize, Serialize, JsonSchema)]
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct SendingQueue {
     /// `false` sends what a request brings to a stream as a batch of its own, as soon as the stream is free, and has senders wait until
@@ -16,7 +16,7 @@ pub(in crate::config) struct SendingQueue {
     /// `true` has senders wait until the upstream has taken what goes to this exporter, as with `acknowledge: delivered`.
     pub(in crate::config) wait_for_result: bool,
     /// Batches in flight per stream; 1 keeps order.
-    #[schemars(range(min = 1))]
+    #[cfg_attr(test, schemars(range(min = 1)))]
     pub(in crate::config) num_consumers: usize,
     /// What one stream may hold. A size with a unit counts bytes. A bare number counts requests, as in the Collector,
     /// unless `sizer` is `bytes`; 16 MiB then hold as well. With `journal` it bounds what is kept in memory alone.
@@ -24,7 +24,7 @@ pub(in crate::config) struct SendingQueue {
     /// What a bare `queue_size` counts.
     pub(in crate::config) sizer: Option<Sizer>,
     /// Requests at a time per destination (scheme, host and port).
-    #[schemars(range(min = 1))]
+    #[cfg_attr(test, schemars(range(min = 1)))]
     pub(in crate::config) max_in_flight: usize,
     /// What happens to a request that touches a full stream.
     pub(in crate::config) when_full: WhenFull,
@@ -48,7 +48,8 @@ impl Default for SendingQueue {
 }
 
 /// What a size counts.
-#[derive(Clone, Copy, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Copy, PartialEq, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub(in crate::config) enum Sizer {
     /// Requests.
@@ -60,7 +61,8 @@ pub(in crate::config) enum Sizer {
 }
 
 /// What happens to a request that touches a full stream.
-#[derive(Clone, Copy, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Default, PartialEq, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub(in crate::config) enum WhenFull {
     /// The whole request is refused with 503; the sender tries again.
@@ -71,7 +73,8 @@ pub(in crate::config) enum WhenFull {
 }
 
 /// When a batch is sent. Sizes are bytes of protobuf, before JSON and compression.
-#[derive(Deserialize, Serialize, JsonSchema)]
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct Batch {
     /// A batch is sent at this age at the latest.
@@ -96,7 +99,8 @@ impl Default for Batch {
 }
 
 /// How an attempt that failed is repeated.
-#[derive(Deserialize, Serialize, JsonSchema)]
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct RetryOnFailure {
     /// `false` ends a batch after its first failure: senders that wait for it are told to send it again, the rest is
@@ -107,10 +111,10 @@ pub(in crate::config) struct RetryOnFailure {
     /// The longest wait.
     pub(in crate::config) max_interval: Duration,
     /// By how much each wait is longer than the one before.
-    #[schemars(range(min = 1, max = 100))]
+    #[cfg_attr(test, schemars(range(min = 1, max = 100)))]
     pub(in crate::config) multiplier: f64,
     /// Each wait is drawn from the interval, shortened and lengthened by at most this part of it.
-    #[schemars(range(min = 0, max = 1))]
+    #[cfg_attr(test, schemars(range(min = 0, max = 1)))]
     pub(in crate::config) randomization_factor: f64,
     /// So long after its first failed attempt a batch is dead-lettered, or earlier if the next attempt would come later;
     /// `0` never gives up. Only the batch at the head of a stream is attempted, so one is given up in each such time, and

@@ -2,9 +2,8 @@
 
 use std::path::PathBuf;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::Deserialize;
 use serde::de::MapAccess;
-use serde::{Deserialize, Serialize};
 
 use super::named::Typed;
 use super::units::{Duration, Size};
@@ -12,7 +11,8 @@ use super::{Auth, TlsVersion};
 use crate::receive::MAX_CONCURRENT_STREAMS;
 
 /// A receiver of OTLP.
-#[derive(Default, Deserialize, Serialize, JsonSchema)]
+#[derive(Default, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct Receiver {
     /// The protocols it speaks; one that is not written is not served.
@@ -23,7 +23,8 @@ impl Typed for Receiver {
     const WHAT: &'static str = "receiver";
     const TYPES: &'static [&'static str] = &["otlp"];
 
-    fn schema(_: &str, generator: &mut SchemaGenerator) -> Schema {
+    #[cfg(test)]
+    fn schema(_: &str, generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
         generator.subschema_for::<Self>()
     }
 
@@ -33,24 +34,26 @@ impl Typed for Receiver {
 }
 
 /// The protocols a receiver speaks.
-#[derive(Default, Deserialize, Serialize, JsonSchema)]
+#[derive(Default, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct Protocols {
     /// OTLP/HTTP; `http:` alone serves it with the defaults. Its port takes OTLP/gRPC, too.
-    #[schemars(extend("x-asked-by-key" = true))]
+    #[cfg_attr(test, schemars(extend("x-asked-by-key" = true)))]
     pub(in crate::config) http: Option<HttpReceiver>,
     /// OTLP/gRPC on a port of its own, for senders that expect it on 4317; `grpc:` alone serves it with the defaults. That
     /// port takes OTLP/HTTP, too.
-    #[schemars(extend("x-asked-by-key" = true))]
+    #[cfg_attr(test, schemars(extend("x-asked-by-key" = true)))]
     pub(in crate::config) grpc: Option<GrpcReceiver>,
 }
 
 /// OTLP/HTTP in: `POST /v1/traces`, `/v1/metrics`, `/v1/logs`, and the same below `/otlp`.
-#[derive(Deserialize, Serialize, JsonSchema)]
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct HttpReceiver {
     /// Host and port. `localhost` is 127.0.0.1; to be reached from other machines, write `0.0.0.0:4318`.
-    #[schemars(extend("x-shown" = "url"))]
+    #[cfg_attr(test, schemars(extend("x-shown" = "url")))]
     pub(in crate::config) endpoint: String,
     /// The largest body, before and again after decompression; 0 means the default.
     pub(in crate::config) max_request_body_size: Size,
@@ -70,16 +73,16 @@ pub(in crate::config) struct HttpReceiver {
     pub(in crate::config) write_timeout: Duration,
     /// Connections at a time. Beyond, those on which no request has come yet make room for new ones; if there are none, new
     /// ones wait until one closes.
-    #[schemars(range(min = 1))]
+    #[cfg_attr(test, schemars(range(min = 1)))]
     pub(in crate::config) max_connections: usize,
     /// Another path for traces, beside `/v1/traces`.
-    #[schemars(extend("x-shown" = "path"))]
+    #[cfg_attr(test, schemars(extend("x-shown" = "path")))]
     pub(in crate::config) traces_url_path: Option<String>,
     /// Another path for metrics, beside `/v1/metrics`.
-    #[schemars(extend("x-shown" = "path"))]
+    #[cfg_attr(test, schemars(extend("x-shown" = "path")))]
     pub(in crate::config) metrics_url_path: Option<String>,
     /// Another path for logs, beside `/v1/logs`.
-    #[schemars(extend("x-shown" = "path"))]
+    #[cfg_attr(test, schemars(extend("x-shown" = "path")))]
     pub(in crate::config) logs_url_path: Option<String>,
 }
 
@@ -104,17 +107,18 @@ impl Default for HttpReceiver {
 }
 
 /// TLS towards senders. Files are PEM.
-#[derive(Deserialize, Serialize, JsonSchema)]
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct ServerTls {
     /// The certificate chain, the receiver's own certificate first.
-    #[schemars(extend("x-shown" = "path"))]
+    #[cfg_attr(test, schemars(extend("x-shown" = "path")))]
     pub(in crate::config) cert_file: Option<PathBuf>,
     /// The key of that certificate.
-    #[schemars(extend("x-shown" = "path"))]
+    #[cfg_attr(test, schemars(extend("x-shown" = "path")))]
     pub(in crate::config) key_file: Option<PathBuf>,
     /// Certificate authorities. With them, every sender has to show a certificate that one of them has signed.
-    #[schemars(extend("x-shown" = "path"))]
+    #[cfg_attr(test, schemars(extend("x-shown" = "path")))]
     pub(in crate::config) client_ca_file: Option<PathBuf>,
     /// The lowest version spoken. 1.3 is spoken with every sender that can.
     pub(in crate::config) min_version: Option<TlsVersion>,
@@ -136,11 +140,12 @@ impl Default for ServerTls {
 }
 
 /// Which web pages may send.
-#[derive(Default, Deserialize, Serialize, JsonSchema)]
+#[derive(Default, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct Cors {
     /// Origins as globs, such as `https://*.example.com`, in any case of letters.
-    #[schemars(extend("x-shown" = "url"))]
+    #[cfg_attr(test, schemars(extend("x-shown" = "url")))]
     pub(in crate::config) allowed_origins: Vec<String>,
     /// Request headers that pages may set, beyond those that browsers always allow.
     pub(in crate::config) allowed_headers: Vec<String>,
@@ -149,14 +154,15 @@ pub(in crate::config) struct Cors {
 }
 
 /// OTLP/gRPC in: `Export` of the trace, metrics and logs services, and `grpc.health.v1.Health`.
-#[derive(Deserialize, Serialize, JsonSchema)]
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct GrpcReceiver {
     /// Host and port. `localhost` is 127.0.0.1; to be reached from other machines, write `0.0.0.0:4317`.
-    #[schemars(extend("x-shown" = "url"))]
+    #[cfg_attr(test, schemars(extend("x-shown" = "url")))]
     pub(in crate::config) endpoint: String,
     /// The largest message in MiB, before and again after decompression; 0 means the default.
-    #[schemars(range(max = 1_048_576))]
+    #[cfg_attr(test, schemars(range(max = 1_048_576)))]
     pub(in crate::config) max_recv_msg_size_mib: u64,
     /// Calls at a time on one connection; a sender keeps further ones back. 0 means the default.
     pub(in crate::config) max_concurrent_streams: u32,
@@ -166,7 +172,7 @@ pub(in crate::config) struct GrpcReceiver {
     pub(in crate::config) read_timeout: Duration,
     /// Connections at a time. Beyond, those on which no call has come yet make room for new ones; if there are none, new
     /// ones wait until one closes.
-    #[schemars(range(min = 1))]
+    #[cfg_attr(test, schemars(range(min = 1)))]
     pub(in crate::config) max_connections: usize,
     /// TLS, which is spoken if this is written.
     pub(in crate::config) tls: Option<ServerTls>,
@@ -190,7 +196,8 @@ impl Default for GrpcReceiver {
 }
 
 /// How long connections live.
-#[derive(Default, Deserialize, Serialize, JsonSchema)]
+#[derive(Default, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct Keepalive {
     /// What the receiver does by itself.
@@ -198,7 +205,8 @@ pub(in crate::config) struct Keepalive {
 }
 
 /// What a receiver does by itself to connections.
-#[derive(Deserialize, Serialize, JsonSchema)]
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct KeepaliveServer {
     /// A connection without a call is closed after this time; `0` never closes it.

@@ -2,52 +2,53 @@
 
 use std::collections::BTreeMap;
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 /// Which resources go where.
-#[derive(Default, Deserialize, Serialize, JsonSchema)]
+#[derive(Default, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct Route {
     /// What the route is called in logs and by `sluice explain`; by default `route-1`, `route-2`, … by position.
-    #[schemars(extend("x-shown" = "name"))]
+    #[cfg_attr(test, schemars(extend("x-shown" = "name")))]
     pub(in crate::config) name: Option<String>,
     /// Resource attributes, below `record` and `record_alone` attributes of records, below `request` headers of the request, and what
     /// their values must be; all must hold. Without it every resource matches.
     #[serde(rename = "match")]
     pub(in crate::config) matches: MatchConditions,
     /// The tenants whose entries it takes: a glob over their ids, or a list of globs. By default those of all, and those of nobody.
-    #[schemars(extend("x-shown" = "name"))]
+    #[cfg_attr(test, schemars(extend("x-shown" = "name")))]
     pub(in crate::config) tenants: Option<TenantGlobs>,
     /// The receivers whose entries it takes, such as `otlp/outside`; by default those of all.
-    #[schemars(extend("x-shown" = "name"))]
+    #[cfg_attr(test, schemars(extend("x-shown" = "name")))]
     pub(in crate::config) receivers: Option<Vec<String>>,
     /// The signals it takes; by default all.
     pub(in crate::config) signals: Option<Vec<Signal>>,
     /// What names the stream: a resource attribute, a list of them of which the first that is present counts, a template,
     /// `{ record: A, resource: A }` for an attribute of records or else of their resource, `{ request: HEADER }`, or a map of several of these, each under
     /// a name by which templates of exporters read it: `{{ key.NAME }}`. Without it the route is one stream.
-    #[schemars(extend("x-shown" = "name"))]
+    #[cfg_attr(test, schemars(extend("x-shown" = "name")))]
     pub(in crate::config) key: Option<Key>,
     /// Names of processors, which change this route's copies of the entries that it takes, one after the other.
-    #[schemars(extend("x-shown" = "name"))]
+    #[cfg_attr(test, schemars(extend("x-shown" = "name")))]
     pub(in crate::config) processors: Vec<String>,
     /// Names of exporters; each gets everything, with queues of its own.
-    #[schemars(extend("x-shown" = "name"))]
+    #[cfg_attr(test, schemars(extend("x-shown" = "name")))]
     pub(in crate::config) exporters: Vec<String>,
     /// Let later routes have what this one matched, too.
     #[serde(rename = "continue")]
     pub(in crate::config) continues: bool,
     /// Streams alive at a time that come from this route, within `limits.streams`.
-    #[schemars(range(min = 1))]
+    #[cfg_attr(test, schemars(range(min = 1)))]
     pub(in crate::config) max_streams: Option<usize>,
     /// What `sluice import` could not take of a Collector's file for this route, which is refused with it.
-    #[schemars(extend("deprecated" = true))]
+    #[cfg_attr(test, schemars(extend("deprecated" = true)))]
     pub(in crate::config) not_imported: Option<String>,
 }
 
 /// A signal.
-#[derive(Clone, Copy, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Copy, PartialEq, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub(in crate::config) enum Signal {
     /// Spans.
@@ -59,7 +60,8 @@ pub(in crate::config) enum Signal {
 }
 
 /// A glob over the ids of tenants, or a list of globs.
-#[derive(Deserialize, Serialize, JsonSchema)]
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(untagged)]
 pub(in crate::config) enum TenantGlobs {
     /// A glob over the whole id: `*` is any run of characters, `?` is any one.
@@ -69,7 +71,8 @@ pub(in crate::config) enum TenantGlobs {
 }
 
 /// Attributes and what their values must be; all must hold.
-#[derive(Default, Deserialize, Serialize, JsonSchema)]
+#[derive(Default, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(default)]
 pub(in crate::config) struct MatchConditions {
     /// Attributes of records and what their values must be; where a record has none, that of its resource counts. A text or a list
@@ -88,7 +91,8 @@ pub(in crate::config) struct MatchConditions {
 }
 
 /// Conditions on attributes of records, or one on the resource attribute that is called as they are.
-#[derive(Deserialize, Serialize, JsonSchema)]
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(untagged)]
 pub(in crate::config) enum RecordConditions {
     /// A glob over the value of the resource attribute.
@@ -100,7 +104,8 @@ pub(in crate::config) enum RecordConditions {
 }
 
 /// Conditions on headers of the request, or one on the resource attribute `request`.
-#[derive(Deserialize, Serialize, JsonSchema)]
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(untagged)]
 pub(in crate::config) enum RequestConditions {
     /// A glob over the value of the resource attribute `request`.
@@ -112,7 +117,8 @@ pub(in crate::config) enum RequestConditions {
 }
 
 /// A glob, a list of globs, or a rule.
-#[derive(Deserialize, Serialize, JsonSchema)]
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(untagged)]
 pub(in crate::config) enum MatchValue {
     /// A glob over the whole value: `*` is any run of characters, `?` is any one.
@@ -125,7 +131,8 @@ pub(in crate::config) enum MatchValue {
 
 /// `regex`, `equals` and `not`, or several of them, which all must hold then; or `exists`, which can have `not` beside it where it is
 /// `true`.
-#[derive(Default, Deserialize, Serialize, JsonSchema)]
+#[derive(Default, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct MatchRule {
     /// A regular expression that must match somewhere in the value; `^` and `$` anchor it. Of a value that is no text it is asked about
@@ -140,7 +147,8 @@ pub(in crate::config) struct MatchRule {
 }
 
 /// Values that are compared with their types: an attribute equals them if it is one of these.
-#[derive(Default, Deserialize, Serialize, JsonSchema)]
+#[derive(Default, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct ExactValues {
     /// A text, or a list of texts, in which no character has a meaning of its own.
@@ -152,7 +160,8 @@ pub(in crate::config) struct ExactValues {
 }
 
 /// A text, or a list of texts.
-#[derive(Deserialize, Serialize, JsonSchema)]
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(untagged)]
 pub(in crate::config) enum ExactTexts {
     /// A text.
@@ -162,7 +171,8 @@ pub(in crate::config) enum ExactTexts {
 }
 
 /// A whole number, or a list of them.
-#[derive(Deserialize, Serialize, JsonSchema)]
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(untagged)]
 pub(in crate::config) enum ExactNumbers {
     /// A number.
@@ -172,7 +182,8 @@ pub(in crate::config) enum ExactNumbers {
 }
 
 /// A boolean, or a list of them.
-#[derive(Deserialize, Serialize, JsonSchema)]
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(untagged)]
 pub(in crate::config) enum ExactBooleans {
     /// A boolean.
@@ -182,7 +193,8 @@ pub(in crate::config) enum ExactBooleans {
 }
 
 /// What must not match.
-#[derive(Deserialize, Serialize, JsonSchema)]
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(untagged)]
 pub(in crate::config) enum Negated {
     /// A glob.
@@ -194,7 +206,8 @@ pub(in crate::config) enum Negated {
 }
 
 /// A regular expression or values, of which none must match.
-#[derive(Default, Deserialize, Serialize, JsonSchema)]
+#[derive(Default, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct NegatedRule {
     /// The regular expression.
@@ -204,7 +217,8 @@ pub(in crate::config) struct NegatedRule {
 }
 
 /// What names the stream.
-#[derive(Deserialize, Serialize, JsonSchema)]
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(untagged)]
 pub(in crate::config) enum Key {
     /// A resource attribute, or a template.
@@ -212,10 +226,13 @@ pub(in crate::config) enum Key {
     /// Resource attributes of which the first that is present counts.
     FirstOf(Vec<String>),
     /// Several, each under a name; or, under `record` and `resource`, what a [`RecordSource`] has.
-    #[schemars(extend(
-        "x-key" = "part",
-        "additionalProperties" = { "$ref": "#/$defs/KeyPart", "x-shown": "name" },
-    ))]
+    #[cfg_attr(
+        test,
+        schemars(extend(
+            "x-key" = "part",
+            "additionalProperties" = { "$ref": "#/$defs/KeyPart", "x-shown": "name" },
+        ))
+    )]
     Parts(BTreeMap<String, KeyPart>),
 }
 
@@ -234,7 +251,8 @@ impl Key {
 }
 
 /// A named part of what names the stream.
-#[derive(Deserialize, Serialize, JsonSchema)]
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(untagged)]
 pub(in crate::config) enum KeyPart {
     /// A resource attribute, or a template.
@@ -246,25 +264,27 @@ pub(in crate::config) enum KeyPart {
 }
 
 /// An attribute of records, or else of their resource; or a header of the request.
-#[derive(Default, Deserialize, Serialize, JsonSchema)]
+#[derive(Default, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct RecordSource {
     /// An attribute of the record, or a list of them of which the first that is present counts.
-    #[schemars(extend("x-shown" = "name"))]
+    #[cfg_attr(test, schemars(extend("x-shown" = "name")))]
     pub(in crate::config) record: Option<AttributeNames>,
     /// The resource attribute, or a list of them, that counts where the record has none. Without it only the record's counts.
-    #[schemars(extend("x-shown" = "name"))]
+    #[cfg_attr(test, schemars(extend("x-shown" = "name")))]
     pub(in crate::config) resource: Option<AttributeNames>,
     /// In place of both, a header of the request, by gRPC one of its metadata. None that carries a credential: keys are shown.
-    #[schemars(extend("x-shown" = "name"))]
+    #[cfg_attr(test, schemars(extend("x-shown" = "name")))]
     pub(in crate::config) request: Option<String>,
     /// With `request`, what stands for a header that is not there. Without it, the route does not take such a request's data.
-    #[schemars(extend("x-shown" = "name"))]
+    #[cfg_attr(test, schemars(extend("x-shown" = "name")))]
     pub(in crate::config) default: Option<String>,
 }
 
 /// An attribute, or a list of them.
-#[derive(Deserialize, Serialize, JsonSchema)]
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(untagged)]
 pub(in crate::config) enum AttributeNames {
     /// An attribute.

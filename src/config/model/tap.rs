@@ -1,12 +1,12 @@
 //! `tap` and `watches`: what is looked for among records as they pass.
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::{Size, TenantGlobs};
 
 /// Who sees records as they pass, and what of them.
-#[derive(Deserialize, Serialize, JsonSchema)]
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct TapSection {
     /// Regular expressions of what is not shown. One that matches in the key of an attribute hides its value; one that matches in a
@@ -36,24 +36,25 @@ impl Default for TapSection {
 }
 
 /// A query whose records are counted as they are admitted, and which fires when there are too many or too few.
-#[derive(Default, Deserialize, Serialize, JsonSchema)]
+#[derive(Default, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct WatchSection {
     /// What it is called in metrics and alerts: at most 128 characters.
-    #[schemars(extend("x-shown" = "name"))]
+    #[cfg_attr(test, schemars(extend("x-shown" = "name")))]
     pub(in crate::config) name: String,
     /// [What is counted](tap.md#queries). Whoever may read the admin listener and the Alertmanager are shown the query, in which texts
     /// that don't have the form of a name are `[redacted]`.
-    #[schemars(extend("x-shown" = "query"))]
+    #[cfg_attr(test, schemars(extend("x-shown" = "query")))]
     pub(in crate::config) query: String,
     /// The tenants of which each is counted, and fires, by itself: a glob over their ids, or a list of globs. Without it all records
     /// are counted together.
-    #[schemars(extend("x-shown" = "name"))]
+    #[cfg_attr(test, schemars(extend("x-shown" = "name")))]
     pub(in crate::config) tenants: Option<TenantGlobs>,
     /// It fires when there are more records than so many in so long: `10 in 5m`.
-    #[schemars(extend("x-shown" = "count in time"))]
+    #[cfg_attr(test, schemars(extend("x-shown" = "count in time")))]
     pub(in crate::config) above: Option<String>,
     /// It fires when there are fewer records than so many in so long: `1 in 26h`. Not before Sluice has run for that long.
-    #[schemars(extend("x-shown" = "count in time"))]
+    #[cfg_attr(test, schemars(extend("x-shown" = "count in time")))]
     pub(in crate::config) below: Option<String>,
 }

@@ -3,30 +3,30 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::units::{ByteRate, Size, Timestamp};
 
 /// The table of tenants: one row for each client, with all that is particular to it. Exactly one of `directory`, `file`
 /// and `list` says where the rows are.
-#[derive(Deserialize, Serialize, JsonSchema)]
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct TenantsSection {
     /// A directory with a file for each row, `ID.yaml`. Changes are seen while Sluice runs, and a row that is wrong costs
     /// itself alone.
-    #[schemars(extend("x-shown" = "path"))]
+    #[cfg_attr(test, schemars(extend("x-shown" = "path")))]
     pub(in crate::config) directory: Option<PathBuf>,
     /// A file with a list of rows, of at most 16MiB. It is taken or refused as a whole; a change of it is a reload.
-    #[schemars(extend("x-shown" = "path"))]
+    #[cfg_attr(test, schemars(extend("x-shown" = "path")))]
     pub(in crate::config) file: Option<PathBuf>,
     /// The rows, in place. They are taken or refused as a whole.
     pub(in crate::config) list: Option<Vec<TenantRow>>,
     /// The resource attribute that names an entry's tenant, or a list of them of which the first that is present counts.
-    #[schemars(extend("x-shown" = "name"))]
+    #[cfg_attr(test, schemars(extend("x-shown" = "name")))]
     pub(in crate::config) attribute: TenantAttribute,
     /// A resource attribute into which the id of an authenticated sender's tenant is written, whatever was there.
-    #[schemars(extend("x-shown" = "name"))]
+    #[cfg_attr(test, schemars(extend("x-shown" = "name")))]
     pub(in crate::config) stamp: Option<String>,
     /// What happens to entries whose tenant is not in the table.
     pub(in crate::config) unknown: UnlistedTenant,
@@ -46,7 +46,8 @@ impl Default for TenantsSection {
 }
 
 /// What names an entry's tenant.
-#[derive(Deserialize, Serialize, JsonSchema)]
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(untagged)]
 pub(in crate::config) enum TenantAttribute {
     /// A resource attribute.
@@ -56,7 +57,8 @@ pub(in crate::config) enum TenantAttribute {
 }
 
 /// What happens to entries whose tenant is not in the table.
-#[derive(Clone, Copy, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Default, PartialEq, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub(in crate::config) enum UnlistedTenant {
     /// The sender is told by partial success.
@@ -69,15 +71,16 @@ pub(in crate::config) enum UnlistedTenant {
 }
 
 /// A row of the table: one tenant.
-#[derive(Default, Deserialize, Serialize, JsonSchema)]
+#[derive(Default, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct TenantRow {
     /// What the tenant is known by: 1 to 128 letters, digits, `.`, `_` and `-`, not beginning with a `.`. In a directory, the
     /// name of the file before `.yaml`.
-    #[schemars(extend("x-shown" = "name"))]
+    #[cfg_attr(test, schemars(extend("x-shown" = "name")))]
     pub(in crate::config) id: Option<String>,
     /// A word for people.
-    #[schemars(extend("x-shown" = "name"))]
+    #[cfg_attr(test, schemars(extend("x-shown" = "name")))]
     pub(in crate::config) platform: Option<String>,
     /// Who may send as this tenant. Without any, nobody who has to authenticate.
     pub(in crate::config) senders: Vec<TenantSender>,
@@ -85,7 +88,7 @@ pub(in crate::config) struct TenantRow {
     /// they are never shown.
     pub(in crate::config) values: BTreeMap<String, TenantValue>,
     /// The exporters that its entries go to, instead of those of the route.
-    #[schemars(extend("x-shown" = "name"))]
+    #[cfg_attr(test, schemars(extend("x-shown" = "name")))]
     pub(in crate::config) exporters: Option<Vec<String>>,
     /// How much the tenant may have.
     pub(in crate::config) limits: TenantShare,
@@ -97,11 +100,12 @@ pub(in crate::config) struct TenantRow {
 
 /// Who may send as a tenant. It has exactly one of `token`, `token_sha256`, `basic` and `certificate`, which no other
 /// sender has.
-#[derive(Default, Deserialize, Serialize, JsonSchema)]
+#[derive(Default, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct TenantSender {
     /// What the sender is called; formed as an `id` is.
-    #[schemars(extend("x-shown" = "name"))]
+    #[cfg_attr(test, schemars(extend("x-shown" = "name")))]
     pub(in crate::config) name: Option<String>,
     /// A bearer token, of which a hash alone is kept.
     pub(in crate::config) token: Option<String>,
@@ -114,12 +118,13 @@ pub(in crate::config) struct TenantSender {
     /// From when on the credential is worth nothing, such as `2026-12-01T00:00:00Z`.
     pub(in crate::config) expires: Option<Timestamp>,
     /// The tenants that its entries may name, as globs over ids. Without it, its own alone.
-    #[schemars(extend("x-shown" = "name"))]
+    #[cfg_attr(test, schemars(extend("x-shown" = "name")))]
     pub(in crate::config) may_send_for: Option<Vec<String>>,
 }
 
 /// A user name and a password.
-#[derive(Default, Deserialize, Serialize, JsonSchema)]
+#[derive(Default, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct TenantPassword {
     /// The user name, without a `:`.
@@ -129,22 +134,24 @@ pub(in crate::config) struct TenantPassword {
 }
 
 /// A name in a verified client certificate: exactly one of `uri`, `dns` and `cn`.
-#[derive(Default, Deserialize, Serialize, JsonSchema)]
+#[derive(Default, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct TenantCertificate {
     /// A URI among the alternative names, such as a SPIFFE ID.
-    #[schemars(extend("x-shown" = "url"))]
+    #[cfg_attr(test, schemars(extend("x-shown" = "url")))]
     pub(in crate::config) uri: Option<String>,
     /// A DNS name among the alternative names.
-    #[schemars(extend("x-shown" = "name"))]
+    #[cfg_attr(test, schemars(extend("x-shown" = "name")))]
     pub(in crate::config) dns: Option<String>,
     /// The common name of the subject.
-    #[schemars(extend("x-shown" = "name"))]
+    #[cfg_attr(test, schemars(extend("x-shown" = "name")))]
     pub(in crate::config) cn: Option<String>,
 }
 
 /// A text, or several that are tried in their order.
-#[derive(Deserialize, Serialize, JsonSchema)]
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(untagged)]
 pub(in crate::config) enum TenantValue {
     /// A text.
@@ -154,7 +161,8 @@ pub(in crate::config) enum TenantValue {
 }
 
 /// How much a tenant may have; what is left out is not limited.
-#[derive(Default, Deserialize, Serialize, JsonSchema)]
+#[derive(Default, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct TenantShare {
     /// Bytes a second, in protobuf after decompression. Beyond it senders get 429, with the time after which they may come back.
@@ -162,7 +170,7 @@ pub(in crate::config) struct TenantShare {
     /// Bytes that may come at once. Without it, as many as `rate` allows in a second.
     pub(in crate::config) burst: Option<Size>,
     /// Streams alive at a time: one per exporter, signal and routing key.
-    #[schemars(range(min = 1))]
+    #[cfg_attr(test, schemars(range(min = 1)))]
     pub(in crate::config) streams: Option<usize>,
     /// Bytes that its streams hold in memory, those in flight included. With a journal, what is beyond stays on disk.
     pub(in crate::config) memory: Option<Size>,

@@ -5,8 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::SystemTime;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use serde::{Deserialize, Deserializer, de::Error as _};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -408,7 +407,7 @@ fn split(text: &str) -> Option<(&str, &str, &str)> {
     (number.starts_with(|char: char| char.is_ascii_digit())).then_some((number, unit, rest))
 }
 
-/// Reads and writes the type as text, and gives it a schema whose `format` names it.
+/// Reads the type as text, and gives it a schema whose `format` names it, in which a default is written as text.
 macro_rules! as_text {
     ($type:ident, $format:literal, $what:literal) => {
         impl<'de> Deserialize<'de> for $type {
@@ -417,19 +416,21 @@ macro_rules! as_text {
             }
         }
 
-        impl Serialize for $type {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[cfg(test)]
+        impl serde::Serialize for $type {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 serializer.collect_str(self)
             }
         }
 
-        impl JsonSchema for $type {
+        #[cfg(test)]
+        impl schemars::JsonSchema for $type {
             fn schema_name() -> Cow<'static, str> {
                 stringify!($type).into()
             }
 
-            fn json_schema(_: &mut SchemaGenerator) -> Schema {
-                json_schema!({ "type": ["string", "integer"], "format": $format, "description": $what })
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                schemars::json_schema!({ "type": ["string", "integer"], "format": $format, "description": $what })
             }
         }
     };

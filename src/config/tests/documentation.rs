@@ -6,20 +6,36 @@ use super::*;
 use crate::config::processors::{ANY_OTHER, TABLE, Treatment};
 use crate::config::{RowReader, Severity};
 
-/// Compares what stands between the two markers with what is made, or writes it there if `UPDATE_DOCS` is set.
-fn is_up_to_date(begin: &str, end: &str, made: &str) -> bool {
+/// Compares a file of the repository with what is made of its text, or writes that there if `UPDATE_DOCS` is set.
+fn is_up_to_date(file: &str, make: impl FnOnce(&str) -> String) -> bool {
     /// What one test writes is not taken back by another.
     static WRITING: std::sync::Mutex<()> = std::sync::Mutex::new(());
     let _writing = WRITING.lock().unwrap();
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/configuration.md");
-    let text = std::fs::read_to_string(&path).unwrap();
-    let (before, rest) = text.split_once(begin).expect("the file has the marker");
-    let (written, after) = rest.split_once(end).expect("the file has the end marker");
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+    let written = std::fs::read_to_string(&path).unwrap();
+    let made = make(&written);
     if written != made && std::env::var_os("UPDATE_DOCS").is_some() {
-        std::fs::write(&path, format!("{before}{begin}{made}{end}{after}")).unwrap();
+        std::fs::write(&path, made).unwrap();
         return true;
     }
     written == made
+}
+
+/// Does so with what stands between the two markers in the page about the configuration.
+fn section_is_up_to_date(begin: &str, end: &str, made: &str) -> bool {
+    is_up_to_date("docs/configuration.md", |text| {
+        let (before, rest) = text.split_once(begin).expect("the file has the marker");
+        let (_, after) = rest.split_once(end).expect("the file has the end marker");
+        format!("{before}{begin}{made}{end}{after}")
+    })
+}
+
+#[test]
+fn the_embedded_schema_is_made_from_the_model_as_the_reference_is() {
+    assert!(
+        is_up_to_date("src/config/schema.json", |_| crate::config::schema::text_of_model()),
+        "src/config/schema.json is behind the model: run `UPDATE_DOCS=1 cargo test reference`"
+    );
 }
 
 #[test]
@@ -27,7 +43,7 @@ fn the_reference_in_the_documentation_is_the_schemas() {
     const BEGIN: &str = "<!-- reference: made from the schema by `UPDATE_DOCS=1 cargo test reference` -->\n";
     const END: &str = "<!-- end of the reference -->\n";
     assert!(
-        is_up_to_date(BEGIN, END, &format!("\n{}", crate::config::reference())),
+        section_is_up_to_date(BEGIN, END, &format!("\n{}", crate::config::reference())),
         "docs/configuration.md is behind the schema: run `UPDATE_DOCS=1 cargo test reference`"
     );
 }
@@ -56,7 +72,7 @@ fn the_processors_in_the_documentation_are_those_of_the_table() {
     }
     made.push('\n');
     assert!(
-        is_up_to_date(BEGIN, END, &made),
+        section_is_up_to_date(BEGIN, END, &made),
         "docs/configuration.md is behind the table: run `UPDATE_DOCS=1 cargo test processors`"
     );
 }
@@ -66,7 +82,7 @@ fn the_presets_in_the_documentation_are_those_of_the_table() {
     const BEGIN: &str = "<!-- presets: made from their table by `UPDATE_DOCS=1 cargo test presets` -->\n";
     const END: &str = "<!-- end of the presets -->\n";
     assert!(
-        is_up_to_date(BEGIN, END, &format!("\n{}\n", crate::config::preset_reference())),
+        section_is_up_to_date(BEGIN, END, &format!("\n{}\n", crate::config::preset_reference())),
         "docs/configuration.md is behind the table: run `UPDATE_DOCS=1 cargo test presets`"
     );
 }

@@ -273,7 +273,9 @@ fn mostly_dead<'a>(
     let worth = |carried: u64, used: u64| if short { carried * 8 <= used * 7 } else { carried * 4 <= used };
     let mut dead: Vec<_> =
         segments.iter().filter(|(segment, used)| worth(carried_size(segment), *used)).collect();
-    dead.sort_by_key(|(segment, used)| (carried_size(segment) * 64 / used.max(&1), segment.segment.id()));
+    dead.sort_unstable_by_key(|(segment, used)| {
+        (carried_size(segment) * 64 / used.max(&1), segment.segment.id())
+    });
     let mut size = 0;
     let taken = dead.into_iter().take(INPUTS).take_while(|(segment, _)| {
         let first = size == 0;
@@ -281,7 +283,7 @@ fn mostly_dead<'a>(
         first || size <= room
     });
     let mut taken: Vec<_> = taken.map(|(segment, _)| *segment).collect();
-    taken.sort_by_key(|segment| segment.segment.id());
+    taken.sort_unstable_by_key(|segment| segment.segment.id());
     (!taken.is_empty()).then_some(taken)
 }
 

@@ -91,7 +91,7 @@ impl Disk for Directory {
                 files.push((name, metadata.len()));
             }
         }
-        files.sort();
+        files.sort_unstable();
         Ok(files)
     }
 

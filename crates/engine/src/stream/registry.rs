@@ -351,7 +351,7 @@ impl Registry {
     /// not refused for that, nor for templates that have no place for them: those wait for a reload.
     pub fn recover(self: &Arc<Self>, mut found: Vec<RecoveredStream>) {
         // In the order in which they came to be.
-        found.sort_by_key(|stream| stream.id);
+        found.sort_unstable_by_key(|stream| stream.id);
         for found in found {
             let name = StreamName { signal: found.key.signal, key: found.key.key.clone() };
             let account = self.shared.account_of(&name);

@@ -236,7 +236,7 @@ impl RecordWatch {
                 series.push(WatchedSeries::new(Some(tenant.key().clone())));
             }
         }
-        series.sort_by(|one, other| one.tenant.cmp(&other.tenant));
+        series.sort_unstable_by(|one, other| one.tenant.cmp(&other.tenant));
     }
 
     fn alert(
