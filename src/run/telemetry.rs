@@ -4,7 +4,6 @@
 //! does not take just now is sent again, after a wait that grows; what comes meanwhile waits in buffers that have a limit. Metrics are not
 //! sent again: the next ones say it all.
 
-use std::borrow::Cow;
 use std::future::pending;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -190,7 +189,7 @@ impl SignalSender {
         let Some(request) = self.waiting.clone() else { return };
         let target = match upstream.target(self.signal) {
             Ok(target) => target,
-            Err(error) => return self.fail(&request, &"no_destination".into(), &error, None),
+            Err(error) => return self.fail(&request, "no_destination", &error, None),
         };
         let budget = &self.router.shared().budget;
         let (bytes, records) = (request.bytes.clone(), request.records);
@@ -241,13 +240,7 @@ impl SignalSender {
     }
 
     /// The endpoint has not taken a request just now.
-    fn fail(
-        &mut self,
-        request: &TelemetryRequest,
-        code: &Cow<'static, str>,
-        detail: &str,
-        asked: Option<Duration>,
-    ) {
+    fn fail(&mut self, request: &TelemetryRequest, code: &str, detail: &str, asked: Option<Duration>) {
         self.router.shared().telemetry.begin_trouble(self.signal, code);
         let own = INTERVAL.saturating_mul(1 << self.failures.min(6)).min(LONGEST_WAIT);
         let wait = asked.map_or(own, |asked| asked.clamp(own, LONGEST_WAIT));
@@ -259,7 +252,7 @@ impl SignalSender {
             self.count(TelemetryOutcome::Dropped, request.records);
         }
         if let Some(suppressed) = notice::due("telemetry", code) {
-            warn!(%signal, code = &**code, ?wait, suppressed, "own telemetry is not taken; what there is no room for meanwhile is dropped: {detail}");
+            warn!(%signal, code, ?wait, suppressed, "own telemetry is not taken; what there is no room for meanwhile is dropped: {detail}");
         }
     }
 

@@ -1,6 +1,5 @@
 //! That the endpoint does not take own telemetry: since when, for what, and how much was lost meanwhile.
 
-use std::borrow::Cow;
 use std::time::SystemTime;
 
 use super::{OwnTelemetry, TelemetryOutcome};
@@ -12,7 +11,7 @@ pub struct TelemetryTrouble {
     /// When a request was the first that was not taken, of those since the last that was.
     pub since: SystemTime,
     /// What has come of the newest one, as the `code` of `sluice_export_attempts_total`.
-    pub code: Cow<'static, str>,
+    pub code: String,
     /// Records of the signal that were dropped since then.
     pub dropped: u64,
 }
@@ -21,20 +20,21 @@ pub struct TelemetryTrouble {
 #[derive(Debug)]
 pub(super) struct KeptTrouble {
     since: SystemTime,
-    code: Cow<'static, str>,
+    code: String,
     dropped_before: u64,
 }
 
 impl OwnTelemetry {
     /// Notes that the endpoint has not taken a request of this signal, before anything of it is counted as dropped.
-    pub fn begin_trouble(&self, signal: Signal, code: &Cow<'static, str>) {
+    pub fn begin_trouble(&self, signal: Signal, code: &str) {
         let mut troubles = self.troubles.lock();
-        let kept = troubles[signal.index()].get_or_insert_with(|| KeptTrouble {
-            since: SystemTime::now(),
-            code: code.clone(),
-            dropped_before: self.counted(signal, TelemetryOutcome::Dropped),
-        });
-        kept.code.clone_from(code);
+        if let Some(kept) = &mut troubles[signal.index()] {
+            code.clone_into(&mut kept.code);
+            return;
+        }
+        let dropped_before = self.counted(signal, TelemetryOutcome::Dropped);
+        troubles[signal.index()] =
+            Some(KeptTrouble { since: SystemTime::now(), code: code.to_owned(), dropped_before });
     }
 
     /// Notes that the endpoint has taken something of this signal, or that there is another one.
@@ -60,11 +60,11 @@ mod tests {
         let telemetry = OwnTelemetry::default();
         telemetry.count(Signal::Metrics, TelemetryOutcome::Dropped, 5);
         assert_eq!(telemetry.trouble(Signal::Metrics), None);
-        telemetry.begin_trouble(Signal::Metrics, &"503".into());
+        telemetry.begin_trouble(Signal::Metrics, "503");
         telemetry.count(Signal::Metrics, TelemetryOutcome::Dropped, 7);
         let first = telemetry.trouble(Signal::Metrics).unwrap();
         assert_eq!((&*first.code, first.dropped), ("503", 7));
-        telemetry.begin_trouble(Signal::Metrics, &"401".into());
+        telemetry.begin_trouble(Signal::Metrics, "401");
         telemetry.count(Signal::Metrics, TelemetryOutcome::Dropped, 1);
         let second = telemetry.trouble(Signal::Metrics).unwrap();
         assert_eq!((&*second.code, second.dropped, second.since), ("401", 8, first.since));
