@@ -1,19 +1,34 @@
-//! Lists what `web/` holds for `src/admin/dashboard.rs`.
+//! Packs what is embedded: what `web/` holds, with a list of it for `src/admin/dashboard.rs`, and the configuration's schema.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
+
 fn main() {
+    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
     println!("cargo::rerun-if-changed=web");
     let web = fs::canonicalize("web").expect("the dashboard is beside this file");
-    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
-    fs::write(out.join("assets.rs"), assets(&web)).expect("OUT_DIR is writable");
+    fs::write(out.join("assets.rs"), assets(&web, &out)).expect("OUT_DIR is writable");
+    let schema = Path::new("src/config/schema.json");
+    println!("cargo::rerun-if-changed={}", schema.display());
+    pack(schema, &out.join("schema.json.gz"));
+}
+
+/// Writes a file anew with gzip, which leaves a third of a text.
+fn pack(file: &Path, packed: &Path) {
+    let bytes = fs::read(file).expect("the sources can be read");
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(&bytes).expect("a vector takes everything");
+    fs::write(packed, encoder.finish().expect("a vector takes everything")).expect("OUT_DIR is writable");
 }
 
 /// The files that browsers load of the dashboard, as a list of `Asset`s.
-fn assets(web: &Path) -> String {
+fn assets(web: &Path, out: &Path) -> String {
     let mut directories = vec![web.to_owned()];
     let mut files = BTreeMap::new();
     while let Some(directory) = directories.pop() {
@@ -37,9 +52,10 @@ fn assets(web: &Path) -> String {
     }
     let mut list = String::from("static ASSETS: &[Asset] = &[\n");
     for (name, (content_type, path)) in files {
-        let path = path.to_str().expect("the path to the sources is UTF-8");
-        let body = format!("include_bytes!({path:?})");
-        writeln!(list, "    Asset {{ path: {name:?}, content_type: {content_type:?}, body: {body} }},")
+        let packed = format!("{}.gz", name.replace('/', "_"));
+        pack(&path, &out.join(&packed));
+        let body = format!("include_bytes!(concat!(env!(\"OUT_DIR\"), \"/{packed}\"))");
+        writeln!(list, "    Asset {{ path: {name:?}, content_type: {content_type:?}, packed: {body} }},")
             .expect("a string takes everything");
     }
     list.push_str("];\n");

@@ -18,6 +18,7 @@ pub mod explain;
 mod first_commands;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzed;
+mod packed;
 pub mod run;
 
 pub use otlp;

@@ -15,6 +15,7 @@ use http::header::{
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 
+use crate::packed::unpacked;
 use crate::receive::{Answer, AnswerBody};
 
 /// The paths of the dashboard's pages, beside `/`; one that ends with a slash is followed by a name.
@@ -52,7 +53,8 @@ struct Asset {
     /// Its path below `web/`.
     path: &'static str,
     content_type: &'static str,
-    body: &'static [u8],
+    /// Its contents with gzip.
+    packed: &'static [u8],
 }
 
 include!(concat!(env!("OUT_DIR"), "/assets.rs"));
@@ -60,13 +62,18 @@ include!(concat!(env!("OUT_DIR"), "/assets.rs"));
 /// A file of the dashboard with its tag.
 pub(super) struct DashboardFile {
     asset: &'static Asset,
+    body: Bytes,
     /// Its strong `ETag`: a browser asks each time whether it still holds, so that another version of Sluice shows at once.
     tag: HeaderValue,
 }
 
-/// Every file of the dashboard by its path below `web/`.
+/// Every file of the dashboard by its path below `web/`, unpacked when somebody opens a page for the first time.
 static FILES: LazyLock<HashMap<&'static str, DashboardFile>> = LazyLock::new(|| {
-    ASSETS.iter().map(|asset| (asset.path, DashboardFile { asset, tag: strong_tag(asset.body) })).collect()
+    let file = |asset: &'static Asset| {
+        let body = unpacked(asset.packed);
+        DashboardFile { asset, tag: strong_tag(&body), body: body.into() }
+    };
+    ASSETS.iter().map(|asset| (asset.path, file(asset))).collect()
 });
 
 /// The document that is every page, if this request is for a page. `/` is one for browsers alone: others read there what the API
@@ -114,7 +121,7 @@ impl DashboardFile {
             *answer.status_mut() = StatusCode::NOT_MODIFIED;
         } else {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static(self.asset.content_type));
-            *answer.body_mut() = AnswerBody::from(Bytes::from_static(self.asset.body));
+            *answer.body_mut() = AnswerBody::from(self.body.clone());
         }
         answer
     }
@@ -228,7 +235,7 @@ mod tests {
     #[test]
     fn what_a_module_imports_is_embedded_with_it() {
         for asset in modules() {
-            let text = std::str::from_utf8(asset.body).unwrap();
+            let text = String::from_utf8(unpacked(asset.packed)).unwrap();
             let directory = Path::new(asset.path).parent().unwrap();
             for name in text.split("from \"").skip(1).filter_map(|rest| rest.split('"').next()) {
                 let mut path = directory.to_path_buf();
@@ -247,7 +254,7 @@ mod tests {
     #[test]
     fn no_module_takes_text_for_markup_or_for_a_program() {
         for asset in modules().filter(|asset| !asset.path.starts_with("vendor/")) {
-            let text = std::str::from_utf8(asset.body).unwrap();
+            let text = String::from_utf8(unpacked(asset.packed)).unwrap();
             for way in ["nnerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "Function("]
             {
                 assert!(!text.contains(way), "{} uses {way}", asset.path);
@@ -257,7 +264,7 @@ mod tests {
 
     #[test]
     fn all_files_together_are_as_small_as_the_documentation_says() {
-        let bytes: usize = ASSETS.iter().map(|asset| asset.body.len()).sum();
+        let bytes: usize = ASSETS.iter().map(|asset| unpacked(asset.packed).len()).sum();
         assert!(bytes < 300_000, "{bytes} bytes");
     }
 }

@@ -112,7 +112,7 @@ pub fn serve() -> Serve {
     Box::new(move |router, role, bound| match role {
         Role::Otlp | Role::OtlpGrpc => {
             let budget = router.shared().budget.clone();
-            bound.serve(Arc::new(Otlp { intake: router.intake().clone(), budget, ready: router.ready() }))
+            Otlp { intake: router.intake().clone(), budget, ready: router.ready() }.serve(bound)
         }
         Role::Admin | Role::Health => {
             let history = history.get_or_init(|| MetricHistory::begin(router));

@@ -7,17 +7,19 @@ use serde_json::{Value as Json, json};
 
 use super::collector::{self, Verdict};
 use super::node::{Node, Value};
+#[cfg(not(test))]
+use crate::packed::unpacked;
 
 /// The JSON Schema (draft 2020-12) of the configuration as it is read.
 pub(super) fn schema() -> &'static Json {
     static SCHEMA: OnceLock<Json> = OnceLock::new();
     SCHEMA.get_or_init(|| {
         #[cfg(not(test))]
-        let text = include_str!("schema.json");
+        let text = unpacked(include_bytes!(concat!(env!("OUT_DIR"), "/schema.json.gz")));
         // Unit tests see a change of the model at once, and so does the reference that they write.
         #[cfg(test)]
-        let text = &text_of_model();
-        serde_json::from_str(text).expect("a unit test has written it as JSON")
+        let text = text_of_model().into_bytes();
+        serde_json::from_slice(&text).expect("a unit test has written it as JSON")
     })
 }
 

@@ -270,28 +270,28 @@ fn of_a_text_that_is_no_yaml_what_stands_before_the_mistake_is_shown_as_ever() {
     for (yaml, shown) in [
         (
             "exporters:\n  otlp_http: { headers: { A: s3cret }, timeout: 5s, \"s3cret\n",
-            "  otlp_http: { headers: { A: [redacted] }, timeout: 5s, [redacted]",
+            "2 |   otlp_http: { headers: { A: [redacted] }, timeout: 5s, [redacted]",
         ),
         (
             "exporters:\n  otlp_http: { headers: { A: s3cret, s3cret: \"s3cret\n",
-            "  otlp_http: { headers: { A: [redacted], [redacted]",
+            "2 |   otlp_http: { headers: { A: [redacted], [redacted]",
         ),
         // A secret with a quote in it.
         (
             "exporters:\n  otlp_http: { headers: { A: \"s3c\"ret}\" } }\n",
-            "  otlp_http: { headers: { A: [redacted]",
+            "2 |   otlp_http: { headers: { [redacted]",
         ),
         // One that is repeated behind the mistake.
         (
             "exporters:\n  file/a: { path: &s ./s3cret }\n  debug: { verbosity: [ }\n",
-            "  file/a: { path: &[redacted] [redacted] }",
+            "3 |   debug: { verbosity: [ }",
         ),
-        ("exporters:\n  debug: { verbosity: basic ]\n", "  debug: { verbosity: basic ]"),
-        ("exporters:\n\tdebug: s3cret\n", " debug: [redacted]"),
-        ("\n{ s3cret: s3cret, ", "{ [redacted]"),
+        ("exporters:\n  debug: { verbosity: basic ]\n", "2 |   debug: { verbosity: basic ]"),
+        ("exporters:\n\tdebug: s3cret\n", "2 |  debug: [redacted]"),
+        ("\n{ s3cret: s3cret, ", "2 | { [redacted]"),
     ] {
         let problems = load(yaml).unwrap_err();
-        let shown = format!("2 | {shown}\n");
+        let shown = format!("{shown}\n");
         assert!(problems.to_string().contains(&shown), "{shown}{problems}");
         assert!(!problems.text.contains("s3cret"), "{}", problems.text);
     }

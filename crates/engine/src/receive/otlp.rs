@@ -9,7 +9,7 @@ use hyper::body::Incoming;
 use tokio::sync::watch;
 
 use super::intake::Intake;
-use super::listener::{Answer, Handler};
+use super::listener::{Answer, Bound, Handler, Listener};
 use super::traced::{self, TracedRequest};
 use super::{ConnectionErrors, ListenerSettings, grpc, http};
 use crate::rpc;
@@ -37,6 +37,11 @@ pub struct Otlp {
 }
 
 impl Otlp {
+    /// Begins to accept senders. [`Bound::serve`] is generic, and so compiled where it is called: here, for speed.
+    pub fn serve(self, bound: Bound) -> Listener {
+        bound.serve(Arc::new(self))
+    }
+
     async fn answer_by_transport(&self, settings: &ListenerSettings, request: Request<Incoming>) -> Answer {
         if rpc::is_call(request.version(), request.headers()) {
             grpc::answer(self, settings, request).await

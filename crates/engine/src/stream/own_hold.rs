@@ -1,11 +1,8 @@
 //! A stream that waits before its next attempt, for what its own destination has said: since when it is held for that, and what has it
 //! make the attempt at once.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
-use tokio::sync::Notify;
-use tokio::sync::futures::Notified;
 
 use super::figures::millis;
 use super::{Activity, Stream};
@@ -15,8 +12,8 @@ use super::{Activity, Stream};
 pub(super) struct OwnHold {
     /// The first of the refusals of which nothing else has come since, in milliseconds since 1970; 0 without any.
     since: AtomicU64,
-    /// Wakes who waits before an attempt.
-    try_now: Notify,
+    /// How often somebody has asked for an attempt at once.
+    asked: AtomicU32,
 }
 
 impl OwnHold {
@@ -50,12 +47,24 @@ impl Stream {
 
     /// Has it make its next attempt now, if it waits before one.
     pub fn try_now(&self) {
-        self.own_hold.try_now.notify_waiters();
+        self.own_hold.asked.fetch_add(1, Ordering::Relaxed);
+        self.withdrawal.notify_waiters();
     }
 
     /// Ready once [`Stream::try_now`] was called after this. Made before the stream is seen to wait, so that no call is missed.
-    pub fn wanted_now(&self) -> Notified<'_> {
-        self.own_hold.try_now.notified()
+    pub fn wanted_now(&self) -> impl Future<Output = ()> {
+        let asked = || self.own_hold.asked.load(Ordering::Relaxed);
+        let before = asked();
+        async move {
+            loop {
+                // Made before looking, so that no call is missed.
+                let woken = self.withdrawal.notified();
+                if asked() != before {
+                    return;
+                }
+                woken.await;
+            }
+        }
     }
 }
 

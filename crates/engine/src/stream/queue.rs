@@ -50,7 +50,7 @@ pub struct Stream {
     pub(super) line: Line,
     queue: Mutex<Queue>,
     wake: Notify,
-    /// Wakes consumers whose batch may have lost entries, or that are to make no more attempts.
+    /// Wakes consumers whose batch may have lost entries, or that are to make their next attempt at once, or none.
     pub(super) withdrawal: Notify,
     given_up: AtomicBool,
     /// What has it wait before its next attempt.
