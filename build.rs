@@ -51,8 +51,8 @@ fn assets(web: &Path, out: &Path) -> String {
         }
     }
     let mut list = String::from("static ASSETS: &[Asset] = &[\n");
-    for (name, (content_type, path)) in files {
-        let packed = format!("{}.gz", name.replace('/', "_"));
+    for (number, (name, (content_type, path))) in files.into_iter().enumerate() {
+        let packed = format!("asset-{number}.gz");
         pack(&path, &out.join(&packed));
         let body = format!("include_bytes!(concat!(env!(\"OUT_DIR\"), \"/{packed}\"))");
         writeln!(list, "    Asset {{ path: {name:?}, content_type: {content_type:?}, packed: {body} }},")

@@ -11,7 +11,7 @@ use crate::export::{Fate, rfc3339};
 use crate::otlp::Signal;
 use crate::receive::Outcome;
 use crate::run::Router;
-use crate::stream::Activity;
+use crate::stream::{Activity, ScannedStream};
 use crate::tenants::{RowProblem, Tenant, TenantAccount, TenantFailure, TenantTotals};
 
 /// A tenant from which nothing has come for so long is silent.
@@ -81,40 +81,51 @@ impl TenantState {
 
 /// The live streams of every tenant that has any, by its id.
 pub(super) fn streams_by_tenant(router: &Router) -> HashMap<Box<str>, TenantStreams> {
-    let mut by_tenant: HashMap<Box<str>, TenantStreams> = HashMap::new();
-    scan(router, |tenant, count| match by_tenant.get_mut(tenant) {
-        Some(streams) => count(streams),
-        None => count(by_tenant.entry(tenant.into()).or_default()),
+    // By numbers first: to read the names of a million streams takes longer than to look at all else of them.
+    let mut by_number: HashMap<usize, (Box<str>, TenantStreams)> = HashMap::new();
+    scan(router, |number, stream, began| {
+        let tenant = || stream.name.key.tenant().unwrap_or_default();
+        by_number
+            .entry(number)
+            .or_insert_with(|| (tenant().into(), TenantStreams::default()))
+            .1
+            .add(stream, began);
     });
-    by_tenant
+    by_number.into_values().collect()
 }
 
 /// The live streams of one tenant.
 pub(super) fn streams_of(router: &Router, id: &str) -> TenantStreams {
     let mut streams = TenantStreams::default();
-    scan(router, |tenant, count| {
-        if tenant == id {
-            count(&mut streams);
+    let Some(account) = router.tenants().known_account(id) else { return streams };
+    scan(router, |number, stream, began| {
+        if number == account.number() {
+            streams.add(stream, began);
         }
     });
     streams
 }
 
-/// Looks at every live stream that is a tenant's: at its tenant, and at what counts it.
-fn scan(router: &Router, mut look: impl FnMut(&str, &dyn Fn(&mut TenantStreams))) {
+/// Looks at every live stream that is a tenant's: at its tenant's number, and at what times are counted from.
+fn scan(router: &Router, mut look: impl FnMut(usize, &ScannedStream<'_>, Instant)) {
     let began = router.shared().began.0;
     for exporter in router.exporters().iter() {
         exporter.registry().scan(|stream| {
-            let Some(tenant) = stream.name.key.tenant() else { return };
-            let oldest = stream.oldest_micros().map(|micros| began + Duration::from_micros(micros));
-            look(tenant, &|streams| {
-                streams.count += 1;
-                // Also of one that has nothing any more, since all of it was refused.
-                streams.failing += usize::from(stream.failed_attempts() > 0);
-                streams.held += usize::from(stream.activity() == Activity::Held);
-                streams.oldest = [streams.oldest, oldest].into_iter().flatten().min();
-            });
+            if let Some(number) = stream.account_number() {
+                look(number, &stream, began);
+            }
         });
+    }
+}
+
+impl TenantStreams {
+    fn add(&mut self, stream: &ScannedStream<'_>, began: Instant) {
+        let oldest = stream.oldest_micros().map(|micros| began + Duration::from_micros(micros));
+        self.count += 1;
+        // Also of one that has nothing any more, since all of it was refused.
+        self.failing += usize::from(stream.failed_attempts() > 0);
+        self.held += usize::from(stream.activity() == Activity::Held);
+        self.oldest = [self.oldest, oldest].into_iter().flatten().min();
     }
 }
 

@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +21,9 @@ const AT_A_TIME: usize = 64;
 
 /// How often it is looked which of them have ended.
 const STEP: Duration = Duration::from_millis(1);
+
+/// How often it is looked for streams that have got something since. There may be a million to look at.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// Streams that are named.
 const NAMED: usize = 5;
@@ -72,36 +76,40 @@ impl fmt::Display for Leftover {
     }
 }
 
-/// Gives up what these exporters have, until nothing of it is left, or until `deadline`. Returns what becomes of it: once no more
-/// letters are written, it can be [told](GivenUpExporter::leftover).
+/// Gives up what these exporters have and what they get while something is still `receiving`, until nothing of it is left, or
+/// until `deadline`. Returns what becomes of it: once no more letters are written, it can be [told](GivenUpExporter::leftover).
 pub(super) async fn give_up_in_turn(
     exporters: &[Arc<Exporter>],
+    receiving: impl Future<Output = ()>,
     deadline: Instant,
 ) -> Vec<GivenUpExporter<'_>> {
-    let mut all: Vec<_> = exporters.iter().filter_map(|exporter| GivenUpExporter::begin(exporter)).collect();
-    loop {
-        let mut is_over = Instant::now() >= deadline;
-        if !is_over {
-            for given_up in &mut all {
-                given_up.go_on();
-            }
-            is_over = all.iter().all(GivenUpExporter::is_over);
+    let mut all: Vec<_> = exporters.iter().map(|exporter| GivenUpExporter::begin(exporter)).collect();
+    let mut receiving = pin!(receiving);
+    let mut has_received = false;
+    while Instant::now() < deadline {
+        for given_up in &mut all {
+            given_up.go_on();
         }
-        if is_over {
-            return all;
+        if has_received && all.iter().all(GivenUpExporter::is_over) {
+            break;
         }
-        sleep(STEP).await;
+        tokio::select! {
+            () = &mut receiving, if !has_received => has_received = true,
+            () = sleep(STEP) => {}
+        }
     }
+    all
 }
 
-/// An exporter that has something when the time is over.
+/// An exporter when the time is over.
 pub(super) struct GivenUpExporter<'e> {
     exporter: &'e Exporter,
     /// How many streams have something, and the keys of some.
     streams: usize,
     named: Vec<String>,
-    /// Streams that are still to be given up.
+    /// Streams that are still to be given up, and when it was looked for them.
     waiting: VecDeque<Arc<Stream>>,
+    looked: Instant,
     /// Streams of which no letter has been written since they were given up, and the bytes that they had then.
     begun: Vec<(Arc<Stream>, u64)>,
     /// What had become of records before.
@@ -131,15 +139,12 @@ impl EndedRecords {
 }
 
 impl<'e> GivenUpExporter<'e> {
-    /// Nothing, if it has nothing.
-    fn begin(exporter: &'e Exporter) -> Option<Self> {
-        if exporter.registry().pending_bytes() == 0 {
-            return None;
-        }
+    fn begin(exporter: &'e Exporter) -> Self {
         let before = EndedRecords::by_now(exporter);
         let waiting = streams_with_data(exporter);
         let named = waiting.iter().take(NAMED).map(|stream| stream.name().key.to_string()).collect();
-        Some(Self { exporter, streams: waiting.len(), named, waiting, begun: Vec::new(), before })
+        let (streams, looked) = (waiting.len(), Instant::now());
+        Self { exporter, streams, named, waiting, looked, begun: Vec::new(), before }
     }
 
     /// Gives up the next streams, in place of those of which something has ended.
@@ -148,14 +153,15 @@ impl<'e> GivenUpExporter<'e> {
         while self.begun.len() < AT_A_TIME {
             let Some(stream) = self.waiting.pop_front() else { break };
             let bytes = stream.pending_bytes();
-            if bytes > 0 {
+            if bytes > 0 && !stream.is_given_up() {
                 stream.give_up();
                 self.begun.push((stream, bytes));
             }
         }
-        if self.begun.is_empty() && !self.is_over() {
+        if self.begun.is_empty() && !self.is_over() && self.looked.elapsed() >= LOOK {
             // Requests that were under way may have brought more.
             self.waiting = streams_with_data(self.exporter);
+            self.looked = Instant::now();
         }
     }
 
@@ -169,7 +175,9 @@ impl<'e> GivenUpExporter<'e> {
         let ended = EndedRecords::by_now(exporter);
         let dead_lettered = ended.dead_lettered - before.dead_lettered;
         let dropped = (ended.dropped - before.dropped).saturating_sub(ended.withdrawn - before.withdrawn);
-        let lost = dropped + (ended.rejected - before.rejected) + not_ended(exporter);
+        // With a directory, what is rejected meanwhile was refused by its upstream.
+        let rejected = if directory.is_none() { ended.rejected - before.rejected } else { 0 };
+        let lost = dropped + rejected + not_ended(exporter);
         let records = dead_lettered + lost;
         if records == 0 {
             return None;
@@ -199,11 +207,11 @@ fn not_ended(exporter: &Exporter) -> u64 {
     (routed + registry.recovered_records()).saturating_sub(ended)
 }
 
-/// Streams that have something and are not given up yet.
+/// Streams that have something.
 fn streams_with_data(exporter: &Exporter) -> VecDeque<Arc<Stream>> {
     let mut streams = VecDeque::new();
     exporter.registry().for_each(|stream| {
-        if stream.pending_bytes() > 0 && !stream.is_given_up() {
+        if stream.pending_bytes() > 0 {
             streams.push_back(stream.clone());
         }
     });

@@ -159,12 +159,17 @@ impl Listeners {
             .partition(|(role, _)| matches!(role, Role::Otlp | Role::OtlpGrpc));
         self.at_work = staying;
         self.hurry.send_replace(Some(patience));
-        let mut tasks = std::mem::take(&mut self.leaving);
-        tasks.extend(
-            stopping.into_iter().map(|(_, listener)| tokio::spawn(listener.stop(LAST_CALL, patience))),
-        );
-        for task in tasks {
+        if patience.is_zero() {
+            // Those that stop already have more patience; their connections end with them.
+            self.leaving.iter().for_each(JoinHandle::abort);
+        }
+        let stopping =
+            stopping.into_iter().map(|(_, listener)| tokio::spawn(listener.stop(LAST_CALL, patience)));
+        self.leaving.extend(stopping);
+        // Whoever does not wait for the end of this, and calls it again, finds those that are not done.
+        while let Some(task) = self.leaving.last_mut() {
             let _ = task.await;
+            self.leaving.pop();
         }
     }
 }

@@ -81,7 +81,7 @@ pub async fn shut_down(router: &Arc<Router>) -> Leftovers {
     let (delay, timeout) = router.report().shutdown;
     router.begin_stopping();
     let queued = router.exporters().iter().map(|exporter| exporter.registry().pending_records()).sum();
-    service_manager::tell_stopping(delay + timeout + 2 * LAST_WORDS, queued);
+    service_manager::tell_stopping(delay + timeout + 2 * LAST_WORDS + FINISHING, queued);
     if !delay.is_zero() {
         info!(?delay, "shutting down: not ready any more, still accepting");
         tokio::time::sleep(delay).await;
@@ -116,7 +116,7 @@ pub async fn shut_down(router: &Arc<Router>) -> Leftovers {
         left.journal = keep(&exporters, journal, deadline, pending).await;
         Vec::new()
     } else {
-        give_up_in_turn(&exporters, deadline).await
+        give_up_in_turn(&exporters, std::future::ready(()), deadline).await
     };
     left.unwritten_cuts = finish_burials(router, deadline).await;
     left.exporters = close_dead_letters(router, given_up).await;
@@ -137,13 +137,12 @@ pub async fn shut_down(router: &Arc<Router>) -> Leftovers {
 }
 
 /// Gives up what is queued, for whoever does not want to wait for it: it becomes dead letters as far as that takes no more than
-/// a second. Returns what was left. With a journal there is nothing to give up: what is queued stays in it.
+/// a second. Returns what was left. Not for a router with a journal, in which what is queued stays.
 pub async fn give_up(router: &Router) -> Vec<Leftover> {
     let deadline = Instant::now() + AT_ONCE;
     let exporters = router.exporters();
     // What came from now on would be lost, too.
-    let receiving = timeout_at(deadline, router.stop_receiving(Duration::ZERO));
-    let (_, given_up) = tokio::join!(receiving, give_up_in_turn(&exporters, deadline));
+    let given_up = give_up_in_turn(&exporters, router.stop_receiving(Duration::ZERO), deadline).await;
     finish_burials(router, deadline).await;
     close_dead_letters(router, given_up).await
 }

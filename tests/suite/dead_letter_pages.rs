@@ -270,6 +270,7 @@ async fn a_letter_of_json_hides_values_that_are_no_texts_by_what_they_are_writte
         r#"{"intValue":"4111111111111111"}"#,
         r#"{"doubleValue":4111111111111111.0}"#,
         r#"{"bytesValue":"NDExMTExMTExMTExMTExMQA="}"#,
+        r#"{"bytes_value":"NDExMTExMTExMTExMTExMQA"}"#,
         r#"{"arrayValue":{"values":[{"intValue":7},{"intValue":4111111111111111}]}}"#,
     ];
     let attributes = values.map(|value| format!(r#"{{"key":"card","value":{value}}}"#)).join(",");
@@ -287,6 +288,7 @@ async fn a_letter_of_json_hides_values_that_are_no_texts_by_what_they_are_writte
         json!({ "intValue": hidden }),
         json!({ "doubleValue": hidden }),
         json!({ "bytesValue": hidden }),
+        json!({ "bytes_value": hidden }),
         json!({ "arrayValue": { "values": [{ "intValue": 7 }, { "intValue": hidden }] } }),
     ];
     assert_eq!(shown, expected.iter().collect::<Vec<_>>(), "{letter}");

@@ -269,7 +269,7 @@ async fn after_a_second_signal_exporters_share_the_time_and_what_is_told_is_what
         assert!(sluice.says(&told), "{told}: {:?}", sluice.log());
     }
     let [(_, one), (_, two)] = kept;
-    assert!(one > 0 && one <= 4 * two && two <= 4 * one, "{one} and {two} letters are no fair shares");
+    assert!(one > 0 && one <= 4 * two && two <= 4 * one, "{one} and {two} records are no fair shares");
 }
 
 #[tokio::test]

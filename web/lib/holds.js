@@ -25,7 +25,7 @@ async function release(path, body, said) {
   return `${said}: ${goneOn(await send("POST", `${path}/release`, body))}.`;
 }
 
-/** Has what an upstream has refused, or has not answered, try at once. `path` and `body` are as those of `HoldActions`. */
+/** Has what an upstream has refused, or failed, try at once. `path` and `body` are as those of `HoldActions`. */
 export function TryNow({ name, path, body = {} }) {
   const action = {
     title: `Try now to deliver what waits of ${name}?`,

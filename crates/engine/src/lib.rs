@@ -17,8 +17,9 @@
 //! [`telemetry`] is what Sluice tells of itself by OTLP, until [`export`] sends it; whoever has something to tell uses it.
 //! [`net`] is the network below [`receive`] and [`export`].
 //!
-//! A module may use what is listed below [`receive`] and above itself, never the other way round; [`receive`] hands a request on
-//! and so uses them all. What reads configurations, starts, reloads, shows and stops all this is the crate `sluice`.
+//! In the table, a module uses those above it and never those below; [`receive`] alone uses them all, since it hands requests on.
+//! [`access`] says who may see and change what the admin listener shows. The other modules are small helpers of all of these. What
+//! reads configurations, starts, reloads, shows and stops all this is the crate `sluice`.
 
 pub mod access;
 pub mod byte_order_mark;

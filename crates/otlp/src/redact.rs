@@ -2,8 +2,6 @@
 
 use std::borrow::Cow;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use regex::{Regex, RegexSet};
 use serde_json::{Value as Json, json};
 
@@ -101,7 +99,9 @@ impl Redaction {
                         ("key", Some(_)) => {}
                         ("value", Some(true)) => *member = json!({ "stringValue": REDACTED }),
                         _ if self.hides(name) => *member = REDACTED.into(),
-                        ("bytesValue", _) if self.hides_base64(member) => *member = REDACTED.into(),
+                        ("bytesValue" | "bytes_value", _) if self.hides_base64(member) => {
+                            *member = REDACTED.into();
+                        }
                         _ => self.hide_in_json(member),
                     }
                 }
@@ -118,8 +118,11 @@ impl Redaction {
     }
 
     fn hides_base64(&self, value: &Json) -> bool {
-        let bytes = value.as_str().and_then(|encoded| STANDARD.decode(encoded).ok());
-        bytes.is_some_and(|bytes| self.hides_bytes(&bytes))
+        let mut bytes = Vec::new();
+        let encoded = value.as_str().unwrap_or_default().as_bytes();
+        // What is no base64 to its end is hidden for what it begins with.
+        _ = crate::json::base64(encoded, &mut bytes);
+        self.hides_bytes(&bytes)
     }
 
     /// A list or map without what is hidden, as an encoded `AnyValue`; nothing if nothing is.

@@ -11,7 +11,7 @@ use crate::telemetry::TelemetryTrouble;
 
 /// Signals of which requests have come to the same.
 #[derive(Debug)]
-struct Refused {
+struct RefusedTelemetry {
     signals: Vec<Signal>,
     trouble: TelemetryTrouble,
 }
@@ -24,7 +24,7 @@ pub(super) fn found(router: &Router) -> Vec<Attention> {
 
 /// One sentence for what has come to the same, of what is so since this moment or longer.
 fn told(troubles: impl Iterator<Item = (Signal, TelemetryTrouble)>, moment: SystemTime) -> Vec<Attention> {
-    let mut all: Vec<Refused> = Vec::new();
+    let mut all: Vec<RefusedTelemetry> = Vec::new();
     for (signal, trouble) in troubles.filter(|(_, trouble)| trouble.since <= moment) {
         match all.iter_mut().find(|known| known.trouble.code == trouble.code) {
             Some(known) => {
@@ -32,13 +32,13 @@ fn told(troubles: impl Iterator<Item = (Signal, TelemetryTrouble)>, moment: Syst
                 known.trouble.since = known.trouble.since.min(trouble.since);
                 known.trouble.dropped += trouble.dropped;
             }
-            None => all.push(Refused { signals: vec![signal], trouble }),
+            None => all.push(RefusedTelemetry { signals: vec![signal], trouble }),
         }
     }
-    all.iter().map(Refused::attention).collect()
+    all.iter().map(RefusedTelemetry::attention).collect()
 }
 
-impl Refused {
+impl RefusedTelemetry {
     fn attention(&self) -> Attention {
         let Self { signals, trouble: TelemetryTrouble { since, code, dropped } } = self;
         let (last, others) = signals.split_last().expect("it is of a signal");

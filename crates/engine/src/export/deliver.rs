@@ -60,7 +60,7 @@ fn log_decision(stream: &Stream, reason: Option<&str>, wait: Option<Duration>, d
     stream.log_decision(decision, DecisionDetails { reason, wait, ..DecisionDetails::default() });
 }
 
-/// The bytes that batches may have together to become one dead letter, if no batch may be so large.
+/// Batches that are given up are joined to letters of `max_size`, and of no more bytes than this.
 const JOINED_LETTER: usize = 4 << 20;
 
 /// The code of streams for which the exporter has no destination.

@@ -10,7 +10,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use parking_lot::{Mutex, RwLock};
@@ -18,6 +18,7 @@ use tokio::time::Instant;
 
 use super::StreamName;
 use super::history::{Activity, History};
+use crate::tenants::TenantAccount;
 
 /// Rows in a block. An exporter that has one stream has a whole block for it, some 3 KiB.
 const ROWS: usize = 32;
@@ -72,6 +73,8 @@ struct Row {
     delivered_records: AtomicU64,
     /// When its last error was, by the clock, in milliseconds; 0 if there was none.
     last_error: AtomicU64,
+    /// The number of its tenant's account, which lives as long as the stream does; 0 if it is no tenant's.
+    account: AtomicUsize,
 }
 
 /// What a stream holds and does, in one word, so that of each change it is known whether the stream is held before and after.
@@ -138,8 +141,13 @@ impl FigureTable {
         Self { began, blocks: Mutex::default(), failing: AtomicI64::new(0), held: AtomicI64::new(0) }
     }
 
-    /// A row for a stream of this name and history, which waits for its first entry.
-    pub(super) fn enter(self: &Arc<Self>, name: &StreamName, history: &History) -> StreamFigures {
+    /// A row for a stream of this name, tenant and history, which waits for its first entry.
+    pub(super) fn enter(
+        self: &Arc<Self>,
+        name: &StreamName,
+        account: Option<&Arc<TenantAccount>>,
+        history: &History,
+    ) -> StreamFigures {
         let (number, row, block) = self.blocks.lock().take();
         let figures = StreamFigures { table: self.clone(), block, number: number as u32, row: row as u32 };
         let mut names = figures.block.names.write();
@@ -147,6 +155,7 @@ impl FigureTable {
         fresh.word.store(StreamWord(0).doing(Activity::Waiting).0, Ordering::Relaxed);
         fresh.oldest.store(0, Ordering::Relaxed);
         fresh.failures.store(0, Ordering::Relaxed);
+        fresh.account.store(account.map_or(0, TenantAccount::number), Ordering::Relaxed);
         figures.set_history(history);
         // From here on it is found.
         names[row] = Some(name.clone());
@@ -391,6 +400,12 @@ impl ScannedStream<'_> {
         self.row.oldest()
     }
 
+    /// [`TenantAccount::number`] of its tenant's, if it is one's. Unlike the name of the tenant it is at hand without following a
+    /// pointer.
+    pub fn account_number(&self) -> Option<usize> {
+        Some(self.row.account.load(Ordering::Relaxed)).filter(|account| *account != 0)
+    }
+
     /// Failures since the upstream last took anything.
     pub fn failed_attempts(&self) -> u64 {
         self.row.failures.load(Ordering::Relaxed)
@@ -447,7 +462,7 @@ mod tests {
     fn every_live_stream_is_found_once_and_blocks_without_any_are_freed() {
         let table = table();
         let enter = |numbers: std::ops::Range<usize>| -> Vec<_> {
-            numbers.map(|number| table.enter(&name(number), &History::default())).collect()
+            numbers.map(|number| table.enter(&name(number), None, &History::default())).collect()
         };
         let mut streams = enter(0..1000);
         assert_eq!(found(&table), (0..1000).map(|number| number.to_string()).collect());
@@ -470,7 +485,7 @@ mod tests {
     #[test]
     fn a_row_begins_anew_with_each_stream() {
         let table = table();
-        let first = table.enter(&name(0), &History { delivered_records: 7, ..History::default() });
+        let first = table.enter(&name(0), None, &History { delivered_records: 7, ..History::default() });
         first.add(10);
         first.fail();
         first.set_activity(Activity::Held);
@@ -478,7 +493,7 @@ mod tests {
         assert_eq!((table.held(), table.failing()), (1, 1));
         drop(first);
         assert_eq!((table.held(), table.failing()), (0, 0));
-        let _second = table.enter(&name(1), &History::default());
+        let _second = table.enter(&name(1), None, &History::default());
         table.scan(|stream| {
             assert_eq!((stream.pending_bytes(), stream.oldest_micros()), (0, None));
             assert_eq!((stream.failed_attempts(), stream.delivered_records()), (0, 0));
@@ -489,7 +504,7 @@ mod tests {
     #[test]
     fn a_stream_that_is_gone_is_found_no_more_and_takes_nothing() {
         let table = table();
-        let stream = table.enter(&name(0), &History::default());
+        let stream = table.enter(&name(0), None, &History::default());
         stream.add(1);
         assert!(!stream.retire(), "it holds something");
         stream.subtract(1);
@@ -530,7 +545,7 @@ mod tests {
         #[test]
         fn what_is_counted_is_what_a_look_at_all_finds(changes in proptest::collection::vec((0..4_usize, any_change()), 0..60)) {
             let table = table();
-            let streams: Vec<_> = (0..4).map(|number| table.enter(&name(number), &History::default())).collect();
+            let streams: Vec<_> = (0..4).map(|number| table.enter(&name(number), None, &History::default())).collect();
             for (at, change) in changes {
                 let stream = &streams[at];
                 match change {

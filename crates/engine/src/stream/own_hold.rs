@@ -1,5 +1,5 @@
-//! A stream that waits before its next attempt, for what its own destination has said: since when it is held for that, and what has it
-//! make the attempt at once.
+//! Since when the destination of a stream has refused what it sends, so that it is held; and how often somebody has asked for an
+//! attempt at once, for whatever it waits.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::figures::millis;
 use super::{Activity, Stream};
 
-/// Of one stream.
+/// Since when one stream is held for what its own destination has said, and how often somebody has asked for an attempt at once.
 #[derive(Debug, Default)]
 pub(super) struct OwnHold {
     /// The first of the refusals of which nothing else has come since, in milliseconds since 1970; 0 without any.
@@ -40,7 +40,7 @@ impl Stream {
         self.set_activity(Activity::Held);
     }
 
-    /// Notes that the destination has answered, and was right: what comes later is another hold.
+    /// Notes that an attempt has come to something else than a refusal: what is refused later is another hold.
     pub fn end_own_hold(&self) {
         self.own_hold.end();
     }

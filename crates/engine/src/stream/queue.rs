@@ -53,7 +53,7 @@ pub struct Stream {
     /// Wakes consumers whose batch may have lost entries, or that are to make their next attempt at once, or none.
     pub(super) withdrawal: Notify,
     given_up: AtomicBool,
-    /// What has it wait before its next attempt.
+    /// Since when its own destination refuses it, and how often an attempt at once was asked for.
     pub(super) own_hold: OwnHold,
     hanging: AtomicBool,
     /// Whether its attempts are kept, as far as it knows.
@@ -166,7 +166,7 @@ impl Stream {
             next_sequence: 0,
             last_used: Instant::now(),
         };
-        let figures = registry.figures().enter(&name, &history);
+        let figures = registry.figures().enter(&name, account.as_ref(), &history);
         Self {
             name,
             durable,
@@ -404,7 +404,11 @@ impl Stream {
         if queue.closed.is_empty() {
             match queue.open.opened() {
                 Some(opened) if due(opened, queue.open.len()) => {
-                    let why = if hurries { "the exporter empties its streams" } else { "it is due" };
+                    let why = match hurries {
+                        true if self.is_given_up() => "the stream is given up",
+                        true => "the exporter empties its streams",
+                        false => "it is due",
+                    };
                     *closing = self.close_batch(&mut queue, why);
                 }
                 Some(_) if !queue.waiting => queue.waiting = true,

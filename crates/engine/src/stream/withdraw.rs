@@ -29,7 +29,7 @@ pub(super) struct Removed {
 }
 
 impl Stream {
-    /// Wakes those who hold a batch of which something may have been withdrawn.
+    /// Wakes those who hold a batch of which something may have been withdrawn, or which is to be attempted at once, or no more.
     pub fn withdrawal(&self) -> &Notify {
         &self.withdrawal
     }

@@ -20,8 +20,8 @@ use super::{RecordBuffer, TraceContext, attribute, text, unix_nanos};
 /// Bytes of a message, or of a value, that are sent.
 const LONGEST_TEXT: usize = 4096;
 
-/// The crates that Sluice's own lines come from. What libraries log is about single frames and files: at the level `trace` each request with own
-/// telemetry would make more lines than are in it.
+/// The crates that Sluice's own lines come from. What libraries log is about single frames and files: at the level `trace` each
+/// request with own telemetry would make more lines than are in it.
 const OWN_CRATES: [&str; 2] = ["sluice", "sluice_engine"];
 
 /// The log is the process's, and so is what waits to be sent of it.

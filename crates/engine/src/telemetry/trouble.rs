@@ -8,7 +8,7 @@ use otlp::Signal;
 /// The trouble with one signal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TelemetryTrouble {
-    /// When a request was the first that was not taken, of those since the last that was.
+    /// When the first request was not taken after the last one that was.
     pub since: SystemTime,
     /// What has come of the newest one, as the `code` of `sluice_export_attempts_total`.
     pub code: String,

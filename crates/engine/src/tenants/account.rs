@@ -37,6 +37,11 @@ impl TenantAccount {
         }
     }
 
+    /// A number that no other account has while this one lives, and is never 0.
+    pub fn number(self: &Arc<Self>) -> usize {
+        Arc::as_ptr(self).addr()
+    }
+
     /// Whose it is.
     pub fn id(&self) -> &Arc<str> {
         &self.id

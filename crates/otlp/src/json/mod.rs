@@ -9,5 +9,6 @@
 mod read;
 mod write;
 
+pub(crate) use read::base64;
 pub use read::{Omitted, Transcoded, Untaken, count_json, read_request};
 pub use write::write_request;

@@ -38,7 +38,7 @@ pub(super) fn hex(text: &[u8], out: &mut [u8]) -> Option<()> {
 }
 
 /// Appends what base64 stands for; standard or URL-safe, with padding or without.
-pub(super) fn base64(text: &[u8], out: &mut Vec<u8>) -> Option<()> {
+pub(crate) fn base64(text: &[u8], out: &mut Vec<u8>) -> Option<()> {
     let text = match text {
         [unpadded @ .., b'=', b'='] | [unpadded @ .., b'='] if text.len().is_multiple_of(4) => unpadded,
         _ => text,

@@ -34,6 +34,7 @@ mod walk;
 
 use super::super::schema::Message;
 use super::super::{Cut, Ignored, Malformed, Reason, Signal, Split};
+pub(crate) use bytes::base64;
 use walk::Reader;
 
 /// A request that came as JSON.
