@@ -81,7 +81,7 @@ pub async fn shut_down(router: &Arc<Router>) -> Leftovers {
     let (delay, timeout) = router.report().shutdown;
     router.begin_stopping();
     let queued = router.exporters().iter().map(|exporter| exporter.registry().pending_records()).sum();
-    service_manager::tell_stopping(delay + timeout + 2 * LAST_WORDS + FINISHING, queued);
+    service_manager::tell_stopping(delay + timeout + 2 * LAST_WORDS, queued);
     if !delay.is_zero() {
         info!(?delay, "shutting down: not ready any more, still accepting");
         tokio::time::sleep(delay).await;

@@ -310,7 +310,7 @@ async fn a_release_tries_what_is_refused_of_the_tenant_and_says_how_many_streams
     assert_eq!(release("acme").await["released"], 1);
     place.up.records(2).await;
     wait_for_held(&place.sluice, "globex", 1).await;
-    let said = "tenant `globex` is no longer held; streams that are tried now: 1\n";
+    let said = "no operator holds tenant `globex` now; streams that are tried now: 1\n";
     assert_eq!(
         command(&place.sluice, &["release", "globex"]).await,
         (Some(0), said.to_owned(), String::new())

@@ -57,12 +57,25 @@ impl Redaction {
         if !self.any.is_match(text) {
             return Cow::Borrowed(text);
         }
-        let mut clean = text.to_owned();
-        for pattern in &self.patterns {
-            if let Cow::Owned(cleaner) = pattern.replace_all(&clean, REDACTED) {
-                clean = cleaner;
+        // Each pattern looks at the whole text: what one hides may be what another knows its secret by.
+        let mut hidden: Vec<_> = self
+            .patterns
+            .iter()
+            .flat_map(|pattern| pattern.find_iter(text))
+            .map(|found| found.range())
+            .filter(|range| !range.is_empty())
+            .collect();
+        hidden.sort_unstable_by_key(|range| range.start);
+        let (mut clean, mut end) = (String::new(), 0);
+        for range in hidden {
+            // What overlaps is hidden as one.
+            if range.start >= end {
+                clean.push_str(&text[end..range.start]);
+                clean.push_str(REDACTED);
             }
+            end = end.max(range.end);
         }
+        clean.push_str(&text[end..]);
         Cow::Owned(clean)
     }
 
@@ -92,16 +105,17 @@ impl Redaction {
             }
             Json::Array(items) => items.iter_mut().for_each(|item| self.hide_in_json(item)),
             Json::Object(members) => {
-                let key = members.get("key").and_then(Json::as_str).map(|key| self.hides(key));
+                // Names in letters of the wrong case are no OTLP, and may be why this is a dead letter.
+                let is = |name: &str, wanted: &str| name.eq_ignore_ascii_case(wanted);
+                let keys = members.iter().filter(|(name, _)| is(name, "key"));
+                let key =
+                    keys.filter_map(|(_, key)| key.as_str()).map(|key| self.hides(key)).reduce(|a, b| a || b);
                 for (name, member) in members.iter_mut() {
-                    match (name.as_str(), key) {
+                    match key {
                         // The key of an attribute stays as it is.
-                        ("key", Some(_)) => {}
-                        ("value", Some(true)) => *member = json!({ "stringValue": REDACTED }),
-                        _ if self.hides(name) => *member = REDACTED.into(),
-                        ("bytesValue" | "bytes_value", _) if self.hides_base64(member) => {
-                            *member = REDACTED.into();
-                        }
+                        Some(_) if is(name, "key") => {}
+                        Some(true) if is(name, "value") => *member = json!({ "stringValue": REDACTED }),
+                        _ if self.hides(name) || self.hides_scalar(name, member) => *member = REDACTED.into(),
                         _ => self.hide_in_json(member),
                     }
                 }
@@ -117,11 +131,22 @@ impl Redaction {
         }
     }
 
-    fn hides_base64(&self, value: &Json) -> bool {
+    /// Whether a text of this name is hidden for the number or the bytes that it stands for in OTLP/JSON.
+    fn hides_scalar(&self, name: &str, value: &Json) -> bool {
+        let Some(text) = value.as_str() else { return false };
+        let hides = |value: ReadValue<'_>| self.scalar(&value).is_some();
+        match name.replace('_', "").to_ascii_lowercase().as_str() {
+            "bytesvalue" => self.hides_base64(text),
+            "intvalue" => text.trim().parse().is_ok_and(|value| hides(ReadValue::Int(value))),
+            "doublevalue" => text.trim().parse().is_ok_and(|value| hides(ReadValue::Double(value))),
+            _ => false,
+        }
+    }
+
+    fn hides_base64(&self, encoded: &str) -> bool {
         let mut bytes = Vec::new();
-        let encoded = value.as_str().unwrap_or_default().as_bytes();
         // What is no base64 to its end is hidden for what it begins with.
-        _ = crate::json::base64(encoded, &mut bytes);
+        _ = crate::json::base64(encoded.as_bytes(), &mut bytes);
         self.hides_bytes(&bytes)
     }
 
@@ -210,5 +235,46 @@ impl Redaction {
             put_delimited(out, field.number, &clean);
         }
         differs
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_one_pattern_hides_keeps_no_other_from_its_secret() {
+        let redaction =
+            Redaction::new(&[r"(?i)token\W+\w+", r"(?i)bearer \S+", r"user=\w+", r"user=\w+ pin=\d+", "x"])
+                .unwrap();
+        for (text, shown) in [
+            ("access_token: Bearer abc.def then", "access_[redacted] then"),
+            ("Bearer abc.def", "[redacted]"),
+            ("user=bob pin=1234", "[redacted]"),
+            ("axxb", "a[redacted][redacted]b"),
+            ("nothing", "nothing"),
+        ] {
+            assert_eq!(redaction.text(text), shown);
+        }
+    }
+
+    #[test]
+    fn json_that_is_no_otlp_hides_what_its_texts_stand_for() {
+        let redaction = Redaction::new(&[r"\b4[0-9]{15}\b", "^password$"]).unwrap();
+        for (value, shown) in [
+            (json!({ "intValue": "0004111111111111111" }), json!({ "intValue": REDACTED })),
+            (json!({ "double_value": "4.111111111111111e15" }), json!({ "double_value": REDACTED })),
+            (json!({ "bytesValue": "NDExMTExMTExMTExMTExMQA" }), json!({ "bytesValue": REDACTED })),
+            (json!({ "intValue": "12" }), json!({ "intValue": "12" })),
+            (
+                json!({ "Key": "password", "Value": { "stringValue": "hunter2" } }),
+                json!({ "Key": "password", "Value": { "stringValue": REDACTED } }),
+            ),
+            (json!({ "key": "user", "value": "bob" }), json!({ "key": "user", "value": "bob" })),
+        ] {
+            let mut hidden = value;
+            redaction.hide_in_json(&mut hidden);
+            assert_eq!(hidden, shown);
+        }
     }
 }

@@ -200,7 +200,10 @@ async fn run(
                     streams("released").map(|streams| format!("; streams that go on: {streams}")),
                     streams("tried").map(|streams| format!("; streams that are tried now: {streams}")),
                 ];
-                format!("tenant `{id}` is no longer held{}", said.into_iter().flatten().collect::<String>())
+                format!(
+                    "no operator holds tenant `{id}` now{}",
+                    said.into_iter().flatten().collect::<String>()
+                )
             })
         }
         Command::Delete { id, pending } => {
