@@ -196,14 +196,15 @@ async fn run(
             let released = client.send("POST", &path(id, "/release"), None).await;
             released.map(|answer| {
                 let streams = |name: &str| answer[name].as_u64().filter(|streams| *streams > 0);
-                let said = [
-                    streams("released").map(|streams| format!("; streams that go on: {streams}")),
-                    streams("tried").map(|streams| format!("; streams that are tried now: {streams}")),
-                ];
-                format!(
-                    "no operator holds tenant `{id}` now{}",
-                    said.into_iter().flatten().collect::<String>()
-                )
+                let released = streams("released").map(|streams| format!("; streams that go on: {streams}"));
+                let released = released.unwrap_or_default();
+                match streams("tried") {
+                    None => format!("tenant `{id}` is no longer held{released}"),
+                    // Whether what is tried is held again, its upstream decides.
+                    Some(tried) => {
+                        format!("no operator holds tenant `{id}` now{released}; streams that are tried now: {tried}")
+                    }
+                }
             })
         }
         Command::Delete { id, pending } => {
