@@ -11,6 +11,7 @@
 //! The way of the data is the crate `sluice_engine`, whose modules are named here as well, and what the bytes mean is the
 //! crate [`otlp`].
 
+pub mod access;
 pub mod admin;
 pub mod cli;
 pub mod config;
@@ -22,10 +23,9 @@ mod packed;
 pub mod run;
 
 pub use otlp;
-pub use sluice_engine::{
-    access, export, glob, journal, net, panics, query, receive, route, stream, tap, telemetry, tenants,
-    watches,
-};
 use sluice_engine::{
     byte_order_mark, coding, descriptors, notice, pem, regular, rename, rpc, secret_hash, terminal,
+};
+pub use sluice_engine::{
+    export, glob, journal, net, panics, query, receive, route, stream, tap, telemetry, tenants, watches,
 };

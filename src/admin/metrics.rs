@@ -1,4 +1,4 @@
-//! The metrics. The rooms count for themselves; this reads their counters when somebody asks.
+//! The metrics. The modules count for themselves; this reads their counters when somebody asks.
 //!
 //! Labels are exporters, signals, outcomes and codes, all of which are few; a routing key is never one. A series begins with
 //! the first event that it tells of: of many exporters most have never seen most signals and outcomes, and series of nothing

@@ -1,8 +1,8 @@
-//! The YAML, from text to what the rooms run on.
+//! The YAML, from text to what the engine runs on.
 //!
 //! The stages: the text becomes a tree that knows its lines (`node`), `${…}` is substituted in its values
 //! (`substitute`), every key and value is checked against the schema (`shape`), what is right is read as the typed
-//! model (`model`), and that is compiled into the settings that the rooms own (`compile`), with the checks that
+//! model (`model`), and that is compiled into the settings that the modules own (`compile`), with the checks that
 //! look across sections. No stage stops at the first mistake: [`load`] reports all there are, with their lines.
 
 mod collector;

@@ -18,10 +18,9 @@
 //! [`net`] is the network below [`receive`] and [`export`].
 //!
 //! In the table, a module uses those above it and never those below; [`receive`] alone uses them all, since it hands requests on.
-//! [`access`] says who may see and change what the admin listener shows. The other modules are small helpers of all of these. What
-//! reads configurations, starts, reloads, shows and stops all this is the crate `sluice`.
+//! The other modules are small helpers of all of these. What reads configurations, starts, reloads, shows and stops all this is the
+//! crate `sluice`.
 
-pub mod access;
 pub mod byte_order_mark;
 pub mod coding;
 pub mod descriptors;

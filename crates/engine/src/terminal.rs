@@ -1,15 +1,8 @@
-//! What is written to a terminal: its width, and the characters that it obeys, or that turn the direction of what stands around them.
-//! What comes from outside must not decide how a line looks.
+//! Characters that a terminal obeys, or that turn the direction of what stands around them: what comes from outside must not decide
+//! how a line looks.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
-use std::io;
-
-/// How many characters a line of standard output has room for, if that is a terminal which says so.
-pub fn width_of_output() -> Option<usize> {
-    let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
-    Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
-}
 
 /// Whether a character is not shown but obeyed.
 pub fn is_obeyed(char: char) -> bool {

@@ -10,6 +10,12 @@ const GAP: &str = "  ";
 /// A column is not cut shorter than this.
 const NARROWEST: usize = 16;
 
+/// How many characters a line of standard output has room for, if that is a terminal which says so.
+pub(super) fn width_of_output() -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
+    Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
+}
+
 /// Prints a line for each object, and one with the names of the columns above them. What is a list of single values stands with
 /// commas; of what has a code and a message these are shown; what holds more is left out.
 ///

@@ -16,7 +16,6 @@ use super::admin_client::{self, AdminClient, AdminError};
 use super::duration::parse_duration;
 use super::standard_error::say_line;
 use super::tls::TlsArgs;
-use crate::terminal;
 
 /// Tenants of one answer.
 const PAGE: usize = 1000;
@@ -259,7 +258,7 @@ async fn list(
     if tenants.is_empty() {
         say_line(why_none(client, state.is_some() || query.is_some()).await);
     }
-    let left_out = listing::write(&tenants, terminal::width_of_output(), out)?;
+    let left_out = listing::write(&tenants, listing::width_of_output(), out)?;
     if !left_out.is_empty() {
         say_line(format_args!(
             "no room for {}: `sluice tenants list | cat` has all columns, and `sluice tenants show ID` all of one tenant",

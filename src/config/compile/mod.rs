@@ -1,4 +1,4 @@
-//! The model, compiled into the settings that the rooms own, with the checks that the schema can't make: names that
+//! The model, compiled into the settings that the modules own, with the checks that the schema can't make: names that
 //! must exist, addresses, URLs, templates, patterns, and what sections say about each other.
 
 mod address;
