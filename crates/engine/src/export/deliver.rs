@@ -34,9 +34,12 @@ use crate::tenants::TenantFailure;
 pub(super) async fn consume(exporter: Arc<Exporter>, stream: Arc<Stream>) {
     let mut backoff = Some(Backoff::new());
     while let Some(next) = backoff {
-        let consuming = consume_next(&exporter, &stream, next);
-        backoff =
-            if stream.has_own_telemetry() { LogScope::Withheld.of(consuming).await } else { consuming.await };
+        backoff = if stream.has_own_telemetry() {
+            // Boxed and begun here, so that streams of others, which may be a million, hold no room for it.
+            Box::pin(LogScope::Withheld.of(consume_next(&exporter, &stream, next))).await
+        } else {
+            consume_next(&exporter, &stream, next).await
+        };
     }
 }
 
