@@ -18,6 +18,7 @@ use crate::cli::standard_error::say_line;
 use crate::otlp::Signal;
 use crate::receive::TlsServerSettings;
 
+use crate::rounded::seconds;
 /// Longer than anybody waits.
 const A_YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 
@@ -300,7 +301,7 @@ fn json_report(sink: &Sink, counts: &Counts, time: Duration) -> serde_json::Valu
                 "duplicates": stream.duplicates, "records": stream.records })
     });
     let mut report = json!(counts);
-    report["seconds"] = json!(time.as_secs_f64());
+    report["seconds"] = json!(seconds(time));
     report["in_trouble"] = streams.collect();
     report
 }
