@@ -13,6 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::{Counts, Fault, RetryAfter, Sink, SinkSettings, StreamCounts};
+use crate::cli::counted::counted;
 use crate::cli::duration::parse_duration;
 use crate::cli::standard_error::say_line;
 use crate::otlp::Signal;
@@ -244,7 +245,7 @@ async fn show_progress(sink: &Sink, attribute: &str) -> io::Result<Infallible> {
                 per_second(counts.records, before.records),
                 per_second(counts.bytes, before.bytes) / 1e6,
                 counts.by_signal,
-                counts.streams,
+                counted(counts.streams, "stream"),
                 counts.refused,
                 counts.missing,
                 counts.reordered,
