@@ -18,8 +18,8 @@ use crate::cli::duration::parse_duration;
 use crate::cli::standard_error::say_line;
 use crate::otlp::Signal;
 use crate::receive::TlsServerSettings;
-
 use crate::rounded::seconds;
+
 /// Longer than anybody waits.
 const A_YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 
@@ -239,7 +239,7 @@ async fn show_progress(sink: &Sink, attribute: &str) -> io::Result<Infallible> {
             let per_second = |after: u64, before: u64| (after - before) as f64 / seconds;
             writeln!(
                 io::stderr().lock(),
-                "{:.0} requests/s  {:.0} records/s  {:.1} MB/s  {} in {} streams  {} refused  \
+                "{:.0} requests/s  {:.0} records/s  {:.1} MB/s  {} in {}  {} refused  \
                  {} missing  {} reordered  {} duplicates",
                 per_second(counts.requests, before.requests),
                 per_second(counts.records, before.records),
