@@ -6,8 +6,6 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use http::{HeaderMap, HeaderValue};
 use opentelemetry_proto::tonic::common::v1::AnyValue;
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
@@ -34,6 +32,9 @@ const CURL: &str = "curl";
 
 /// What the one record says.
 const HELLO: &str = "hello from curl!";
+
+/// What curl prints behind the answer, which is `{}` where all is well.
+const ANSWERED: &str = r"\nHTTP %{http_code}\n";
 
 /// The attribute that `sluice send` sets unless told otherwise.
 const SEND_ATTRIBUTE: &str = "s2.stream";
@@ -107,10 +108,10 @@ impl FirstCommands {
         if let Some((access, signal, resource, headers)) = by_curl {
             commands.secret.clone_from(&access.secret);
             commands.curl = Some(format!(
-                "echo {} | base64 -d | curl -sS{}{}{headers} -H 'Content-Type: application/x-protobuf' --data-binary @- {}{}",
-                BASE64.encode(request(signal, resource)),
+                "curl -sS{}{}{headers} -w '{ANSWERED}' -H 'Content-Type: application/json' -d {} {}{}",
                 unchecked(" -k"),
                 access.curl,
+                quoted(&in_json(signal, resource)),
                 receiver.url,
                 signal.path(),
             ));
@@ -306,6 +307,18 @@ fn resource(attributes: &[(&str, String)], access: &Access) -> Resource {
     let attributes = attributes.iter().map(|(key, value)| (*key, value));
     let attributes = attributes.chain(named).map(|(key, value)| attribute(key, text(value)));
     Resource { attributes: attributes.collect(), ..Resource::default() }
+}
+
+/// A text as one word of a shell.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+/// The request with one record, as people can read it and servers take it.
+fn in_json(signal: Signal, resource: Resource) -> String {
+    let mut json = Vec::new();
+    otlp::write_request(signal, &[request(signal, resource)], &mut json);
+    String::from_utf8(json).expect("JSON is text")
 }
 
 /// A request with one record.

@@ -20,6 +20,7 @@ mod first_commands;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzed;
 mod packed;
+mod rounded;
 pub mod run;
 
 pub use otlp;

@@ -95,7 +95,9 @@ fn row(name: &str, report: &Report, unloaded: &Report) -> Result<Vec<String>, Fa
     if !report.all_taken() || report.unsent > 0 {
         return Err(format!("not every request of the healthy streams was taken: {report}").into());
     }
-    let (now, then) = (&report.latency_ms, &unloaded.latency_ms);
+    let (Some(now), Some(then)) = (&report.latency_ms, &unloaded.latency_ms) else {
+        return Err(format!("no request has ended: {report}\n{unloaded}").into());
+    };
     let mut cells = vec![name.to_owned(), report.requests.to_string()];
     cells.extend([now.p50, now.p90, now.p99].iter().map(|latency| format!("{latency:.1}")));
     let ratios = [now.p50 / then.p50, now.p90 / then.p90, now.p99 / then.p99];

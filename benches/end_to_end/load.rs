@@ -130,11 +130,12 @@ pub(crate) fn measure_through(
     }
     let cpu = cpu_after - cpu_before;
     let requests = report.requests as f64;
+    let latency = report.latency_ms.ok_or("no request has ended")?;
     Ok(Measured {
         megabytes_per_second: report.megabytes_per_second,
         requests_per_second: report.requests_per_second,
-        p50_ms: report.latency_ms.p50,
-        p99_ms: report.latency_ms.p99,
+        p50_ms: latency.p50,
+        p99_ms: latency.p99,
         cpu_per_gigabyte: cpu / (report.bytes as f64 / 1e9),
         micros_per_request: cpu * 1e6 / requests,
         peak_mebibytes: proxy.map_or(0.0, |proxy| proxy.memory().peak as f64 / 1_048_576.0),

@@ -124,11 +124,8 @@ fn measure(rig: &Rig, size: Size, watch: &str, taps: usize) -> Result<Cost, Fail
     if !report.all_taken() || counts.missing + counts.duplicates + counts.reordered > 0 {
         return Err(format!("something was lost or reordered: {report}\n{counts:?}").into());
     }
-    Ok(Cost {
-        cpu_per_gigabyte: cpu / (report.bytes as f64 / 1e9),
-        p50_ms: report.latency_ms.p50,
-        p99_ms: report.latency_ms.p99,
-    })
+    let latency = report.latency_ms.ok_or("no request has ended")?;
+    Ok(Cost { cpu_per_gigabyte: cpu / (report.bytes as f64 / 1e9), p50_ms: latency.p50, p99_ms: latency.p99 })
 }
 
 /// Opens a tap, and reads what it says for as long as it says anything.

@@ -10,6 +10,7 @@ use super::stream_row::{self, operator_hold};
 use super::tenant_list::named;
 use crate::export::{Exporter, ExporterKind, Fate, rfc3339};
 use crate::otlp::Signal;
+use crate::rounded::seconds;
 use crate::run::Router;
 
 /// The most exporters that are listed in one answer, and how many are if the query does not say.
@@ -245,7 +246,7 @@ fn row(exporter: &Exporter, draining: bool) -> Value {
         "hold": exporter.holds().by_operator().as_ref().map(operator_hold),
         "pending_records": registry.pending_records(),
         "pending_bytes": registry.pending_bytes(),
-        "oldest_pending_seconds": registry.oldest().map(|since| since.elapsed().as_secs_f64()),
+        "oldest_pending_seconds": registry.oldest().map(|since| seconds(since.elapsed())),
         "records": records,
         "attempts": attempts,
         "last_error": exporter.last_errors().all().first().map(stream_row::error),
@@ -267,8 +268,9 @@ fn destinations(exporter: &Exporter) -> Value {
             json!({
                 "origin": origin,
                 "circuit": circuit.name(),
-                "open_seconds": circuit.open_since.map(|since| since.elapsed().as_secs_f64()),
-                "next_probe_seconds": circuit.until_probe().map(|wait| wait.as_secs_f64()),
+                "open_seconds": circuit.open_since.map(|since| seconds(since.elapsed())),
+                "failure": circuit.failure,
+                "next_probe_seconds": circuit.until_probe().map(seconds),
             })
         })
         .collect();

@@ -17,6 +17,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use super::query;
 use super::sample::{CounterSample, ExporterTotals, per_second};
 use crate::export::rfc3339;
+use crate::rounded::rounded;
 use crate::run::Router;
 
 /// How often the counters are looked at.
@@ -363,7 +364,7 @@ impl<const N: usize> Ring<N> {
 
 /// A value to three places behind the point, or `null`.
 fn shown_value(value: f32) -> Value {
-    if value.is_nan() { Value::Null } else { json!((f64::from(value) * 1000.0).round() / 1000.0) }
+    if value.is_nan() { Value::Null } else { json!(rounded(f64::from(value))) }
 }
 
 #[cfg(test)]

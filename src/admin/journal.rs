@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::export::rfc3339;
 use crate::journal::{JournalSettings, JournalState, SyncPolicy};
+use crate::rounded::seconds;
 use crate::run::{Recovered, Router, Unclaimed};
 
 /// Kinds of damage and exporters that are listed; there is a line in the log for each.
@@ -61,16 +62,16 @@ fn state(
         "settled_entries": state.settled_entries,
         "carried_bytes": state.carried_bytes,
         "commits": state.commits,
-        "last_commit_seconds": state.last_commit.as_secs_f64(),
+        "last_commit_seconds": seconds(state.last_commit),
         "syncs": state.syncs,
-        "last_sync_seconds": state.last_sync.as_secs_f64(),
+        "last_sync_seconds": seconds(state.last_sync),
         "failing": state.failing.as_ref().map(|failing| json!({
             "since": rfc3339(failing.since), "why": *failing.why,
         })),
         "quarantined": { "places": state.quarantined, "bytes": state.quarantined_bytes },
         "recovery": {
             "segments": recovered.segments,
-            "seconds": recovered.took.as_secs_f64(),
+            "seconds": seconds(recovered.took),
             "damage": { "total": damage.len(), "shown": damage_shown },
         },
         "unclaimed": { "total": unclaimed.len(), "shown": unclaimed_shown },

@@ -105,7 +105,9 @@ fn wanted(text: &str) -> Result<Wanted, String> {
 
 async fn list(directory: Option<&DeadLetters>, wanted: Wanted) -> Answer {
     let Some(directory) = directory else {
-        let nothing = json!({ "directory": null, "total": 0, "letters": [], "next": null });
+        let nothing = json!({
+            "directory": null, "bytes": 0, "max_size": null, "full": false, "total": 0, "letters": [], "next": null,
+        });
         return server::json(StatusCode::OK, &nothing);
     };
     let Wanted { limit, after, filter } = wanted;

@@ -11,6 +11,7 @@ use super::sample::{CounterSample, NotDelivered, ReceivedTotals, per_second};
 use super::troubled::{TroubledStreams, troubled_streams};
 use crate::export::rfc3339;
 use crate::otlp::Signal;
+use crate::rounded::{rounded, seconds};
 use crate::run::{Phase, Router};
 
 /// Shows the overview. It looks at every stream.
@@ -91,7 +92,7 @@ fn rates(now: &CounterSample, before: &CounterSample) -> Value {
     let rate = |of: &dyn Fn(&CounterSample) -> u64| per_second(of(now), of(before), seconds);
     let lost = |of: fn(&NotDelivered) -> u64| rate(&|sample| of(&sample.not_delivered));
     json!({
-        "seconds": seconds,
+        "seconds": rounded(seconds),
         "received": by_signal(|signal| {
             let received = |of: fn(&ReceivedTotals) -> u64| rate(&|sample| of(&sample.received[signal.index()]));
             json!({
@@ -125,7 +126,7 @@ fn journal(router: &Router) -> Option<Value> {
     Some(json!({
         "bytes": state.bytes_on_disk,
         "limit": state.max_size,
-        "oldest_seconds": oldest.map(|since| since.elapsed().as_secs_f64()),
+        "oldest_seconds": oldest.map(|since| seconds(since.elapsed())),
         "state": word,
     }))
 }

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use crate::export::{Exporter, Fate};
 use crate::otlp::Signal;
 use crate::receive::{Answered, FlowEdge, FlowVolume, Outcome};
+use crate::rounded::rounded;
 use crate::run::Router;
 
 /// What was counted by one moment, since the process began, and how full things are then.
@@ -133,7 +134,7 @@ impl ExporterTotals {
     }
 }
 
-/// How much more a second. What counts less than before, since an exporter is gone that it was counted of, is none.
+/// How much more a second, to three places. What counts less than before, since an exporter is gone that it was counted of, is none.
 pub(super) fn per_second(now: u64, before: u64, seconds: f64) -> f64 {
-    if seconds > 0.0 { now.saturating_sub(before) as f64 / seconds } else { 0.0 }
+    if seconds > 0.0 { rounded(now.saturating_sub(before) as f64 / seconds) } else { 0.0 }
 }

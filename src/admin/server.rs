@@ -40,6 +40,9 @@ use crate::stream::Budget;
 const TEXT: &str = "text/plain; charset=utf-8";
 pub(super) const JSON: &str = "application/json";
 
+/// What the health listener says of other paths.
+pub(crate) const HEALTH_PAGES: &str = "there are /healthz, /readyz and /metrics here\n";
+
 /// Bytes of pages that may be on their way at a time, but for the last that was begun.
 const PAGES: u64 = 8 << 20;
 
@@ -318,11 +321,7 @@ impl Admin {
         let Some(page) = page else {
             return text(
                 StatusCode::NOT_FOUND,
-                if self.role == Role::Admin {
-                    "no such page; / lists them\n"
-                } else {
-                    "there are /healthz, /readyz and /metrics here\n"
-                },
+                if self.role == Role::Admin { "no such page; / lists them\n" } else { HEALTH_PAGES },
             );
         };
         let mut credential = AdminCredential::Nothing;

@@ -10,6 +10,7 @@ use super::stream_row::{self, ShownStream};
 use super::tenant_list::named;
 use crate::export::{Exporter, HoldScope, StreamHold, rfc3339};
 use crate::otlp::Signal;
+use crate::rounded::millis;
 use crate::route::RoutingKey;
 use crate::run::Router;
 use crate::stream::{StreamAttempt, StreamName, StreamState};
@@ -135,7 +136,7 @@ fn attempt(attempt: &StreamAttempt) -> Value {
     json!({
         "at": rfc3339(attempt.at),
         "code": attempt.code,
-        "millis": attempt.took.as_secs_f64() * 1000.0,
+        "millis": millis(attempt.took),
         "bytes": attempt.bytes,
         "records": attempt.records,
         "message": attempt.message,

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
 use crate::export::{HoldScope, OperatorHold, ShownHold, StreamHold, rfc3339};
+use crate::rounded::seconds;
 use crate::stream::{Activity, LastError, StreamName, StreamState};
 
 /// What there is to show of a stream.
@@ -33,7 +34,8 @@ pub(super) fn json(stream: &ShownStream<'_>) -> Value {
         "pending_bytes": state.pending_bytes,
         "waiting_batches": state.waiting_batches,
         "in_flight": state.in_flight,
-        "oldest_pending_seconds": state.oldest.map(|age| age.as_secs_f64()),
+        "oldest_pending_seconds": state.oldest.map(seconds),
+        "unanswered_seconds": state.unanswered.map(seconds),
         "admitted_entries": history.admitted_entries,
         "delivered_records": history.delivered_records,
         "rejected_records": history.rejected_records,

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use crate::export::{Fate, rfc3339};
 use crate::otlp::Signal;
 use crate::receive::Outcome;
+use crate::rounded::seconds;
 use crate::run::Router;
 use crate::stream::{Activity, ScannedStream};
 use crate::tenants::{RowProblem, Tenant, TenantAccount, TenantFailure, TenantTotals};
@@ -220,7 +221,7 @@ impl<'t> ShownTenant<'t> {
             "records": records,
             "pending_records": totals.map_or(0, TenantTotals::pending_records),
             "pending_bytes": totals.map_or(0, TenantTotals::pending_bytes),
-            "oldest_pending_seconds": self.streams.oldest.map(|since| since.elapsed().as_secs_f64()),
+            "oldest_pending_seconds": self.streams.oldest.map(|since| seconds(since.elapsed())),
             "streams": self.streams.count,
             "failing_streams": self.streams.failing,
             "bytes_per_second": totals.map_or(0, TenantTotals::rate),

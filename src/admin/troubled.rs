@@ -1,5 +1,5 @@
-//! The streams that somebody has to look after: those that are held, and those of which an upstream has taken nothing since an attempt
-//! failed: they have something to send, or all that they had was refused.
+//! The streams that somebody has to look after: those that are held, those of which an upstream has taken nothing since an attempt
+//! failed (they have something to send, or all that they had was refused), and those whose attempt is not answered for long.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -18,6 +18,10 @@ pub(super) struct TroubledStreams {
     /// `None` for what is nobody's.
     pub(super) tenant: Option<Box<str>>,
     pub(super) failing: usize,
+    /// Those whose first attempt is not answered for long, so that it is not known what is wrong.
+    pub(super) unanswered: usize,
+    /// When the oldest attempt began that is not answered for long, of any of them.
+    pub(super) unanswered_since: Option<Instant>,
     /// Those that are held, but for an operator.
     pub(super) held: usize,
     /// Those that an operator holds, of which nothing else is told here.
@@ -31,6 +35,11 @@ pub(super) struct TroubledStreams {
 }
 
 impl TroubledStreams {
+    /// Whether operators hold all of them.
+    pub(super) fn is_by_operators(&self) -> bool {
+        self.held + self.failing + self.unanswered == 0
+    }
+
     /// What went wrong with the stream that has waited longest.
     pub(super) fn last_error(&self) -> Option<Box<LastError>> {
         self.exporter.registry().find(&self.longest)?.state().history.last_error
@@ -86,7 +95,7 @@ pub(super) fn troubled_streams(router: &Router) -> Vec<TroubledStreams> {
     let (mut all, began) = (Vec::new(), router.shared().began.0);
     for exporter in router.exporters().iter() {
         let registry = exporter.registry();
-        if registry.failing_streams() + registry.held_streams() == 0 {
+        if registry.failing_streams() + registry.held_streams() + registry.unanswered_streams() == 0 {
             continue;
         }
         let holds = exporter.holds();
@@ -97,7 +106,8 @@ pub(super) fn troubled_streams(router: &Router) -> Vec<TroubledStreams> {
         let mut of_exporter: HashMap<Box<str>, TroubledStreams> = HashMap::new();
         registry.scan(|stream| {
             let (failing, held) = (stream.failed_attempts() > 0, stream.activity() == Activity::Held);
-            if !failing && !held {
+            let unanswered = stream.unanswered_micros().map(|micros| began + Duration::from_micros(micros));
+            if !failing && !held && unanswered.is_none() {
                 return;
             }
             let Some(oldest) = stream.oldest_micros() else { return };
@@ -110,6 +120,8 @@ pub(super) fn troubled_streams(router: &Router) -> Vec<TroubledStreams> {
                     exporter: exporter.clone(),
                     tenant: tenant.map(Into::into),
                     failing: 0,
+                    unanswered: 0,
+                    unanswered_since: None,
                     held: 0,
                     held_by_operators: 0,
                     pending_bytes: 0,
@@ -121,12 +133,14 @@ pub(super) fn troubled_streams(router: &Router) -> Vec<TroubledStreams> {
                 troubled.held_by_operators += 1;
                 return;
             }
-            if troubled.held + troubled.failing == 0 {
+            if troubled.is_by_operators() {
                 (troubled.oldest, troubled.longest) = (oldest, stream.name.clone());
             }
             // One that is held has failed before that.
             troubled.held += usize::from(held);
-            troubled.failing += usize::from(!held);
+            troubled.failing += usize::from(failing && !held);
+            troubled.unanswered += usize::from(!failing && !held);
+            troubled.unanswered_since = troubled.unanswered_since.into_iter().chain(unanswered).min();
             troubled.pending_bytes += stream.pending_bytes();
             if oldest < troubled.oldest {
                 (troubled.oldest, troubled.longest) = (oldest, stream.name.clone());

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::export::rfc3339;
+use crate::rounded::seconds;
 use crate::run::Router;
 use crate::watches::{FiringSeries, RecordWatch, Threshold};
 
@@ -41,7 +42,7 @@ fn one(watch: &RecordWatch) -> Value {
         "tenants": tenants,
         "above": above,
         "below": below,
-        "within_seconds": settings.threshold.within().as_secs_f64(),
+        "within_seconds": seconds(settings.threshold.within()),
         "state": word,
         "records_total": state.total,
         "records": state.counted,

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
-use http::{Request, Response, StatusCode, Uri, request};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderValue};
+use http::{Request, Response, StatusCode, Uri, request, response};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
@@ -16,7 +16,8 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use tokio::task::JoinHandle;
 
-use crate::cli::answer::JSON;
+use crate::admin::HEALTH_PAGES;
+use crate::cli::answer::{JSON, PROTOBUF};
 use crate::export::{Dialer, Origin, TlsClientSettings};
 
 /// Bytes of an answer that are read.
@@ -27,6 +28,9 @@ const LARGEST_EVENT: usize = 64 << 20;
 
 /// The variable that the token is taken from.
 const TOKEN: &str = "SLUICE_ADMIN_TOKEN";
+
+/// How the type of an answer of gRPC begins.
+const GRPC: &[u8] = b"application/grpc";
 
 /// What is encoded in a URL: all but what no URL gives a meaning.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -51,15 +55,31 @@ pub(super) enum AdminError {
     Unanswered { url: String, reason: String },
     /// The answer is no 2xx.
     Refused { status: StatusCode, body: Bytes },
-    /// The answer is no JSON.
+    /// What is at this URL is no admin listener.
+    Elsewhere { url: String, status: StatusCode, server: OtherServer },
+    /// An event is no JSON, or too long.
     Unreadable { url: String },
 }
+
+/// What answers where no admin listener is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OtherServer {
+    Receiver,
+    Health,
+    Unknown,
+}
+
+/// Where the admin listener is.
+const WHERE: &str = "the admin listener is at the `admin.endpoint` of the configuration, 127.0.0.1:8888 unless that says otherwise: name it by `--admin`";
 
 impl fmt::Display for AdminError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Local(problem) => writeln!(f, "{problem}"),
             Self::Unanswered { url, reason } => writeln!(f, "no answer from {url}: {reason}"),
+            Self::Elsewhere { url, status, server } => {
+                writeln!(f, "{url} is no admin listener: {server} answers there ({status})\n{WHERE}")
+            }
             Self::Unreadable { url } => writeln!(f, "{url} does not answer as Sluice does"),
             Self::Refused { status, body } => {
                 let said: Value = serde_json::from_slice(body).unwrap_or_default();
@@ -78,6 +98,41 @@ impl fmt::Display for AdminError {
                 Ok(())
             }
         }
+    }
+}
+
+impl fmt::Display for OtherServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Receiver => "an OTLP receiver",
+            Self::Health => "Sluice's health listener",
+            Self::Unknown => "another server",
+        })
+    }
+}
+
+impl OtherServer {
+    /// Which one has answered so; `None` if it was an admin listener.
+    fn of(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Option<Self> {
+        let said = serde_json::from_slice::<Value>(body);
+        let is_admins = if status.is_success() {
+            said.is_ok()
+        } else {
+            said.as_ref().is_ok_and(|said| said["error"].is_string())
+        };
+        if is_admins {
+            return None;
+        }
+        let content_type = headers.get(CONTENT_TYPE).map_or(&[][..], HeaderValue::as_bytes);
+        // As it answers by HTTP, in either encoding, and by gRPC.
+        let is_status = said.is_ok_and(|said| said["code"].is_number() && said["message"].is_string());
+        Some(if is_status || content_type == PROTOBUF.as_bytes() || content_type.starts_with(GRPC) {
+            Self::Receiver
+        } else if body.starts_with(HEALTH_PAGES.as_bytes()) {
+            Self::Health
+        } else {
+            Self::Unknown
+        })
     }
 }
 
@@ -140,11 +195,11 @@ impl AdminClient {
         let request = request.body(Full::new(body)).map_err(|error| unanswered(error.to_string()))?;
         let answer = tokio::time::timeout(self.timeout, self.converse(request)).await;
         let answer = answer.unwrap_or_else(|_| Err(TOO_LONG.to_owned()));
-        let (status, body) = answer.map_err(unanswered)?;
-        if !status.is_success() {
-            return Err(AdminError::Refused { status, body });
+        let (head, body) = answer.map_err(unanswered)?;
+        if !head.status.is_success() {
+            return Err(self.refused(&head, body));
         }
-        serde_json::from_slice(&body).map_err(|_| AdminError::Unreadable { url: self.url.clone() })
+        serde_json::from_slice(&body).map_err(|_| self.refused(&head, body))
     }
 
     /// The events of a page, of which there is no end.
@@ -158,12 +213,22 @@ impl AdminClient {
         if !head.status.is_success() {
             let body = Limited::new(body, LARGEST).collect().await;
             let body = body.map_err(|error| unanswered(error.to_string()))?.to_bytes();
-            return Err(AdminError::Refused { status: head.status, body });
+            return Err(self.refused(&head, body));
         }
         if head.headers.get(CONTENT_TYPE).is_none_or(|value| *value != EVENTS) {
-            return Err(AdminError::Unreadable { url: self.url.clone() });
+            let (url, status) = (self.url.clone(), head.status);
+            return Err(AdminError::Elsewhere { url, status, server: OtherServer::Unknown });
         }
         Ok(AdminEvents { body, read: Vec::new(), connection, url: self.url.clone() })
+    }
+
+    /// Why an answer is none that can be used.
+    fn refused(&self, head: &response::Parts, body: Bytes) -> AdminError {
+        let (url, status) = (self.url.clone(), head.status);
+        match OtherServer::of(status, &head.headers, &body) {
+            None => AdminError::Refused { status, body },
+            Some(server) => AdminError::Elsewhere { url, status, server },
+        }
     }
 
     fn request(&self, method: &str, path: &str) -> request::Builder {
@@ -177,12 +242,12 @@ impl AdminClient {
         request
     }
 
-    async fn converse(&self, request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes), String> {
+    async fn converse(&self, request: Request<Full<Bytes>>) -> Result<(response::Parts, Bytes), String> {
         let (answer, connection) = self.open(request).await?;
         let (head, body) = answer.into_parts();
         let body = Limited::new(body, LARGEST).collect().await.map_err(|error| error.to_string())?;
         connection.abort();
-        Ok((head.status, body.to_bytes()))
+        Ok((head, body.to_bytes()))
     }
 
     /// Sends a request on a connection of its own, which runs until it is aborted or ends.
@@ -191,10 +256,23 @@ impl AdminClient {
         request: Request<Full<Bytes>>,
     ) -> Result<(Response<Incoming>, JoinHandle<hyper::Result<()>>), String> {
         let io = TokioIo::new(self.dialer.dial().await.map_err(|error| error.to_string())?);
-        let (mut requests, connection) = http1::handshake(io).await.map_err(|error| error.to_string())?;
+        let (mut requests, connection) = http1::handshake(io).await.map_err(|error| no_answer(&error))?;
         let running = tokio::spawn(connection);
-        let answer = requests.send_request(request).await.map_err(|error| error.to_string())?;
+        let answer = requests.send_request(request).await.map_err(|error| no_answer(&error))?;
         Ok((answer, running))
+    }
+}
+
+/// Why a connection has given no answer.
+fn no_answer(error: &hyper::Error) -> String {
+    if error.is_parse() {
+        format!(
+            "what is there speaks no HTTP/1.1: is it the port of a gRPC server, or of TLS (`https://`)?\n{WHERE}"
+        )
+    } else if error.is_incomplete_message() {
+        format!("it has closed the connection without one: is it a port of TLS (`https://`)?\n{WHERE}")
+    } else {
+        error.to_string()
     }
 }
 

@@ -21,9 +21,10 @@ use crate::run;
   sluice check --tenants sluice.yaml                  # every row of the table of tenants, too
   sluice check --without-secrets config/*.yaml        # where their variables and files are not there
   sluice check --quiet config/*.yaml                  # for a hook: only what is wrong
-  sluice check --format json sluice.yaml | jq")]
+  sluice check --format json sluice.yaml | jq
+  sluice import collector.yaml | sluice check -       # what another program writes")]
 pub struct CheckArgs {
-    /// The configuration, which `--config` may name as well; of several, each is checked by itself.
+    /// The configuration, which `--config` may name as well; of several, each is checked by itself. `-` is standard input.
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
     #[command(flatten)]
@@ -34,8 +35,9 @@ pub struct CheckArgs {
     /// those of a directory are not read, since a broken one costs itself alone.
     #[arg(long)]
     tenants: bool,
-    /// Print problems alone: nothing about a file without any, and not where placeholders stand for what is not there.
-    #[arg(long, short, conflicts_with = "format")]
+    /// Print problems alone: nothing about a file without any (with `--format json` an empty list), and not where placeholders
+    /// stand for what is not there.
+    #[arg(long, short)]
     quiet: bool,
     /// How problems are printed.
     #[arg(long, value_enum, default_value_t)]
@@ -78,9 +80,14 @@ pub fn check(
     env: fn(&str) -> Option<String>,
     out: &mut dyn Write,
 ) -> io::Result<ExitCode> {
-    let others = args.files.iter().skip(1).map(|file| Source::File(file.clone()));
+    let others = args.files.iter().skip(1).map(|file| Source::named(file.clone()));
     let sources: Vec<Source> = std::iter::once(source.clone()).chain(others).collect();
     let mut all: Vec<Checked> = sources.iter().map(|source| check_one(args, source, env)).collect();
+    if args.quiet {
+        for checked in &mut all {
+            checked.problems.retain(|problem| !problem.tells_of_placeholder());
+        }
+    }
     let secrets = args.secrets.secrets();
     match args.format {
         Format::Json => {
@@ -89,14 +96,11 @@ pub fn check(
             writeln!(out)?;
         }
         Format::Text => {
-            for (source, Checked { problems, rows, lacks_secrets_alone }) in sources.iter().zip(&mut all) {
-                if args.quiet {
-                    problems.retain(|problem| !problem.tells_of_placeholder());
-                    if problems.is_empty() {
-                        continue;
-                    }
+            for (source, Checked { problems, rows, lacks_secrets_alone }) in sources.iter().zip(&all) {
+                if args.quiet && problems.is_empty() {
+                    continue;
                 }
-                for problem in problems.iter() {
+                for problem in problems {
                     writeln!(out, "{problem}")?;
                 }
                 if let Some(rows) = rows {
@@ -296,6 +300,8 @@ mod tests {
             good.replace("debug:", "file: { path: \"${env:DIRECTORY}\" }").replace("[debug]", "[file]");
         assert_eq!(run(&lacking, &["--quiet", "--without-secrets"]), (String::new(), ExitCode::SUCCESS));
         assert_eq!(run(&lacking, &["--quiet"]).1, ExitCode::FAILURE);
+        let (text, code) = run(&lacking, &["--quiet", "--without-secrets", "--format", "json"]);
+        assert_eq!((&*text, code), ("[]\n", ExitCode::SUCCESS));
     }
 
     /// A configuration whose tenants are in a directory with these files, and that directory.

@@ -74,6 +74,13 @@ pub fn explain(
     out: &mut dyn Write,
 ) -> io::Result<ExitCode> {
     let secrets = args.secrets.secrets();
+    if *source == Source::StandardInput && args.payload.as_os_str() == "-" {
+        writeln!(
+            out,
+            "standard input can't be both the configuration and the payload: write one of them to a file"
+        )?;
+        return Ok(ExitCode::FAILURE);
+    }
     let compiled = match config::load_with(source, &env, secrets, RowCheck::Alone) {
         Ok(compiled) => compiled,
         Err(problems) => {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use clap::Args;
+use http::StatusCode;
 use http_body_util::Empty;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
@@ -52,7 +53,13 @@ async fn ask(args: &HealthArgs) -> Result<(), String> {
         .await
         .map_err(|_| format!("no answer from {url} within {} s", args.timeout))?
         .map_err(|error| format!("{url} can't be reached: {}", cause(&error)))?;
-    if answer.status().is_success() { Ok(()) } else { Err(format!("{url} answered {}", answer.status())) }
+    match answer.status() {
+        status if status.is_success() => Ok(()),
+        status @ StatusCode::SERVICE_UNAVAILABLE => Err(format!("{url} answered {status}")),
+        status => Err(format!(
+            "{url} answered {status}: name the endpoint of `health` or of `admin`, and not that of a receiver"
+        )),
+    }
 }
 
 /// What an error comes from in the end: what wraps it says only that a request failed.

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::standard_error::say_line;
-use crate::config::{self, Severity};
+use crate::config::{self, Severity, Source};
 
 /// Print a Collector's file as Sluice's own configuration
 ///
@@ -18,13 +18,13 @@ use crate::config::{self, Severity};
 #[command(after_help = "Examples:
   sluice import collector.yaml > sluice.yaml && sluice check sluice.yaml")]
 pub struct ImportArgs {
-    /// The Collector's file
+    /// The Collector's file; `-` is standard input
     file: PathBuf,
 }
 
 /// Prints to `out`, and what is wrong to standard error.
 pub fn import(args: &ImportArgs, out: &mut dyn Write) -> io::Result<ExitCode> {
-    let imported = match config::import(&args.file) {
+    let imported = match config::import(&Source::named(args.file.clone())) {
         Ok(imported) => imported,
         Err(problems) => {
             say_line(problems.to_string().trim_end());

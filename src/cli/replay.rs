@@ -10,8 +10,8 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use clap::Args;
@@ -391,7 +391,7 @@ impl Replay {
         let mut backoff = Backoff::new();
         // One letter at a time hangs on nobody's account and takes what it needs.
         let (hanging, budget) = (AtomicBool::default(), Arc::new(Budget::new(u64::MAX)));
-        let begun = AtomicBool::new(false);
+        let begun = OnceLock::new();
         let conditions =
             Conditions { hanging: &hanging, budget: &budget, pass: None, begun: &begun, span: None };
         let mut attempt = 1;

@@ -1,7 +1,7 @@
 //! The numbers by which `sluice sink` proves the order of what `sluice send` sent.
 //!
 //! Every record carries two string attributes of 16 bytes: who sent it, in hexadecimal, and a number in decimal
-//! that grows by one from record to record of the same (stream, sender), from 0. Both have a fixed width, so that
+//! that grows by one from record to record of the same sender, from 0. A sender is one stream of one connection. Both have a fixed width, so that
 //! a sender overwrites them in an encoded request, and both are plain text, so that they can be read wherever the
 //! record ends up.
 
@@ -17,10 +17,14 @@ pub(super) const WIDTH: usize = 16;
 /// Who sent a record, as the text in [`SENDER_ATTRIBUTE`].
 pub(super) type SenderId = [u8; WIDTH];
 
-/// The id of one connection of one run, in hexadecimal.
-pub(super) fn sender_id(run: u32, connection: u32) -> SenderId {
-    let number = (u64::from(run) << 32) | u64::from(connection);
-    format!("{number:016x}").into_bytes().try_into().expect("a u64 has 16 hexadecimal digits")
+/// Who numbers the records of a stream on one of the `connections` of a run, in hexadecimal. It is another one for each stream, so
+/// that records are in order also for a sink that takes several streams for one, as it does if it tells them apart by another
+/// attribute than they were named by.
+pub(super) fn sender_id(run: u32, connection: usize, connections: usize, stream: usize) -> SenderId {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let of_run = stream.wrapping_mul(connections).wrapping_add(connection) as u32;
+    let number = (u64::from(run) << 32) | u64::from(of_run);
+    std::array::from_fn(|place| DIGITS[(number >> (60 - 4 * place) & 0xf) as usize])
 }
 
 /// A sequence number as the text in [`SEQUENCE_ATTRIBUTE`].
@@ -97,7 +101,10 @@ mod tests {
     }
 
     #[test]
-    fn senders_differ_between_runs_and_connections() {
-        assert_eq!(&sender_id(0xab, 3), b"000000ab00000003");
+    fn senders_differ_between_runs_connections_and_streams() {
+        assert_eq!(&sender_id(0xab, 3, 4, 0), b"000000ab00000003");
+        assert_eq!(&sender_id(0xab, 0, 4, 7), b"000000ab0000001c");
+        let of = |connection| (0..50).map(move |stream| sender_id(1, connection, 4, stream));
+        assert_eq!((0..4).flat_map(of).collect::<std::collections::HashSet<_>>().len(), 200);
     }
 }

@@ -4,8 +4,8 @@
 //! asks for and is not in it is told by comments at its top.
 
 use std::fmt::Write as _;
-use std::path::Path;
 
+use super::Source;
 use super::collector::{self, Verdict};
 use super::model;
 use super::node::{self, Entry, Node, Value};
@@ -26,15 +26,15 @@ pub struct Imported {
     pub problems: Vec<Problem>,
 }
 
-/// Reads a Collector's file.
+/// Reads a Collector's file, whatever it is called.
 ///
 /// # Errors
 ///
 /// What is wrong with the file if it is not YAML, or not a Collector's.
-pub fn import(path: &Path) -> Result<Imported, Problems> {
-    let name = path.display().to_string();
+pub fn import(source: &Source) -> Result<Imported, Problems> {
+    let name = source.name();
     let mut files = Files::default();
-    let text = match files.read_once(path) {
+    let text = match source.read(&mut files) {
         Ok(text) => text,
         Err(reason) => {
             let mut report = Report::default();

@@ -30,6 +30,7 @@ mod substitute;
 mod tests;
 mod yaml;
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -63,7 +64,7 @@ pub use substitute::fingerprint;
 use compile::{WrittenRows, WrittenTable};
 use pipelines::RefusedProcessors;
 use problem::{Report, nearest, quoted};
-use substitute::{Files, Substitution};
+use substitute::{Files, Substitution, read_standard_input};
 
 /// The configuration that is used where there is no file.
 pub const EMBEDDED: &str = include_str!("../../config/sluice.yaml");
@@ -81,6 +82,8 @@ pub fn duration(text: &str) -> Result<Duration, String> {
 pub enum Source {
     /// A file.
     File(PathBuf),
+    /// What comes through standard input, which can be read once.
+    StandardInput,
     /// [`EMBEDDED`].
     Embedded,
 }
@@ -91,14 +94,37 @@ impl Source {
     pub fn choose(asked: Option<PathBuf>, env: &dyn Fn(&str) -> Option<String>) -> Self {
         let named = || env("SLUICE_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from);
         let default = || Some(PathBuf::from(DEFAULT_PATH)).filter(|path| path.exists());
-        asked.or_else(named).or_else(default).map_or(Self::Embedded, Self::File)
+        asked.or_else(named).or_else(default).map_or(Self::Embedded, Self::named)
+    }
+
+    /// The file of this name, where `-` is standard input.
+    pub fn named(file: PathBuf) -> Self {
+        if file.as_os_str() == "-" { Self::StandardInput } else { Self::File(file) }
+    }
+
+    /// Its text, or why it can't be read; blocks.
+    fn read(&self, files: &mut Files) -> Result<Cow<'static, str>, String> {
+        match self {
+            Self::File(path) => files.read_once(path).map(Cow::Owned),
+            Self::StandardInput => read_standard_input().map(Cow::Owned),
+            Self::Embedded => Ok(Cow::Borrowed(EMBEDDED)),
+        }
+    }
+
+    /// What its problems say of where they are.
+    fn name(&self) -> String {
+        match self {
+            Self::File(path) => path.display().to_string(),
+            Self::StandardInput => "<stdin>".to_owned(),
+            Self::Embedded => "config/sluice.yaml (embedded)".to_owned(),
+        }
     }
 }
 
 impl std::fmt::Display for Source {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::File(path) => path.display().fmt(f),
+            Self::File(_) | Self::StandardInput => f.write_str(&self.name()),
             Self::Embedded => f.write_str("the embedded configuration"),
         }
     }
@@ -274,22 +300,18 @@ pub fn load_with(
 ) -> Result<Compiled, Problems> {
     let surroundings =
         Surroundings { env, secrets, rows, translation: Translation::WithValues, memory: machine::memory() };
-    let mut files = Files::default();
-    match source {
-        Source::Embedded => read(EMBEDDED, "config/sluice.yaml (embedded)", files, &surroundings),
-        Source::File(path) => {
-            let name = path.display().to_string();
-            match files.read_once(path) {
-                Ok(text) => read(&text, &name, files, &surroundings),
-                Err(reason) => {
-                    let mut report = Report::default();
-                    let problem = report.error_without_place(format!("can't read it: {reason}"));
-                    if let Some(help) = file_to_name(path) {
-                        problem.help(help);
-                    }
-                    Err(problems(report, (&name, ""), files))
-                }
+    let (mut files, name) = (Files::default(), source.name());
+    match source.read(&mut files) {
+        Ok(text) => read(&text, &name, files, &surroundings),
+        Err(reason) => {
+            let mut report = Report::default();
+            let problem = report.error_without_place(format!("can't read it: {reason}"));
+            if let Source::File(path) = source
+                && let Some(help) = file_to_name(path)
+            {
+                problem.help(help);
             }
+            Err(problems(report, (&name, ""), files))
         }
     }
 }

@@ -285,6 +285,9 @@ impl Walk<'_> {
                 None => format!("the types are {}, each alone or as `TYPE/NAME`", listed(types)),
             };
             self.report.error(entry.key_span, format!("{name} is not a known type of {what}")).help(help);
+            if let Some(near) = near {
+                self.as_if_written(entry, &renamed(&entry.key, near), shape, place);
+            }
             return;
         }
 
@@ -294,21 +297,33 @@ impl Walk<'_> {
                 nearest(place.name, ["record", "record_alone", "request"]).filter(|near| *near != place.name)
             })
             .flatten();
-        let place = if place.up.is_none() { "the top level".to_owned() } else { quoted(&place.to_string()) };
+        let map = if place.up.is_none() { "the top level".to_owned() } else { quoted(&place.to_string()) };
         if let Some(near) = key_that_is_meant(&entry.key, node, shape) {
-            let message = format!("{unknown} in {place}; did you mean `{near}`?");
+            let message = format!("{unknown} in {map}; did you mean `{near}`?");
             self.report.error(entry.key_span, message);
+            self.as_if_written(entry, near, shape, place);
             return;
         }
         if let Some(near) = misspelt_condition {
-            let message = format!("{unknown} in {place}; did you mean `{near}: {{ … }}`?");
+            let message = format!("{unknown} in {map}; did you mean `{near}: {{ … }}`?");
             self.report.error(entry.key_span, message);
             return;
         }
         let known = shape.documented_properties().map(|(key, _)| key);
         self.report
-            .error(entry.key_span, format!("{unknown} in {place}"))
+            .error(entry.key_span, format!("{unknown} in {map}"))
             .help(format!("the keys here are {}", listed(known)));
+    }
+
+    /// Checks the value of a wrong key as that of the one that is meant, so that what is wrong with it need not wait until the key is
+    /// right. Nothing else is done with it.
+    fn as_if_written(&mut self, entry: &Entry, meant: &str, shape: Shape<'_>, place: &Place<'_>) {
+        if entry.value.is_missing() || entry.value.is_null() {
+            return;
+        }
+        if let Some(schema) = shape.property(meant) {
+            self.value(&entry.value, Shape::of(schema), &place.key(meant));
+        }
     }
 
     fn scalar(&mut self, node: &Node, scalar: &Scalar, shape: Shape<'_>, place: &Place<'_>) -> Option<Json> {

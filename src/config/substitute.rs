@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use super::Secrets;
@@ -235,6 +236,21 @@ fn combine<'a>(digests: impl Iterator<Item = (&'a PathBuf, u64)>) -> u64 {
     let mut hasher = DefaultHasher::new();
     digests.for_each(|digest| digest.hash(&mut hasher));
     hasher.finish()
+}
+
+/// What comes through standard input; waits for its end.
+pub(super) fn read_standard_input() -> Result<String, String> {
+    let mut text = String::new();
+    let read =
+        io::stdin().lock().take(LARGEST + 1).read_to_string(&mut text).map_err(|error| error.to_string())?;
+    match read as u64 {
+        0 => {
+            Err("nothing comes through standard input, which can be read once: a reload needs a file"
+                .to_owned())
+        }
+        bytes if bytes > LARGEST => Err(format!("it has more than {} MiB", LARGEST >> 20)),
+        _ => Ok(text),
+    }
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, String> {

@@ -90,6 +90,31 @@ async fn each_stream_has_one_sender_unless_streams_are_shared() {
 }
 
 #[tokio::test]
+async fn streams_that_a_sink_takes_for_one_are_in_order_all_the_same() {
+    let settings = SinkSettings { attribute: "service.name".to_owned(), ..SinkSettings::default() };
+    let sink = Sink::start(settings).await.unwrap();
+    for share_streams in [false, true] {
+        let report = send(SendSettings { share_streams, ..small(&sink) }).await;
+        assert!(report.all_taken(), "{report}");
+    }
+    let counts = sink.counts();
+    assert_eq!(
+        (counts.streams, counts.missing, counts.duplicates, counts.reordered),
+        (1, 0, 0, 0),
+        "{counts:?}"
+    );
+}
+
+#[tokio::test]
+async fn who_never_connects_is_told_no_latency() {
+    let nobody = std::net::TcpListener::bind("127.0.0.2:0").unwrap().local_addr().unwrap();
+    let report =
+        send(SendSettings { requests: Some(2), ..SendSettings::new(format!("http://{nobody}")) }).await;
+    assert!(report.failed > 0 && report.latency_ms.is_none(), "{report}");
+    assert!(!report.to_string().contains("latency"), "{report}");
+}
+
+#[tokio::test]
 async fn the_routing_attribute_can_be_chosen() {
     let settings = SinkSettings { attribute: "service.name".to_owned(), ..SinkSettings::default() };
     let sink = Sink::start(settings).await.unwrap();
@@ -127,7 +152,7 @@ async fn latency_counts_from_when_a_request_was_due() {
     let settings = SendSettings { rate: Some(1000.0), requests: Some(20), connections: 1, ..small(&sink) };
     let report = send(settings).await;
     // One request is slow, but all that were due behind it waited for it.
-    assert!(report.latency_ms.p50 > 250.0, "{:?}", report.latency_ms);
+    assert!(report.latency_ms.is_some_and(|latency| latency.p50 > 250.0), "{:?}", report.latency_ms);
 }
 
 #[tokio::test]

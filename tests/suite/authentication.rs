@@ -740,3 +740,23 @@ async fn sluice_send_shows_a_token_or_a_certificate() {
     }
     up.records(4 * 200).await;
 }
+
+#[tokio::test]
+async fn names_of_headers_are_the_same_in_capitals() {
+    let (up, sluice, _) = start("0123456789-of-all").await;
+    let body = logs(&[("a", &["text"])]);
+    for (authorization, expected) in
+        [("Bearer 0123456789-of-all", 200), ("BEARER 0123456789-of-all", 200), ("Bearer x", 401)]
+    {
+        let mut wire = Wire::open(sluice.otlp).await;
+        wire.write(format!(
+            "POST /v1/logs HTTP/1.1\r\nHOST: sluice\r\nCONTENT-TYPE: APPLICATION/X-PROTOBUF\r\nAUTHORIZATION: {authorization}\r\n\
+             CONTENT-LENGTH: {}\r\n\r\n",
+            body.len()
+        ))
+        .await;
+        wire.write(&body).await;
+        assert_eq!(wire.answer().await.status, expected, "{authorization}");
+    }
+    up.records(2).await;
+}

@@ -8,11 +8,12 @@ use prost::Message as _;
 use serde_json::Value;
 use sluice::cli::sink::Fault;
 use sluice::otlp::Signal;
-use tokio::io::AsyncWriteExt as _;
+use sluice::run::Role;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::Command;
 
 use crate::support::payload::{attribute, entry_of, logs, request, resource};
-use crate::support::process::run_printed;
+use crate::support::process::{TAKEN, run_printed};
 use crate::support::sinks;
 use crate::support::tls::Authority;
 use crate::support::{Sluice, SluiceProcess, eventually, http};
@@ -298,6 +299,92 @@ async fn schema_prints_a_json_schema_of_all_sections() {
     {
         assert!(schema["properties"][section].is_object(), "{section}");
     }
+}
+
+#[tokio::test]
+async fn a_configuration_that_comes_through_standard_input_is_checked_as_a_file_is() {
+    let home = directory("");
+    std::fs::write(home.path().join("rows.yaml"), "tenants: [{ id: acme }, { id: acme }]\n").unwrap();
+    let ended = sluice_in(home.path(), &["check", "-"], GOOD.as_bytes()).await;
+    assert_eq!((ended.code, &*ended.out), (Some(0), "<stdin>: fine\n"), "{}", ended.error);
+    // A relative path begins at the working directory, as in a file.
+    let bad = GOOD.replace("path: ./data", "pth: ./data") + "tenants: { file: rows.yaml }\n";
+    for args in [&["check", "-"][..], &["check", "--config", "-"], &["--config", "-", "check", "--quiet"]] {
+        let ended = sluice_in(home.path(), args, bad.as_bytes()).await;
+        assert_eq!(ended.code, Some(1), "{args:?}: {}", ended.error);
+        assert!(ended.out.contains("<stdin>:4:17: error: unknown key `pth`"), "{args:?}: {}", ended.out);
+        assert!(ended.out.contains("rows.yaml:1:"), "{args:?}: {}", ended.out);
+    }
+    let ended = sluice_in(home.path(), &["check", "-"], b"").await;
+    assert!(
+        ended.code == Some(1) && ended.out.contains("nothing comes through standard input"),
+        "{}",
+        ended.out
+    );
+    let ended = sluice_in(home.path(), &["explain", "-", "--payload", "-"], GOOD.as_bytes()).await;
+    assert!(
+        ended.code == Some(1) && ended.out.contains("both the configuration and the payload"),
+        "{}",
+        ended.out
+    );
+}
+
+#[tokio::test]
+async fn whoever_asks_another_listener_is_told_that_it_is_no_admin_listener() {
+    const ELSEWHERE: &str = "is no admin listener: ";
+    let up = sinks::counting().await;
+    let sluice_ = Sluice::start(&format!(
+        "exporters: {{ otlp_http/up: {{ endpoint: '{}' }} }}\nroutes: [{{ exporters: [otlp_http/up] }}]\n\
+         health: {{ endpoint: 127.0.0.1:0 }}\n",
+        up.url()
+    ))
+    .await;
+    let page = answering(
+        "HTTP/1.1 404 Not Found\r\ncontent-type: text/html\r\ncontent-length: 14\r\n\r\n<h1>None</h1>\n",
+    )
+    .await;
+    let welcome =
+        answering("HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 13\r\n\r\n<h1>Hi!</h1>\n")
+            .await;
+    // The settings with which a server of HTTP/2 begins.
+    let grpc = answering("\0\0\0\u{4}\0\0\0\0\0").await;
+    let health = sluice_.router().addresses(Role::Health).await[0];
+    for (address, said) in [
+        (sluice_.otlp, "an OTLP receiver answers there (404 Not Found)"),
+        (health, "Sluice's health listener answers there (404 Not Found)"),
+        (page, "another server answers there (404 Not Found)"),
+        (welcome, "another server answers there (200 OK)"),
+        (grpc, "what is there speaks no HTTP/1.1: is it the port of a gRPC server"),
+    ] {
+        let address = address.to_string();
+        for command in [&["tenants", "list"][..], &["tenants", "pause", "acme"], &["tap"]] {
+            let ended = sluice(&[command, &["--admin", &address]].concat()).await;
+            assert_eq!(ended.code, Some(1), "{command:?}: {}", ended.error);
+            assert!(ended.error.contains(said), "{command:?}: {}", ended.error);
+            assert!(ended.error.contains("`admin.endpoint`"), "{command:?}: {}", ended.error);
+            assert!(
+                ended.error.contains(ELSEWHERE) || said.contains("HTTP/1.1"),
+                "{command:?}: {}",
+                ended.error
+            );
+        }
+    }
+    let ended = sluice(&["health", &sluice_.otlp.to_string()]).await;
+    assert!(ended.error.contains("answered 404 Not Found: name the endpoint of `health`"), "{}", ended.error);
+}
+
+/// The address of something that answers whatever it is asked with these bytes.
+async fn answering(answer: &'static str) -> std::net::SocketAddr {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("there is a free port");
+    let address = listener.local_addr().expect("it is bound");
+    tokio::spawn(async move {
+        while let Ok((mut connection, _)) = listener.accept().await {
+            let mut head = [0; 1024];
+            let _ = connection.read(&mut head).await;
+            let _ = connection.write_all(answer.as_bytes()).await;
+        }
+    });
+    address
 }
 
 #[tokio::test]
@@ -743,8 +830,8 @@ async fn what_is_printed_to_try_is_what_the_routes_take() {
     for (route, signal, send) in cases {
         let yaml = format!("exporters: {{ debug: }}\nroutes: [{{ {route}, exporters: [debug] }}]\n");
         let sluice = SluiceProcess::start_on_terminal(&yaml).await;
-        let curl = sluice.logged("base64 -d | curl").await;
-        assert_eq!(run_printed(&format!("{curl} -f")).await, "", "{route}: nothing was rejected");
+        let curl = sluice.logged("curl -sS").await;
+        assert_eq!(run_printed(&curl).await, TAKEN, "{route}: nothing was rejected");
         let accepted = [("signal", signal), ("transport", "http"), ("outcome", "accepted")];
         assert_eq!(sluice.metric("sluice_received_records_total", &accepted).await, 1.0, "{route}");
         sluice.logged("/api/v1/streams").await;

@@ -83,7 +83,9 @@ async fn an_empty_directory_and_none_at_all_are_pages_like_any_other() {
     let page = sluice.api(PAGE).await;
     assert_eq!((&page["total"], &page["bytes"], &page["letters"]), (&json!(0), &json!(0), &json!([])));
     sluice.reconfigure(&yaml::up(&up.url(), &[])).await;
-    let none = json!({ "directory": null, "total": 0, "letters": [], "next": null });
+    let none = json!({
+        "directory": null, "bytes": 0, "max_size": null, "full": false, "total": 0, "letters": [], "next": null,
+    });
     assert_eq!(sluice.api(PAGE).await, none);
 }
 

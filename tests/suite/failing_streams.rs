@@ -12,7 +12,7 @@ use crate::support::payload::logs;
 use crate::support::sinks;
 use crate::support::tls::Authority;
 use crate::support::yaml::{self, LETTERS, QUICK};
-use crate::support::{Sluice, SluiceProcess, eventually};
+use crate::support::{Sluice, SluiceProcess, clock, eventually};
 
 /// A stream of each key that fails in a way of its own: key, code, a word of what the upstream says, what the stream does.
 const FAILURES: [(&str, &str, &str, &str); 6] = [
@@ -271,4 +271,44 @@ async fn a_stream_all_of_whose_records_are_dead_lettered_does_not_look_healthy()
     let bad = stream(&sluice, "bad").await;
     assert_eq!((&bad["failed_attempts"], &bad["delivered_records"]), (&json!(0), &json!(1)), "{bad}");
     assert!(bad["last_success"].is_string() && bad["last_error"].is_object(), "{bad}");
+}
+
+#[tokio::test]
+async fn an_upstream_that_does_not_answer_is_told_of_before_its_timeout_is_over_and_then_as_what_it_is() {
+    let up = sinks::counting().await;
+    up.set_fault(Fault::hang());
+    let patient = "retry_on_failure: { initial_interval: 1h, max_interval: 1h }";
+    let sluice = Sluice::start(&yaml::up(&up.url(), &[patient, "timeout: 25s"])).await;
+    sluice.accept(Signal::Logs, logs(&[("a", &["text"])])).await;
+    eventually("the attempt is under way", async || {
+        (stream(&sluice, "a").await["state"] == "sending" && up.counts().requests > 0).then_some(())
+    })
+    .await;
+    assert_eq!(stream(&sluice, "a").await["unanswered_seconds"], Value::Null);
+    clock::pass(Duration::from_secs(12)).await;
+    let told = async |kind: &str| {
+        eventually(kind, async || {
+            let overview = sluice.api("/api/v1/overview").await;
+            let told = overview["attention"].as_array().unwrap().clone();
+            (told.len() == 1 && told[0]["kind"] == kind).then(|| told[0]["text"].as_str().unwrap().to_owned())
+        })
+        .await
+    };
+    let text = told("unanswered").await;
+    assert!(text.starts_with("otlp_http/up, 1 stream: no answer from it for 1"), "{text}");
+    assert!(
+        text.ends_with("has not answered yet, and is waited for within the exporter's `timeout` of 25s."),
+        "{text}"
+    );
+    assert!(stream(&sluice, "a").await["unanswered_seconds"].as_f64().unwrap() >= 12.0);
+
+    clock::pass(Duration::from_secs(14)).await;
+    let text = told("failing").await;
+    let expected = "takes connections and does not answer within the exporter's `timeout` of 25s";
+    assert!(text.contains("no answer from it for") && text.contains(expected), "{text}");
+    let shown = stream(&sluice, "a").await;
+    assert_eq!(
+        (&shown["unanswered_seconds"], &shown["last_error"]["code"]),
+        (&Value::Null, &json!("timeout"))
+    );
 }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::process::run_printed;
+use crate::support::process::{TAKEN, run_printed};
 use crate::support::{Sluice, SluiceProcess};
 
 /// The exporter and the receiver of each case, which differ in what follows.
@@ -22,7 +22,10 @@ async fn accepted(sluice: &Sluice, set: &str, command: &Value) -> f64 {
         &format!("{} send", env!("CARGO_BIN_EXE_sluice")),
         1,
     );
-    run_printed(&format!("{set}\n{short}{}", if short.contains("| curl") { " -f" } else { "" })).await;
+    let said = run_printed(&format!("{set}\n{short}")).await;
+    if short.starts_with("curl") {
+        assert_eq!(said, TAKEN);
+    }
     records(sluice).await - before
 }
 
@@ -39,6 +42,7 @@ async fn what_is_pasted_is_taken_whoever_may_send_and_whatever_routes_ask_for() 
     let cases = [
         ("", route.to_owned(), "", None),
         ("", "routes: [{ match: { project: { regex: '^[0-9a-z]{1,16}$' } }, key: project, exporters: [debug] }]\n".to_owned(), "", None),
+        ("", "routes: [{ match: { project: \"o'clock\" }, key: project, exporters: [debug] }]\n".to_owned(), "", None),
         ("", "routes: [{ key: { shop: { request: X-Shop } }, exporters: [debug] }]\n".to_owned(), "", None),
         ("", of_tenants.clone(), "", None),
         (
@@ -80,7 +84,7 @@ async fn a_terminal_is_told_the_same_and_what_has_to_be_known_for_it() {
     let sluice =
         SluiceProcess::start_on_terminal(&config("auth: { authenticator: bearertokenauth }", rest)).await;
     let steps = sluice.api("/api/v1/first-steps").await;
-    let curl = sluice.logged("base64 -d | curl").await;
+    let curl = sluice.logged("curl -sS").await;
     assert!(curl.contains("Authorization: Bearer $SLUICE_TOKEN"), "{curl}");
     assert_eq!(curl.trim(), steps["curl"].as_str().unwrap());
     sluice.logged("(`SLUICE_TOKEN` is a token of the receiver `otlp`.)").await;

@@ -274,6 +274,7 @@ async fn an_upstream_that_is_away_is_told_of_once_and_not_for_each_of_its_stream
     assert_eq!(away["href"], "/exporters/otlp_http/up");
     let text = away["text"].as_str().unwrap();
     assert!(text.starts_with("otlp_http/up: http://127.") && text.contains("takes nothing for"), "{text}");
+    assert!(text.contains("there is no connection to the upstream"), "{text}");
     let shown = overview(&sluice).await;
     assert_eq!(shown["attention_total"], 1, "{}", shown["attention"]);
     assert_eq!(states(&shown)["exporter:otlp_http/up"], "failing");

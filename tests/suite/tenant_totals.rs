@@ -481,7 +481,7 @@ async fn the_log_names_the_tenant_whose_stream_is_in_trouble() {
     let config = config(&up.url(), &[], &plain(&["acme", "globex"])) + LETTERS;
     let sluice = SluiceProcess::start(&config, &[]).await;
     let logged_of = async |id: &str, what: &str| {
-        let named = format!("tenant={id}");
+        let named = format!("tenant=\"{id}\"");
         eventually(&format!("a line about {id}: {what}"), async || {
             sluice.log().into_iter().find(|line| line.contains(what) && line.contains(&named))
         })

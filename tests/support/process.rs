@@ -319,6 +319,9 @@ pub fn log_of(child: &mut Child) -> Arc<Mutex<Vec<String>>> {
     log
 }
 
+/// What the printed curl says once all that it has sent is taken.
+pub const TAKEN: &str = "{}\nHTTP 200\n";
+
 /// Runs a printed command and returns what it prints itself.
 pub async fn run_printed(line: &str) -> String {
     let run = Command::new("bash").args(["-o", "pipefail", "-c", line]).output().await;

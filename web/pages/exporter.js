@@ -56,6 +56,7 @@ export function ExporterPage({ name }) {
       <${ShortTable} label="Destinations" rows=${data.destinations.shown} empty="None is in use." columns=${[
         { label: "Destination", cell: (destination) => html`<code>${destination.origin}</code>` },
         { label: "Circuit", cell: (destination) => html`<${State} name=${destination.circuit} />` },
+        { label: "Last code", cell: (destination) => destination.failure && html`<code>${destination.failure}</code>` },
         { label: "Away for", number: true, cell: (destination) => duration(destination.open_seconds) },
         { label: "Next probe in", number: true, cell: (destination) => duration(destination.next_probe_seconds) },
       ]} />

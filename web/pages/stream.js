@@ -18,6 +18,7 @@ export function StreamPage({ query }) {
       held=${isByOperator(data.hold) && data.hold.scope === "stream"} waits=${waits(data)} />`)}
     <${Trouble} error=${error} />
     ${data.hold && html`<${Hold} hold=${data.hold} exporter=${data.exporter} />`}
+    ${data.unanswered_seconds && html`<p class="notice warning"><${Sign} tone="warning" /><span>The upstream has not answered the attempt under way for <${Figure} value=${data.unanswered_seconds} as="duration" unit="seconds" />.</span></p>`}
     ${data.last_error && html`<${LastError} stream=${data} />`}
     <p class="links">
       <a href=${exporterAddress(data.exporter)}>Exporter ${data.exporter}</a>

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::words::{ago, time};
+use super::words::{ago, ended, time};
 use super::{Attention, AttentionSubject, Urgency};
 use crate::export::{Exporter, ExporterKind};
 use crate::receive::TlsServer;
@@ -16,10 +16,10 @@ pub(super) fn found(router: &Router) -> Vec<Attention> {
     let report = router.report();
     let failed = report.last_error.as_ref().map(|(at, error)| {
         let text = format!(
-            "The configuration was changed {} ago and can't be used, so that version {} stays in use: {}.",
+            "The configuration was changed {} ago and can't be used, so that version {} stays in use: {}",
             ago(*at),
             report.version,
-            first_problem(error)
+            ended(&first_problem(error))
         );
         Attention::new(Urgency::Error, "reload_failed", AttentionSubject::Configuration, text)
             .since(Some(*at))

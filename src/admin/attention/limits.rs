@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::words::{ago, counted, size};
+use super::words::{ago, counted, ended, size};
 use super::{Attention, AttentionSubject, Urgency};
 use crate::descriptors::{Use, descriptors};
 use crate::export::DeadLetters;
@@ -36,9 +36,9 @@ fn of_journal(router: &Router, state: &JournalState) -> Vec<Attention> {
     let about = |urgency, kind, text| Attention::new(urgency, kind, AttentionSubject::Journal, text);
     if let Some(failing) = &state.failing {
         let text = format!(
-            "The journal can't be written for {}, so senders are refused with 503: {}. It goes on by itself once its disk takes data again.",
+            "The journal can't be written for {}, so senders are refused with 503: {} It goes on by itself once its disk takes data again.",
             ago(failing.since),
-            failing.why
+            ended(&failing.why)
         );
         let failing = about(Urgency::Error, "journal_failing", text).since(Some(failing.since));
         all.push(failing.with_pending(state.live_bytes));

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
 
-use super::words::{size, time};
+use super::words::{ended, size, time};
 use super::{Attention, AttentionSubject, Urgency};
 use crate::run::Router;
 use crate::tenants::{RowProblem, Sender, Table, Tenant, TenantTotals};
@@ -100,7 +100,7 @@ fn of_broken(table: &Table) -> Vec<Attention> {
     let one = |(place, id, problem): (&Arc<str>, Option<&Arc<str>>, &RowProblem)| {
         let then = if table.is_tenant(place) { "it stays as it was before" } else { "its senders get 503" };
         let name = id.unwrap_or(place);
-        let text = format!("{name}: its row `{place}` can't be used, and {then}: {}.", problem.text);
+        let text = format!("{name}: its row `{place}` can't be used, and {then}: {}", ended(&problem.text));
         let subject = AttentionSubject::Tenant(name.to_string());
         Attention::new(Urgency::Error, "broken_row", subject, text).since(Some(problem.since))
     };

@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::HashSet;
+use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
 
 use super::rows::Findings;
@@ -11,6 +12,9 @@ use crate::admin::troubled::{RefusedStreams, TroubledStreams, refused_streams};
 use crate::export::Exporter;
 use crate::route::TemplateValue;
 use crate::run::Router;
+
+/// What stands for the code of an attempt that is under way.
+const UNANSWERED: &str = "unanswered";
 
 /// Streams that fail for longer than this are told of as an error.
 const LASTING: Duration = Duration::from_secs(300);
@@ -40,8 +44,7 @@ pub(super) fn found(
         let is_by_row = streams.tenant.as_ref().is_some_and(|tenant| findings.are_held(tenant));
         let is_of_exporter = held.contains(exporter) || (away.contains(exporter) && streams.held == 0);
         let is_passing = streams.held == 0 && streams.oldest.elapsed() < PASSING;
-        let is_by_operators = streams.held + streams.failing == 0;
-        !is_by_row && !is_of_exporter && !is_passing && !is_by_operators
+        !is_by_row && !is_of_exporter && !is_passing && !streams.is_by_operators()
     };
     let mut told: Vec<_> = troubled.iter().filter(is_told).collect();
     told.sort_by_key(|streams| (urgency(streams), Reverse(streams.pending_bytes)));
@@ -58,7 +61,7 @@ fn of_held(exporter: &Exporter) -> Option<Attention> {
     let text = format!(
         "{name}: all its streams are held since an upstream has answered {code} to one of them, {} wait: {}.",
         size(waits),
-        reason(code, Whose::Exporter)
+        reason(code, Whose::Exporter, timeout(exporter))
     );
     let subject = AttentionSubject::Exporter(name.to_string());
     let attention = Attention::new(Urgency::Error, "exporter_held", subject, text);
@@ -68,19 +71,21 @@ fn of_held(exporter: &Exporter) -> Option<Attention> {
 /// An exporter of which an upstream is away.
 fn of_upstream(exporter: &Exporter) -> Option<Attention> {
     let circuits = exporter.active().transport.circuits();
-    let open: Vec<_> =
-        circuits.iter().filter_map(|(origin, circuit)| Some((origin, circuit.open_since?))).collect();
-    let (origin, since) = open.iter().min_by_key(|(_, since)| *since)?;
+    let open: Vec<_> = circuits
+        .iter()
+        .filter_map(|(origin, circuit)| Some((origin, circuit.open_since?, circuit.failure.as_deref()?)))
+        .collect();
+    let (origin, since, code) = open.iter().min_by_key(|(_, since, _)| *since)?;
     let (name, away, waits) = (exporter.name(), since.elapsed(), exporter.registry().pending_bytes());
     let others = match open.len() - 1 {
         0 => String::new(),
         others => format!(" (and {} more)", counted(others as u64, "upstream", "upstreams")),
     };
     let text = format!(
-        "{name}: {origin}{others} takes nothing for {}, {} wait: it can't be reached, or answers 502, 503 or 504. Sluice goes on asking it, \
-         and sends what waits once it answers.",
+        "{name}: {origin}{others} takes nothing for {}, {} wait: {}.",
         time(away),
-        size(waits)
+        size(waits),
+        reason(code, Whose::Exporter, timeout(exporter))
     );
     let attention =
         Attention::new(Urgency::Error, "upstream_away", AttentionSubject::Exporter(name.to_string()), text);
@@ -111,7 +116,9 @@ fn reads_rows(exporter: &Exporter) -> bool {
 fn of_troubled(streams: &TroubledStreams) -> Attention {
     let exporter = streams.exporter.name();
     let error = streams.last_error();
-    let code = error.as_ref().map_or("no answer", |error| &*error.code);
+    // What was said before the attempt under way is over, and not what is wrong now.
+    let is_unanswered = streams.held + streams.failing == 0;
+    let code = error.as_ref().filter(|_| !is_unanswered).map_or(UNANSWERED, |error| &*error.code);
     let (subject, whose, who) = if let Some(tenant) = &streams.tenant {
         let who = match without_answer(code) {
             Some(failure) => format!("{tenant}: {failure} `{exporter}`"),
@@ -120,14 +127,29 @@ fn of_troubled(streams: &TroubledStreams) -> Attention {
         let whose = Whose::Tenant { by_row: reads_rows(&streams.exporter) };
         (AttentionSubject::Tenant(tenant.to_string()), whose, who)
     } else {
-        let count = (streams.held + streams.failing) as u64;
+        let count = (streams.held + streams.failing + streams.unanswered) as u64;
         let what = without_answer(code).map_or_else(|| code.to_owned(), |failure| format!("{failure} it"));
         let who = format!("{exporter}, {}: {what}", counted(count, "stream", "streams"));
         (AttentionSubject::Exporter(exporter.to_string()), Whose::Exporter, who)
     };
     let (waited, waits) = (streams.oldest.elapsed(), streams.pending_bytes);
-    let text = format!("{who} for {}, {} wait: {}.", time(waited), size(waits), reason(code, whose));
-    let kind = if streams.held > 0 { "held" } else { "failing" };
+    let mut text = format!(
+        "{who} for {}, {} wait: {}.",
+        time(waited),
+        size(waits),
+        reason(code, whose, timeout(&streams.exporter))
+    );
+    if let Some(since) = streams.unanswered_since.filter(|_| !is_unanswered) {
+        write!(text, " The attempt under way has not been answered for {}.", time(since.elapsed()))
+            .expect("writing to a String can't fail");
+    }
+    let kind = if streams.held > 0 {
+        "held"
+    } else if is_unanswered {
+        "unanswered"
+    } else {
+        "failing"
+    };
     let attention = Attention::new(urgency(streams), kind, subject, text);
     attention.since(SystemTime::now().checked_sub(waited)).with_pending(waits)
 }
@@ -156,7 +178,7 @@ pub(super) fn without_answer(code: &str) -> Option<&'static str> {
         "connect" => "can't connect to",
         "tls" => "no TLS with",
         "reset" => "the connection broke to",
-        "timeout" | "DEADLINE_EXCEEDED" | "no answer" => "no answer from",
+        "timeout" | "DEADLINE_EXCEEDED" | UNANSWERED => "no answer from",
         "token" | "token_refused" => "no token for",
         "descriptors" => "no open file for a connection to",
         "no_destination" => "no destination at",
@@ -166,8 +188,22 @@ pub(super) fn without_answer(code: &str) -> Option<&'static str> {
     })
 }
 
+/// `timeout` of the exporter, if it has one.
+fn timeout(exporter: &Exporter) -> Option<Duration> {
+    exporter.active().settings.timeout()
+}
+
+/// How long an upstream may take to answer, behind what it is about.
+fn within(timeout: Option<Duration>) -> String {
+    match timeout {
+        None => String::new(),
+        Some(Duration::ZERO) => " without an end, as the exporter's `timeout` is 0".to_owned(),
+        Some(timeout) => format!(" within the exporter's `timeout` of {timeout:?}"),
+    }
+}
+
 /// What a code means, and what to do about it.
-fn reason(code: &str, whose: Whose) -> String {
+fn reason(code: &str, whose: Whose, timeout: Option<Duration>) -> String {
     let its = if whose == Whose::Exporter { "the credential" } else { "its token" };
     let row_or_exporter = if whose == (Whose::Tenant { by_row: true }) {
         "its row of the table of tenants"
@@ -193,11 +229,21 @@ fn reason(code: &str, whose: Whose) -> String {
         "405" | "415" | "501" | "UNIMPLEMENTED" => {
             "what answers there does not take OTLP; check the exporter's `endpoint` and type".to_owned()
         }
-        "connect" | "reset" | "no answer" => {
-            "the upstream can't be reached; Sluice goes on trying".to_owned()
+        "connect" => {
+            "there is no connection to the upstream; see that it runs and that the exporter's `endpoint` is its address; Sluice goes on trying"
+                .to_owned()
         }
-        "timeout" | "DEADLINE_EXCEEDED" => {
-            "the upstream does not answer in time; Sluice goes on trying".to_owned()
+        "reset" => {
+            "the upstream, or what is before it, ends connections without an answer; see its log; Sluice goes on trying"
+                .to_owned()
+        }
+        "timeout" => format!(
+            "the upstream takes connections and does not answer{}; see what it does, or raise that; Sluice goes on trying",
+            within(timeout)
+        ),
+        UNANSWERED => format!("the upstream has not answered yet, and is waited for{}", within(timeout)),
+        "DEADLINE_EXCEEDED" => {
+            "the upstream says that it was too slow; see what it does; Sluice goes on trying".to_owned()
         }
         "500" | "502" | "503" | "504" | "UNAVAILABLE" | "INTERNAL" => {
             "the upstream is in trouble; Sluice goes on trying".to_owned()
@@ -216,6 +262,9 @@ fn reason(code: &str, whose: Whose) -> String {
         "no_row" => "there is no row of this tenant, which the exporter reads; add one, or delete the tenant"
             .to_owned(),
         "io" => "its file can't be written; check the disk".to_owned(),
+        code if code.starts_with("52") && code.len() == 3 => {
+            "what is before the upstream gets no answer from it; Sluice goes on trying".to_owned()
+        }
         code if code.starts_with('3') && code.len() == 3 => {
             "the upstream has moved; write the new URL into the exporter's `endpoint`".to_owned()
         }
@@ -229,7 +278,7 @@ mod tests {
 
     #[test]
     fn each_code_of_attempts_that_hold_or_fail_has_a_reason_of_its_own() {
-        let unknown = reason("whatever", Whose::Exporter);
+        let unknown = reason("whatever", Whose::Exporter, None);
         for code in [
             "301",
             "401",
@@ -261,14 +310,22 @@ mod tests {
             "UNAVAILABLE",
             "RESOURCE_EXHAUSTED",
             "DEADLINE_EXCEEDED",
+            "522",
+            UNANSWERED,
         ] {
-            assert_ne!(reason(code, Whose::Exporter), unknown, "{code}");
+            assert_ne!(reason(code, Whose::Exporter, None), unknown, "{code}");
         }
         for (by_row, place) in
             [(true, "its row of the table of tenants"), (false, "the exporter's `headers` or `auth`")]
         {
-            let told = reason("401", Whose::Tenant { by_row });
+            let told = reason("401", Whose::Tenant { by_row }, None);
             assert_eq!(told, format!("its token is refused; put one that holds into {place}"));
+        }
+        for (timeout, told) in [
+            (Some(Duration::from_secs(30)), "within the exporter's `timeout` of 30s"),
+            (Some(Duration::ZERO), "without an end, as the exporter's `timeout` is 0"),
+        ] {
+            assert!(reason("timeout", Whose::Exporter, timeout).contains(told), "{told}");
         }
         assert_eq!((without_answer("connect"), without_answer("401")), (Some("can't connect to"), None));
     }

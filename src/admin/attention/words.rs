@@ -2,6 +2,13 @@
 
 use std::time::{Duration, SystemTime};
 
+/// A text as the end of a sentence, which some texts are already.
+pub(super) fn ended(text: &str) -> String {
+    let text = text.trim_end();
+    let stop = if text.ends_with(['.', '?', '!']) { "" } else { "." };
+    format!("{text}{stop}")
+}
+
 /// So many of something.
 pub(super) fn counted(count: u64, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
@@ -38,6 +45,15 @@ pub(super) fn size(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_sentence_has_one_end() {
+        for (text, sentence) in
+            [("it is wrong", "it is wrong."), ("did you mean `x`?", "did you mean `x`?"), ("so.", "so.")]
+        {
+            assert_eq!(ended(text), sentence);
+        }
+    }
 
     #[test]
     fn times_and_sizes_are_as_people_say_them() {

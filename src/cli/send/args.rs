@@ -196,15 +196,16 @@ pub async fn run(args: SendArgs) -> ExitCode {
 fn show_progress(before: &Report, now: &Report) -> io::Result<()> {
     let seconds = (now.seconds - before.seconds).max(1e-3);
     let per_second = |after: u64, before: u64| (after - before) as f64 / seconds;
+    let latency = now.latency_ms.map_or_else(String::new, |latency| {
+        format!("  p50 {:.2} ms  p99 {:.2} ms", latency.p50, latency.p99)
+    });
     writeln!(
         io::stderr().lock(),
-        "{:4.0} s  {:.0} requests/s  {:.0} records/s  {:.1} MB/s  p50 {:.2} ms  p99 {:.2} ms  {} failed  {} retried",
+        "{:4.0} s  {:.0} requests/s  {:.0} records/s  {:.1} MB/s{latency}  {} failed  {} retried",
         now.seconds,
         per_second(now.requests, before.requests),
         per_second(now.records, before.records),
         per_second(now.bytes, before.bytes) / 1e6,
-        now.latency_ms.p50,
-        now.latency_ms.p99,
         now.failed,
         now.retries.values().sum::<u64>(),
     )

@@ -15,7 +15,7 @@ use super::sender::Sender;
 use super::settings::{SendError, SendSettings};
 use super::streams::Streams;
 use super::template::{Template, stream_name};
-use crate::cli::sequence::{SenderId, sender_id};
+use crate::cli::sequence::sender_id;
 
 /// A run of the load generator. It stops when it is dropped.
 ///
@@ -38,7 +38,9 @@ pub struct Load {
     tallies: Vec<Arc<Mutex<Tally>>>,
     pace: Arc<Pace>,
     stop: CancellationToken,
-    senders: JoinSet<(SenderId, Streams)>,
+    run: u32,
+    /// Each with the number of its connection.
+    senders: JoinSet<(usize, Streams)>,
     sequences: Vec<Acknowledged>,
     ended: Option<Instant>,
     /// Ends the run in time; aborted with the set.
@@ -59,16 +61,16 @@ impl Load {
         let dialer = dialer(&settings)?;
         let mut prepared = Vec::with_capacity(connections);
         for index in 0..connections {
-            let id = sender_id(run, index as u32);
             let size = (settings.entries, settings.records);
             let streams = Streams::new(index, connections, settings.streams, shared, size);
-            prepared.push((id, Client::new(&settings, &dialer)?, Template::new(&settings, &id)?, streams));
+            let template = Template::new(&settings, run, index)?;
+            prepared.push((index, Client::new(&settings, &dialer)?, template, streams));
         }
 
         let pace = Pace::start(settings.rate, limit(&settings), stop.clone());
         let mut senders = JoinSet::new();
         let mut tallies = Vec::with_capacity(connections);
-        for (id, client, template, streams) in prepared {
+        for (index, client, template, streams) in prepared {
             let tally = Arc::new(Mutex::new(Tally::default()));
             tallies.push(Arc::clone(&tally));
             let sender = Sender {
@@ -81,7 +83,7 @@ impl Load {
                 stop: stop.clone(),
                 give_up: give_up.clone(),
             };
-            senders.spawn(async move { (id, sender.run().await) });
+            senders.spawn(async move { (index, sender.run().await) });
         }
         let mut clock = JoinSet::new();
         clock.spawn(keep_time(Arc::clone(&settings), stop.clone(), give_up));
@@ -92,6 +94,7 @@ impl Load {
             tallies,
             pace,
             stop,
+            run,
             senders,
             sequences: Vec::new(),
             ended: None,
@@ -119,11 +122,11 @@ impl Load {
     /// Waits until the last answer is there. Can be given up and called again.
     pub async fn ended(&mut self) {
         while let Some(ended) = self.senders.join_next().await {
-            let (sender, streams) = ended.expect("a sender doesn't panic");
-            let sender = String::from_utf8_lossy(&sender).into_owned();
+            let (connection, streams) = ended.expect("a sender doesn't panic");
+            let sender = |stream| sender_id(self.run, connection, self.settings.connections, stream);
             self.sequences.extend(streams.taken().map(|(stream, records, unknown)| Acknowledged {
                 stream: stream_name(&self.settings, stream),
-                sender: sender.clone(),
+                sender: String::from_utf8_lossy(&sender(stream)).into_owned(),
                 records,
                 unknown: unknown.to_vec(),
             }));

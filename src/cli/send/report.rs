@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::client::Failure;
 use super::settings::SendSettings;
+use crate::rounded::rounded;
 
 /// Longer latencies count as this, an hour.
 const LONGEST_MICROS: u64 = 3_600_000_000;
@@ -96,9 +97,10 @@ impl Tally {
         let by_name = |counts: &BTreeMap<Failure, u64>| {
             counts.iter().map(|(failure, &count)| (failure.to_string(), count)).collect::<BTreeMap<_, _>>()
         };
-        let latency = |quantile| self.latency.value_at_quantile(quantile) as f64 / 1e3;
+        let latency = |micros: f64| rounded(micros / 1e3);
+        let quantile = |quantile| latency(self.latency.value_at_quantile(quantile) as f64);
         Report {
-            seconds: time.as_secs_f64(),
+            seconds: rounded(time.as_secs_f64()),
             requests: self.requests,
             failed: self.failures.values().sum(),
             failures: by_name(&self.failures),
@@ -109,17 +111,17 @@ impl Tally {
             rejected: self.rejected,
             bytes: self.bytes,
             wire_bytes: self.wire_bytes,
-            requests_per_second: self.requests as f64 / seconds,
-            records_per_second: self.records as f64 / seconds,
-            megabytes_per_second: self.bytes as f64 / seconds / 1e6,
-            latency_ms: Latency {
-                mean: self.latency.mean() / 1e3,
-                p50: latency(0.5),
-                p90: latency(0.9),
-                p99: latency(0.99),
-                p999: latency(0.999),
-                max: self.latency.max() as f64 / 1e3,
-            },
+            requests_per_second: rounded(self.requests as f64 / seconds),
+            records_per_second: rounded(self.records as f64 / seconds),
+            megabytes_per_second: rounded(self.bytes as f64 / seconds / 1e6),
+            latency_ms: (!self.latency.is_empty()).then(|| Latency {
+                mean: latency(self.latency.mean()),
+                p50: quantile(0.5),
+                p90: quantile(0.9),
+                p99: quantile(0.99),
+                p999: quantile(0.999),
+                max: latency(self.latency.max() as f64),
+            }),
             sequences: Vec::new(),
         }
     }
@@ -156,8 +158,8 @@ pub struct Report {
     pub records_per_second: f64,
     /// Millions of `bytes` by `seconds`.
     pub megabytes_per_second: f64,
-    /// How long requests took, all attempts included.
-    pub latency_ms: Latency,
+    /// How long requests took, all attempts included; `None` if none has ended.
+    pub latency_ms: Option<Latency>,
     /// What was taken, by stream and sender; not part of the JSON.
     #[serde(skip)]
     pub sequences: Vec<Acknowledged>,
@@ -214,12 +216,13 @@ impl fmt::Display for Report {
         if self.wire_bytes != self.bytes {
             write!(f, ", {} compressed", self.wire_bytes)?;
         }
-        let Latency { mean, p50, p90, p99, p999, max } = self.latency_ms;
         writeln!(f)?;
-        writeln!(
-            f,
-            "latency     p50 {p50:.3} ms, p90 {p90:.3}, p99 {p99:.3}, p99.9 {p999:.3}, max {max:.3}, mean {mean:.3}"
-        )?;
+        if let Some(Latency { mean, p50, p90, p99, p999, max }) = self.latency_ms {
+            writeln!(
+                f,
+                "latency     p50 {p50:.3} ms, p90 {p90:.3}, p99 {p99:.3}, p99.9 {p999:.3}, max {max:.3}, mean {mean:.3}"
+            )?;
+        }
         writeln!(f, "failed      {}{}", self.failed, Causes(&self.failures))?;
         if !self.retries.is_empty() {
             writeln!(f, "retried     {}{}", self.retries.values().sum::<u64>(), Causes(&self.retries))?;

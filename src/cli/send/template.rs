@@ -7,9 +7,9 @@ use memchr::memmem;
 use prost::Message as _;
 use prost::encoding::{WireType, encode_key, encode_varint};
 
-use super::messages::{self, ID, RecordParts, SEQUENCE, START, TIME};
+use super::messages::{self, ID, RecordParts, SENDER, SEQUENCE, START, TIME};
 use super::settings::{SendError, SendSettings};
-use crate::cli::sequence::{SenderId, SequenceText};
+use crate::cli::sequence::{SequenceText, sender_id};
 
 /// How long what a record tells of took, in nanoseconds.
 const TOOK: u64 = 12_000_000;
@@ -29,20 +29,22 @@ pub(super) struct Template {
     stride: usize,
     /// Where in an entry the digits of the stream's name are.
     stream: std::ops::Range<usize>,
-    /// Where in an entry the records' sequence numbers, times and ids are.
+    /// Where in an entry the records' senders, sequence numbers, times and ids are.
+    senders: Vec<usize>,
     sequences: Vec<usize>,
     starts: Vec<usize>,
     times: Vec<usize>,
     /// None for metrics, else two for each record, its trace's and its span's.
     ids: Vec<usize>,
-    sender: u64,
+    run: u32,
+    connection: usize,
+    connections: usize,
 }
 
 impl Template {
     /// Encodes the request of one sender. It is full of placeholders until it has been filled.
-    pub(super) fn new(settings: &SendSettings, sender: &SenderId) -> Result<Self, SendError> {
-        let sender_text = std::str::from_utf8(sender).expect("a sender id is hexadecimal");
-        let parts = |variant| RecordParts { sender: sender_text, filling: 0, variant };
+    pub(super) fn new(settings: &SendSettings, run: u32, connection: usize) -> Result<Self, SendError> {
+        let parts = |variant| RecordParts { filling: 0, variant };
         let filled = |variant| filled_to(settings, parts(variant));
         // Fails here rather than for the first record that is too small.
         for variant in 0..settings.records.min(4) {
@@ -65,12 +67,15 @@ impl Template {
         Ok(Self {
             stride: framed.len(),
             stream: name_end - digits..name_end,
+            senders: all(SENDER.as_bytes()),
             sequences: all(SEQUENCE.as_bytes()),
             starts: all(&START.to_le_bytes()),
             times: all(&TIME.to_le_bytes()),
             ids: all(&ID[..8]),
             bytes: framed.repeat(settings.entries).into(),
-            sender: u64::from_str_radix(sender_text, 16).expect("a sender id is hexadecimal"),
+            run,
+            connection,
+            connections: settings.connections,
         })
     }
 
@@ -98,6 +103,10 @@ impl Template {
             *digit = b'0' + (number % 10) as u8;
             number /= 10;
         }
+        let sender = sender_id(self.run, self.connection, self.connections, place.stream);
+        for &at in &self.senders {
+            entry[at..at + sender.len()].copy_from_slice(&sender);
+        }
         let mut text = SequenceText::new(place.first);
         for &at in &self.sequences {
             entry[at..at + text.as_bytes().len()].copy_from_slice(text.as_bytes());
@@ -105,7 +114,7 @@ impl Template {
         }
         write_all(entry, &self.starts, (now - TOOK).to_le_bytes());
         write_all(entry, &self.times, now.to_le_bytes());
-        let unique = self.sender.rotate_left(32) ^ ((place.stream as u64) << 40);
+        let unique = u64::from(self.run) ^ ((self.connection as u64) << 32) ^ ((place.stream as u64) << 40);
         for (pair, number) in self.ids.chunks_exact(2).zip(place.first..) {
             write_all(entry, pair, (unique ^ number | 1 << 63).to_be_bytes());
         }
@@ -130,7 +139,7 @@ fn stream_digits(streams: usize) -> usize {
 }
 
 /// The record with as much filling as makes it `record_bytes` long when encoded.
-fn filled_to<'a>(settings: &SendSettings, parts: RecordParts<'a>) -> Result<RecordParts<'a>, SendError> {
+fn filled_to(settings: &SendSettings, parts: RecordParts) -> Result<RecordParts, SendError> {
     let len = |filling| messages::record_len(settings.signal, RecordParts { filling, ..parts });
     let wanted = settings.record_bytes;
     let least = len(0);
@@ -152,7 +161,6 @@ mod tests {
     use prost::Message;
 
     use super::*;
-    use crate::cli::sequence::sender_id;
     use crate::otlp::Signal;
 
     fn settings(signal: Signal) -> SendSettings {
@@ -162,6 +170,7 @@ mod tests {
             entries: 3,
             records: 7,
             record_bytes: 300,
+            connections: 4,
             ..SendSettings::new("http://127.0.0.1:4318")
         }
     }
@@ -173,8 +182,8 @@ mod tests {
     #[test]
     fn every_signal_has_a_place_for_every_number() {
         for signal in Signal::ALL {
-            let template = Template::new(&settings(signal), &sender_id(1, 2)).unwrap();
-            assert_eq!(template.sequences.len(), 7, "{signal}");
+            let template = Template::new(&settings(signal), 1, 2).unwrap();
+            assert_eq!((template.senders.len(), template.sequences.len()), (7, 7), "{signal}");
             assert_eq!(template.starts.len(), 7, "{signal}");
             assert_eq!(template.times.len(), 7, "{signal}");
             assert_eq!(template.ids.len(), if signal == Signal::Metrics { 0 } else { 14 }, "{signal}");
@@ -183,7 +192,7 @@ mod tests {
 
     #[test]
     fn a_filled_request_is_otlp_that_says_what_was_filled_in() {
-        let mut template = Template::new(&settings(Signal::Logs), &sender_id(1, 2)).unwrap();
+        let mut template = Template::new(&settings(Signal::Logs), 1, 2).unwrap();
         let request = ExportLogsServiceRequest::decode(template.fill(places())).unwrap();
         let mut seen = Vec::new();
         for entry in &request.resource_logs {
@@ -197,18 +206,18 @@ mod tests {
             let stream = text(&entry.resource.as_ref().unwrap().attributes, "s2.stream");
             for record in &entry.scope_logs[0].log_records {
                 assert_eq!(record.encoded_len(), 300);
-                assert_eq!(text(&record.attributes, "sluice.sender"), "0000000100000002");
-                seen.push((stream.clone(), text(&record.attributes, "sluice.sequence")));
+                seen.push(["sluice.sender", "sluice.sequence"].map(|key| text(&record.attributes, key)));
+                assert_eq!(stream, format!("stream-{:02}", 7 * ((seen.len() - 1) / 7)));
             }
         }
         assert_eq!(seen.len(), 21);
-        assert_eq!(seen[0], ("stream-00".to_owned(), "0000000000000099".to_owned()));
-        assert_eq!(seen[20], ("stream-14".to_owned(), "0000000000000107".to_owned()));
+        assert_eq!(seen[0], ["0000000100000002", "0000000000000099"]);
+        assert_eq!(seen[20], ["000000010000003a", "0000000000000107"]);
     }
 
     #[test]
     fn filling_again_writes_in_place_unless_the_last_request_is_still_held() {
-        let mut template = Template::new(&settings(Signal::Traces), &sender_id(1, 2)).unwrap();
+        let mut template = Template::new(&settings(Signal::Traces), 1, 2).unwrap();
         let first = template.fill(places());
         let (address, copy) = (first.as_ptr(), first.to_vec());
         let second = template.fill(places());
@@ -223,7 +232,7 @@ mod tests {
     #[test]
     fn a_record_size_that_is_too_small_names_the_least() {
         let settings = SendSettings { record_bytes: 10, ..settings(Signal::Logs) };
-        let error = Template::new(&settings, &sender_id(1, 2)).unwrap_err();
+        let error = Template::new(&settings, 1, 2).unwrap_err();
         assert!(matches!(error, SendError::RecordTooSmall { wanted: 10, least } if least > 100), "{error}");
     }
 }

@@ -13,10 +13,12 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::{Counts, Fault, RetryAfter, Sink, SinkSettings, StreamCounts};
+use crate::cli::counted::counted;
 use crate::cli::duration::parse_duration;
 use crate::cli::standard_error::say_line;
 use crate::otlp::Signal;
 use crate::receive::TlsServerSettings;
+use crate::rounded::seconds;
 
 /// Longer than anybody waits.
 const A_YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -237,13 +239,13 @@ async fn show_progress(sink: &Sink, attribute: &str) -> io::Result<Infallible> {
             let per_second = |after: u64, before: u64| (after - before) as f64 / seconds;
             writeln!(
                 io::stderr().lock(),
-                "{:.0} requests/s  {:.0} records/s  {:.1} MB/s  {} in {} streams  {} refused  \
+                "{:.0} requests/s  {:.0} records/s  {:.1} MB/s  {} in {}  {} refused  \
                  {} missing  {} reordered  {} duplicates",
                 per_second(counts.requests, before.requests),
                 per_second(counts.records, before.records),
                 per_second(counts.bytes, before.bytes) / 1e6,
                 counts.by_signal,
-                counts.streams,
+                counted(counts.streams, "stream"),
                 counts.refused,
                 counts.missing,
                 counts.reordered,
@@ -300,7 +302,7 @@ fn json_report(sink: &Sink, counts: &Counts, time: Duration) -> serde_json::Valu
                 "duplicates": stream.duplicates, "records": stream.records })
     });
     let mut report = json!(counts);
-    report["seconds"] = json!(time.as_secs_f64());
+    report["seconds"] = json!(seconds(time));
     report["in_trouble"] = streams.collect();
     report
 }

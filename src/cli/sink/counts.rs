@@ -122,7 +122,7 @@ pub(super) struct Counters {
     streams: [DashMap<Vec<u8>, Stream>; 3],
 }
 
-/// One stream; few senders, so that a list is searched faster than a table.
+/// One stream, and its senders in the order of their ids: mostly few.
 #[derive(Debug, Default)]
 struct Stream {
     tally: Tally,
@@ -234,9 +234,10 @@ impl Stream {
     #[inline]
     fn sequence(&mut self, sender: SenderId) -> &mut Sequence {
         if self.senders.get(self.last).is_none_or(|(id, _)| *id != sender) {
-            self.last = self.senders.iter().position(|(id, _)| *id == sender).unwrap_or_else(|| {
-                self.senders.push((sender, Sequence::default()));
-                self.senders.len() - 1
+            let known = self.senders.binary_search_by(|(id, _)| id.cmp(&sender));
+            self.last = known.unwrap_or_else(|place| {
+                self.senders.insert(place, (sender, Sequence::default()));
+                place
             });
         }
         &mut self.senders[self.last].1

@@ -94,7 +94,11 @@ fn cell(value: &Value) -> Option<String> {
         // Such as a problem, and why an attempt has failed.
         Value::Object(fields) => {
             let text = |name: &str| fields.get(name).and_then(Value::as_str);
-            let words: Vec<_> = ["code", "message", "text"].into_iter().filter_map(text).collect();
+            // What an upstream says by HTTP begins with the code.
+            let code =
+                text("code").filter(|code| !text("message").is_some_and(|said| said.starts_with(code)));
+            let words: Vec<_> =
+                code.into_iter().chain(["message", "text"].into_iter().filter_map(text)).collect();
             (!words.is_empty()).then(|| cell(&Value::from(words.join(": ")))).flatten()
         }
         Value::Array(_) => None,
@@ -117,6 +121,9 @@ mod tests {
     fn why_something_has_failed_is_shown_in_its_line() {
         let rows = [json!({ "id": "acme", "last_failure": { "code": "401", "message": "no such\ntoken" } })];
         assert_eq!(written(&rows), "ID    LAST_FAILURE\nacme  401: no such token\n");
+        let rows =
+            [json!({ "id": "acme", "last_failure": { "code": "401", "message": "401 Unauthorized: why" } })];
+        assert_eq!(written(&rows), "ID    LAST_FAILURE\nacme  401 Unauthorized: why\n");
     }
 
     #[test]

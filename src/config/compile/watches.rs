@@ -39,39 +39,10 @@ pub(super) fn compile(
 }
 
 fn watch(section: &WatchSection, node: &Node, context: &mut Context<'_>) -> Option<WatchSettings> {
-    let has_error = |context: &Context<'_>, key: &str| context.is_excused(node, key);
-    if section.name.is_empty() {
-        if !has_error(context, "name") {
-            context.report.error(node.near(&["name"]).span, "a watch needs a name").help(EXAMPLE);
-        }
-        return None;
-    }
-    if section.name.chars().count() > LONGEST_NAME || section.name.contains(is_obeyed) {
-        context
-            .report
-            .error(node.near(&["name"]).span, "this can't be the name of a watch")
-            .help(format!("write at most {LONGEST_NAME} characters, none of them a control character"));
-        return None;
-    }
-    let query = Query::parse(&section.query);
-    let query_span = node.near(&["query"]).span;
-    if section.query.trim().is_empty() {
-        if !has_error(context, "query") {
-            context.report.error(query_span, "a watch needs a query").help(EXAMPLE);
-        }
-        return None;
-    }
-    let query = match query {
-        Ok(query) => query,
-        Err(error) => {
-            context
-                .report
-                .error(query_span, format!("the query is wrong at its column {}", error.column))
-                .help(error.message);
-            return None;
-        }
-    };
-    let threshold = threshold(section, node, context)?;
+    // All are looked at, so that a mistake in one hides none in another.
+    let name = name(section, node, context);
+    let query = query(section, node, context);
+    let threshold = threshold(section, node, context);
     let tenants = section.tenants.as_ref().map(|globs| match globs {
         TenantGlobs::One(glob) => vec![Glob::new(glob)],
         TenantGlobs::AnyOf(globs) => globs.iter().map(|glob| Glob::new(glob)).collect(),
@@ -85,7 +56,45 @@ fn watch(section: &WatchSection, node: &Node, context: &mut Context<'_>) -> Opti
         return None;
     }
     let shown_query = secrets::query(&section.query, node.near(&["query"]).literal());
-    Some(WatchSettings { name: section.name.clone(), query, shown_query, tenants, threshold })
+    Some(WatchSettings { name: name?.to_owned(), query: query?, shown_query, tenants, threshold: threshold? })
+}
+
+fn name<'s>(section: &'s WatchSection, node: &Node, context: &mut Context<'_>) -> Option<&'s str> {
+    let at = node.near(&["name"]).span;
+    if section.name.is_empty() {
+        if !context.is_excused(node, "name") {
+            context.report.error(at, "a watch needs a name").help(EXAMPLE);
+        }
+        return None;
+    }
+    if section.name.chars().count() > LONGEST_NAME || section.name.contains(is_obeyed) {
+        context
+            .report
+            .error(at, "this can't be the name of a watch")
+            .help(format!("write at most {LONGEST_NAME} characters, none of them a control character"));
+        return None;
+    }
+    Some(&section.name)
+}
+
+fn query(section: &WatchSection, node: &Node, context: &mut Context<'_>) -> Option<Query> {
+    let at = node.near(&["query"]).span;
+    if section.query.trim().is_empty() {
+        if !context.is_excused(node, "query") {
+            context.report.error(at, "a watch needs a query").help(EXAMPLE);
+        }
+        return None;
+    }
+    match Query::parse(&section.query) {
+        Ok(query) => Some(query),
+        Err(error) => {
+            context
+                .report
+                .error(at, format!("the query is wrong at its column {}", error.column))
+                .help(error.message);
+            None
+        }
+    }
 }
 
 fn threshold(section: &WatchSection, node: &Node, context: &mut Context<'_>) -> Option<Threshold> {

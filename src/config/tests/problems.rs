@@ -388,6 +388,25 @@ fn what_a_misspelt_section_holds_is_checked_as_well() {
 }
 
 #[test]
+fn what_is_below_a_misspelt_key_is_checked_as_well() {
+    let yaml = "receivers: { otlp: { protocols: { htp: { max_request_body_size: big } } } }\n\
+                exporters: { otlp_htp/a: { timeout: soon }, debug: { sending_que: { num_consumers: few } } }\n\
+                routes: [{ exporters: [debug] }]\njournal: { directory: ./j, max_siz: 1 }\n";
+    assert_eq!(
+        said(yaml),
+        [
+            "1:35 error: unknown key `htp` in `receivers.otlp.protocols`; did you mean `http`?",
+            "1:65 error: this is not a size (in `max_request_body_size`) (write a size such as `524288`, `512KiB`, `10MB` or `1GiB`)",
+            "2:14 error: `otlp_htp/a` is not a known type of exporter (did you mean `otlp_http/a`?)",
+            "2:37 error: this is not a duration (in `timeout`) (write a duration such as `50ms`, `30s`, `5m` or `1h30m`)",
+            "2:54 error: unknown key `sending_que` in `exporters.debug`; did you mean `sending_queue`?",
+            "2:84 error: `exporters.debug.sending_queue.num_consumers` must be a whole number",
+            "4:28 error: unknown key `max_siz` in `journal`; did you mean `max_size`?",
+        ]
+    );
+}
+
+#[test]
 fn what_is_indented_too_far_or_too_little_costs_one_error() {
     let too_far = "receivers:\n  otlp: { protocols: { http: } }\n  exporters: { debug: }\nroutes: [{ exporters: [debug] }]\n";
     assert_eq!(

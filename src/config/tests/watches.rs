@@ -42,6 +42,10 @@ fn it_is_said_what_is_wrong_with_a_watch_and_where() {
         let said = said(&with(&format!("watches: [{{ {text} }}]\n")));
         assert!(said.len() == 1 && said[0].starts_with(expected), "{text}: {said:?}");
     }
+    let several = said(&with("watches: [{ nam: a, query: 'level:eror', above: often }]\n"));
+    let mistakes = ["unknown key `nam`", "the query is wrong", "`above` can't be read"];
+    let found = mistakes.map(|mistake| several.iter().any(|said| said.contains(mistake)));
+    assert_eq!((several.len(), found), (3, [true; 3]), "{several:?}");
     let twice = said(&with(&format!("watches: [{{ {WATCH} }}, {{ {WATCH} }}]\n")));
     assert!(twice.len() == 1 && twice[0].contains("another watch called `errors`"), "{twice:?}");
 }

@@ -2,9 +2,10 @@
 //! how every record ended.
 
 use std::borrow::Cow;
+use std::convert::Infallible;
+use std::future::pending;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use futures_util::future::maybe_done;
@@ -80,6 +81,9 @@ const FOR_EVER: Duration = Duration::MAX;
 
 /// How long to wait before the journal is read again after an error.
 const READ_AGAIN: Duration = Duration::from_secs(1);
+
+/// An attempt that is not answered for this long is told of while it is under way.
+const LONG_UNANSWERED: Duration = Duration::from_secs(10);
 
 /// How one piece of a batch ended.
 enum Settled {
@@ -212,9 +216,39 @@ async fn deliver(
         && let key = &stream.name().key
         && let Some(suppressed) = notice::due_for_one_of_many(&(exporter.name(), signal, key), "recovered")
     {
-        info!(exporter = %exporter.name(), %signal, key = &*key.text(), tenant = key.tenant().map(display), suppressed, "stream delivers again");
+        info!(exporter = %exporter.name(), %signal, key = &*key.text(), tenant = key.tenant(), suppressed, "stream delivers again");
     }
     Some(backoff.for_another())
+}
+
+/// Notes of an attempt that it has not been answered for long, once that is so: until its `timeout` nothing else would say why
+/// nothing is delivered.
+async fn note_unanswered(
+    exporter: &Exporter,
+    stream: &Stream,
+    target: &Target,
+    begun: &OnceLock<Instant>,
+) -> Infallible {
+    loop {
+        // While it waits for its turn, nobody has been asked.
+        tokio::time::sleep_until(*begun.get().unwrap_or(&Instant::now()) + LONG_UNANSWERED).await;
+        let Some(since) = begun.get().filter(|since| since.elapsed() >= LONG_UNANSWERED) else { continue };
+        stream.set_unanswered(Some(*since));
+        log_decision(
+            stream,
+            Some("no answer yet"),
+            None,
+            "stream goes on waiting for the answer to its attempt",
+        );
+        let (name, signal, key) = (exporter.name(), stream.name().signal, &stream.name().key);
+        if let Some(suppressed) = notice::due_for_one_of_many(&(name, signal, key), "unanswered") {
+            warn!(
+                exporter = %name, %signal, key = &*key.text(), tenant = key.tenant(), %target, suppressed,
+                "the destination has not answered an attempt for {LONG_UNANSWERED:?}, and is waited for"
+            );
+        }
+        return pending().await;
+    }
 }
 
 /// Notes how an attempt went, for those who look at the stream or at its tenant.
@@ -484,7 +518,7 @@ async fn settle<'e>(
             }
         }
         let Some(piece) = pieces.next().cloned() else { continue };
-        let (started, begun) = (Instant::now(), AtomicBool::new(false));
+        let (started, begun) = (Instant::now(), OnceLock::new());
         let before = (attempts, last_code.as_deref());
         let made = AttemptMade { exporter, stream, target: &target, piece: &piece, before };
         let span = AttemptSpan::new(&made, pieces.links());
@@ -499,10 +533,11 @@ async fn settle<'e>(
         stream.set_activity(Activity::Sending);
         let answer = {
             let mut attempt = pin!(active.transport.attempt(&target, &piece, conditions));
+            let mut unanswered = pin!(note_unanswered(exporter, stream, &target, &begun));
             let mut has_changed = false;
             loop {
                 let (withdrawal, paused) = (stream.withdrawal().notified(), exporter.changed().notified());
-                let stands_in_line = !begun.load(Ordering::Relaxed);
+                let stands_in_line = begun.get().is_none();
                 // Looked at now that whoever suspends it waits for the attempt.
                 let stays = exporter.is_suspended() || exporter.is_paused();
                 // After a change it goes by other settings, or by another row of its tenant. An attempt that has begun goes on:
@@ -512,6 +547,7 @@ async fn settle<'e>(
                 }
                 tokio::select! {
                     answer = attempt.as_mut() => break answer,
+                    never = unanswered.as_mut() => match never {},
                     () = given_up(exporter, stream) => break None,
                     () = withdrawal, if stands_in_line => {}
                     () = paused, if stands_in_line => {}
@@ -521,6 +557,7 @@ async fn settle<'e>(
             }
         };
         stream.set_activity(Activity::Waiting);
+        stream.set_unanswered(None);
         // Given up, withdrawn or not to begin any more; or the circuit has opened while the attempt waited for its turn.
         let Some(answer) = answer else {
             // It may wait for long now, and those who are to try have to read.
@@ -537,7 +574,7 @@ async fn settle<'e>(
         last_code = Some(answer.code.clone());
         debug!(
             exporter = %exporter.name(), signal = %stream.name().signal, key = &*stream.name().key.text(),
-            tenant = stream.name().key.tenant(), %target, attempt = attempts, bytes = piece.len(), records = piece.records(), code = %answer.code, ?duration,
+            tenant = stream.name().key.tenant(), %target, attempt = attempts, bytes = piece.len(), records = piece.records(), code = &*answer.code, ?duration,
             outcome = answer.outcome.name(), "attempt made{}{}", if answer.detail.is_empty() { "" } else { ": " }, answer.detail
         );
         exporter.counters().duration.observe(duration.as_secs_f64());
@@ -588,7 +625,7 @@ async fn settle<'e>(
         let failed = !matches!(answer.outcome, Outcome::Delivered { .. });
         exporter.counters().count_attempt(answer.code.clone(), failed);
         if let Some(pass) = pass {
-            note_change(exporter, &target, pass.end(sign), &answer.detail);
+            note_change(exporter, &target, pass.end(sign, answer.code.clone()), &answer.detail);
         }
         let (failure, wait) = match (answer.outcome, wait) {
             (Outcome::Delivered { rejected, warning }, _) => {
@@ -633,7 +670,7 @@ async fn settle<'e>(
                 let (name, signal, key) = (exporter.name(), stream.name().signal, &stream.name().key);
                 if let Some(suppressed) = notice::due_for_one_of_many(&(name, &row.id), "next credential") {
                     info!(
-                        exporter = %name, %signal, key = &*key.text(), tenant = %row.id, %target, code = %answer.code, suppressed,
+                        exporter = %name, %signal, key = &*key.text(), tenant = &*row.id, %target, code = &*answer.code, suppressed,
                         "the destination refuses this credential of the tenant, so the next one is tried: {}", answer.detail
                     );
                 }
@@ -835,7 +872,9 @@ fn failing(
     let (name, signal, key) = (exporter.name(), stream.name().signal, &stream.name().key);
     // What a credential, a URL and an outage need are different things, so each code is a cause of its own.
     let Some(suppressed) = notice::due_for_one_of_many(&(name, signal, key), code) else { return };
-    let (target, tenant) = (target.map(display), key.tenant().map(display));
+    let (target, tenant) = (target.map(display), key.tenant());
+    // Nobody reads more of it.
+    let wait = Duration::from_millis(wait.as_millis() as u64);
     match failure {
         Failure::Passing => {
             warn!(exporter = %name, %signal, key = &*key.text(), tenant, target, code, ?wait, suppressed, "attempt failed and will be repeated: {detail}");
@@ -901,7 +940,7 @@ fn note(
     if let Some(suppressed) = notice::due_for_one_of_many(&id, cause) {
         warn!(
             exporter = %exporter.name(), signal = %stream.name().signal, key = &*stream.name().key.text(),
-            tenant = stream.name().key.tenant().map(display), %target, rejected, suppressed, "the upstream took the batch, with a remark: {detail}"
+            tenant = stream.name().key.tenant(), %target, rejected, suppressed, "the upstream took the batch, with a remark: {detail}"
         );
     }
 }

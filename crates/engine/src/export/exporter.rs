@@ -351,7 +351,7 @@ impl Exporter {
         {
             let target = target.map(display);
             warn!(
-                exporter = %self.name(), %signal, key = &*name.key.text(), tenant = name.key.tenant().map(display), target, records,
+                exporter = %self.name(), %signal, key = &*name.key.text(), tenant = name.key.tenant(), target, records,
                 outcome, suppressed,
                 "records not delivered: {reason}"
             );

@@ -1,8 +1,8 @@
 //! Sends what Sluice tells of itself, by the same means as an `otlp_http` exporter sends: its connections, its TLS, its reading of
 //! answers. It has no queue and no streams, and so nothing of it is in any metric or span.
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
@@ -71,7 +71,7 @@ impl TelemetryUpstream {
         records: u64,
         budget: &Arc<Budget>,
     ) -> Option<Answer> {
-        let begun = AtomicBool::new(false);
+        let begun = OnceLock::new();
         let conditions = Conditions { hanging: &self.hanging, budget, pass: None, begun: &begun, span: None };
         self.transport.attempt(target, &Batch::new(signal, vec![request], records), conditions).await
     }

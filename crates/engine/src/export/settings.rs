@@ -30,6 +30,15 @@ pub struct ExporterSettings {
 }
 
 impl ExporterSettings {
+    /// `timeout`, where it has one: how long an attempt may take, and zero for ever.
+    pub fn timeout(&self) -> Option<Duration> {
+        match &self.kind {
+            ExporterKind::OtlpHttp(http) => Some(http.timeout),
+            ExporterKind::OtlpGrpc(grpc) => Some(grpc.timeout),
+            ExporterKind::File(_) | ExporterKind::Debug(_) | ExporterKind::Nop => None,
+        }
+    }
+
     /// The values that its templates read.
     pub fn reads(&self) -> impl Iterator<Item = &TemplateValue> {
         let (urls, headers): (&[Option<Template>], &[_]) = match &self.kind {

@@ -2,12 +2,13 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use http::{HeaderName, HeaderValue};
 use thiserror::Error;
+use tokio::time::Instant;
 
 use super::auth::{AuthHeaders, SecretError, TokenEndpointError};
 use super::debug::{DebugTarget, DebugTransport};
@@ -65,8 +66,8 @@ pub struct Conditions<'a> {
     pub budget: &'a Arc<Budget>,
     /// The leave to ask the destination, for those that share a circuit.
     pub pass: Option<&'a Pass<'a>>,
-    /// Set when the attempt does more than wait for its turn: until then it leaves no trace if it is dropped.
-    pub begun: &'a AtomicBool,
+    /// When the attempt began to do more than wait for its turn: until then it leaves no trace if it is dropped.
+    pub begun: &'a OnceLock<Instant>,
     /// The span of the attempt, if it has one: it begins with the attempt, and is named to the upstream.
     pub span: Option<&'a OpenSpan>,
 }
@@ -75,9 +76,11 @@ impl Conditions<'_> {
     /// Begins the attempt, if it may still be made.
     pub(super) fn begin(&self) -> bool {
         let holds = self.pass.is_none_or(Pass::holds);
-        self.begun.store(holds, Ordering::Relaxed);
-        if let Some(span) = self.span.filter(|_| holds) {
-            span.begin();
+        if holds {
+            self.begun.get_or_init(Instant::now);
+            if let Some(span) = self.span {
+                span.begin();
+            }
         }
         holds
     }

@@ -123,7 +123,7 @@ impl Intake {
                 let key = &name.key;
                 if let Some(suppressed) = notice::due_for_one_of_many(&(exporter, signal, key), "full") {
                     warn!(
-                        %exporter, %signal, key = &*key.text(), tenant = key.tenant().map(display), records, suppressed,
+                        %exporter, %signal, key = &*key.text(), tenant = key.tenant(), records, suppressed,
                         "request refused: {full}; the sender is asked to retry"
                     );
                 }

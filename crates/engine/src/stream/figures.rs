@@ -36,6 +36,8 @@ pub(super) struct FigureTable {
     failing: AtomicI64,
     /// Streams that have something to send and are held.
     held: AtomicI64,
+    /// Streams with an attempt under way that has not been answered for long.
+    unanswered: AtomicI64,
 }
 
 #[derive(Debug, Default)]
@@ -73,6 +75,8 @@ struct Row {
     delivered_records: AtomicU64,
     /// When its last error was, by the clock, in milliseconds; 0 if there was none.
     last_error: AtomicU64,
+    /// When the attempt began that has not been answered for long, in microseconds, plus one; 0 if there is none.
+    unanswered: AtomicU64,
     /// The number of its tenant's account, which lives as long as the stream does; 0 if it is no tenant's.
     account: AtomicUsize,
 }
@@ -138,7 +142,13 @@ impl StreamWord {
 impl FigureTable {
     /// Times are counted from `began`, before which no entry was admitted.
     pub(super) fn new(began: Instant) -> Self {
-        Self { began, blocks: Mutex::default(), failing: AtomicI64::new(0), held: AtomicI64::new(0) }
+        Self {
+            began,
+            blocks: Mutex::default(),
+            failing: AtomicI64::new(0),
+            held: AtomicI64::new(0),
+            unanswered: AtomicI64::new(0),
+        }
     }
 
     /// A row for a stream of this name, tenant and history, which waits for its first entry.
@@ -155,6 +165,7 @@ impl FigureTable {
         fresh.word.store(StreamWord(0).doing(Activity::Waiting).0, Ordering::Relaxed);
         fresh.oldest.store(0, Ordering::Relaxed);
         fresh.failures.store(0, Ordering::Relaxed);
+        fresh.unanswered.store(0, Ordering::Relaxed);
         fresh.account.store(account.map_or(0, TenantAccount::number), Ordering::Relaxed);
         figures.set_history(history);
         // From here on it is found.
@@ -198,9 +209,19 @@ impl FigureTable {
         self.held.load(Ordering::Relaxed).max(0) as usize
     }
 
+    /// Streams with an attempt under way that has not been answered for long.
+    pub(super) fn unanswered(&self) -> usize {
+        self.unanswered.load(Ordering::Relaxed).max(0) as usize
+    }
+
     /// The moment that a look has found.
     pub(super) fn moment(&self, micros: u64) -> Instant {
         self.began + Duration::from_micros(micros)
+    }
+
+    /// How a row writes a moment: in microseconds, plus one; 0 for none.
+    fn micros(&self, at: Option<Instant>) -> u64 {
+        at.map_or(0, |at| at.saturating_duration_since(self.began).as_micros() as u64 + 1)
     }
 
     fn count(&self, before: StreamWord, after: StreamWord) {
@@ -324,9 +345,7 @@ impl StreamFigures {
 
     /// Notes when the oldest entry that is not settled was admitted.
     pub(super) fn set_oldest(&self, oldest: Option<Instant>) {
-        let since =
-            |oldest: Instant| oldest.saturating_duration_since(self.table.began).as_micros() as u64 + 1;
-        let (oldest, known) = (oldest.map_or(0, since), &self.row().oldest);
+        let (oldest, known) = (self.table.micros(oldest), &self.row().oldest);
         // Most changes of a queue are none of this, and a line that is only read stays with all who read it.
         if known.load(Ordering::Relaxed) != oldest {
             known.store(oldest, Ordering::Relaxed);
@@ -335,6 +354,20 @@ impl StreamFigures {
 
     pub(super) fn oldest(&self) -> Option<Instant> {
         self.row().oldest().map(|micros| self.table.moment(micros))
+    }
+
+    /// Notes when the attempt began that has not been answered for long, or that there is none.
+    pub(super) fn set_unanswered(&self, since: Option<Instant>) {
+        let before = self.row().unanswered.swap(self.table.micros(since), Ordering::Relaxed);
+        match (before > 0, since.is_some()) {
+            (false, true) => _ = self.table.unanswered.fetch_add(1, Ordering::Relaxed),
+            (true, false) => _ = self.table.unanswered.fetch_sub(1, Ordering::Relaxed),
+            _ => {}
+        }
+    }
+
+    pub(super) fn unanswered(&self) -> Option<Instant> {
+        self.row().unanswered().map(|micros| self.table.moment(micros))
     }
 
     /// Counts one more failure; returns how many there were.
@@ -370,6 +403,7 @@ impl StreamFigures {
 impl Drop for StreamFigures {
     fn drop(&mut self) {
         self.recover();
+        self.set_unanswered(None);
         let word = self.word();
         self.table.count(word, StreamWord(0));
         self.block.names.write()[self.row as usize] = None;
@@ -381,9 +415,19 @@ impl Row {
     fn oldest(&self) -> Option<u64> {
         self.oldest.load(Ordering::Relaxed).checked_sub(1)
     }
+
+    fn unanswered(&self) -> Option<u64> {
+        self.unanswered.load(Ordering::Relaxed).checked_sub(1)
+    }
 }
 
 impl ScannedStream<'_> {
+    /// When the attempt began that has not been answered for long, in microseconds since
+    /// [`Shared::began`](super::Shared::began).
+    pub fn unanswered_micros(&self) -> Option<u64> {
+        self.row.unanswered()
+    }
+
     /// Framed bytes admitted and not settled.
     pub fn pending_bytes(&self) -> u64 {
         self.word.bytes()

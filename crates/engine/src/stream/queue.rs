@@ -140,6 +140,8 @@ pub struct StreamState {
     pub history: History,
     /// Age of the oldest entry that is not settled.
     pub oldest: Option<Duration>,
+    /// How long its attempt has been under way, if that has not been answered for long.
+    pub unanswered: Option<Duration>,
 }
 
 impl Stream {
@@ -532,6 +534,11 @@ impl Stream {
         self.figures.set_activity(activity);
     }
 
+    /// Notes when the attempt began that has not been answered for long, or that there is none.
+    pub fn set_unanswered(&self, since: Option<Instant>) {
+        self.figures.set_unanswered(since);
+    }
+
     /// What is wrong with the destination, in its words and without secrets, unless it has taken something since. What it said
     /// of data is not told: that may be another sender's.
     pub(super) fn destination_error(&self) -> Option<Box<str>> {
@@ -578,6 +585,7 @@ impl Stream {
             held_since: self.own_hold.since(),
             history,
             oldest,
+            unanswered: self.figures.unanswered().map(|since| since.elapsed()),
         }
     }
 

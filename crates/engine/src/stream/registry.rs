@@ -468,6 +468,11 @@ impl Registry {
         self.figures.failing()
     }
 
+    /// Live streams with an attempt under way that has not been answered for long.
+    pub fn unanswered_streams(&self) -> usize {
+        self.figures.unanswered()
+    }
+
     /// Live streams that have something to send and are held.
     pub fn held_streams(&self) -> usize {
         self.figures.held()

@@ -368,6 +368,8 @@ impl Failure {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::OnceLock;
+
     use super::*;
     use crate::export::ExporterKind;
     use crate::route::{RoutingKey, Template};
@@ -421,7 +423,7 @@ mod tests {
         let transport = transport(listener.local_addr().unwrap());
         let target = transport.target(&Stream).unwrap();
         let (hanging, budget) = (AtomicBool::default(), Arc::new(Budget::new(u64::MAX)));
-        let begun = AtomicBool::new(false);
+        let begun = OnceLock::new();
         let conditions =
             Conditions { hanging: &hanging, budget: &budget, pass: None, begun: &begun, span: None };
         let batch = Batch::new(Signal::Logs, vec![Bytes::from(vec![0; MAX_REQUEST + 1])], 1);

@@ -12,6 +12,7 @@
 //! silent for so long, they wait in a line of their own, from which one a second may probe, however long the pauses of
 //! the others have become and whatever their probe does.
 
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -66,6 +67,8 @@ pub struct Circuit {
 struct State {
     /// The streams that have failed since the last sign of life.
     failed: SmallVec<[usize; SEVERAL]>,
+    /// The code of the newest attempt that has met nothing.
+    failure: Cow<'static, str>,
     /// Since when it is open.
     since: Option<Instant>,
     /// When the first of either line may probe; none while it is closed.
@@ -76,10 +79,12 @@ struct State {
 }
 
 /// What the API and the metrics show of a circuit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CircuitState {
     /// Since when it is open, if it is.
     pub open_since: Option<Instant>,
+    /// While it is open: the code of the newest attempt that has met nothing, such as `connect` or `timeout`.
+    pub failure: Option<Cow<'static, str>>,
     /// Whether a probe is on its way.
     pub probing: bool,
     /// When the next probe may go.
@@ -184,6 +189,7 @@ impl Circuit {
         let state = self.state.lock();
         CircuitState {
             open_since: state.since,
+            failure: state.since.map(|_| state.failure.clone()),
             probing: state.since.is_some() && state.probes > 0,
             next_probe: state.due[1].filter(|_| state.since.is_some()),
         }
@@ -207,8 +213,9 @@ impl Circuit {
         Change::Closed
     }
 
-    fn missed(&self, stream: usize, began: Instant) -> Change {
+    fn missed(&self, stream: usize, began: Instant, code: Cow<'static, str>) -> Change {
         let mut state = self.state.lock();
+        state.failure = code;
         if state.since.is_some() {
             return Change::None;
         }
@@ -264,11 +271,11 @@ impl Pass<'_> {
         self.probe
     }
 
-    /// Tells what the attempt has shown.
-    pub fn end(self, sign: Sign) -> Change {
+    /// Tells what the attempt has shown, and the code of its answer.
+    pub fn end(self, sign: Sign, code: Cow<'static, str>) -> Change {
         match sign {
             Sign::Alive => self.circuit.heard(),
-            Sign::Down => self.circuit.missed(self.stream, self.began),
+            Sign::Down => self.circuit.missed(self.stream, self.began, code),
             Sign::Unclear => Change::None,
         }
     }

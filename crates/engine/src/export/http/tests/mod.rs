@@ -8,8 +8,8 @@ mod requests;
 mod tls;
 mod upstream;
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -90,7 +90,7 @@ impl HttpTransport {
 
     async fn send_batch(&self, key: &'static str, batch: &Batch) -> Answer {
         let (hanging, budget) = (AtomicBool::default(), Arc::new(Budget::new(u64::MAX)));
-        let begun = AtomicBool::new(false);
+        let begun = OnceLock::new();
         let conditions =
             Conditions { hanging: &hanging, budget: &budget, pass: None, begun: &begun, span: None };
         let target = self.target(&stream(key)).unwrap();

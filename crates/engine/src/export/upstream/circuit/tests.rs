@@ -6,6 +6,8 @@ use tokio::time::sleep;
 
 use super::*;
 
+const CODE: Cow<'static, str> = Cow::Borrowed("connect");
+
 fn circuit() -> Arc<Circuit> {
     Arc::new(Circuit::new(&RetrySettings::without_jitter()))
 }
@@ -26,7 +28,7 @@ async fn attempts(circuit: &Circuit, streams: std::ops::Range<usize>, time: Dura
     }
     sleep(time).await;
     for pass in passes {
-        pass.end(sign);
+        pass.end(sign, CODE);
     }
 }
 
@@ -34,6 +36,7 @@ async fn open() -> Arc<Circuit> {
     let circuit = circuit();
     attempts(&circuit, 0..SEVERAL, Duration::from_millis(1), Sign::Down).await;
     assert!(circuit.is_open());
+    assert_eq!(circuit.state().failure, Some(CODE));
     circuit
 }
 
@@ -45,7 +48,7 @@ async fn several_streams_that_meet_nothing_open_it_and_fewer_do_not() {
     }
     assert!(!circuit.is_open());
     let last = circuit.pass(fresh(99)).await;
-    assert_eq!(last.end(Sign::Down), Change::Opened);
+    assert_eq!(last.end(Sign::Down, CODE), Change::Opened);
     assert_eq!(circuit.state().name(), "open");
 }
 
@@ -90,7 +93,7 @@ async fn attempts_that_show_nothing_neither_open_nor_close_it() {
     attempts(&circuit, 0..100, Duration::from_millis(1), Sign::Unclear).await;
     assert!(!circuit.is_open());
     let circuit = open().await;
-    assert_eq!(circuit.pass(fresh(0)).await.end(Sign::Unclear), Change::None);
+    assert_eq!(circuit.pass(fresh(0)).await.end(Sign::Unclear, CODE), Change::None);
     assert!(circuit.is_open());
 }
 
@@ -105,7 +108,7 @@ async fn while_it_is_open_streams_probe_one_by_one_after_growing_pauses() {
             loop {
                 let pass = circuit.pass(in_trouble(stream)).await;
                 probes.lock().push(start.elapsed().as_secs());
-                pass.end(Sign::Down);
+                pass.end(Sign::Down, CODE);
             }
         });
     }
@@ -119,7 +122,7 @@ async fn the_first_sign_of_life_lets_everybody_go_on() {
     let waiting: Vec<_> = (0..100)
         .map(|stream| {
             let circuit = circuit.clone();
-            tokio::spawn(async move { circuit.pass(in_trouble(stream)).await.end(Sign::Alive) })
+            tokio::spawn(async move { circuit.pass(in_trouble(stream)).await.end(Sign::Alive, CODE) })
         })
         .collect();
     let start = Instant::now();
@@ -150,7 +153,7 @@ async fn a_stream_in_no_trouble_of_its_own_does_not_wait_in_line_with_those_that
             loop {
                 let pass = circuit.pass(in_trouble(stream)).await;
                 sleep(Duration::from_secs(30)).await;
-                pass.end(Sign::Down);
+                pass.end(Sign::Down, CODE);
             }
         });
     }
@@ -158,7 +161,7 @@ async fn a_stream_in_no_trouble_of_its_own_does_not_wait_in_line_with_those_that
     let start = Instant::now();
     let pass = circuit.pass(fresh(5000)).await;
     assert!(start.elapsed() <= LONGEST_WAIT_OF_OTHERS, "{:?}", start.elapsed());
-    assert_eq!(pass.end(Sign::Alive), Change::Closed);
+    assert_eq!(pass.end(Sign::Alive, CODE), Change::Closed);
 }
 
 #[tokio::test(start_paused = true)]
@@ -175,7 +178,7 @@ async fn of_those_in_trouble_one_probes_at_a_time_and_the_others_do_not_put_them
                 *probes.lock() += 1;
                 sleep(Duration::from_secs(30)).await;
                 *on_their_way.lock() -= 1;
-                pass.end(Sign::Down);
+                pass.end(Sign::Down, CODE);
             }
         });
     }
