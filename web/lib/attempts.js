@@ -22,7 +22,7 @@ export function Attempts({ attempts, by = [], empty }) {
     { label: "Took", number: true, cell: (attempt) => html`<${Figure} value=${attempt.millis / 1000} as="duration" unit="seconds" />` },
     { label: "Bytes", number: true, cell: (attempt) => html`<${Figure} value=${attempt.bytes} as="bytes" />` },
     { label: "Records", number: true, cell: (attempt) => html`<${Figure} value=${attempt.records} />` },
-    { label: "Of its batch", cell: (attempt) => (attempt.part ? "a part" : "all") },
+    { label: "Batch", cell: (attempt) => (attempt.part ? "part" : "whole") },
     { label: "What the destination says", class: "text", cell: (attempt) => sentence(attempt.message) },
     { label: "Address", class: "text", cell: (attempt) => html`<code>${attempt.target}</code>` },
   ]} />`;

@@ -67,7 +67,10 @@ const ATTEMPTS = "[aria-labelledby=attempts] tbody tr";
 const made = (attempts) => attempts.map(({ millis, bytes, records }) => [millis / 1000, bytes, records]);
 await equal("an exporter's last attempts", ATTEMPTS, "last_attempts", (said) => made(said.last_attempts));
 await page.locator(ATTEMPTS).first().locator("td a").first().click();
+await page.waitForURL(/streams\/one/);
 await ready(page);
+// Those of a healthy stream are kept from now on.
+await page.waitForSelector(ATTEMPTS);
 await equal("those of the stream behind one of them", ATTEMPTS, "live", (said) => made(said.attempts));
 
 await visit(page, "/tenants/acme");

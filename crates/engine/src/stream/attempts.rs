@@ -83,9 +83,9 @@ pub(super) struct Attempts(Mutex<AttemptLists>);
 
 #[derive(Debug)]
 struct AttemptLists {
-    of_streams: ListsOf<AttemptedStream>,
-    of_exporters: ListsOf<Arc<str>>,
-    of_tenants: ListsOf<Arc<str>>,
+    streams: ListsOf<AttemptedStream>,
+    exporters: ListsOf<Arc<str>>,
+    tenants: ListsOf<Arc<str>>,
 }
 
 /// The lists of one kind.
@@ -120,9 +120,9 @@ impl StreamAttempt {
 impl Default for AttemptLists {
     fn default() -> Self {
         Self {
-            of_streams: ListsOf::new(STREAMS, true),
-            of_exporters: ListsOf::new(EXPORTERS, false),
-            of_tenants: ListsOf::new(TENANTS, false),
+            streams: ListsOf::new(STREAMS, true),
+            exporters: ListsOf::new(EXPORTERS, false),
+            tenants: ListsOf::new(TENANTS, false),
         }
     }
 }
@@ -132,18 +132,24 @@ impl AttemptLists {
     /// be noted from now on.
     fn note(&mut self, tenant: Option<&Arc<str>>, failed: bool, attempt: StreamAttempt) -> bool {
         let (attempt, now) = (Arc::new(attempt), Instant::now());
-        let of_stream = self.of_streams.note(&attempt.stream, failed, &attempt, now);
-        let of_exporter = self.of_exporters.note(&attempt.stream.exporter, failed, &attempt, now);
-        let of_tenant = tenant.is_some_and(|tenant| self.of_tenants.note(tenant, failed, &attempt, now));
+        let of_stream = self.streams.note(&attempt.stream, failed, &attempt, now);
+        let of_exporter = self.exporters.note(&attempt.stream.exporter, failed, &attempt, now);
+        let of_tenant = tenant.is_some_and(|tenant| self.tenants.note(tenant, failed, &attempt, now));
         of_stream || of_exporter || of_tenant
     }
 
     /// Whether a list takes successes of this stream.
     fn take_successes(&self, stream: &AttemptedStream, tenant: Option<&Arc<str>>) -> bool {
         let now = Instant::now();
-        self.of_streams.take_successes(stream, now)
-            || self.of_exporters.take_successes(&stream.exporter, now)
-            || tenant.is_some_and(|tenant| self.of_tenants.take_successes(tenant, now))
+        self.streams.take_successes(stream, now)
+            || self.exporters.take_successes(&stream.exporter, now)
+            || tenant.is_some_and(|tenant| self.tenants.take_successes(tenant, now))
+    }
+
+    fn sweep(&mut self) {
+        self.streams.sweep();
+        self.exporters.sweep();
+        self.tenants.sweep();
     }
 }
 
@@ -221,10 +227,7 @@ impl AttemptList {
 impl Attempts {
     /// Forgets lists that nobody wants any more.
     pub(super) fn sweep(&self) {
-        let mut lists = self.0.lock();
-        lists.of_streams.sweep();
-        lists.of_exporters.sweep();
-        lists.of_tenants.sweep();
+        self.0.lock().sweep();
     }
 }
 
@@ -258,7 +261,7 @@ impl Registry {
     /// come within the next ten minutes.
     pub fn attempts_of(&self, name: &StreamName) -> Vec<Arc<StreamAttempt>> {
         let stream = AttemptedStream { exporter: self.exporter().clone(), name: name.clone() };
-        let attempts = self.shared().attempts.0.lock().of_streams.look(&stream);
+        let attempts = self.shared().attempts.0.lock().streams.look(&stream);
         if let Some(stream) = self.find(name) {
             stream.figures.set_notes_successes(true);
         }
@@ -267,7 +270,7 @@ impl Registry {
 
     /// The same of all streams of the exporter. It looks at each that lives.
     pub fn attempts(&self) -> Vec<Arc<StreamAttempt>> {
-        let attempts = self.shared().attempts.0.lock().of_exporters.look(self.exporter());
+        let attempts = self.shared().attempts.0.lock().exporters.look(self.exporter());
         self.scan(|stream| stream.note_successes());
         attempts
     }
@@ -281,7 +284,7 @@ impl Shared {
         id: &Arc<str>,
         registries: impl Iterator<Item = &'r Registry>,
     ) -> Vec<Arc<StreamAttempt>> {
-        let attempts = self.attempts.0.lock().of_tenants.look(id);
+        let attempts = self.attempts.0.lock().tenants.look(id);
         if let Some(account) = self.tenants.known_account(id) {
             for registry in registries {
                 registry.scan(|stream| {
