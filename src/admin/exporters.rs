@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
+use super::attempt_row;
 use super::query;
 use super::stream_row::{self, operator_hold};
 use super::tenant_list::named;
@@ -162,6 +163,7 @@ pub(super) fn shown(router: &Router, name: &str) -> Option<Value> {
     let mut shown = row(exporter, !router.intake().snapshot.load().uses(exporter));
     shown["settings"] = settings(router, name);
     shown["held_by_operators"] = held_by_operators(exporter).into();
+    shown["last_attempts"] = attempt_row::of_streams(&exporter.registry().attempts());
     shown["last_errors"] = exporter.last_errors().all().iter().map(stream_row::error).collect();
     Some(shown)
 }

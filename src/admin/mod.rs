@@ -2,6 +2,7 @@
 //! for reloads, changes of the table of tenants, holds, and replays and deletions of dead letters, which it asks [`run`](crate::run) for.
 
 mod api;
+mod attempt_row;
 mod attention;
 mod body;
 mod change_author;

@@ -2,18 +2,18 @@
 
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
+use super::attempt_row;
 use super::exporters;
 use super::query;
 use super::stream_row::{self, ShownStream};
 use super::tenant_list::named;
-use crate::export::{Exporter, HoldScope, StreamHold, rfc3339};
+use crate::export::{Exporter, HoldScope, StreamHold};
 use crate::otlp::Signal;
-use crate::rounded::millis;
 use crate::route::RoutingKey;
 use crate::run::Router;
-use crate::stream::{StreamAttempt, StreamName, StreamState};
+use crate::stream::{StreamName, StreamState};
 
 /// The name of a stream as the API writes it, where a key is shown as a text.
 #[derive(Debug, Default)]
@@ -124,21 +124,10 @@ pub(super) fn shown(router: &Router, name: &WrittenName) -> Result<Option<Value>
     let hold = exporter.hold_of(&name);
     let mut shown =
         stream_row::json(&ShownStream { exporter: &exporter_name, name: &name, state: &state, hold });
-    let attempts = exporter.registry().attempts(&name);
+    let attempts = exporter.registry().attempts_of(&name);
     shown["live"] = live.is_some().into();
-    shown["attempts"] = attempts.iter().map(attempt).collect();
+    shown["attempts"] = attempts.iter().map(|attempt| attempt_row::json(attempt)).collect();
     shown["dead_letters"] = state.history.dead_lettered_records.into();
     shown["settings"] = exporters::settings(router, &exporter_name);
     Ok(Some(shown))
-}
-
-fn attempt(attempt: &StreamAttempt) -> Value {
-    json!({
-        "at": rfc3339(attempt.at),
-        "code": attempt.code,
-        "millis": millis(attempt.took),
-        "bytes": attempt.bytes,
-        "records": attempt.records,
-        "message": attempt.message,
-    })
 }

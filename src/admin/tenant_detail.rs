@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
+use super::attempt_row;
 use super::stream_list::{self, WantedStreams};
 use super::tenant_state::{ShownTenant, failure, streams_of};
 use crate::export::{Fate, rfc3339};
@@ -48,6 +49,7 @@ pub(super) fn shown(router: &Router, id: &str) -> Option<Value> {
     let failures = totals.map(TenantTotals::failures).unwrap_or_default();
     shown["signals"] = signals.into();
     shown["failures"] = failures.iter().map(failure).collect();
+    shown["last_attempts"] = last_attempts(router, &tenant);
     shown["live_streams"] = last.into();
     if let Some(row) = tenant.row {
         shown["paused"] = row.paused.into();
@@ -58,6 +60,14 @@ pub(super) fn shown(router: &Router, id: &str) -> Option<Value> {
         shown["limits"] = limits(row, tenant.account.as_deref());
     }
     Some(shown)
+}
+
+/// The last attempts to send anything of the tenant, by whatever exporter.
+fn last_attempts(router: &Router, tenant: &ShownTenant<'_>) -> Value {
+    let exporters = router.exporters();
+    let registries = exporters.iter().map(|exporter| &**exporter.registry());
+    let attempts = tenant.id.map(|id| router.shared().attempts_of_tenant(id, registries));
+    attempt_row::of_streams(&attempts.unwrap_or_default())
 }
 
 fn of_signal(totals: Option<&TenantTotals>, signal: Signal) -> Value {

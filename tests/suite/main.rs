@@ -48,6 +48,7 @@ mod journal_shown;
 mod json;
 mod keys_of_parts;
 mod keys_of_records;
+mod last_attempts;
 mod metrics_reference;
 mod mismatched_protocols;
 mod moved_listener;

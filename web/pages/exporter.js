@@ -3,6 +3,7 @@ import { html } from "../lib/html.js";
 import { useLive, useRead } from "../lib/live.js";
 import { address, exporterAddress, streamAddress } from "../lib/router.js";
 import { Counted, Facts, Figure, Missing, Moment, PageHead, Section, ShortTable, Sign, State, Trouble, sentence } from "../lib/parts.js";
+import { AttemptsOfStreams } from "../lib/attempts.js";
 import { HeldByOperator, HoldActions } from "../lib/holds.js";
 import { Chart, timesOf } from "../lib/chart.js";
 import { Settings } from "../lib/settings.js";
@@ -61,6 +62,9 @@ export function ExporterPage({ name }) {
         { label: "Next probe in", number: true, cell: (destination) => duration(destination.next_probe_seconds) },
       ]} />
       ${data.destinations.total > data.destinations.shown.length && html`<p class="note">${data.destinations.shown.length} of ${data.destinations.total} are shown.</p>`}
+    <//>
+    <${Section} title="Last attempts" id="attempts">
+      <${AttemptsOfStreams} attempts=${data.last_attempts} by=${["stream", "tenant", "signal"]} />
     <//>
     <${Section} title="Last errors" id="errors">
       <${ShortTable} label="Last errors" rows=${data.last_errors} empty="No attempt has failed." columns=${[

@@ -2,9 +2,9 @@
 import { html } from "../lib/html.js";
 import { useLive } from "../lib/live.js";
 import { address, exporterAddress, tenantAddress } from "../lib/router.js";
-import { Facts, Figure, Missing, Moment, PageHead, Section, ShortTable, Sign, State, Trouble, destinationSaid, sentence } from "../lib/parts.js";
+import { Facts, Figure, Missing, Moment, PageHead, Section, Sign, State, Trouble, destinationSaid, sentence } from "../lib/parts.js";
+import { Attempts } from "../lib/attempts.js";
 import { HeldByOperator, HoldActions, isByOperator, isBySomebody } from "../lib/holds.js";
-import { duration } from "../lib/format.js";
 import { Settings } from "../lib/settings.js";
 
 export function StreamPage({ query }) {
@@ -49,7 +49,8 @@ export function StreamPage({ query }) {
         ...Object.entries(data.parts ?? {}).map(([name, value]) => [`Part ${name}`, html`<code>${value}</code>`]),
       ]} /><//>
     </div>
-    <${Section} title="Last attempts" id="attempts"><${Attempts} attempts=${data.attempts} /><//>
+    <${Section} title="Last attempts" id="attempts"><${Attempts} attempts=${data.attempts}
+      empty="None is known yet. Attempts are kept of streams that fail, and of others from the first look on." /><//>
     <${Section} title="Settings of its exporter" id="settings"><${Settings} value=${data.settings} /><//>
   `;
 }
@@ -79,17 +80,6 @@ function LastError({ stream }) {
     ${isHeld && html`It is held since <${Moment} at=${stream.hold.since} as="clock" /> for this answer, and tried again less and less often: `}${destinationSaid(error)}${" "}
     <span class="note">${[error.target, error.of_stream && "an answer to another stream"].filter(Boolean).map((part) => `${part}, `)}<${Moment} at=${error.at} /></span>
   </span></p>`;
-}
-
-function Attempts({ attempts }) {
-  return html`<${ShortTable} label="Last attempts" rows=${attempts} empty="None is known yet. Attempts are kept of streams that fail, and of others from the first look on." columns=${[
-    { label: "When", cell: (attempt) => html`<${Moment} at=${attempt.at} as="clock" />` },
-    { label: "Code", cell: (attempt) => html`<code>${attempt.code}</code>` },
-    { label: "Took", number: true, cell: (attempt) => duration(attempt.millis / 1000) },
-    { label: "Bytes", number: true, cell: (attempt) => html`<${Figure} value=${attempt.bytes} as="bytes" />` },
-    { label: "Records", number: true, cell: (attempt) => html`<${Figure} value=${attempt.records} />` },
-    { label: "What the destination says", class: "text", cell: (attempt) => sentence(attempt.message) },
-  ]} />`;
 }
 
 const quoted = (text) => `"${text.replaceAll(/["\\]/g, "\\$&")}"`;

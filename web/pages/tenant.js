@@ -4,6 +4,7 @@ import { send } from "../lib/api.js";
 import { useLive } from "../lib/live.js";
 import { address, streamAddress, tenantAddress } from "../lib/router.js";
 import { Counted, Facts, Figure, Meter, Missing, Moment, PageHead, Section, ShortTable, Sign, Snippet, State, Trouble, sentence } from "../lib/parts.js";
+import { AttemptsOfStreams } from "../lib/attempts.js";
 import { ActionButton } from "../lib/dialog.js";
 import { TryNow, goneOn } from "../lib/holds.js";
 import { words } from "../lib/format.js";
@@ -35,6 +36,9 @@ export function TenantPage({ name }) {
         { label: "What the destination says", class: "text", cell: (failure) => sentence(failure.message) },
         { label: "When", cell: (failure) => html`<${Moment} at=${failure.at} />` },
       ]} />
+    <//>
+    <${Section} title="Last attempts" id="attempts">
+      <${AttemptsOfStreams} attempts=${data.last_attempts} by=${["stream", "exporter", "signal"]} />
     <//>
     <${Section} title="Streams that have waited longest" id="streams">
       <${ShortTable} label="Streams" rows=${data.live_streams} empty="No stream is live." columns=${[

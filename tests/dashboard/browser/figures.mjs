@@ -1,6 +1,6 @@
 // What a page shows is what the server has said last, figure by figure, while records pass.
 import assert from "node:assert/strict";
-import { api, eventually, finish, open, visit } from "./browser.mjs";
+import { api, eventually, finish, open, shown as ready, visit } from "./browser.mjs";
 
 const page = await open();
 const SIGNALS = ["traces", "metrics", "logs"];
@@ -63,12 +63,23 @@ await visit(page, "/exporters/otlp_http%2Fwell");
 await equal("an exporter's records", "[aria-labelledby=records] tbody tr", "destinations", ({ records }) =>
   SIGNALS.map((signal) => ["routed", "delivered", "rejected", "dead_lettered", "dropped"].map((end) => records[signal][end])));
 
+const ATTEMPTS = "[aria-labelledby=attempts] tbody tr";
+const made = (attempts) => attempts.map(({ millis, bytes, records }) => [millis / 1000, bytes, records]);
+await equal("an exporter's last attempts", ATTEMPTS, "last_attempts", (said) => made(said.last_attempts));
+await page.locator(ATTEMPTS).first().locator("td a").first().click();
+await page.waitForURL(/streams\/one/);
+await ready(page);
+// Those of a healthy stream are kept from now on.
+await page.waitForSelector(ATTEMPTS);
+await equal("those of the stream behind one of them", ATTEMPTS, "live", (said) => made(said.attempts));
+
 await visit(page, "/tenants/acme");
 await equal("a tenant's records", "[aria-labelledby=records] tbody tr", "signals", ({ signals }) =>
   Object.values(signals).map(({ received, records }) => [
     received.bytes, received.records.accepted, received.records.refused,
     records.routed, records.delivered, records.rejected, records.dead_lettered, records.dropped,
   ]));
+await equal("a tenant's last attempts", ATTEMPTS, "last_attempts", (said) => made(said.last_attempts));
 
 // What does not change any more is the same on the page as for who asks the API now.
 await visit(page, "/dead-letters");
@@ -76,5 +87,12 @@ const { letters, total } = await api("/api/v1/dead-letters");
 assert.match(await page.locator(".table-said").textContent(), new RegExp(`^${total} dead letter`));
 const shown = await page.locator(".rows tbody tr:not(.gap)").evaluateAll((rows) => rows.map((row) => [...row.querySelectorAll("data")].map((data) => Number(data.value))));
 assert.deepEqual(shown, letters.slice(0, shown.length).map((letter) => [letter.records, letter.bytes]));
+
+const refusing = "/exporters/otlp_http%2Frefusing";
+await visit(page, refusing);
+const { last_attempts: refused } = await api(`/api/v1${refusing}`);
+assert.ok(refused.length >= 9, "every stream was refused once");
+const told = await page.locator(ATTEMPTS).evaluateAll((rows) => rows.map((row) => [...row.cells].slice(1, 5).map((cell) => cell.textContent)));
+assert.deepEqual(told, refused.map(({ stream, code }) => [stream.key, stream.tenant, stream.signal, code]));
 
 await finish();

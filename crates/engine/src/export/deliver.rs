@@ -26,7 +26,8 @@ use super::{
 };
 use crate::notice;
 use crate::stream::{
-    Activity, Batch, DecisionDetails, InFlight, LastError, Reservation, Stream, StreamAttempt,
+    Activity, AttemptedStream, Batch, DecisionDetails, InFlight, LastError, Reservation, Stream,
+    StreamAttempt,
 };
 use crate::telemetry::LogScope;
 use crate::tenants::TenantFailure;
@@ -251,22 +252,26 @@ async fn note_unanswered(
     }
 }
 
-/// Notes how an attempt went, for those who look at the stream or at its tenant.
+/// Notes how an attempt went, for those who look at the stream, its exporter or its tenant.
 fn note_attempt(
     exporter: &Exporter,
     stream: &Stream,
     target: &Target,
     piece: &Batch,
+    is_part: bool,
     answer: &Answer,
     took: Duration,
 ) {
     let failed = !matches!(answer.outcome, Outcome::Delivered { rejected: 0, .. });
     stream.note_attempt(failed, || StreamAttempt {
+        stream: AttemptedStream { exporter: exporter.name().clone(), name: stream.name().clone() },
         at: SystemTime::now(),
         code: answer.code.clone(),
+        target: shown_target(target),
         took,
         bytes: piece.len() as u64,
         records: piece.records(),
+        is_part,
         message: answer.detail.as_str().into(),
     });
     if let Outcome::Delivered { .. } = answer.outcome {
@@ -282,13 +287,17 @@ fn note_attempt(
     note_error(exporter, stream, error_of(target, answer));
 }
 
+/// As short as a message of the log: what it is made of may come from senders.
+fn shown_target(target: &Target) -> Box<str> {
+    Secrets::default().clean(&target.to_string()).into()
+}
+
 /// What an answer that is no full success says, for those who look at the stream.
 fn error_of(target: &Target, answer: &Answer) -> LastError {
     LastError {
         code: answer.code.clone(),
         message: answer.detail.as_str().into(),
-        // As short as the message: what it is made of may come from senders.
-        target: Some(Secrets::default().clean(&target.to_string()).into()),
+        target: Some(shown_target(target)),
         at: SystemTime::now(),
         of_destination: matches!(answer.outcome, Outcome::Retry { .. } | Outcome::Hold { .. }),
         of_stream: None,
@@ -621,7 +630,7 @@ async fn settle<'e>(
         }
         let wished = wait.is_some_and(|wait| wait.wished);
         let sign = answer.sign(wished);
-        note_attempt(exporter, stream, &target, &piece, &answer, duration);
+        note_attempt(exporter, stream, &target, &piece, pieces.next_is_part(), &answer, duration);
         let failed = !matches!(answer.outcome, Outcome::Delivered { .. });
         exporter.counters().count_attempt(answer.code.clone(), failed);
         if let Some(pass) = pass {

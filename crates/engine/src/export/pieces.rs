@@ -131,6 +131,11 @@ impl Pieces {
         self.sample.as_ref().map(|sample| &sample.batch).or(self.rest.last().map(|piece| &piece.batch))
     }
 
+    /// Whether what is attempted next is a part of a batch that is divided.
+    pub(super) fn next_is_part(&self) -> bool {
+        self.halved || self.has_sample()
+    }
+
     /// Has the record at this position among those that are left attempted before its turn.
     pub(super) fn try_sample(&mut self, record: u64) {
         let (at, within) = self.place_of(record);

@@ -10,7 +10,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use parking_lot::{Mutex, RwLock};
@@ -79,6 +79,8 @@ struct Row {
     unanswered: AtomicU64,
     /// The number of its tenant's account, which lives as long as the stream does; 0 if it is no tenant's.
     account: AtomicUsize,
+    /// Whether its attempts are noted also where they succeed: see [`attempts`](super::attempts).
+    notes_successes: AtomicBool,
 }
 
 /// What a stream holds and does, in one word, so that of each change it is known whether the stream is held before and after.
@@ -167,6 +169,7 @@ impl FigureTable {
         fresh.failures.store(0, Ordering::Relaxed);
         fresh.unanswered.store(0, Ordering::Relaxed);
         fresh.account.store(account.map_or(0, TenantAccount::number), Ordering::Relaxed);
+        fresh.notes_successes.store(false, Ordering::Relaxed);
         figures.set_history(history);
         // From here on it is found.
         names[row] = Some(name.clone());
@@ -398,6 +401,14 @@ impl StreamFigures {
         row.delivered_records.store(history.delivered_records, Ordering::Relaxed);
         row.last_error.store(history.last_error_millis().unwrap_or_default(), Ordering::Relaxed);
     }
+
+    pub(super) fn notes_successes(&self) -> bool {
+        self.row().notes_successes.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_notes_successes(&self, notes: bool) {
+        self.row().set_notes_successes(notes);
+    }
 }
 
 impl Drop for StreamFigures {
@@ -418,6 +429,13 @@ impl Row {
 
     fn unanswered(&self) -> Option<u64> {
         self.unanswered.load(Ordering::Relaxed).checked_sub(1)
+    }
+
+    fn set_notes_successes(&self, notes: bool) {
+        // It rarely changes, and a line that is only read stays with all who read it.
+        if self.notes_successes.load(Ordering::Relaxed) != notes {
+            self.notes_successes.store(notes, Ordering::Relaxed);
+        }
     }
 }
 
@@ -463,6 +481,11 @@ impl ScannedStream<'_> {
     /// When the last error was, by the clock, in milliseconds since 1970.
     pub fn last_error_millis(&self) -> Option<u64> {
         Some(self.row.last_error.load(Ordering::Relaxed)).filter(|millis| *millis > 0)
+    }
+
+    /// Has its attempts noted also where they succeed.
+    pub(super) fn note_successes(&self) {
+        self.row.set_notes_successes(true);
     }
 }
 

@@ -36,7 +36,7 @@ mod withdraw;
 mod writing;
 
 pub use admission::{Admission, Placement};
-pub use attempts::StreamAttempt;
+pub use attempts::{AttemptedStream, StreamAttempt};
 pub use batch::Batch;
 pub use budget::{Budget, Reservation};
 pub use decision::DecisionDetails;

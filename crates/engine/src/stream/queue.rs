@@ -43,7 +43,7 @@ pub struct Stream {
     name: StreamName,
     registry: Arc<Registry>,
     /// What it holds, how old that is, what it does, and how often it has failed.
-    figures: StreamFigures,
+    pub(super) figures: StreamFigures,
     /// Requests with entries here that are not settled.
     pub(super) requests: AtomicU64,
     /// Requests that wait for room here.
@@ -56,8 +56,6 @@ pub struct Stream {
     /// Since when its own destination refuses it, and how often an attempt at once was asked for.
     pub(super) own_hold: OwnHold,
     hanging: AtomicBool,
-    /// Whether its attempts are kept, as far as it knows.
-    pub(super) keeps_attempts: AtomicBool,
     /// Whether it has got any of what this process tells of itself.
     has_own_telemetry: AtomicBool,
     /// Of the streams of this name before it as well; of its entries only what they have come to.
@@ -169,7 +167,7 @@ impl Stream {
             last_used: Instant::now(),
         };
         let figures = registry.figures().enter(&name, account.as_ref(), &history);
-        Self {
+        let stream = Self {
             name,
             durable,
             account,
@@ -184,11 +182,12 @@ impl Stream {
             given_up: AtomicBool::new(false),
             own_hold: OwnHold::default(),
             hanging: AtomicBool::new(false),
-            keeps_attempts: AtomicBool::new(false),
             has_own_telemetry: AtomicBool::new(false),
             history: Mutex::new(history),
             route,
-        }
+        };
+        stream.begin_to_note();
+        stream
     }
 
     /// The stream's name.

@@ -60,7 +60,7 @@ pub struct Shared {
     pub telemetry: Arc<OwnTelemetry>,
     /// What streams have come to that are gone.
     pub past: Past,
-    /// The last attempts of streams that fail, or that somebody has looked at.
+    /// The last attempts of streams, exporters and tenants that fail, or that somebody has looked at.
     pub(super) attempts: Attempts,
     /// Since when streams live, by both clocks.
     pub began: (Instant, SystemTime),
@@ -94,7 +94,7 @@ impl Shared {
         Self { budget, streams, journal, tenants, telemetry, past, attempts, began, reading }
     }
 
-    /// Forgets attempts of streams that nobody wants to know of any more.
+    /// Forgets attempts that nobody wants to know of any more.
     pub fn sweep(&self) {
         self.attempts.sweep();
     }

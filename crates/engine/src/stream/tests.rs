@@ -12,6 +12,7 @@ use otlp::{Signal, frame_len};
 
 mod behind;
 mod late;
+mod noted;
 mod receipts;
 mod room;
 mod shares;

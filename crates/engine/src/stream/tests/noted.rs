@@ -1,0 +1,85 @@
+//! Which attempts of live streams are noted: each that fails, and others while somebody looks.
+
+use std::time::SystemTime;
+
+use super::*;
+use crate::route::RoutingKey;
+
+/// A stream of this tenant, or of nobody.
+fn stream_of(registry: &Arc<Registry>, tenant: Option<&str>, key: &str) -> Arc<Stream> {
+    let key = RoutingKey::of(tenant, key, std::iter::empty());
+    registry.stream(Signal::Logs, key.as_written(), None).expect("there is room for a few")
+}
+
+/// Makes an attempt to send so many records of the stream; returns whether it was noted anywhere.
+fn succeed(stream: &Stream, records: u64) -> bool {
+    let mut noted = false;
+    stream.note_attempt(false, || {
+        noted = true;
+        StreamAttempt {
+            stream: AttemptedStream {
+                exporter: stream.registry().exporter().clone(),
+                name: stream.name().clone(),
+            },
+            at: SystemTime::now(),
+            code: "200".into(),
+            target: "http://localhost/v1/logs".into(),
+            took: Duration::ZERO,
+            bytes: 1,
+            records,
+            is_part: false,
+            message: "".into(),
+        }
+    });
+    noted
+}
+
+fn records(attempts: &[Arc<StreamAttempt>]) -> Vec<u64> {
+    attempts.iter().map(|attempt| attempt.records).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_look_at_an_exporter_has_successes_noted_of_its_streams_those_that_come_later_among_them() {
+    let house = House::new(settings());
+    let (other, _) = House::exporter("two", settings(), &house.shared);
+    let (first, elsewhere) = (stream_of(&house.registry, None, "a"), stream_of(&other, None, "a"));
+    assert!(!succeed(&first, 1), "nobody looks");
+    assert!(house.registry.attempts().is_empty());
+    let later = stream_of(&house.registry, Some("acme"), "b");
+    assert!(succeed(&first, 2) && succeed(&later, 3));
+    assert!(!succeed(&elsewhere, 4), "nobody looks at its exporter");
+    assert_eq!(records(&house.registry.attempts()), [3, 2]);
+    advance(Duration::from_secs(601)).await;
+    assert!(succeed(&first, 5), "it learns by this one that nobody looks any more");
+    assert!(!succeed(&first, 6));
+    assert_eq!(records(&house.registry.attempts()), [3, 2], "it came too late");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_look_at_a_tenant_has_successes_noted_of_its_streams_at_every_exporter_and_of_no_other() {
+    let house = House::new(settings());
+    let (other, _) = House::exporter("two", settings(), &house.shared);
+    let look = |tenant: &str| {
+        house.shared.attempts_of_tenant(&tenant.into(), [&*house.registry, &*other].into_iter())
+    };
+    let acmes = [stream_of(&house.registry, Some("acme"), "a"), stream_of(&other, Some("acme"), "a")];
+    let others = [stream_of(&house.registry, Some("globex"), "a"), stream_of(&other, None, "a")];
+    assert!(look("acme").is_empty() && look("unknown").is_empty());
+    assert!(others.iter().all(|stream| !succeed(stream, 1)));
+    assert!(acmes.iter().all(|stream| succeed(stream, 2)));
+    assert!(succeed(&stream_of(&other, Some("acme"), "later"), 3));
+    assert!(succeed(&stream_of(&other, Some("unknown"), "a"), 4), "it was looked at before it had streams");
+    assert_eq!(records(&look("acme")), [3, 2, 2]);
+    assert_eq!(records(&look("unknown")), [4]);
+    assert!(look("globex").is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_look_at_a_stream_that_is_yet_to_come_has_its_first_attempt_noted() {
+    let house = House::new(settings());
+    let name = StreamName { signal: Signal::Logs, key: RoutingKey::written("a") };
+    assert!(house.registry.attempts_of(&name).is_empty());
+    assert!(succeed(&stream_of(&house.registry, None, "a"), 1));
+    assert!(!succeed(&stream_of(&house.registry, None, "b"), 2));
+    assert_eq!(records(&house.registry.attempts_of(&name)), [1]);
+}

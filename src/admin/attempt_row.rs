@@ -1,0 +1,39 @@
+//! An attempt to send something as the API shows it.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use crate::export::rfc3339;
+use crate::rounded::millis;
+use crate::stream::StreamAttempt;
+
+/// An attempt, where it is known what stream it is of.
+pub(super) fn json(attempt: &StreamAttempt) -> Value {
+    json!({
+        "at": rfc3339(attempt.at),
+        "code": attempt.code,
+        "target": attempt.target,
+        "millis": millis(attempt.took),
+        "bytes": attempt.bytes,
+        "records": attempt.records,
+        "part": attempt.is_part,
+        "message": attempt.message,
+    })
+}
+
+/// Attempts, each with the stream that it is of.
+pub(super) fn of_streams(attempts: &[Arc<StreamAttempt>]) -> Value {
+    let shown = |attempt: &Arc<StreamAttempt>| {
+        let (exporter, name) = (&attempt.stream.exporter, &attempt.stream.name);
+        let mut shown = json(attempt);
+        shown["stream"] = json!({
+            "exporter": **exporter,
+            "signal": name.signal.name(),
+            "tenant": name.key.tenant(),
+            "key": name.key.text(),
+        });
+        shown
+    };
+    attempts.iter().map(shown).collect()
+}
