@@ -4,6 +4,7 @@ import { useLive } from "../lib/live.js";
 import { address, exporterAddress, tenantAddress } from "../lib/router.js";
 import { Facts, Figure, Missing, Moment, PageHead, Section, ShortTable, Sign, State, Trouble, destinationSaid, sentence } from "../lib/parts.js";
 import { HeldByOperator, HoldActions, isByOperator, isBySomebody } from "../lib/holds.js";
+import { History } from "../lib/history.js";
 import { duration } from "../lib/format.js";
 import { Settings } from "../lib/settings.js";
 
@@ -48,6 +49,7 @@ export function StreamPage({ query }) {
         ...Object.entries(data.parts ?? {}).map(([name, value]) => [`Part ${name}`, html`<code>${value}</code>`]),
       ]} /><//>
     </div>
+    <${History} of=${nameOf(data)} />
     <${Section} title="Last attempts" id="attempts"><${Attempts} attempts=${data.attempts} /><//>
     <${Section} title="Settings of its exporter" id="settings"><${Settings} value=${data.settings} /><//>
   `;

@@ -70,6 +70,18 @@ await equal("a tenant's records", "[aria-labelledby=records] tbody tr", "signals
     records.routed, records.delivered, records.rejected, records.dead_lettered, records.dropped,
   ]));
 
+/** What stands beside the charts is what the last step came to. */
+const charts = (what) => equal(what, ".charts .chart", "series", ({ series }) => [
+  [series.exported_records.at(-1), series.not_delivered_records.at(-1)], [series.pending_bytes.at(-1)], [series.failed_attempts.at(-1)],
+]);
+
+await charts("a tenant's charts");
+const [stream] = (await api("/api/v1/streams?exporter=otlp_http/well&tenant=acme&key=of-python&signal=logs")).streams;
+await visit(page, `/streams/one?${new URLSearchParams({ exporter: stream.exporter, signal: stream.signal, tenant: stream.tenant, key: stream.key })}`);
+await charts("a stream's charts");
+await visit(page, "/exporters/otlp_http%2Fwell");
+await charts("an exporter's charts");
+
 // What does not change any more is the same on the page as for who asks the API now.
 await visit(page, "/dead-letters");
 const { letters, total } = await api("/api/v1/dead-letters");
