@@ -10,6 +10,8 @@ use crate::otlp::Signal;
 use crate::receive::{Answered, FlowEdge, FlowVolume, Outcome};
 use crate::rounded::rounded;
 use crate::run::Router;
+use crate::stream::{History, Stream};
+use crate::tenants::TenantTotals;
 
 /// What was counted by one moment, since the process began, and how full things are then.
 #[derive(Clone, Debug)]
@@ -26,7 +28,7 @@ pub(super) struct CounterSample {
     pub(super) memory: u64,
     /// Of the journal's files; `None` without a journal.
     pub(super) journal: Option<u64>,
-    pub(super) exporters: Vec<(Arc<str>, ExporterTotals)>,
+    pub(super) exporters: Vec<(Arc<str>, DeliveryTotals)>,
     pub(super) flow: BTreeMap<FlowEdge, FlowVolume>,
 }
 
@@ -56,9 +58,9 @@ pub(super) struct NotDelivered {
     pub(super) unrouted: u64,
 }
 
-/// What an exporter has done.
+/// What an exporter has done since the process began, or what became of the records of a stream or tenant; and what is pending now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct ExporterTotals {
+pub(super) struct DeliveryTotals {
     pub(super) exported_records: u64,
     pub(super) not_delivered_records: u64,
     pub(super) failed_attempts: u64,
@@ -88,7 +90,7 @@ impl CounterSample {
         };
         let totals: Vec<_> = exporters
             .iter()
-            .map(|exporter| (exporter.name().clone(), ExporterTotals::of(exporter)))
+            .map(|exporter| (exporter.name().clone(), DeliveryTotals::of_exporter(exporter)))
             .collect();
         Self {
             at: Instant::now(),
@@ -106,7 +108,7 @@ impl CounterSample {
     }
 
     /// What was counted of an exporter.
-    pub(super) fn exporter(&self, name: &str) -> Option<ExporterTotals> {
+    pub(super) fn exporter(&self, name: &str) -> Option<DeliveryTotals> {
         self.exporters.iter().find(|(known, _)| **known == *name).map(|(_, totals)| *totals)
     }
 }
@@ -118,8 +120,8 @@ impl NotDelivered {
     }
 }
 
-impl ExporterTotals {
-    fn of(exporter: &Exporter) -> Self {
+impl DeliveryTotals {
+    fn of_exporter(exporter: &Exporter) -> Self {
         let exported = |fate| {
             Signal::ALL.into_iter().map(|signal| exporter.counters().exported(signal, fate)).sum::<u64>()
         };
@@ -130,6 +132,45 @@ impl ExporterTotals {
                 + exported(Fate::Dropped),
             failed_attempts: exporter.counters().failed_attempts(),
             pending_bytes: exporter.registry().pending_bytes(),
+        }
+    }
+
+    /// Whether any of its counts is less than it was, so that it is another that was counted before.
+    pub(super) const fn counts_less_than(&self, before: &Self) -> bool {
+        self.exported_records < before.exported_records
+            || self.not_delivered_records < before.not_delivered_records
+            || self.failed_attempts < before.failed_attempts
+    }
+
+    /// Of a live stream and those of its name before it. Nothing that sends waits for that.
+    pub(super) fn of_stream(stream: &Stream) -> Self {
+        Self {
+            exported_records: stream.delivered_records(),
+            not_delivered_records: stream.not_delivered_records(),
+            failed_attempts: stream.all_failed_attempts(),
+            pending_bytes: stream.pending_bytes(),
+        }
+    }
+
+    /// Of streams that are gone.
+    pub(super) const fn of_past(past: &History) -> Self {
+        Self {
+            exported_records: past.delivered_records,
+            not_delivered_records: past.not_delivered_records(),
+            failed_attempts: past.all_failed_attempts,
+            pending_bytes: 0,
+        }
+    }
+
+    /// Of a tenant, whatever exporters its records went to.
+    pub(super) fn of_tenant(totals: &TenantTotals) -> Self {
+        let sum = |of: &dyn Fn(Signal) -> u64| Signal::ALL.into_iter().map(of).sum::<u64>();
+        let ended = |fate| sum(&|signal| totals.ended(signal, fate));
+        Self {
+            exported_records: ended(Fate::Delivered),
+            not_delivered_records: ended(Fate::Rejected) + ended(Fate::DeadLettered) + ended(Fate::Dropped),
+            failed_attempts: sum(&|signal| totals.failed_attempts(signal)),
+            pending_bytes: totals.pending_bytes(),
         }
     }
 }

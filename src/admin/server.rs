@@ -18,7 +18,7 @@ use tracing::warn;
 
 use super::attention::TableFindings;
 use super::follow::{self, Followers, Joined, PageReader, Unfollowable};
-use super::history::{self, MetricHistory};
+use super::history::{self, HistorySubject, MetricHistory, WantedHistory};
 use super::holds::{self, HoldSwitch};
 use super::letters::{self, LettersPage};
 use super::logs::SearchTurns;
@@ -55,7 +55,8 @@ GET  /readyz               200 while it accepts telemetry
 GET  /metrics/tenants      the same of each tenant, if admin.tenant_metrics is true
 GET  /api/v1/overview      all at a glance, and what needs attention
 GET  /api/v1/first-steps   where to send to, and commands to try
-GET  /api/v1/history       the last 15 minutes and 24 hours (?range=15m|24h&exporter=NAME)
+GET  /api/v1/history       the last 15 minutes and 24 hours (?range=15m|24h&exporter=NAME), and the last 15 minutes of a tenant (?tenant=ID) or
+                           a stream (?exporter=NAME&signal=SIGNAL&tenant=ID&key=KEY)
 GET  /api/v1/tenants       the table of tenants (?q=TEXT&state=STATE&sort=ORDER&limit=N&after=ID)
 GET  /api/v1/tenants/ID    all about one tenant
 GET  /api/v1/streams       live streams (?exporter=NAME&tenant=ID&key=TEXT&signal=SIGNAL&state=STATE&sort=ORDER&limit=N&after=NEXT)
@@ -463,13 +464,7 @@ impl Admin {
             Page::Tenants(page) => not_allowed(page.methods()),
             Page::Overview => self.overview(query).await,
             Page::FirstSteps => self.first_steps().await,
-            Page::History => match history::wanted(query) {
-                Ok(wanted) => match self.history.shown(&wanted) {
-                    Ok(shown) => json(StatusCode::OK, &shown),
-                    Err(error) => problem(StatusCode::NOT_FOUND, &error),
-                },
-                Err(error) => problem(StatusCode::BAD_REQUEST, &error),
-            },
+            Page::History => self.history(query).await,
             Page::Streams => self.streams(query).await,
             Page::Stream => self.stream(query).await,
             Page::Exporters => self.exporters(query).await,
@@ -491,6 +486,25 @@ impl Admin {
         let (history, findings) = (self.history.clone(), self.findings.clone());
         let shown = self.look_at_tenants(move |router| overview::shown(router, &history, &findings)).await;
         json(StatusCode::OK, &shown)
+    }
+
+    async fn history(&self, query: &str) -> Answer {
+        let WantedHistory { subject, range } = match history::wanted(query) {
+            Ok(wanted) => wanted,
+            Err(error) => return problem(StatusCode::BAD_REQUEST, &error),
+        };
+        match subject {
+            HistorySubject::Whole => json(StatusCode::OK, &self.history.of_whole(range)),
+            HistorySubject::Exporter(name) => match self.history.of_exporter(&name, range) {
+                Ok(shown) => json(StatusCode::OK, &shown),
+                Err(error) => problem(StatusCode::NOT_FOUND, &error),
+            },
+            HistorySubject::Stream(name) => {
+                let history = self.history.clone();
+                stream_answer(self.look_at_streams(move |router| history.of_stream(router, &name)).await)
+            }
+            HistorySubject::Tenant(id) => tenant_answer(self.history.of_tenant(&self.router, &id)),
+        }
     }
 
     async fn first_steps(&self) -> Answer {
@@ -523,10 +537,7 @@ impl Admin {
 
     async fn tenant(&self, id: &str) -> Answer {
         let id = percent_decode_str(id).decode_utf8_lossy().into_owned();
-        match self.look_at_tenants(move |router| tenant_detail::shown(router, &id)).await {
-            Some(tenant) => json(StatusCode::OK, &tenant),
-            None => problem(StatusCode::NOT_FOUND, "there is no tenant of this id"),
-        }
+        tenant_answer(self.look_at_tenants(move |router| tenant_detail::shown(router, &id)).await)
     }
 
     async fn streams(&self, query: &str) -> Answer {
@@ -545,13 +556,7 @@ impl Admin {
             Ok(name) => name,
             Err(error) => return problem(StatusCode::BAD_REQUEST, &error),
         };
-        match self.look_at_streams(move |router| stream_detail::shown(router, &name)).await {
-            Ok(Some(stream)) => json(StatusCode::OK, &stream),
-            Ok(None) => {
-                problem(StatusCode::NOT_FOUND, "there is no stream of this name, and was none lately")
-            }
-            Err(error) => problem(StatusCode::BAD_REQUEST, &error),
-        }
+        stream_answer(self.look_at_streams(move |router| stream_detail::shown(router, &name)).await)
     }
 
     async fn exporters(&self, query: &str) -> Answer {
@@ -644,6 +649,23 @@ impl Admin {
                 }),
             ),
         }
+    }
+}
+
+/// What is shown of a stream, if there is one of the name that was asked for.
+fn stream_answer(shown: Result<Option<serde_json::Value>, String>) -> Answer {
+    match shown {
+        Ok(Some(shown)) => json(StatusCode::OK, &shown),
+        Ok(None) => problem(StatusCode::NOT_FOUND, "there is no stream of this name, and was none lately"),
+        Err(error) => problem(StatusCode::BAD_REQUEST, &error),
+    }
+}
+
+/// What is shown of a tenant, if there is one of the id that was asked for.
+fn tenant_answer(shown: Option<serde_json::Value>) -> Answer {
+    match shown {
+        Some(shown) => json(StatusCode::OK, &shown),
+        None => problem(StatusCode::NOT_FOUND, "there is no tenant of this id"),
     }
 }
 

@@ -72,6 +72,7 @@ mod removed_exporter;
 mod routing;
 mod service_manager;
 mod shutdown;
+mod single_histories;
 mod slow_disk;
 mod smoke;
 mod stream_pages;

@@ -116,7 +116,7 @@ async fn its_only_parameter_is_none() {
     let sluice = Sluice::start(&config(&up, "")).await;
     for (path, error) in [
         ("/api/v1/overview?x=1", "unknown parameter `x`: there are none"),
-        ("/api/v1/history?x=1", "unknown parameter `x`: there are range and exporter"),
+        ("/api/v1/history?x=1", "unknown parameter `x`: there are range, exporter, signal, tenant and key"),
         ("/api/v1/history?range=1y", "`range` is one of 15m, 24h, not `1y`"),
     ] {
         let answer = sluice.get(path).await;

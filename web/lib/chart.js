@@ -1,6 +1,7 @@
 // Charts over time.
 import uPlot from "../vendor/uplot.js";
 import { html, useEffect, useRef, useState } from "./html.js";
+import { Figure } from "./parts.js";
 import { colour, onThemeChange } from "./theme.js";
 import * as format from "./format.js";
 
@@ -49,7 +50,7 @@ export function Chart({ title, times, series, as, limit }) {
       <span class="chart-keys">
         ${series.map((one, number) => html`<span key=${one.label}>
           <svg viewBox="0 0 20 4" aria-hidden="true"><line x1="0" x2="20" y1="2" y2="2" class=${`line-${one.colour}`} stroke-dasharray=${DASHES[number % 3].join(" ")} /></svg>
-          ${one.label} <b>${format[as](one.values[index])}</b></span>`)}
+          ${one.label} <b><${Figure} value=${one.values[index]} as=${as} /></b></span>`)}
       </span>
     </figcaption>
     <div class=${`plot ${isFlat ? "flat" : ""}`} ref=${box} role="img" aria-label=${summary(title, series, as)}></div>

@@ -1,13 +1,13 @@
 // All about one exporter.
 import { html } from "../lib/html.js";
-import { useLive, useRead } from "../lib/live.js";
+import { useLive } from "../lib/live.js";
 import { address, exporterAddress, streamAddress } from "../lib/router.js";
 import { Counted, Facts, Figure, Missing, Moment, PageHead, Section, ShortTable, Sign, State, Trouble, sentence } from "../lib/parts.js";
 import { AttemptsOfStreams } from "../lib/attempts.js";
 import { HeldByOperator, HoldActions } from "../lib/holds.js";
-import { Chart, timesOf } from "../lib/chart.js";
+import { History } from "../lib/history.js";
 import { Settings } from "../lib/settings.js";
-import { asSentence, duration } from "../lib/format.js";
+import { duration } from "../lib/format.js";
 import { stateOf } from "./exporters.js";
 
 const ENDS = {
@@ -52,7 +52,7 @@ export function ExporterPage({ name }) {
         ...Object.entries(ENDS).map(([end, label]) => ({ label, number: true, cell: (row) => html`<${Figure} value=${row[1][end]} unit="records" />` })),
       ]} />
     <//>
-    <${History} name=${name} />
+    <${History} of=${{ exporter: name }} />
     <${Section} title="Destinations" id="destinations">
       <${ShortTable} label="Destinations" rows=${data.destinations.shown} empty="None is in use." columns=${[
         { label: "Destination", cell: (destination) => html`<code>${destination.origin}</code>` },
@@ -99,26 +99,4 @@ function Answers({ attempts }) {
     { label: "Code", cell: ([code]) => html`<code>${code}</code>` },
     { label: "Attempts", number: true, cell: ([, times]) => html`<${Figure} value=${times} as="exact" />` },
   ]} />`;
-}
-
-function History({ name }) {
-  const [history, error] = useRead(5, address("/api/v1/history", { range: "15m", exporter: name }));
-  // It has none yet, or is none of those that have one.
-  if (!history && error?.status === 404) return html`<${Section} title="Last 15 minutes" id="history"><p class="empty">${sentence(asSentence(error.message))}</p><//>`;
-  return html`<${Section} title="Last 15 minutes" id="history">
-    ${history ? html`<${Trouble} error=${error} /><${Charts} history=${history} />` : html`<${Missing} error=${error} what="the history" />`}
-  <//>`;
-}
-
-function Charts({ history }) {
-  const { series } = history;
-  const times = timesOf(history, series.exported_records.length);
-  return html`<div class="charts">
-    <${Chart} title="Records" times=${times} as="perSecond" series=${[
-      { label: "delivered", values: series.exported_records, colour: "ok" },
-      { label: "not delivered", values: series.not_delivered_records, colour: "error" },
-    ]} />
-    <${Chart} title="Waiting" times=${times} as="bytes" series=${[{ label: "pending", values: series.pending_bytes, colour: "warning" }]} />
-    <${Chart} title="Failed attempts" times=${times} as="perSecond" series=${[{ label: "attempts", values: series.failed_attempts, colour: "error" }]} />
-  </div>`;
 }

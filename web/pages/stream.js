@@ -5,6 +5,7 @@ import { address, exporterAddress, tenantAddress } from "../lib/router.js";
 import { Facts, Figure, Missing, Moment, PageHead, Section, Sign, State, Trouble, destinationSaid, sentence } from "../lib/parts.js";
 import { Attempts } from "../lib/attempts.js";
 import { HeldByOperator, HoldActions, isByOperator, isBySomebody } from "../lib/holds.js";
+import { History } from "../lib/history.js";
 import { Settings } from "../lib/settings.js";
 
 export function StreamPage({ query }) {
@@ -49,6 +50,7 @@ export function StreamPage({ query }) {
         ...Object.entries(data.parts ?? {}).map(([name, value]) => [`Part ${name}`, html`<code>${value}</code>`]),
       ]} /><//>
     </div>
+    <${History} of=${nameOf(data)} />
     <${Section} title="Last attempts" id="attempts"><${Attempts} attempts=${data.attempts}
       empty="None is known yet. Attempts are kept of streams that fail, and of others from the first look on." /><//>
     <${Section} title="Settings of its exporter" id="settings"><${Settings} value=${data.settings} /><//>

@@ -7,6 +7,7 @@ import { Counted, Facts, Figure, Meter, Missing, Moment, PageHead, Section, Shor
 import { AttemptsOfStreams } from "../lib/attempts.js";
 import { ActionButton } from "../lib/dialog.js";
 import { TryNow, goneOn } from "../lib/holds.js";
+import { History } from "../lib/history.js";
 import { words } from "../lib/format.js";
 
 export function TenantPage({ name }) {
@@ -28,6 +29,7 @@ export function TenantPage({ name }) {
       ${data.limits && html`<${Section} title="Limits" id="limits"><${Limits} limits=${data.limits} /><//>`}
     </div>
     <${Section} title="Records" id="records"><${Records} signals=${data.signals} /><//>
+    <${History} of=${{ tenant: name }} />
     <${Section} title="Last failures" id="failures">
       <${ShortTable} label="Last failures" rows=${data.failures} empty="No attempt has failed." columns=${[
         { label: "Exporter", cell: (failure) => failure.exporter },

@@ -39,7 +39,7 @@ function chromiumPath() {
   return found;
 }
 
-/** Runs in the page before anything else: keeps breaches of the policy, and what the server has said last. */
+/** Runs in the page before anything else: keeps breaches of the policy, and what the server has said last, of what is followed and of what is read. */
 function remember() {
   window.breaches = [];
   addEventListener("securitypolicyviolation", (event) => window.breaches.push(`${event.violatedDirective}: ${event.blockedURI}`));
@@ -48,6 +48,13 @@ function remember() {
   JSON.parse = (text) => {
     const value = parse(text);
     for (const key of Object.keys(value ?? {})) window.said.set(key, value);
+    return value;
+  };
+  window.read = new Map();
+  const json = Response.prototype.json;
+  Response.prototype.json = async function () {
+    const value = await json.call(this);
+    for (const key of Object.keys(value ?? {})) window.read.set(key, value);
     return value;
   };
 }

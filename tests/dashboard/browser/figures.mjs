@@ -6,27 +6,27 @@ const page = await open();
 const SIGNALS = ["traces", "metrics", "logs"];
 const ENDS = ["rejected", "dead_lettered", "dropped", "refused", "unrouted"];
 
-/** The raw figures of what a selector finds, and the answer that has `member`, at one moment. */
-const moment = (selector, member) => page.evaluate(([selector, member]) => new Promise((resolve) => {
+/** The raw figures of what a selector finds, and the answer that has `member`, at one moment; `said` is where answers of its kind are kept. */
+const moment = (selector, member, said) => page.evaluate(([selector, member, said]) => new Promise((resolve) => {
   // What was said before this frame has been drawn by the next but one.
   requestAnimationFrame(() => requestAnimationFrame(() => resolve({
-    said: window.said.get(member),
+    said: window[said].get(member),
     shown: [...document.querySelectorAll(selector)].map((element) => [...element.querySelectorAll("data")].map((data) => Number(data.value))),
   })));
-}), [selector, member]);
+}), [selector, member, said]);
 
 /** Compares several moments in a row, between which the page must have followed; of a long table only what is seen is there. */
-async function equal(what, selector, member, expected) {
+async function equal(what, selector, member, expected, { of = "said", moments = 4 } = {}) {
   const seen = new Set();
   await eventually(`${what} is followed`, async () => {
-    const before = await page.evaluate((member) => JSON.stringify(window.said.get(member)), member);
-    const { said, shown } = await moment(selector, member);
+    const before = await page.evaluate(([member, of]) => JSON.stringify(window[of].get(member)), [member, of]);
+    const { said, shown } = await moment(selector, member, of);
     // An answer in between would be drawn only later.
     if (before !== JSON.stringify(said) || !said) return false;
     assert.ok(shown.length > 0, `${what} are shown`);
     assert.deepEqual(shown, expected(said).slice(0, shown.length), what);
     seen.add(before);
-    return seen.size >= 4;
+    return seen.size >= moments;
   });
 }
 
@@ -80,6 +80,18 @@ await equal("a tenant's records", "[aria-labelledby=records] tbody tr", "signals
     records.routed, records.delivered, records.rejected, records.dead_lettered, records.dropped,
   ]));
 await equal("a tenant's last attempts", ATTEMPTS, "last_attempts", (said) => made(said.last_attempts));
+
+/** What stands beside the charts is what the last step came to, in two steps. */
+const charts = (what) => equal(what, ".charts .chart", "series", ({ series }) => [
+  [series.exported_records.at(-1), series.not_delivered_records.at(-1)], [series.pending_bytes.at(-1)], [series.failed_attempts.at(-1)],
+], { of: "read", moments: 2 });
+
+await charts("a tenant's charts");
+const [stream] = (await api("/api/v1/streams?exporter=otlp_http/well&tenant=acme&key=of-python&signal=logs")).streams;
+await visit(page, `/streams/one?${new URLSearchParams({ exporter: stream.exporter, signal: stream.signal, tenant: stream.tenant, key: stream.key })}`);
+await charts("a stream's charts");
+await visit(page, "/exporters/otlp_http%2Fwell");
+await charts("an exporter's charts");
 
 // What does not change any more is the same on the page as for who asks the API now.
 await visit(page, "/dead-letters");

@@ -283,6 +283,11 @@ fn note_attempt(
         if !failed {
             return;
         }
+    } else {
+        stream.note(|history| history.all_failed_attempts += 1);
+        if let Some(account) = stream.account() {
+            account.totals().count_failed_attempt(stream.name().signal);
+        }
     }
     note_error(exporter, stream, error_of(target, answer));
 }

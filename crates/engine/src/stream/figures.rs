@@ -9,6 +9,7 @@
 //! streams; a block that has no stream is freed.
 
 use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -71,8 +72,10 @@ struct Row {
     oldest: AtomicU64,
     /// Failures since the upstream last took anything.
     failures: AtomicU64,
-    /// Copied from its [`History`].
+    /// Copied from its [`History`], as the two that follow.
     delivered_records: AtomicU64,
+    not_delivered_records: AtomicU64,
+    all_failed_attempts: AtomicU64,
     /// When its last error was, by the clock, in milliseconds; 0 if there was none.
     last_error: AtomicU64,
     /// When the attempt began that has not been answered for long, in microseconds, plus one; 0 if there is none.
@@ -177,9 +180,9 @@ impl FigureTable {
         figures
     }
 
-    /// Looks at every live stream, in an order that has nothing to do with when they began. Streams that begin or end
-    /// meanwhile are found or not.
-    pub(super) fn scan(&self, mut look: impl FnMut(ScannedStream<'_>)) {
+    /// Looks at every live stream, in an order that has nothing to do with when they began, until there are no more or `look`
+    /// has found enough. Streams that begin or end meanwhile are found or not.
+    pub(super) fn scan(&self, mut look: impl FnMut(ScannedStream<'_>) -> ControlFlow<()>) {
         let count = self.blocks.lock().all.len().div_ceil(RUN);
         let mut blocks = Vec::with_capacity(RUN);
         for run in scattered(count) {
@@ -193,8 +196,8 @@ impl FigureTable {
                 for (name, row) in names.iter().zip(&block.rows) {
                     let Some(name) = name else { continue };
                     let word = StreamWord(row.word.load(Ordering::Relaxed));
-                    if !word.is_gone() {
-                        look(ScannedStream { name, row, word });
+                    if !word.is_gone() && look(ScannedStream { name, row, word }).is_break() {
+                        return;
                     }
                 }
             }
@@ -395,10 +398,27 @@ impl StreamFigures {
         self.row().failures.load(Ordering::Relaxed)
     }
 
-    /// Notes what of its history streams are found and put in order by.
+    /// Of its history.
+    pub(super) fn delivered_records(&self) -> u64 {
+        self.row().delivered_records.load(Ordering::Relaxed)
+    }
+
+    /// Of its history.
+    pub(super) fn not_delivered_records(&self) -> u64 {
+        self.row().not_delivered_records.load(Ordering::Relaxed)
+    }
+
+    /// Of its history.
+    pub(super) fn all_failed_attempts(&self) -> u64 {
+        self.row().all_failed_attempts.load(Ordering::Relaxed)
+    }
+
+    /// Notes what of its history is looked at of many streams.
     pub(super) fn set_history(&self, history: &History) {
         let row = self.row();
         row.delivered_records.store(history.delivered_records, Ordering::Relaxed);
+        row.not_delivered_records.store(history.not_delivered_records(), Ordering::Relaxed);
+        row.all_failed_attempts.store(history.all_failed_attempts, Ordering::Relaxed);
         row.last_error.store(history.last_error_millis().unwrap_or_default(), Ordering::Relaxed);
     }
 
@@ -517,7 +537,10 @@ mod tests {
 
     fn found(table: &FigureTable) -> HashSet<String> {
         let mut found = HashSet::new();
-        table.scan(|stream| assert!(found.insert(stream.name.key.to_string()), "a stream is found once"));
+        table.scan(|stream| {
+            assert!(found.insert(stream.name.key.to_string()), "a stream is found once");
+            ControlFlow::Continue(())
+        });
         found
     }
 
@@ -550,6 +573,24 @@ mod tests {
     }
 
     #[test]
+    fn a_look_that_has_found_enough_goes_no_further() {
+        let table = table();
+        let _streams: Vec<_> =
+            (0..1000).map(|number| table.enter(&name(number), None, &History::default())).collect();
+        let mut looks = 0;
+        table.scan(|_| {
+            looks += 1;
+            if looks == 40 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        assert_eq!(looks, 40);
+    }
+
+    #[test]
+    fn a_row_is_a_cache_line() {
+        assert_eq!(size_of::<Row>(), 64);
+    }
+
+    #[test]
     fn a_row_begins_anew_with_each_stream() {
         let table = table();
         let first = table.enter(&name(0), None, &History { delivered_records: 7, ..History::default() });
@@ -565,6 +606,7 @@ mod tests {
             assert_eq!((stream.pending_bytes(), stream.oldest_micros()), (0, None));
             assert_eq!((stream.failed_attempts(), stream.delivered_records()), (0, 0));
             assert_eq!(stream.activity(), Activity::Idle);
+            ControlFlow::Continue(())
         });
     }
 
@@ -627,6 +669,7 @@ mod tests {
                 table.scan(|stream| {
                     failing += usize::from(stream.failed_attempts() > 0);
                     held += usize::from(stream.activity() == Activity::Held);
+                    ControlFlow::Continue(())
                 });
                 prop_assert_eq!((table.failing(), table.held()), (failing, held));
             }

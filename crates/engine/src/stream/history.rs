@@ -31,6 +31,8 @@ pub struct History {
     pub dead_lettered_records: u64,
     /// Records that were queued and that were dropped: for want of room among the dead letters, or by what `statuses` says.
     pub dropped_records: u64,
+    /// Attempts of which the upstream took nothing.
+    pub all_failed_attempts: u64,
     /// When the upstream last took anything.
     pub last_success: Option<SystemTime>,
     /// The last attempt that was not a success.
@@ -90,6 +92,13 @@ impl Activity {
 
     pub(super) fn numbered(number: u8) -> Self {
         Self::ALL[usize::from(number)]
+    }
+}
+
+impl History {
+    /// Records that have ended otherwise than delivered, after they had been queued.
+    pub const fn not_delivered_records(&self) -> u64 {
+        self.rejected_records + self.dead_lettered_records + self.dropped_records
     }
 }
 

@@ -453,6 +453,26 @@ impl Stream {
         self.figures.word().bytes()
     }
 
+    /// [`History::delivered_records`], without its lock.
+    pub fn delivered_records(&self) -> u64 {
+        self.figures.delivered_records()
+    }
+
+    /// [`History::not_delivered_records`], without its lock.
+    pub fn not_delivered_records(&self) -> u64 {
+        self.figures.not_delivered_records()
+    }
+
+    /// [`History::all_failed_attempts`], without its lock.
+    pub fn all_failed_attempts(&self) -> u64 {
+        self.figures.all_failed_attempts()
+    }
+
+    /// Whether it goes on with the history of a stream of its name before it, so that its counts did not begin at zero.
+    pub fn continues_another(&self) -> bool {
+        self.history.lock().admitted_entries > 0
+    }
+
     /// Takes what waits in memory for the next batches, in order, as long as all of it together has no more than `room` bytes. Nothing
     /// if a sender waits for any of the stream.
     pub(super) fn take_waiting(&self, mut room: usize) -> Vec<ClosedBatch> {
@@ -492,8 +512,11 @@ impl Stream {
 
     /// Counts one more failure to deliver, or, as the upstream has taken something, none; returns whether there were any before.
     pub fn set_failing(&self, failing: bool) -> bool {
-        let before = if failing { self.figures.fail() } else { self.figures.recover() };
-        before > 0
+        let was_failing = (if failing { self.figures.fail() } else { self.figures.recover() }) > 0;
+        if failing && !was_failing {
+            self.registry.shared().newly_failing.note(self.registry.exporter(), &self.name);
+        }
+        was_failing
     }
 
     /// Whether the upstream has taken nothing since an attempt failed.

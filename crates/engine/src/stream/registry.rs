@@ -1,5 +1,6 @@
 //! The live streams of one exporter.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
@@ -15,6 +16,7 @@ use super::decision::{self, DecisionDetails};
 use super::durable::Durable;
 use super::figures::{FigureTable, ScannedStream};
 use super::history::{History, Past};
+use super::newly_failing::NewlyFailing;
 use super::open::ClosedBatch;
 use super::queue::Stream;
 use super::reading::ReadingRoom;
@@ -62,6 +64,8 @@ pub struct Shared {
     pub past: Past,
     /// The last attempts of streams, exporters and tenants that fail, or that somebody has looked at.
     pub(super) attempts: Attempts,
+    /// Streams that have begun to fail.
+    pub newly_failing: NewlyFailing,
     /// Since when streams live, by both clocks.
     pub began: (Instant, SystemTime),
     /// For backlogs, so that they are not the end of everybody's memory.
@@ -88,10 +92,10 @@ impl Shared {
         tenants: Arc<Tenants>,
     ) -> Self {
         let reading = ReadingRoom::new(budget.limit() / READING);
-        let (past, attempts) = (Past::default(), Attempts::default());
+        let (past, attempts, newly_failing) = (Past::default(), Attempts::default(), NewlyFailing::default());
         let began = (Instant::now(), SystemTime::now());
         let telemetry = Arc::default();
-        Self { budget, streams, journal, tenants, telemetry, past, attempts, began, reading }
+        Self { budget, streams, journal, tenants, telemetry, past, attempts, newly_failing, began, reading }
     }
 
     /// Forgets attempts that nobody wants to know of any more.
@@ -454,7 +458,15 @@ impl Registry {
 
     /// Looks at what is known at a glance of every live stream, in no order: a million take some milliseconds, in which no
     /// request waits. Streams that begin or end meanwhile are found or not.
-    pub fn scan(&self, look: impl FnMut(ScannedStream<'_>)) {
+    pub fn scan(&self, mut look: impl FnMut(ScannedStream<'_>)) {
+        self.figures.scan(|stream| {
+            look(stream);
+            ControlFlow::Continue(())
+        });
+    }
+
+    /// The same, until `look` has found enough.
+    pub fn scan_until(&self, look: impl FnMut(ScannedStream<'_>) -> ControlFlow<()>) {
         self.figures.scan(look);
     }
 

@@ -1,5 +1,6 @@
 //! The table in use, which everybody shares.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Guard};
@@ -68,8 +69,18 @@ impl Tenants {
 
     /// Looks at every account there is, in no order.
     pub fn for_each_account(&self, mut look: impl FnMut(&Arc<TenantAccount>)) {
+        self.for_each_account_until(|account| {
+            look(account);
+            ControlFlow::Continue(())
+        });
+    }
+
+    /// The same, until `look` has found enough.
+    pub fn for_each_account_until(&self, mut look: impl FnMut(&Arc<TenantAccount>) -> ControlFlow<()>) {
         for account in &self.accounts {
-            look(&account);
+            if look(&account).is_break() {
+                return;
+            }
         }
     }
 

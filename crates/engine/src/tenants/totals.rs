@@ -41,6 +41,7 @@ struct SignalTotals {
     routed: AtomicU64,
     recovered: AtomicU64,
     ended: [AtomicU64; Fate::ALL.len()],
+    failed_attempts: AtomicU64,
 }
 
 /// What happened last. Fields that few tenants need are boxed, to keep the struct small: there may be a hundred thousand.
@@ -178,6 +179,11 @@ impl TenantTotals {
         self.signal(signal).ended[fate as usize].fetch_add(records, Ordering::AcqRel);
     }
 
+    /// Counts an attempt of which an upstream has taken nothing.
+    pub fn count_failed_attempt(&self, signal: Signal) {
+        self.signal(signal).failed_attempts.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Notes that an upstream has taken something.
     pub fn note_success(&self, at: SystemTime) {
         self.latest.lock().success = Some(at);
@@ -236,6 +242,11 @@ impl TenantTotals {
     /// Records that have ended so.
     pub fn ended(&self, signal: Signal, fate: Fate) -> u64 {
         self.read(signal, |totals| &totals.ended[fate as usize])
+    }
+
+    /// Attempts of which an upstream has taken nothing.
+    pub fn failed_attempts(&self, signal: Signal) -> u64 {
+        self.read(signal, |totals| &totals.failed_attempts)
     }
 
     /// Records that have not ended.
