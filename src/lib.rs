@@ -23,9 +23,7 @@ mod packed;
 pub mod run;
 
 pub use otlp;
-use sluice_engine::{
-    byte_order_mark, coding, descriptors, notice, pem, regular, rename, rpc, secret_hash, terminal,
-};
+use sluice_engine::{byte_order_mark, descriptors, notice, regular, rename, rpc, secret_hash, terminal};
 pub use sluice_engine::{
     export, glob, journal, net, panics, query, receive, route, stream, tap, telemetry, tenants, watches,
 };

@@ -16,8 +16,10 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use tokio::task::JoinHandle;
 
-use crate::cli::answer::JSON;
 use crate::export::{Dialer, Origin, TlsClientSettings};
+
+/// `Content-Type` of what is sent.
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// Bytes of an answer that are read.
 const LARGEST: usize = 256 << 20;

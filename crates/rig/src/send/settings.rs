@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use http::{HeaderMap, Uri};
 
-use crate::coding::Coding;
-use crate::export::{Origin, TlsClientSettings, TlsError};
-use crate::otlp::Signal;
+use otlp::Signal;
+use sluice_engine::coding::Coding;
+use sluice_engine::export::{Origin, TlsClientSettings, TlsError};
 
 /// One run of the load generator. [`SendSettings::new`] gives the defaults of the command line.
 #[derive(Clone, Debug)]

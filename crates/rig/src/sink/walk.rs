@@ -5,8 +5,8 @@
 
 use std::borrow::Cow;
 
-use crate::cli::sequence::{SENDER_ATTRIBUTE, SEQUENCE_ATTRIBUTE, SenderId, SequenceText};
-use crate::otlp::Signal;
+use crate::sequence::{SENDER_ATTRIBUTE, SEQUENCE_ATTRIBUTE, SenderId, SequenceText};
+use otlp::Signal;
 
 /// The bytes end inside a field, or are not protobuf.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

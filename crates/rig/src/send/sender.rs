@@ -16,7 +16,6 @@ use super::report::Tally;
 use super::settings::{SendCompression, SendEncoding, SendProtocol, SendSettings};
 use super::streams::Streams;
 use super::template::Template;
-use crate::otlp;
 
 /// The wait after the first failure, doubled with each.
 const FIRST_WAIT: Duration = Duration::from_millis(100);

@@ -1,4 +1,4 @@
-//! The command: its options, its progress, its report.
+//! `sluice sink`: its options, its progress, its report.
 
 use std::convert::Infallible;
 use std::io::{self, Write as _};
@@ -8,13 +8,13 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
+use rig::sink::{Counts, Fault, RetryAfter, Sink, SinkSettings, StreamCounts};
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::{Counts, Fault, RetryAfter, Sink, SinkSettings, StreamCounts};
-use crate::cli::duration::parse_duration;
-use crate::cli::standard_error::say_line;
+use super::duration::parse_duration;
+use super::standard_error::say_line;
 use crate::otlp::Signal;
 use crate::receive::TlsServerSettings;
 

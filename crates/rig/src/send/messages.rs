@@ -10,8 +10,8 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, span};
 use prost::Message;
 
-use crate::cli::sequence::{SENDER_ATTRIBUTE, SEQUENCE_ATTRIBUTE};
-use crate::otlp::Signal;
+use crate::sequence::{SENDER_ATTRIBUTE, SEQUENCE_ATTRIBUTE};
+use otlp::Signal;
 
 /// Words of which the filling text is made.
 const WORDS: [&str; 32] = [

@@ -19,10 +19,10 @@ use super::connection::{Cutter, Ending};
 use super::fault::{Answer, AtHead, RetryAfter};
 use super::server::{RecordedRequest, Shared};
 use super::walk::{self, Malformed};
-use crate::cli::answer::{ExportResponse, JSON, PROTOBUF, PartialSuccess, in_grpc, in_json, refuse, respond};
-use crate::otlp::{self, Signal, Untaken};
-use crate::receive::AnswerBody;
-use crate::rpc::{self, ENCODING};
+use crate::answer::{ExportResponse, JSON, PROTOBUF, PartialSuccess, in_grpc, in_json, refuse, respond};
+use otlp::{self, Signal, Untaken};
+use sluice_engine::receive::AnswerBody;
+use sluice_engine::rpc::{self, ENCODING};
 
 /// A body that is no message: its first byte is a group that nothing ends.
 const GARBAGE: &[u8] = b"\xffnot an ExportServiceResponse";

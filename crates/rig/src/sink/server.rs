@@ -24,9 +24,9 @@ use super::connection::Connection;
 use super::counts::{Counters, Counts, StreamCounts};
 use super::fault::{Fault, Faults};
 use super::serve::{Peer, serve};
-use crate::otlp::Signal;
-use crate::pem::PemError;
-use crate::receive::{TlsServer, TlsServerSettings};
+use otlp::Signal;
+use sluice_engine::pem::PemError;
+use sluice_engine::receive::{TlsServer, TlsServerSettings};
 
 /// How a sink starts.
 #[derive(Clone, Debug)]
@@ -106,7 +106,7 @@ pub struct NotInTime {
 ///
 /// ```
 /// # use std::time::Duration;
-/// # use sluice::cli::sink::{Fault, Sink, SinkSettings};
+/// # use rig::sink::{Fault, Sink, SinkSettings};
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let sink = Sink::start(SinkSettings { record_requests: true, ..SinkSettings::default() }).await?;

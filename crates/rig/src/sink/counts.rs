@@ -9,9 +9,8 @@ use serde::Serialize;
 
 use super::order::{Arrival, Sequence};
 use super::walk::{self, Malformed, Place};
-use crate::cli::counted::counted;
-use crate::cli::sequence::SenderId;
-use crate::otlp::Signal;
+use crate::sequence::SenderId;
+use otlp::Signal;
 
 /// Totals of a sink. Entries, records and what is said about their order count requests that were answered as
 /// received, which a cut answer is, too; a request that was refused counts in `refused` and the bytes alone.
@@ -68,7 +67,7 @@ impl fmt::Display for RecordsBySignal {
         let some: Vec<String> = all
             .into_iter()
             .filter(|(count, _)| *count > 0)
-            .map(|(count, what)| counted(count, what))
+            .map(|(count, what)| format!("{count} {what}{}", if count == 1 { "" } else { "s" }))
             .collect();
         f.write_str(if some.is_empty() { "no records" } else { "" })?;
         f.write_str(&some.join(", "))

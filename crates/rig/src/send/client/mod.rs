@@ -15,10 +15,10 @@ use tracing::warn;
 use self::grpc::Grpc;
 use self::http::Http;
 use super::settings::{SendError, SendProtocol, SendSettings};
-use crate::cli::answer::ExportResponse;
-use crate::export::{DialError, Dialer, Secrets};
-use crate::notice;
-use crate::rpc::Code;
+use crate::answer::ExportResponse;
+use sluice_engine::export::{DialError, Dialer, Secrets};
+use sluice_engine::notice;
+use sluice_engine::rpc::Code;
 
 /// Why a request was not taken, or is not known to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -9,13 +9,13 @@ use http::{HeaderMap, Method, Request, StatusCode, Uri, Version};
 
 use super::connection::Driver;
 use super::{Failure, Refusal, note, secrets, taken};
-use crate::cli::answer::{ExportResponse, PartialSuccess};
-use crate::cli::send::settings::{SendError, SendSettings};
-use crate::export::call::{Answered, CallError, Message, call};
-use crate::export::{Dialer, Secrets};
-use crate::net::Transmission;
-use crate::rpc::{ACCEPT_ENCODING, ACCEPTED, Code, ENCODING, MEDIA_TYPE, trailers};
-use crate::stream::Budget;
+use crate::answer::{ExportResponse, PartialSuccess};
+use crate::send::settings::{SendError, SendSettings};
+use sluice_engine::export::call::{Answered, CallError, Message, call};
+use sluice_engine::export::{Dialer, Secrets};
+use sluice_engine::net::Transmission;
+use sluice_engine::rpc::{ACCEPT_ENCODING, ACCEPTED, Code, ENCODING, MEDIA_TYPE, trailers};
+use sluice_engine::stream::Budget;
 
 /// Makes connections, and calls on them.
 pub(super) struct Grpc {

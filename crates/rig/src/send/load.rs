@@ -15,7 +15,7 @@ use super::sender::Sender;
 use super::settings::{SendError, SendSettings};
 use super::streams::Streams;
 use super::template::{Template, stream_name};
-use crate::cli::sequence::{SenderId, sender_id};
+use crate::sequence::{SenderId, sender_id};
 
 /// A run of the load generator. It stops when it is dropped.
 ///

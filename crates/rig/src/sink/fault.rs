@@ -12,7 +12,7 @@ use tokio::time::Instant;
 ///
 /// ```
 /// # use std::time::Duration;
-/// # use sluice::cli::sink::{Fault, RetryAfter};
+/// # use rig::sink::{Fault, RetryAfter};
 /// let overload = Fault::status(503).retry_after(RetryAfter::Seconds(2)).first(3);
 /// let one_slow_tenant = Fault::hang().on_streams("tenant-7*");
 /// let poison = Fault::status(400).on_text("poison");

@@ -13,10 +13,10 @@ use prost::Message;
 
 use super::connection::Driver;
 use super::{Failure, Refusal, note, secrets, taken};
-use crate::cli::answer::{ExportResponse, JSON, PROTOBUF};
-use crate::cli::send::settings::{SendEncoding, SendError, SendSettings};
-use crate::export::{Dialer, Secrets, error_message, retry_after};
-use crate::net::Transmission;
+use crate::answer::{ExportResponse, JSON, PROTOBUF};
+use crate::send::settings::{SendEncoding, SendError, SendSettings};
+use sluice_engine::export::{Dialer, Secrets, error_message, retry_after};
+use sluice_engine::net::Transmission;
 
 /// Bytes of an answer that are read.
 const MAX_ANSWER: usize = 64 << 10;

@@ -1,4 +1,4 @@
-//! The command: its options, its progress, its report.
+//! `sluice send`: its options, its progress, its report.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -7,13 +7,13 @@ use std::time::Duration;
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use http::{HeaderName, HeaderValue};
+use rig::send::{Load, Report, SendCompression, SendEncoding, SendProtocol, SendSettings};
 use serde_json::json;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::{Load, Report, SendCompression, SendEncoding, SendProtocol, SendSettings};
-use crate::cli::duration::parse_duration;
-use crate::cli::standard_error::say_line;
-use crate::cli::tls::TlsArgs;
+use super::duration::parse_duration;
+use super::standard_error::say_line;
+use super::tls::TlsArgs;
 use crate::otlp::Signal;
 
 /// Send synthetic telemetry as OTLP, and report latency and throughput

@@ -8,47 +8,47 @@ use http::{Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use prost::Message;
 
-use crate::export::retry_after;
-use crate::otlp::Signal;
-use crate::receive::AnswerBody;
-use crate::rpc::trailers::STATUS;
-use crate::rpc::{self, Code, MEDIA_TYPE, RetryInfo, framed};
+use otlp::Signal;
+use sluice_engine::export::retry_after;
+use sluice_engine::receive::AnswerBody;
+use sluice_engine::rpc::trailers::STATUS;
+use sluice_engine::rpc::{self, Code, MEDIA_TYPE, RetryInfo, framed};
 
 /// `Content-Type` of encoded OTLP.
-pub(super) const PROTOBUF: HeaderValue = HeaderValue::from_static("application/x-protobuf");
+pub(crate) const PROTOBUF: HeaderValue = HeaderValue::from_static("application/x-protobuf");
 
 /// `Content-Type` of OTLP/JSON.
-pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
+pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// `Export<Signal>ServiceResponse`, which has one shape for every signal.
 #[derive(Clone, PartialEq, Eq, Message)]
-pub(super) struct ExportResponse {
+pub(crate) struct ExportResponse {
     #[prost(message, optional, tag = "1")]
-    pub(super) partial_success: Option<PartialSuccess>,
+    pub(crate) partial_success: Option<PartialSuccess>,
 }
 
 /// `Export<Signal>PartialSuccess`.
 #[derive(Clone, PartialEq, Eq, Message)]
-pub(super) struct PartialSuccess {
+pub(crate) struct PartialSuccess {
     /// `rejected_spans`, `rejected_data_points`, `rejected_log_records`.
     #[prost(int64, tag = "1")]
-    pub(super) rejected: i64,
+    pub(crate) rejected: i64,
     #[prost(string, tag = "2")]
-    pub(super) error_message: String,
+    pub(crate) error_message: String,
 }
 
 /// `google.rpc.Status`, the body of every error (rule 37).
 #[derive(Clone, PartialEq, Eq, Message)]
-pub(super) struct Status {
+pub(crate) struct Status {
     #[prost(int32, tag = "1")]
-    pub(super) code: i32,
+    pub(crate) code: i32,
     #[prost(string, tag = "2")]
-    pub(super) message: String,
+    pub(crate) message: String,
 }
 
 impl ExportResponse {
     /// Records that it says were rejected.
-    pub(super) fn rejected(&self) -> u64 {
+    pub(crate) fn rejected(&self) -> u64 {
         self.partial_success.as_ref().map_or(0, |partial| partial.rejected.max(0).unsigned_abs())
     }
 
@@ -67,7 +67,7 @@ impl ExportResponse {
     }
 
     /// Reads a response in JSON, as far as it is one.
-    pub(super) fn from_json(json: &[u8]) -> Self {
+    pub(crate) fn from_json(json: &[u8]) -> Self {
         let response: serde_json::Value = serde_json::from_slice(json).unwrap_or_default();
         let Some(partial) = response["partialSuccess"].as_object() else { return Self::default() };
         // A 64-bit integer is a string or a number (rule 53).
@@ -81,7 +81,7 @@ impl ExportResponse {
 }
 
 /// An answer with `message` as its body.
-pub(super) fn respond(status: StatusCode, message: &impl Message) -> Response<Full<Bytes>> {
+pub(crate) fn respond(status: StatusCode, message: &impl Message) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(message.encode_to_vec().into()));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, PROTOBUF);
@@ -89,7 +89,7 @@ pub(super) fn respond(status: StatusCode, message: &impl Message) -> Response<Fu
 }
 
 /// The same answer in JSON, for a request that was (rule 27). A body that is no message stays as it is.
-pub(super) async fn in_json(signal: Signal, response: Response<Full<Bytes>>) -> Response<Full<Bytes>> {
+pub(crate) async fn in_json(signal: Signal, response: Response<Full<Bytes>>) -> Response<Full<Bytes>> {
     let (mut head, body) = response.into_parts();
     let Ok(collected) = body.collect().await;
     let body = collected.to_bytes();
@@ -107,7 +107,7 @@ pub(super) async fn in_json(signal: Signal, response: Response<Full<Bytes>>) -> 
 /// The same answer as the end of a gRPC call, whose code is the one that stands for the HTTP status. `RetryInfo` comes
 /// with what has `Retry-After`, and with 429, which without it would mean that a retry is of no use (rule 18). A
 /// redirect has no counterpart, and is answered as it is.
-pub(super) async fn in_grpc(response: Response<Full<Bytes>>) -> Response<AnswerBody> {
+pub(crate) async fn in_grpc(response: Response<Full<Bytes>>) -> Response<AnswerBody> {
     let (head, body) = response.into_parts();
     let Ok(collected) = body.collect().await;
     let body = collected.to_bytes();
@@ -148,7 +148,7 @@ fn code(status: StatusCode) -> Code {
 }
 
 /// An error with a [`Status`] that says why.
-pub(super) fn refuse(status: StatusCode, message: impl Into<String>) -> Response<Full<Bytes>> {
+pub(crate) fn refuse(status: StatusCode, message: impl Into<String>) -> Response<Full<Bytes>> {
     respond(status, &Status { code: 0, message: message.into() })
 }
 

@@ -8,8 +8,8 @@ use http::{HeaderMap, HeaderValue};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 
-use crate::coding::{Coding, SNAPPY_FRAMED, SNAPPY_FRAMES};
-use crate::rpc::{self, PREFIX};
+use sluice_engine::coding::{Coding, SNAPPY_FRAMED, SNAPPY_FRAMES};
+use sluice_engine::rpc::{self, PREFIX};
 
 /// Bytes of a body, before and again after decompression. A sink is for tests: generous, but bounded.
 const MAX_BODY: u64 = 1 << 30;

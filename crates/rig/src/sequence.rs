@@ -6,30 +6,30 @@
 //! record ends up.
 
 /// The record attribute that names the sender.
-pub(super) const SENDER_ATTRIBUTE: &str = "sluice.sender";
+pub(crate) const SENDER_ATTRIBUTE: &str = "sluice.sender";
 
 /// The record attribute that holds the sequence number.
-pub(super) const SEQUENCE_ATTRIBUTE: &str = "sluice.sequence";
+pub(crate) const SEQUENCE_ATTRIBUTE: &str = "sluice.sequence";
 
 /// Bytes of either value.
-pub(super) const WIDTH: usize = 16;
+pub(crate) const WIDTH: usize = 16;
 
 /// Who sent a record, as the text in [`SENDER_ATTRIBUTE`].
-pub(super) type SenderId = [u8; WIDTH];
+pub(crate) type SenderId = [u8; WIDTH];
 
 /// The id of one connection of one run, in hexadecimal.
-pub(super) fn sender_id(run: u32, connection: u32) -> SenderId {
+pub(crate) fn sender_id(run: u32, connection: u32) -> SenderId {
     let number = (u64::from(run) << 32) | u64::from(connection);
     format!("{number:016x}").into_bytes().try_into().expect("a u64 has 16 hexadecimal digits")
 }
 
 /// A sequence number as the text in [`SEQUENCE_ATTRIBUTE`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct SequenceText([u8; WIDTH]);
+pub(crate) struct SequenceText([u8; WIDTH]);
 
 impl SequenceText {
     /// The text of `number`, which is below 10^16.
-    pub(super) fn new(mut number: u64) -> Self {
+    pub(crate) fn new(mut number: u64) -> Self {
         let mut digits = [b'0'; WIDTH];
         for digit in digits.iter_mut().rev() {
             *digit = b'0' + (number % 10) as u8;
@@ -39,7 +39,7 @@ impl SequenceText {
     }
 
     /// Counts on by one, which costs less than writing the next number afresh.
-    pub(super) fn increment(&mut self) {
+    pub(crate) fn increment(&mut self) {
         for digit in self.0.iter_mut().rev() {
             if *digit != b'9' {
                 *digit += 1;
@@ -50,12 +50,12 @@ impl SequenceText {
     }
 
     /// The 16 digits.
-    pub(super) fn as_bytes(&self) -> &[u8; WIDTH] {
+    pub(crate) fn as_bytes(&self) -> &[u8; WIDTH] {
         &self.0
     }
 
     /// The number that `text` holds, if it is 16 decimal digits.
-    pub(super) fn parse(text: &[u8]) -> Option<u64> {
+    pub(crate) fn parse(text: &[u8]) -> Option<u64> {
         let digits: &[u8; WIDTH] = text.try_into().ok()?;
         let mut number = 0_u64;
         for &digit in digits {

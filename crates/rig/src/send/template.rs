@@ -9,7 +9,7 @@ use prost::encoding::{WireType, encode_key, encode_varint};
 
 use super::messages::{self, ID, RecordParts, SEQUENCE, START, TIME};
 use super::settings::{SendError, SendSettings};
-use crate::cli::sequence::{SenderId, SequenceText};
+use crate::sequence::{SenderId, SequenceText};
 
 /// How long what a record tells of took, in nanoseconds.
 const TOOK: u64 = 12_000_000;
@@ -152,8 +152,8 @@ mod tests {
     use prost::Message;
 
     use super::*;
-    use crate::cli::sequence::sender_id;
-    use crate::otlp::Signal;
+    use crate::sequence::sender_id;
+    use otlp::Signal;
 
     fn settings(signal: Signal) -> SendSettings {
         SendSettings {

@@ -5,7 +5,6 @@
 //! name, and OTLP/gRPC on the same port; with TLS or without; bodies in gzip, zstd, deflate or as they are. It does not
 //! validate protobuf; that is left to Sluice.
 
-mod args;
 mod body;
 mod connection;
 mod counts;
@@ -15,7 +14,6 @@ mod serve;
 mod server;
 mod walk;
 
-pub use args::{SinkArgs, run};
 pub use counts::{Counts, RecordsBySignal, StreamCounts};
 pub use fault::{Fault, RetryAfter};
 pub use server::{NotInTime, RecordedRequest, Sink, SinkError, SinkSettings};

@@ -6,7 +6,6 @@
 //!
 //! As a library it is [`Load`]: start it, wait for its end or stop it, and look at the [`Report`].
 
-mod args;
 mod client;
 mod load;
 mod messages;
@@ -17,7 +16,6 @@ mod settings;
 mod streams;
 mod template;
 
-pub use args::{SendArgs, run};
 pub use load::Load;
 pub use report::{Acknowledged, Latency, Report};
 pub use settings::{SendCompression, SendEncoding, SendError, SendProtocol, SendSettings};
