@@ -20,12 +20,11 @@ mod first_commands;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzed;
 mod packed;
-mod rounded;
 pub mod run;
 
 pub use otlp;
 use sluice_engine::{
-    byte_order_mark, coding, descriptors, notice, pem, regular, rename, rpc, secret_hash, terminal,
+    byte_order_mark, descriptors, notice, regular, rename, rounded, rpc, secret_hash, terminal,
 };
 pub use sluice_engine::{
     export, glob, journal, net, panics, query, receive, route, stream, tap, telemetry, tenants, watches,

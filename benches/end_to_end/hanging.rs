@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use clap::Args;
-use sluice::cli::send::{Report, SendSettings};
-use sluice::cli::sink::Fault;
+use rig::send::{Report, SendSettings};
+use rig::sink::Fault;
 use sluice::otlp::Signal;
 
 use crate::Failure;

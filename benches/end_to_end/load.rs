@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use sluice::cli::send::SendSettings;
-use sluice::cli::sink::Sink;
+use rig::send::SendSettings;
+use rig::sink::Sink;
 
 use crate::Failure;
 use crate::proxy::{Kind, Proxy};

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::Args;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use sluice::cli::send::SendSettings;
+use rig::send::SendSettings;
 
 use crate::Failure;
 use crate::load::{CONNECTIONS, STREAMS, Size};

@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use clap::Args;
-use sluice::cli::send::SendSettings;
-use sluice::cli::sink::{Fault, Sink};
+use rig::send::SendSettings;
+use rig::sink::{Fault, Sink};
 use tokio::time::Instant;
 
 use crate::Failure;

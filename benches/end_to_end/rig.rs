@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use sluice::cli::send::{Load, Report, SendSettings};
-use sluice::cli::sink::{Sink, SinkSettings};
+use rig::send::{Load, Report, SendSettings};
+use rig::sink::{Sink, SinkSettings};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::Failure;

@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use clap::Args;
-use sluice::cli::send::SendSettings;
-use sluice::cli::sink::Fault;
+use rig::send::SendSettings;
+use rig::sink::Fault;
 
 use crate::Failure;
 use crate::proxy::Kind;

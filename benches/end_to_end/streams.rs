@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
-use sluice::cli::send::SendSettings;
+use rig::send::SendSettings;
 
 use crate::Failure;
 use crate::proxy::Kind;

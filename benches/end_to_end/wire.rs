@@ -1,6 +1,6 @@
 //! How requests come to a proxy, and how they leave it.
 
-use sluice::cli::send::{SendCompression, SendEncoding, SendProtocol};
+use rig::send::{SendCompression, SendEncoding, SendProtocol};
 
 /// One side of a proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

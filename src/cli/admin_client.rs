@@ -17,8 +17,13 @@ use serde_json::Value;
 use tokio::task::JoinHandle;
 
 use crate::admin::HEALTH_PAGES;
-use crate::cli::answer::{JSON, PROTOBUF};
 use crate::export::{Dialer, Origin, TlsClientSettings};
+
+/// `Content-Type` of what is sent.
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// `Content-Type` of what a receiver of OTLP answers.
+const PROTOBUF: &[u8] = b"application/x-protobuf";
 
 /// Bytes of an answer that are read.
 const LARGEST: usize = 256 << 20;
@@ -126,7 +131,7 @@ impl OtherServer {
         let content_type = headers.get(CONTENT_TYPE).map_or(&[][..], HeaderValue::as_bytes);
         // As it answers by HTTP, in either encoding, and by gRPC.
         let is_status = said.is_ok_and(|said| said["code"].is_number() && said["message"].is_string());
-        Some(if is_status || content_type == PROTOBUF.as_bytes() || content_type.starts_with(GRPC) {
+        Some(if is_status || content_type == PROTOBUF || content_type.starts_with(GRPC) {
             Self::Receiver
         } else if body.starts_with(HEALTH_PAGES.as_bytes()) {
             Self::Health

@@ -8,6 +8,8 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use crate::journal::{Damage, InspectedSegment, InspectedStream, Inspection, inspect};
+use crate::route::RoutingKey;
+use crate::stream::StreamAddress;
 
 /// Streams that are listed as text; `--json` has them all.
 const STREAMS: usize = 50;
@@ -105,10 +107,12 @@ fn write_streams(mut waiting: Vec<&InspectedStream>, out: &mut dyn Write) -> io:
     writeln!(out, "\n{:>11} {:>10} {:>12} {:>14}  stream", "backlog", "entries", "records", "from entry")?;
     for stream in waiting.iter().take(STREAMS) {
         let InspectedStream { number, key, first, entries, records, bytes: size, .. } = stream;
-        let name = key.as_ref().map_or_else(
+        let name = key.as_ref().and_then(StreamAddress::of_journal).map_or_else(
             || format!("number {number}, whose name is damaged"),
             // Values may hold what a terminal would obey.
-            |key| format!("{} {} {}", key.exporter, key.signal, key.key.text().escape_debug()),
+            |StreamAddress { exporter, name }| {
+                format!("{exporter} {} {}", name.signal, name.key.text().escape_debug())
+            },
         );
         writeln!(out, "{:>11} {entries:>10} {records:>12} {first:>14}  {name}", bytes(*size))?;
     }
@@ -154,19 +158,20 @@ fn to_json(inspection: &Inspection) -> Value {
         })
     };
     let stream = |stream: &InspectedStream| {
-        let key = stream.key.as_ref();
+        let address = stream.key.as_ref().and_then(StreamAddress::of_journal);
+        let key = address.as_ref().map(|address| &address.name.key);
         let parts: serde_json::Map<_, _> = key
             .into_iter()
-            .flat_map(|key| key.key.parts())
+            .flat_map(RoutingKey::parts)
             .map(|(name, value)| (name.to_owned(), json!(value)))
             .collect();
         json!({
             "number": stream.number,
-            "exporter": key.map(|key| &*key.exporter),
-            "signal": key.map(|key| key.signal.name()),
-            "key": key.map(|key| key.key.text()),
+            "exporter": address.as_ref().map(|address| &*address.exporter),
+            "signal": address.as_ref().map(|address| address.name.signal.name()),
+            "key": key.map(RoutingKey::text),
             "parts": parts,
-            "tenant": key.and_then(|key| key.key.tenant()),
+            "tenant": key.and_then(RoutingKey::tenant),
             "segments": stream.segments,
             "first": stream.first,
             "entries": stream.entries,

@@ -1,7 +1,6 @@
 //! The command line: one file per subcommand.
 
 mod admin_client;
-mod answer;
 pub mod check;
 pub mod completions;
 pub mod config_file;
@@ -18,7 +17,6 @@ pub mod replay;
 pub mod run;
 pub mod schema;
 pub mod send;
-mod sequence;
 pub mod sink;
 mod standard_error;
 pub mod tap;

@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use super::recovery::Found;
 use crate::export::Exporter;
 use crate::journal::{Damage, RecoveredStream, Recovery};
+use crate::stream::StreamName;
 
 /// What is told of the journal's recovery.
 #[derive(Debug, Default)]
@@ -65,12 +66,12 @@ impl Unclaimed {
         }
     }
 
-    pub(super) fn of(exporter: &Arc<str>, streams: &[RecoveredStream]) -> Self {
+    pub(super) fn of(exporter: &Arc<str>, streams: &[(StreamName, RecoveredStream)]) -> Self {
         Self {
             exporter: exporter.clone(),
             streams: streams.len() as u64,
-            records: streams.iter().map(|stream| stream.records).sum(),
-            bytes: streams.iter().map(|stream| stream.bytes).sum(),
+            records: streams.iter().map(|(_, stream)| stream.records).sum(),
+            bytes: streams.iter().map(|(_, stream)| stream.bytes).sum(),
         }
     }
 }

@@ -3,15 +3,16 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::recovered::{Recovered, Unclaimed};
 use super::report::ReloadError;
 use crate::export::Exporter;
 use crate::journal::{Journal, JournalSettings, RecoveredStream, Recovery};
+use crate::stream::{StreamAddress, StreamName};
 
-/// By exporter.
-pub(super) type Found = HashMap<Arc<str>, Vec<RecoveredStream>>;
+/// The streams that the journal has, by exporter.
+pub(super) type Found = HashMap<Arc<str>, Vec<(StreamName, RecoveredStream)>>;
 
 /// Opens the journal, on a thread that may block.
 pub(super) async fn open(settings: JournalSettings) -> Result<(Journal, Recovery), ReloadError> {
@@ -30,7 +31,15 @@ pub(super) fn look_through(recovery: Recovery) -> (Recovered, Found) {
     info!(streams, records, segments = recovery.segments, ?took, "journal opened");
     let (recovered, mut found) = (Recovered::of(&recovery), Found::new());
     for stream in recovery.streams {
-        found.entry(stream.key.exporter.clone()).or_default().push(stream);
+        if let Some(StreamAddress { exporter, name }) = StreamAddress::of_journal(&stream.key) {
+            found.entry(exporter).or_default().push((name, stream));
+        } else {
+            let (stream, records) = (stream.id, stream.records);
+            error!(
+                ?stream,
+                records, "the name of a stream in the journal can't be read: its records stay there"
+            );
+        }
     }
     (recovered, found)
 }

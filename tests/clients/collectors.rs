@@ -1,7 +1,7 @@
 //! A Collector before Sluice, behind it, and on both sides: the SDK for Go sends, and what arrives at the end of the
 //! chain is what was sent.
 
-use sluice::cli::sink::Sink;
+use rig::sink::Sink;
 use sluice::otlp::Signal;
 
 use crate::collector::{self, Collector};

@@ -3,7 +3,7 @@
 
 use proptest::strategy::{Strategy as _, ValueTree as _};
 use proptest::test_runner::TestRunner;
-use sluice::cli::sink::Sink;
+use rig::sink::Sink;
 use sluice::otlp::{self, Signal};
 
 use crate::collector::Collector;

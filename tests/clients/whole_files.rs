@@ -9,7 +9,7 @@ use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, KeyValue};
 use proptest::sample::select;
 use proptest::strategy::{Strategy, ValueTree as _};
 use proptest::test_runner::TestRunner;
-use sluice::cli::sink::{RecordedRequest, Sink};
+use rig::sink::{RecordedRequest, Sink};
 use sluice::otlp::{self, Signal};
 use sluice::run::Role;
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rand::Rng;
 use rand::seq::IndexedRandom as _;
-use sluice::cli::sink::{Fault, Sink, SinkSettings};
+use rig::sink::{Fault, Sink, SinkSettings};
 use tokio::time::Instant;
 
 use crate::ledger::Ledger;

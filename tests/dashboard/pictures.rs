@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
+use rig::sink::Fault;
 use serde_json::json;
-use sluice::cli::sink::Fault;
 use sluice::otlp::Signal;
 use tokio::time::{Instant, sleep, timeout};
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use sluice::cli::sink::{Fault, Sink};
+use rig::sink::{Fault, Sink};
 use sluice::otlp::Signal;
 
 use crate::support::payload::{entry_of, request, resource};

@@ -19,7 +19,7 @@ const INITIAL_WINDOW_SIZE: u16 = 4;
 
 const LIMIT: u64 = 64 * MIB;
 
-async fn start() -> (sluice::cli::sink::Sink, SluiceProcess) {
+async fn start() -> (rig::sink::Sink, SluiceProcess) {
     let up = sinks::counting().await;
     let config = yaml::up(&up.url(), &[])
         + "receivers: { otlp: { protocols: { http: { endpoint: 127.0.0.1:0, write_timeout: 1s } } } }\n"

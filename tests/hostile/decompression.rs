@@ -47,7 +47,7 @@ fn compressed(coding: &str, data: &[u8]) -> Vec<u8> {
     }
 }
 
-async fn start() -> (sluice::cli::sink::Sink, SluiceProcess) {
+async fn start() -> (rig::sink::Sink, SluiceProcess) {
     let up = sinks::counting().await;
     let config = yaml::up(&up.url(), &[]) + &format!("limits: {{ memory: {LIMIT} }}\n");
     let sluice = SluiceProcess::start(&config, &[]).await;

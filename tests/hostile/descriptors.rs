@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use sluice::cli::sink::{Sink, SinkSettings};
+use rig::sink::{Sink, SinkSettings};
 use sluice::otlp::Signal;
 use tokio::net::TcpListener;
 

@@ -1,7 +1,7 @@
 //! Small bodies of which the processors of a route make large ones.
 
 use prost::Message as _;
-use sluice::cli::sink::Sink;
+use rig::sink::Sink;
 use sluice::otlp::Signal;
 
 use crate::meter::{MIB, peak_memory};

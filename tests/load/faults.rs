@@ -8,7 +8,7 @@ use http_body_util::Full;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceResponse;
 use prost::Message;
-use sluice::cli::sink::{Counts, Fault, RetryAfter, Sink, SinkSettings};
+use rig::sink::{Counts, Fault, RetryAfter, Sink, SinkSettings};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceResponse;
 use prost::Message as _;
-use sluice::cli::send::{Load, Report, SendCompression, SendEncoding, SendError, SendProtocol, SendSettings};
-use sluice::cli::sink::{Fault, RetryAfter, Sink, SinkSettings};
+use rig::send::{Load, Report, SendCompression, SendEncoding, SendError, SendProtocol, SendSettings};
+use rig::sink::{Fault, RetryAfter, Sink, SinkSettings};
 use sluice::export::TlsClientSettings;
 use sluice::otlp::Signal;
 use sluice::receive::TlsServerSettings;

@@ -8,7 +8,7 @@ use opentelemetry_proto::tonic::metrics::v1::{
     NumberDataPoint, ResourceMetrics, ScopeMetrics, Sum, Summary, SummaryDataPoint, metric::Data,
 };
 use prost::Message;
-use sluice::cli::sink::{Counts, Sink, SinkSettings};
+use rig::sink::{Counts, Sink, SinkSettings};
 use sluice::otlp::Signal;
 
 use crate::raw::{numbered, post, post_with, text};

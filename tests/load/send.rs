@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use sluice::cli::send::{Load, Report, SendCompression, SendSettings};
-use sluice::cli::sink::{Counts, Fault, RetryAfter, Sink, SinkSettings};
+use rig::send::{Load, Report, SendCompression, SendSettings};
+use rig::sink::{Counts, Fault, RetryAfter, Sink, SinkSettings};
 use sluice::otlp::Signal;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use sluice::cli::sink::{Fault, Sink, SinkSettings};
+use rig::sink::{Fault, Sink, SinkSettings};
 use sluice::otlp::Signal;
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use rig::sink::Fault;
 use serde_json::{Value, json};
-use sluice::cli::sink::Fault;
 use sluice::otlp::Signal;
 use sluice::run::Role;
 

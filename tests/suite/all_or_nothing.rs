@@ -1,7 +1,7 @@
 //! All or nothing: what is valid and routed in a request is admitted whole, or the request is refused whole with a
 //! retryable status; under `shed` the part that is cut out is named.
 
-use sluice::cli::sink::Fault;
+use rig::sink::Fault;
 use sluice::otlp::Signal;
 
 use crate::support::http::{self, Answer};

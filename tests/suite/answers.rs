@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sluice::cli::sink::{Fault, RetryAfter, Sink};
+use rig::sink::{Fault, RetryAfter, Sink};
 use sluice::otlp::Signal;
 
 use crate::support::letters::letters;

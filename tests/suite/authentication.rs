@@ -10,7 +10,7 @@ use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::logs::v1::logs_service_client::LogsServiceClient;
 use prost::Message as _;
 use rcgen::SanType;
-use sluice::cli::sink::{Fault, Sink};
+use rig::sink::{Fault, Sink};
 use sluice::otlp::Signal;
 use sluice::run::Role;
 use tokio::net::{TcpSocket, TcpStream};

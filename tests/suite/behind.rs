@@ -1,6 +1,6 @@
 //! With a journal, memory is for streams that get on: what others wait with stays on disk.
 
-use sluice::cli::sink::Fault;
+use rig::sink::Fault;
 use sluice::otlp::Signal;
 
 use crate::support::gate::Gate;

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use prost::Message as _;
-use sluice::cli::send::{Load, SendSettings};
-use sluice::cli::sink::Fault;
+use rig::send::{Load, SendSettings};
+use rig::sink::Fault;
 use sluice::otlp::Signal;
 
 use crate::bodies::{lz4, snappy_block, snappy_frames};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use opentelemetry_proto::tonic::metrics::v1::ResourceMetrics;
 use prost::Message as _;
-use sluice::cli::sink::Fault;
+use rig::sink::Fault;
 use sluice::otlp::Signal;
 use tokio::time::Instant;
 

@@ -1,6 +1,6 @@
 //! A Collector's whole file: it runs as it is, and as `sluice import` writes it.
 
-use sluice::cli::sink::Sink;
+use rig::sink::Sink;
 use sluice::otlp::Signal;
 
 use crate::support::payload::{attribute, entry_of, request, resource};

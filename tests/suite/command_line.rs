@@ -5,8 +5,8 @@ use std::process::Stdio;
 
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
 use prost::Message as _;
+use rig::sink::Fault;
 use serde_json::Value;
-use sluice::cli::sink::Fault;
 use sluice::otlp::Signal;
 use sluice::run::Role;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};

@@ -1,7 +1,7 @@
 //! The configuration as the API shows it, what a reload would do to it, and what it would do with a request.
 
+use rig::sink::Fault;
 use serde_json::{Value, json};
-use sluice::cli::sink::Fault;
 use sluice::otlp::Signal;
 
 use crate::support::http::{self, Answer};

@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use sluice::cli::send::{Load, Report, SendSettings};
-use sluice::cli::sink::{Counts, Fault, RetryAfter, Sink, SinkSettings};
+use rig::send::{Load, Report, SendSettings};
+use rig::sink::{Counts, Fault, RetryAfter, Sink, SinkSettings};
 use sluice::otlp::Signal;
 
 use crate::support::letters::letters;

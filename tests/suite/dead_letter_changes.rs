@@ -1,8 +1,8 @@
 //! Dead letters replayed and deleted by the API: what is sent and in which order, what stays, and what becomes of it when the replay
 //! is broken off.
 
+use rig::sink::{Fault, Sink};
 use serde_json::{Value, json};
-use sluice::cli::sink::{Fault, Sink};
 use sluice::otlp::Signal;
 use tokio::task::JoinHandle;
 

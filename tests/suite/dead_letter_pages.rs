@@ -1,7 +1,7 @@
 //! `GET /api/v1/dead-letters`: what is listed, in which order, and what never is.
 
+use rig::sink::Fault;
 use serde_json::{Value, json};
-use sluice::cli::sink::Fault;
 use sluice::otlp::Signal;
 
 use crate::support::payload::{field, filler, logs};

@@ -1,6 +1,6 @@
 //! Dead letters: where they go when there is no room, and their way back.
 
-use sluice::cli::sink::{Fault, Sink};
+use rig::sink::{Fault, Sink};
 use sluice::otlp::Signal;
 
 use crate::support::letters::{letters, replay, replaying, wait_for_letters};

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use sluice::cli::sink::Fault;
+use rig::sink::Fault;
 use sluice::otlp::Signal;
 use sluice::run::Leftovers;
 

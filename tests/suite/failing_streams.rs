@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use rig::sink::{Fault, Sink, SinkSettings};
 use serde_json::{Value, json};
-use sluice::cli::sink::{Fault, Sink, SinkSettings};
 use sluice::otlp::Signal;
 use sluice::receive::TlsServerSettings;
 use tokio::time::Instant;
@@ -24,7 +24,7 @@ const FAILURES: [(&str, &str, &str, &str); 6] = [
     ("hanging", "timeout", "no answer within", "backing_off"),
 ];
 
-fn fail_each_in_its_way(up: &sluice::cli::sink::Sink) {
+fn fail_each_in_its_way(up: &rig::sink::Sink) {
     for (key, code, words, _) in FAILURES {
         let fault = match code {
             "reset" => Fault::reset_after(u64::MAX),

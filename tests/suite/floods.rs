@@ -99,7 +99,7 @@ async fn a_million_routing_keys_take_no_more_streams_than_there_may_be() {
     const A_REQUEST: u64 = 1_000;
     let up = sinks::counting().await;
     // Nothing is delivered, so that no stream becomes idle.
-    up.set_fault(sluice::cli::sink::Fault::status(503));
+    up.set_fault(rig::sink::Fault::status(503));
     let retry = "retry_on_failure: { initial_interval: 1h, max_interval: 1h }";
     let limits = format!("limits: {{ streams: {STREAMS}, memory: 64MiB }}\n");
     let sluice = SluiceProcess::start(&(yaml::up(&up.url(), &[retry]) + &limits), &[]).await;

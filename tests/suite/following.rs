@@ -4,8 +4,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use bytes::Bytes;
+use rig::sink::Sink;
 use serde_json::Value;
-use sluice::cli::sink::Sink;
 use sluice::otlp::Signal;
 use tokio::time::{Instant, timeout};
 

@@ -78,7 +78,7 @@ async fn without_a_directory_what_is_given_up_is_counted_and_logged() {
 #[tokio::test]
 async fn what_is_held_for_a_wrong_token_is_not_given_up() {
     let up = sinks::recording().await;
-    up.set_fault(sluice::cli::sink::Fault::status(401));
+    up.set_fault(rig::sink::Fault::status(401));
     let brief = "retry_on_failure: { initial_interval: 5ms, max_interval: 20ms, max_elapsed_time: 1ms }";
     let sluice = Sluice::start(&(yaml::up(&up.url(), &[brief, SINGLY]) + LETTERS)).await;
     sluice.accept(Signal::Logs, logs(&[("a", &["x"])])).await;

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use h2::Reason;
-use sluice::cli::sink::Sink;
+use rig::sink::Sink;
 use sluice::otlp::Signal;
 use sluice::run::Role;
 use tokio::net::TcpStream;

@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
+use rig::sink::{Fault, Sink};
 use serde_json::{Value, json};
-use sluice::cli::sink::{Fault, Sink};
 use sluice::otlp::Signal;
 use tonic::{Code, Status};
 

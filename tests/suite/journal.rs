@@ -173,7 +173,7 @@ async fn fill(front: &Front, from: usize) -> Vec<usize> {
 }
 
 /// The numbers that the texts begin with.
-fn numbers(up: &sluice::cli::sink::Sink) -> Vec<usize> {
+fn numbers(up: &rig::sink::Sink) -> Vec<usize> {
     let texts = up.texts(Signal::Logs);
     texts.iter().map(|text| text[..4].parse().expect("a text begins with its number")).collect()
 }

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
+use rig::sink::Fault;
 use serde_json::{Value, json};
-use sluice::cli::sink::Fault;
 use sluice::otlp::Signal;
 
 use crate::support::payload::{filler, logs};

@@ -4,9 +4,9 @@ use std::io::Write as _;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use rig::send::{Load, SendEncoding, SendSettings};
+use rig::sink::Fault;
 use serde_json::{Value, json};
-use sluice::cli::send::{Load, SendEncoding, SendSettings};
-use sluice::cli::sink::Fault;
 use sluice::otlp::{self, Signal};
 
 use crate::support::letters::wait_for_letters;

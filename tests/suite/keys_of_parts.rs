@@ -1,7 +1,7 @@
 //! Routing keys of named parts: what they name, and what exporters read of them.
 
+use rig::sink::{Fault, Sink};
 use serde_json::{Value, json};
-use sluice::cli::sink::{Fault, Sink};
 use sluice::otlp::Signal;
 
 use crate::support::Sluice;

@@ -10,7 +10,7 @@ use http::{Request, StatusCode};
 use http_body::{Body, Frame};
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use sluice::cli::sink::Sink;
+use rig::sink::Sink;
 use sluice::otlp::Signal;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;

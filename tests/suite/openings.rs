@@ -19,7 +19,7 @@ const ERRORS: &str = "sluice_connection_errors_total";
 const CLIENT_HELLO: &[u8] = b"\x16\x03\x01\x00\xc8\x01\x00\x00\xc4\x03\x03";
 
 /// A Sluice with both receivers, with these options in each; and where its gRPC receiver listens.
-async fn start(options: &str) -> (sluice::cli::sink::Sink, SluiceProcess, SocketAddr) {
+async fn start(options: &str) -> (rig::sink::Sink, SluiceProcess, SocketAddr) {
     let up = sinks::counting().await;
     let receivers = format!(
         "receivers: {{ otlp: {{ protocols: {{ http: {{ endpoint: 127.0.0.1:0, {options} }}, grpc: {{ endpoint: 127.0.0.1:0, {options} }} }} }} }}\n"

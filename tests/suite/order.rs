@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use sluice::cli::send::{Load, Report, SendSettings};
-use sluice::cli::sink::{Fault, Sink};
+use rig::send::{Load, Report, SendSettings};
+use rig::sink::{Fault, Sink};
 use sluice::otlp::Signal;
 
 use crate::support::payload::{filler, logs};

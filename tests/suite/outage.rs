@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use sluice::cli::send::{Load, SendSettings};
-use sluice::cli::sink::{Fault, RetryAfter, Sink};
+use rig::send::{Load, SendSettings};
+use rig::sink::{Fault, RetryAfter, Sink};
 
 use sluice::otlp::Signal;
 use tokio::net::{TcpListener, TcpStream};

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use rig::sink::{Fault, Sink};
 use serde_json::{Value, json};
-use sluice::cli::sink::{Fault, Sink};
 use sluice::otlp::Signal;
 
 use crate::support::payload::{entry, entry_of, logs, request, resource};

@@ -12,8 +12,8 @@ use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value;
 use opentelemetry_proto::tonic::metrics::v1::{AggregationTemporality, Metric, NumberDataPoint};
 use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
+use rig::sink::Fault;
 use serde_json::json;
-use sluice::cli::sink::Fault;
 use sluice::otlp::Signal;
 use tokio::time::Instant;
 

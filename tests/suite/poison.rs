@@ -3,7 +3,7 @@
 
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs};
 use prost::Message as _;
-use sluice::cli::sink::Fault;
+use rig::sink::Fault;
 use sluice::otlp::Signal;
 
 use crate::support::letters::{letters, wait_for_letters};

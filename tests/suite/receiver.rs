@@ -1,7 +1,7 @@
 //! OTLP/HTTP as senders meet it: paths, methods, types, answers.
 
 use prost::Message;
-use sluice::cli::sink::Sink;
+use rig::sink::Sink;
 use sluice::otlp::Signal;
 
 use crate::support::http::{self, Answer};

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use sluice::cli::send::{Load, SendSettings};
+use rig::send::{Load, SendSettings};
 use sluice::otlp::Signal;
 
 use crate::support::http;

@@ -1,6 +1,6 @@
 //! What the log says of requests that are not taken, or not whole: every cause, once, and in the right column.
 
-use sluice::cli::sink::Fault;
+use rig::sink::Fault;
 use sluice::otlp::Signal;
 
 use crate::support::grpc::{call, export, framed};

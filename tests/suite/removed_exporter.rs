@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sluice::cli::sink::{Fault, Sink};
+use rig::sink::{Fault, Sink};
 use sluice::export::Exporter;
 use sluice::otlp::Signal;
 

@@ -2,7 +2,7 @@
 
 use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
-use sluice::cli::sink::Fault;
+use rig::sink::Fault;
 use sluice::otlp::Signal;
 
 use crate::support::Sluice;

@@ -1,6 +1,6 @@
 //! The way out of the real program: what it still does, what it says, and how it exits.
 
-use sluice::cli::sink::{Fault, Sink};
+use rig::sink::{Fault, Sink};
 use sluice::otlp::Signal;
 
 use crate::support::SluiceProcess;

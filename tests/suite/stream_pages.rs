@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use rig::sink::{Fault, Sink};
 use serde_json::{Value, json};
-use sluice::cli::sink::{Fault, Sink};
 use sluice::otlp::Signal;
 
 use crate::support::payload::{entry_of, filler, logs, request, resource};

@@ -12,8 +12,8 @@ use opentelemetry_proto::tonic::metrics::v1::{
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use prost::Message as _;
+use rig::send::{Load, SendSettings};
 use serde_json::{Value, json};
-use sluice::cli::send::{Load, SendSettings};
 use sluice::otlp::Signal;
 use tokio::process::Command;
 

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
+use rig::sink::{Fault, Sink};
 use serde_json::Value;
-use sluice::cli::sink::{Fault, Sink};
 use sluice::otlp::Signal;
 use sluice::run;
 

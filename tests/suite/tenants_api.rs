@@ -9,9 +9,9 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, SystemTime};
 
+use rig::sink::{Fault, Sink};
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
-use sluice::cli::sink::{Fault, Sink};
 use sluice::otlp::Signal;
 use sluice::tenants::TableRow;
 use time::OffsetDateTime;

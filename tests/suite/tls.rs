@@ -1,7 +1,7 @@
 //! TLS on receivers: who is served, who is let in, and certificates that change.
 
 use http::Version;
-use sluice::cli::sink::Sink;
+use rig::sink::Sink;
 use sluice::otlp::Signal;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;

@@ -1,6 +1,6 @@
 //! What no route takes: refused with the status that is configured, or kept as dead letters until there is a route.
 
-use sluice::cli::sink::{Fault, Sink};
+use rig::sink::{Fault, Sink};
 use sluice::otlp::Signal;
 use tonic::Code;
 

@@ -1,7 +1,7 @@
 //! The harness that all scenarios share: Sluice itself ([`Sluice`] in this process, [`SluiceProcess`] as the real
 //! binary, and at a [`Site`] one after the other), what to ask it ([`Front`]), what to send ([`payload`]), and waiting
-//! without sleeping ([`eventually`]). The upstream is `sluice::cli::sink::Sink`, the sender of many requests
-//! `sluice::cli::send::Load`.
+//! without sleeping ([`eventually`]). The upstream is `rig::sink::Sink`, the sender of many requests
+//! `rig::send::Load`.
 #![allow(dead_code, unused_imports, reason = "not every scenario needs every part")]
 #![allow(unreachable_pub, reason = "modules of a test binary are reached by no other crate")]
 

@@ -1,7 +1,7 @@
 //! Upstreams, and what has arrived at them.
 
 use bytes::Bytes;
-use sluice::cli::sink::{RecordedRequest, Sink, SinkSettings};
+use rig::sink::{RecordedRequest, Sink, SinkSettings};
 use sluice::otlp::Signal;
 
 use super::{PATIENCE, payload};

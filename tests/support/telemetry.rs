@@ -14,7 +14,7 @@ use opentelemetry_proto::tonic::metrics::v1::{Exemplar, Metric, NumberDataPoint,
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, Span};
 use prost::Message as _;
-use sluice::cli::sink::RecordedRequest;
+use rig::sink::RecordedRequest;
 use sluice::otlp::Signal;
 
 use super::payload::KEY;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sluice::cli::send::SendSettings;
+use rig::send::SendSettings;
 use tokio::time::Instant;
 
 use super::{JournalArguments, SIZES, Sync, directory};

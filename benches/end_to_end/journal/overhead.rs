@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use sluice::cli::send::SendSettings;
+use rig::send::SendSettings;
 
 use super::disk::{self, Syncs};
 use super::{JournalArguments, SIZES, Sync, directory};

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use sluice::cli::send::SendProtocol;
+use rig::send::SendProtocol;
 
 use super::Task;
 use crate::load::STREAMS;

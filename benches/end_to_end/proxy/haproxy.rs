@@ -1,6 +1,6 @@
 //! `HAProxy`'s configuration: it passes requests on without looking into them.
 
-use sluice::cli::send::SendProtocol;
+use rig::send::SendProtocol;
 
 use super::{Task, WORKERS};
 

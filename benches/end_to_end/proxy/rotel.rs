@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use sluice::cli::send::{SendCompression, SendEncoding, SendProtocol};
+use rig::send::{SendCompression, SendEncoding, SendProtocol};
 
 use super::Task;
 use crate::wire::Passage;

@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 
-use sluice::cli::send::SendProtocol;
+use rig::send::SendProtocol;
 
 use super::Task;
 

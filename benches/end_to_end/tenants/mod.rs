@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use clap::Args;
-use sluice::cli::send::SendSettings;
+use rig::send::SendSettings;
 
 use crate::Failure;
 use crate::proxy::{Proxy, Tuning};

@@ -4,7 +4,6 @@
 //! |---|---|
 //! | [`receive`] | listeners, HTTP, decompression, and the way of a request through the next three modules |
 //! | [`route`] | which stream an entry belongs to |
-//! | [`journal`] | the durable queue on disk |
 //! | [`stream`] | ordered queues, batches, the memory that they share |
 //! | [`export`] | sending: transports, retries, dead letters |
 //!
@@ -26,9 +25,7 @@ pub mod coding;
 pub mod descriptors;
 pub mod export;
 pub mod glob;
-pub mod journal;
 pub mod net;
-pub mod notice;
 mod outcome;
 pub mod panics;
 pub mod pem;
@@ -36,6 +33,7 @@ pub mod query;
 pub mod receive;
 pub mod regular;
 pub mod rename;
+pub mod rounded;
 pub mod route;
 pub mod rpc;
 pub mod secret_hash;
@@ -45,3 +43,6 @@ pub mod telemetry;
 pub mod tenants;
 pub mod terminal;
 pub mod watches;
+
+pub use sluice_journal as journal;
+pub use sluice_notice as notice;

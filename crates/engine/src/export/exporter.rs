@@ -98,7 +98,7 @@ impl Exporter {
     }
 
     /// Takes over what the journal had for it, whatever `limits.streams` says; it is sent before what was admitted since.
-    pub fn recover(&self, found: Vec<RecoveredStream>) {
+    pub fn recover(&self, found: Vec<(StreamName, RecoveredStream)>) {
         self.registry.recover(found);
     }
 

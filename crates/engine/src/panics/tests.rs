@@ -11,7 +11,6 @@ use crate::journal::simulation::SimulatedDisk;
 use crate::journal::stalling::StallingDisk;
 use crate::journal::{Entry, Group, Journal, JournalSettings, StreamKey};
 use crate::net::{Network, SimulatedListener, SimulatedNetwork, Soon, Transmission};
-use crate::route::RoutingKey;
 use crate::stream::{Admission, Budget, Placement, Reservation, Shared, StreamCount};
 use otlp::Signal;
 
@@ -100,11 +99,7 @@ fn wait_for_a_journal_whose_thread_panics(thread: &'static str) {
     let settings =
         JournalSettings { max_size: 16 << 20, segment_size: 1 << 20, ..JournalSettings::new("simulated") };
     let (journal, _) = Journal::open_on_disk(settings, Arc::new(disk), JournalSettings::PATIENCE).unwrap();
-    let stream = journal.stream(&StreamKey {
-        exporter: "otlp_http/up".into(),
-        signal: Signal::Logs,
-        key: RoutingKey::written("a"),
-    });
+    let stream = journal.stream(&StreamKey::from(b"a".as_slice()));
     let entry = Entry { bytes: b"entry".as_slice().into(), records: 1 };
     let (answer, answered) = mpsc::channel();
     let group = Group { stream, entries: [entry].into_iter().collect() };

@@ -9,8 +9,8 @@ use std::sync::atomic::Ordering;
 
 use super::queue::Stream;
 use super::receipt::Stub;
-use super::{Numbers, QueueSettings, StreamName};
-use crate::journal::{Journal, RecoveredStream, StreamId, StreamKey};
+use super::{Numbers, QueueSettings, StreamAddress};
+use crate::journal::{Journal, RecoveredStream, StreamId};
 use crate::telemetry::TraceContext;
 
 /// A stream's place in the journal, until this is dropped.
@@ -22,9 +22,8 @@ pub(super) struct Durable {
 
 impl Durable {
     /// The place of a stream that is made now.
-    pub(super) fn new(journal: &Journal, exporter: &Arc<str>, name: &StreamName) -> Self {
-        let key = StreamKey { exporter: exporter.clone(), signal: name.signal, key: name.key.clone() };
-        Self { id: journal.stream(&key), journal: journal.clone() }
+    pub(super) fn new(journal: &Journal, address: &StreamAddress) -> Self {
+        Self { id: journal.stream(&address.to_journal()), journal: journal.clone() }
     }
 
     /// The place that the journal had for a stream when it was opened.

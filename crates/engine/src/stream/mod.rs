@@ -5,6 +5,7 @@
 //! into the batch that it has open, and hands closed batches to its exporter in order. What is sent, and how often,
 //! is not decided here.
 
+mod address;
 mod admission;
 mod attempts;
 mod batch;
@@ -36,6 +37,7 @@ mod wait;
 mod withdraw;
 mod writing;
 
+pub use address::StreamAddress;
 pub use admission::{Admission, Placement};
 pub use attempts::{AttemptedStream, StreamAttempt};
 pub use batch::Batch;

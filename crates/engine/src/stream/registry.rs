@@ -22,7 +22,7 @@ use super::queue::Stream;
 use super::reading::ReadingRoom;
 use super::refused::Full;
 use super::withdraw::Removed;
-use super::{Budget, QueueSettings, Shed, StreamName};
+use super::{Budget, QueueSettings, Shed, StreamAddress, StreamName};
 use crate::journal::{Journal, RecoveredStream};
 use crate::route::RoutingKey;
 use crate::telemetry::OwnTelemetry;
@@ -338,7 +338,10 @@ impl Registry {
                 let account = self.shared.account_of(&name);
                 self.shared.join(route, account.as_deref())?;
                 let journal = self.shared.journal.as_ref();
-                let durable = journal.map(|journal| Durable::new(journal, &self.exporter, &name));
+                let durable = journal.map(|journal| {
+                    let address = StreamAddress { exporter: self.exporter.clone(), name: name.clone() };
+                    Durable::new(journal, &address)
+                });
                 let history = self.shared.past.take(&self.exporter, name.signal, &name.key);
                 let history = history.unwrap_or_default();
                 let stream = Stream::new(name, self.clone(), route.cloned(), account, durable, history);
@@ -353,11 +356,10 @@ impl Registry {
 
     /// Makes the streams that the journal had, before anything else is admitted. They count against the limits of streams, but are
     /// not refused for that, nor for templates that have no place for them: those wait for a reload.
-    pub fn recover(self: &Arc<Self>, mut found: Vec<RecoveredStream>) {
+    pub fn recover(self: &Arc<Self>, mut found: Vec<(StreamName, RecoveredStream)>) {
         // In the order in which they came to be.
-        found.sort_unstable_by_key(|stream| stream.id);
-        for found in found {
-            let name = StreamName { signal: found.key.signal, key: found.key.key.clone() };
+        found.sort_unstable_by_key(|(_, stream)| stream.id);
+        for (name, found) in found {
             let account = self.shared.account_of(&name);
             self.shared.join_anyway(None, account.as_deref());
             let durable = self.shared.journal.as_ref().map(|journal| Durable::again(journal, &found));

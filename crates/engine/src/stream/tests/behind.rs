@@ -6,13 +6,13 @@ use bytes::Bytes;
 
 use super::*;
 use crate::journal::simulation::SimulatedDisk;
-use crate::journal::{Journal, JournalSettings, RecoveredStream, StreamKey, SyncPolicy};
+use crate::journal::{Journal, JournalSettings, RecoveredStream, SyncPolicy};
 use crate::outcome::Fate;
 
 /// The framed bytes of an entry: a batch of its own.
 const ENTRY: usize = 400;
 
-pub(super) fn journal(disk: &SimulatedDisk, max_size: u64) -> (Journal, Vec<RecoveredStream>) {
+pub(super) fn journal(disk: &SimulatedDisk, max_size: u64) -> (Journal, Vec<(StreamName, RecoveredStream)>) {
     let settings = JournalSettings {
         directory: "simulated".into(),
         max_size,
@@ -20,7 +20,8 @@ pub(super) fn journal(disk: &SimulatedDisk, max_size: u64) -> (Journal, Vec<Reco
         segment_size: 64 << 10,
     };
     let (journal, recovery) = Journal::open_by_hand(settings, disk.process()).unwrap();
-    (journal, recovery.streams)
+    let named = |found: RecoveredStream| (StreamAddress::of_journal(&found.key).unwrap().name, found);
+    (journal, recovery.streams.into_iter().map(named).collect())
 }
 
 /// Exporters with `memory` bytes of budget and a journal.
@@ -223,7 +224,8 @@ async fn what_is_withdrawn_behind_a_backlog_is_not_sent_by_the_next_process() {
     during.close();
     drop(in_flight);
     let (after, found) = journal(&disk, 4 << 20);
-    assert_eq!((found[0].first, found[0].last, found[0].entries), (0, 2, 2));
+    let (_, stream) = &found[0];
+    assert_eq!((stream.first, stream.last, stream.entries), (0, 2, 2));
     let house = House::on(&after, 1 << 20);
     house.registry.recover(found);
     let stream = house.consumers.first();
@@ -542,7 +544,7 @@ async fn what_is_left_in_the_journal_is_taken_over_whatever_the_limit_of_streams
     before.close();
     let (after, found) = journal(&disk, 4 << 20);
     let mut found_again: Vec<_> =
-        found.iter().map(|stream| (&**stream.key.key.as_written(), stream.records, stream.bytes)).collect();
+        found.iter().map(|(name, stream)| (&**name.key.as_written(), stream.records, stream.bytes)).collect();
     found_again.sort_unstable();
     assert_eq!(found_again, [("a", 1, ENTRY as u64), ("b", 2, 2 * ENTRY as u64)]);
 
@@ -569,13 +571,14 @@ async fn what_damage_has_taken_is_counted_and_what_nobody_counted_too() {
     let house = House::on(&journal, 1 << 20);
     house.write(&journal, "a", ENTRY).unwrap();
     let stream = house.consumers.first();
-    let key = StreamKey { exporter: "one".into(), signal: Signal::Logs, key: stream.name().key.clone() };
+    let name = stream.name().clone();
+    let key = StreamAddress { exporter: "one".into(), name: name.clone() }.to_journal();
     for (records, bytes) in [(3, 3 * ENTRY as u64), (0, 0)] {
         let id = journal.stream(&key);
         let found = RecoveredStream { id, key: key.clone(), first: 0, last: 0, entries: 1, records, bytes };
         let shared = shared(&journal, 1 << 20);
         let (registry, consumers) = House::exporter("one", settings(), &shared);
-        registry.recover(vec![found]);
+        registry.recover(vec![(name.clone(), found)]);
         assert_eq!(registry.pending_records(), records);
         let (in_flight, _) = next(&consumers.first()).await;
         assert_eq!((registry.pending_records(), registry.pending_bytes()), (1, ENTRY as u64));

@@ -1,0 +1,130 @@
+//! Counting what is not settled, stream by stream, from the indexes.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+
+use super::disk::is_lost;
+use super::index::{Extent, Row};
+use super::merge::{Merge, Source};
+use super::read::choose;
+use super::record::{Found, HEADER, Kind, Record};
+use super::run::{Got, read_run};
+use super::settled::Settled;
+use super::types::StreamKey;
+
+/// What all segments have of one stream.
+#[derive(Debug)]
+pub(super) struct Backlog {
+    pub(super) stream: u64,
+    /// `None` if no segment has a readable key.
+    pub(super) key: Option<StreamKey>,
+    /// How many segments have entries of it.
+    pub(super) segments: u64,
+    /// The number behind its last entry, settled or not.
+    pub(super) end: u64,
+    /// What is not settled; `None` if there is nothing.
+    pub(super) live: Option<Live>,
+}
+
+/// Entries that are not settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Live {
+    /// The first sequence number, and the one behind the last. Between the two some may be missing.
+    pub(super) first: u64,
+    pub(super) end: u64,
+    pub(super) entries: u64,
+    pub(super) records: u64,
+    /// Framed.
+    pub(super) bytes: u64,
+}
+
+/// Calls `each` for every stream of the segments, in the order of their numbers.
+pub(super) fn count(
+    sources: &[Source],
+    settled: &BTreeMap<u64, Settled>,
+    mut each: impl FnMut(Backlog) -> io::Result<()>,
+) -> io::Result<()> {
+    let nothing = Settled::default();
+    let mut merge = Merge::of(sources)?;
+    while let Some((stream, mut rows)) = merge.next()? {
+        let key = rows.iter().find_map(|(source, row)| key(source, row));
+        let end = rows.iter().map(|(_, row)| row.end).max().unwrap_or(0);
+        let (segments, settled) = (rows.len() as u64, settled.get(&stream).unwrap_or(&nothing));
+        rows.retain(|(_, row)| !settled.covers(row.first..row.end));
+        rows.sort_by_key(|(_, row)| row.first);
+        let live = live(&rows, settled)?;
+        each(Backlog { stream, key, segments, end, live })?;
+    }
+    Ok(())
+}
+
+/// The key of a stream as one segment has it.
+fn key(source: &Source, row: &Row) -> Option<StreamKey> {
+    if row.key_at == 0 {
+        return None;
+    }
+    let seed = source.segment.header.seed();
+    let mut header = [0; HEADER];
+    source.file.read_at(&mut header, row.key_at).ok()?;
+    let (Found::Broken(record) | Found::Whole(record)) = Record::find(&header, seed) else { return None };
+    let mut bytes = vec![0; HEADER + record.length as usize];
+    source.file.read_at(&mut bytes, row.key_at).ok()?;
+    let whole = matches!(Record::find(&bytes, seed), Found::Whole(_));
+    let ours = whole && record.kind == Kind::Stream && record.stream == row.stream;
+    ours.then(|| StreamKey::from(&bytes[HEADER..]))
+}
+
+/// What rows, sorted by their first number, have that is not settled.
+fn live(rows: &[(&Source, Row)], settled: &Settled) -> io::Result<Option<Live>> {
+    let (Some((_, first)), Some((_, last))) = (rows.first(), rows.last()) else { return Ok(None) };
+    let apart = rows.windows(2).all(|pair| pair[0].1.end <= pair[1].1.first);
+    if apart && rows.iter().all(|(_, row)| settled.is_clear_of(row.first..row.end)) {
+        return Ok(Some(Live {
+            first: first.first,
+            end: last.end,
+            entries: rows.iter().map(|(_, row)| row.entries).sum(),
+            records: rows.iter().map(|(_, row)| row.records).sum(),
+            bytes: rows.iter().map(|(_, row)| row.bytes).sum(),
+        }));
+    }
+    // Part of a row is settled, or entries stand in two segments: their extents are counted one by one.
+    let mut extents = Vec::new();
+    for (source, row) in rows {
+        extents.extend(
+            source
+                .extents(row, settled.position())?
+                .into_iter()
+                .map(|extent| (source.segment.clone(), extent)),
+        );
+    }
+    let mut live: Option<Live> = None;
+    for piece in choose(extents, 0, settled) {
+        let Extent { first, .. } = piece.extent;
+        let (entries, records, bytes) = if piece.from == first && piece.end == piece.extent.end() {
+            (u64::from(piece.extent.entries), piece.extent.records, piece.extent.framed())
+        } else {
+            let source = rows.iter().find(|(source, _)| source.segment.id() == piece.segment.id());
+            let source = source.expect("pieces are of the rows").0;
+            match read_run(&*source.file, &Arc::default(), std::slice::from_ref(&piece)) {
+                Ok(mut got) => match got.pop() {
+                    Some(Got::Entries(entries)) => {
+                        let records = entries.counts.iter().map(|count| u64::from(*count)).sum();
+                        (entries.counts.len() as u64, records, entries.bytes.len() as u64)
+                    }
+                    // Whoever reads it puts it aside.
+                    Some(Got::Corrupt) | None => (0, 0, 0),
+                },
+                // Whoever reads it waits until it can be read.
+                Err(error) if is_lost(&error) => (0, 0, 0),
+                Err(error) => return Err(error),
+            }
+        };
+        let live = live.get_or_insert(Live { first: piece.from, end: 0, entries: 0, records: 0, bytes: 0 });
+        live.end = piece.end;
+        live.entries += entries;
+        live.records += records;
+        live.bytes += bytes;
+    }
+    Ok(live)
+}

@@ -1,0 +1,387 @@
+//! The journal as the streams see it.
+
+use std::collections::VecDeque;
+use std::io;
+use std::ops::{Range, RangeInclusive};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+use tokio::task::{JoinError, JoinHandle as TaskHandle};
+use tokio::time::{Instant, timeout_at};
+
+use super::directory::Directory;
+use super::disk::Disk;
+use super::shared::Shared;
+use super::state::{Index, SegmentState};
+use super::types::{
+    Chunk, Done, Failing, Group, JournalSettings, JournalState, OpenError, ReadError, RecoveredStream,
+    Recovery, StreamId, StreamKey, Unwritten,
+};
+
+/// Keys, indexes and padding are small beside the entries, but they are there.
+fn about_on_disk(bytes: u64) -> u64 {
+    bytes + bytes / 16 + 4096
+}
+
+/// A queue on disk that many streams share. Clones are the same journal; the last one that goes closes it.
+#[derive(Clone, Debug)]
+pub struct Journal {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    shared: Arc<Shared>,
+    /// None if the journal is driven by hand.
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    /// Whether somebody has begun to close it.
+    closing: AtomicBool,
+    by_hand: bool,
+}
+
+impl Journal {
+    /// Takes the directory, recovers what is in it, and starts the journal's threads. Blocks.
+    pub fn open(settings: JournalSettings) -> Result<(Self, Recovery), OpenError> {
+        let disk = Arc::new(Directory::new(&settings.directory));
+        Self::open_on_disk(settings, disk, JournalSettings::PATIENCE)
+    }
+
+    /// The same on any disk, which counts as hanging if it takes longer than `patience` for an answer.
+    pub fn open_on_disk(
+        settings: JournalSettings,
+        disk: Arc<dyn Disk>,
+        patience: Duration,
+    ) -> Result<(Self, Recovery), OpenError> {
+        let (journal, recovery) = Self::open_on(settings, disk, patience, false)?;
+        let start = |name: &str, run: fn(&Shared)| {
+            let shared = journal.inner.shared.clone();
+            thread::Builder::new().name(name.to_owned()).spawn(move || run(&shared))
+        };
+        let start_all = || {
+            Ok([
+                start("journal-commit", Shared::commit_until_closed)?,
+                start("journal-carry", Shared::tend_until_closed)?,
+                start("journal-tell", Shared::tell_until_closed)?,
+                start("journal-look", Shared::look_until_closed)?,
+            ])
+        };
+        let started: io::Result<_> = start_all();
+        let directory = || journal.inner.shared.settings.directory.display().to_string();
+        let started = started.map_err(|source| OpenError::Io { directory: directory(), source })?;
+        journal.inner.threads.lock().extend(started);
+        Ok((journal, recovery))
+    }
+
+    /// The same on any disk, and without threads: nothing is written but by `Journal::commit_once`, nothing freed but by
+    /// `Journal::tend_once`. For tests that decide what happens when.
+    #[cfg(any(test, feature = "simulation"))]
+    pub fn open_by_hand(
+        settings: JournalSettings,
+        disk: Arc<dyn Disk>,
+    ) -> Result<(Self, Recovery), OpenError> {
+        Self::open_on(settings, disk, JournalSettings::PATIENCE, true)
+    }
+
+    fn open_on(
+        settings: JournalSettings,
+        disk: Arc<dyn Disk>,
+        patience: Duration,
+        by_hand: bool,
+    ) -> Result<(Self, Recovery), OpenError> {
+        let (shared, recovery) = Shared::open(settings, disk, patience)?;
+        let (threads, closing) = (Mutex::default(), AtomicBool::new(false));
+        let inner = Inner { shared: Arc::new(shared), threads, closing, by_hand };
+        Ok((Self { inner: Arc::new(inner) }, recovery))
+    }
+
+    /// Does what blocks, such as [`Journal::read`] and [`Journal::close`], where that delays nobody: on a thread for such
+    /// work. A journal that is driven by hand has no threads, and does it at once.
+    pub async fn aside<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Self) -> T + Send + 'static,
+    ) -> Result<T, JoinError> {
+        if self.inner.by_hand {
+            return Ok(work(self));
+        }
+        self.begin_aside(work).await
+    }
+
+    /// Begins what blocks and will be asked for later. A journal that is driven by hand, where everything happens when it is
+    /// told to, doesn't.
+    pub fn ahead<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Self) -> T + Send + 'static,
+    ) -> Option<TaskHandle<T>> {
+        (!self.inner.by_hand).then(|| self.begin_aside(work))
+    }
+
+    fn begin_aside<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Self) -> T + Send + 'static,
+    ) -> TaskHandle<T> {
+        let journal = self.clone();
+        tokio::task::spawn_blocking(move || work(&journal))
+    }
+
+    /// Writes one group of the requests that wait. Whether there was one.
+    #[cfg(any(test, feature = "simulation"))]
+    pub fn commit_once(&self) -> bool {
+        self.inner.shared.commit_once()
+    }
+
+    /// Does what is done beside the log, once. Afterwards the positions are durable, if the disk takes them.
+    #[cfg(any(test, feature = "simulation"))]
+    pub fn tend_once(&self) {
+        self.inner.shared.tend(true);
+    }
+
+    /// How a stream is named, which is made if it is not known. Nothing is written before its first entry, with which it gets
+    /// its number. The name is valid until it is given back: each call is followed by one of [`Journal::forget`], or by the
+    /// end.
+    pub fn stream(&self, key: &StreamKey) -> StreamId {
+        self.inner.shared.state.lock().streams.id(key)
+    }
+
+    /// As [`Journal::stream`], for one that was recovered, and its number.
+    pub fn stream_again(&self, found: &RecoveredStream) -> StreamId {
+        self.inner.shared.state.lock().streams.id_again(found)
+    }
+
+    /// Gives a stream's name back. When all have, and none of its entries is on disk any more, the stream is
+    /// forgotten, and its key begins anew.
+    pub fn forget(&self, stream: StreamId) {
+        self.inner.shared.state.lock().streams.release(stream);
+    }
+
+    /// Queues one request to be written. `done` is called on the journal's thread, for all requests in the order in
+    /// which they stand in the log, once the request is durable as `sync` says, or with why it is not; then nothing of it
+    /// is in the journal, and its sequence numbers go to others. Never blocks.
+    ///
+    /// There is one way in which something of a refused request can be there after all: if the disk failed, and the
+    /// process ends before it works again.
+    pub fn append(&self, request: Vec<Group>, done: Done) {
+        self.inner.shared.append(request, done);
+    }
+
+    /// These entries of a stream need not be kept: in any order, usually rising. Never blocks.
+    pub fn settle(&self, stream: StreamId, sequences: RangeInclusive<u64>) {
+        self.inner.shared.state.lock().streams.settle(stream, &sequences);
+    }
+
+    /// Looks whether the directory is where it was opened.
+    #[cfg(test)]
+    pub(crate) fn look_once(&self) {
+        self.inner.shared.look_at_place();
+    }
+
+    /// As if numbers had been given to so many streams.
+    #[cfg(test)]
+    pub(crate) fn skip_numbers(&self, streams: u64) {
+        self.inner.shared.state.lock().streams.next += streams;
+    }
+
+    /// The number of a stream that has something on disk.
+    #[cfg(test)]
+    pub(crate) fn number(&self, stream: StreamId) -> u64 {
+        self.inner.shared.state.lock().streams.number(stream).unwrap()
+    }
+
+    /// The sequence numbers of a stream from the first that is not settled to the last that was given; nothing if all are
+    /// settled.
+    pub fn unsettled(&self, stream: StreamId) -> Option<Range<u64>> {
+        let state = self.inner.shared.state.lock();
+        let known = state.streams.table.get(&state.streams.number(stream)?)?;
+        let position = known.settled.position();
+        (position < known.next).then_some(position..known.next)
+    }
+
+    /// What a stream has of these sequence numbers, in order: at most `max_bytes`, unless the first entry alone is larger.
+    /// Empty if there is nothing. What is settled is left out. What is found to be damaged is left out and settled, and so
+    /// is what is not there in front of an entry that is. Blocks.
+    ///
+    /// What is on disk can be read a moment before `done` of its request is called. Those who count on being told first
+    /// end `numbers` behind what they have been told of.
+    pub fn read(
+        &self,
+        stream: StreamId,
+        numbers: Range<u64>,
+        max_bytes: usize,
+    ) -> Result<Vec<Chunk>, ReadError> {
+        Ok(self.read_batches(stream, numbers, max_bytes, 1)?.pop_front().unwrap_or_default())
+    }
+
+    /// The same as several batches, one behind the other; as many as there is enough for, and `batches` at most. They are read
+    /// together, which takes a disk little longer than one.
+    pub fn read_batches(
+        &self,
+        stream: StreamId,
+        numbers: Range<u64>,
+        max_bytes: usize,
+        batches: usize,
+    ) -> Result<VecDeque<Vec<Chunk>>, ReadError> {
+        self.inner.shared.read_batches(stream, numbers, max_bytes, batches)
+    }
+
+    /// The bytes that there is room for, if a request of `bytes` (its entries, for all streams) would be taken now, behind
+    /// those that wait. Nothing while the disk fails.
+    pub fn room_for(&self, bytes: u64) -> Option<u64> {
+        let shared = &self.inner.shared;
+        let ready = shared.ready.lock().as_ref().map_or(0, |ready| ready.length);
+        let (requests, waiting) = shared.queue.lock().waiting();
+        if self.is_failing() {
+            return None;
+        }
+        let state = shared.state.lock();
+        let wanted = waiting + about_on_disk(bytes) + requests * 512;
+        let unused = shared.unused(&state);
+        let more = if unused < shared.segment_size { 0 } else { unused };
+        let log_room = state.log_room;
+        drop(state);
+        if wanted > log_room.max(more + ready) {
+            shared.hurry();
+            return None;
+        }
+        Some((log_room + more + ready).saturating_sub(waiting))
+    }
+
+    /// Whether nothing can be written now: the disk fails, hangs, or is not there any more.
+    pub fn is_failing(&self) -> bool {
+        self.inner.shared.failing().is_some()
+    }
+
+    /// How long those who wait for a request to be written should do so.
+    pub fn patience(&self) -> Duration {
+        self.inner.shared.asked.patience()
+    }
+
+    /// What has been appended and not answered: whether it is on disk, or will be, can't be said.
+    pub fn unwritten(&self) -> Unwritten {
+        self.inner.shared.queue.lock().unwritten()
+    }
+
+    /// Since when and why the journal is not where it was opened, if so: nothing is kept there for the next process.
+    pub fn displaced(&self) -> Option<Failing> {
+        self.inner.shared.state.lock().displaced.clone()
+    }
+
+    /// Whether a request of `bytes` would be taken if nothing else were there.
+    pub fn would_ever_fit(&self, bytes: u64) -> bool {
+        about_on_disk(bytes) <= self.inner.shared.largest_segment()
+    }
+
+    /// What the journal says about itself.
+    pub fn state(&self) -> JournalState {
+        let shared = &self.inner.shared;
+        let (waiting, _) = shared.queue.lock().waiting();
+        let failing = shared.failing();
+        let state = shared.state.lock();
+        let figures = &state.figures;
+        let used = |segment: &&SegmentState| match &segment.index {
+            Index::Open(index) => index.extents > 0,
+            Index::Closed(..) | Index::Sealed(_) => true,
+        };
+        let live = |segment: &SegmentState| match &segment.index {
+            Index::Open(index) => index.bytes,
+            Index::Closed(..) | Index::Sealed(_) => segment.live_bytes,
+        };
+        JournalState {
+            bytes_on_disk: state.bytes_on_disk(),
+            max_size: shared.settings.max_size,
+            live_bytes: state.segments.values().map(live).sum(),
+            segments: state.segments.values().filter(used).count() as u64,
+            spare_segments: state.spares.len() as u64,
+            streams: state.streams.table.len() as u64,
+            waiting,
+            written: figures.written,
+            settled_entries: state.streams.settled,
+            carried_bytes: figures.carried_bytes,
+            quarantined: figures.quarantined,
+            quarantined_bytes: figures.quarantined_bytes,
+            failing,
+            commits: figures.commits,
+            last_commit: figures.last_commit,
+            commit_time: figures.commit_time,
+            syncs: figures.syncs,
+            last_sync: figures.last_sync,
+            sync_time: figures.sync_time,
+        }
+    }
+
+    /// Has the disk keep what is settled by now, so that none of it comes back after a crash. Blocks; what can't be written is said in
+    /// the log, and tried again.
+    pub fn make_settled_durable(&self) {
+        self.inner.shared.make_positions_durable();
+    }
+
+    /// Writes what has been appended, makes the positions durable, and ends the threads. What is appended afterwards is
+    /// [`NotWritten::Closed`](super::NotWritten::Closed). Another process may take the directory then. Blocks, for ever if the
+    /// disk does not answer. If somebody else has begun to close it, this does nothing.
+    pub fn close(&self) {
+        if let Some(close) = self.inner.closing() {
+            close();
+        }
+    }
+
+    /// The same, without blocking: whether it is closed by `deadline`. If not, it goes on being closed.
+    pub async fn close_until(&self, deadline: Instant) -> bool {
+        let Some(close) = self.inner.closing() else { return true };
+        if self.inner.by_hand {
+            close();
+            return true;
+        }
+        let (done, closed) = oneshot::channel();
+        // A thread of its own: those of the runtime for such work may all wait for the same disk.
+        let started = thread::Builder::new().name("journal-close".to_owned()).spawn(move || {
+            close();
+            // Nobody waits any more, if it took too long.
+            let _ = done.send(());
+        });
+        started.is_ok() && matches!(timeout_at(deadline, closed).await, Ok(Ok(())))
+    }
+}
+
+impl Inner {
+    /// What closes the journal, for the first who asks.
+    fn closing(&self) -> Option<impl FnOnce() + Send + 'static> {
+        if self.closing.swap(true, Ordering::AcqRel) {
+            return None;
+        }
+        let (shared, threads) = (self.shared.clone(), std::mem::take(&mut *self.threads.lock()));
+        Some(move || {
+            shared.close_queue();
+            while shared.commit_once() {}
+            *shared.ended.lock() = true;
+            shared.end.notify_all();
+            shared.end_watch();
+            for thread in threads {
+                // Its panic has been told where it happened.
+                let _ = thread.join();
+            }
+            shared.finish_log();
+            shared.finish_tending();
+            *shared.lock.lock() = None;
+        })
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let Some(close) = self.closing() else { return };
+        if self.by_hand {
+            return close();
+        }
+        // A disk that hangs must not keep a process from ending.
+        let (done, closed) = mpsc::channel();
+        let started = thread::Builder::new().name("journal-close".to_owned()).spawn(move || {
+            close();
+            let _ = done.send(());
+        });
+        if started.is_ok() {
+            let _ = closed.recv_timeout(self.shared.asked.patience());
+        }
+    }
+}

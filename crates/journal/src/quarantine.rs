@@ -1,0 +1,88 @@
+//! What is not what was written is kept for people to look at.
+
+use std::io;
+use std::ops::Range;
+
+use super::buffer::BlockBuffer;
+use super::disk::{BLOCK, Disk, read_what_is_left};
+use super::index::Extent;
+use super::record::HEADER;
+use super::shared::Shared;
+use super::state::Segment;
+
+/// The directory below the journal's.
+const DIRECTORY: &str = "quarantine";
+
+/// Bytes that are copied at a time.
+const AT_ONCE: u64 = 1 << 20;
+
+/// Copies `length` bytes of a file from `offset` on, or as many as there are. The name of the copy says what it is of;
+/// it is as long as whole blocks are, and zero where the disk can't read the file any more.
+pub(super) fn keep(disk: &dyn Disk, file: &str, offset: u64, length: u64) -> io::Result<String> {
+    let name = format!("{file}-at-{offset}-length-{length}");
+    let from = disk.open_to_read(file)?;
+    let end = (offset + length).min(from.length()?).max(offset);
+    let to = disk.create(&format!("{DIRECTORY}/{name}"), (end - offset).next_multiple_of(BLOCK as u64))?;
+    let mut at = offset;
+    while at < end {
+        let mut bytes = vec![0; AT_ONCE.min(end - at) as usize];
+        read_what_is_left(&*from, &mut bytes, at)?;
+        let mut buffer = BlockBuffer::default();
+        buffer.put(&bytes);
+        buffer.pad(BLOCK);
+        to.write_at(buffer.as_slice(), at - offset)?;
+        at += bytes.len() as u64;
+    }
+    to.sync_data()?;
+    Ok(name)
+}
+
+/// The same while a journal is opened. It opens without the copy as well: a disk that has no room for one is no reason to
+/// do without the rest.
+pub(super) fn keep_if_possible(disk: &dyn Disk, file: &str, offset: u64, length: u64) {
+    if let Err(error) = keep(disk, file, offset, length) {
+        tracing::error!(
+            segment = file, at = offset, %error, "a part of the journal is corrupt, and no copy of it can be kept"
+        );
+    }
+}
+
+/// Moves a file there as a whole, or leaves it where it is if that can't be done.
+pub(super) fn keep_whole_if_possible(disk: &dyn Disk, file: &str) {
+    if let Err(error) = disk.rename(file, &format!("{DIRECTORY}/{file}")) {
+        tracing::error!(file, %error, "a file that is no segment of the journal can't be moved to `quarantine/`");
+    }
+}
+
+impl Shared {
+    /// Keeps a copy of a record that is not what was written.
+    pub(super) fn quarantine(&self, segment: &Segment, extent: &Extent) {
+        let end = extent.offset + HEADER as u64 + u64::from(extent.length);
+        self.quarantine_range(segment, &(extent.offset..end));
+    }
+
+    /// The same for a part of a segment where there is no record any more.
+    pub(super) fn quarantine_range(&self, segment: &Segment, range: &Range<u64>) {
+        let length = range.end - range.start;
+        let kept = keep(&*self.disk, &segment.name(), range.start, length);
+        let mut state = self.state.lock();
+        state.figures.quarantined += 1;
+        state.figures.quarantined_bytes += length;
+        drop(state);
+        if let Some(more) = sluice_notice::due("journal", "corrupt") {
+            let (segment, at) = (segment.name(), range.start);
+            match kept {
+                Ok(kept) => tracing::error!(
+                    segment,
+                    at,
+                    kept,
+                    more,
+                    "a record of the journal is corrupt and was put aside"
+                ),
+                Err(error) => tracing::error!(
+                    segment, at, %error, more, "a record of the journal is corrupt, and no copy of it can be kept"
+                ),
+            }
+        }
+    }
+}

@@ -1,0 +1,381 @@
+//! What goes into the journal, what comes out of it, and what it says about itself.
+
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+use thiserror::Error;
+
+/// How a journal is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JournalSettings {
+    /// Where its files are; made if it is not there.
+    pub directory: PathBuf,
+    /// Bytes that its files may take on disk, what is quarantined aside.
+    pub max_size: u64,
+    /// When what was written is made safe against a power cut.
+    pub sync: SyncPolicy,
+    /// Bytes of one segment file. Made smaller if `max_size` would not hold sixteen, or beyond
+    /// [`JournalSettings::LARGEST_SEGMENT`].
+    pub segment_size: u64,
+}
+
+impl JournalSettings {
+    /// `max_size` if the configuration says nothing, in bytes.
+    pub const MAX_SIZE: u64 = 10 << 30;
+    /// `segment_size` if the configuration says nothing, in bytes.
+    pub const SEGMENT_SIZE: u64 = 64 << 20;
+    /// What `segment_size` may be at most, in bytes: larger files would only be freed later, and written no faster.
+    pub const LARGEST_SEGMENT: u64 = 1 << 30;
+    /// So long the disk may take to answer: then it counts as failing, and those who wait for it are refused.
+    pub const PATIENCE: Duration = Duration::from_secs(5);
+
+    /// The defaults, in `directory`.
+    pub fn new(directory: impl Into<PathBuf>) -> Self {
+        Self {
+            directory: directory.into(),
+            max_size: Self::MAX_SIZE,
+            sync: SyncPolicy::Always,
+            segment_size: Self::SEGMENT_SIZE,
+        }
+    }
+}
+
+/// When what was written is made safe against a power cut. Against a crash of the process alone it is safe in any case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SyncPolicy {
+    /// Before a request counts as queued.
+    Always,
+    /// So often; a request counts as queued when it is written.
+    Every(Duration),
+    /// When the system does it.
+    Never,
+}
+
+/// What names a stream: any bytes, which come back as they were given. Shared, so that a copy costs nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StreamKey(Arc<[u8]>);
+
+impl StreamKey {
+    /// Its bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl From<&[u8]> for StreamKey {
+    fn from(bytes: &[u8]) -> Self {
+        Self(bytes.into())
+    }
+}
+
+/// How a stream is named to the journal until it is given back. It is the stream's number there if it has something on disk;
+/// otherwise a stand-in, and the number is given with its first entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StreamId(pub(super) u64);
+
+/// What one request has for one stream.
+#[derive(Clone, Debug)]
+pub struct Group {
+    /// The stream.
+    pub stream: StreamId,
+    /// Its entries, in order; at least one.
+    pub entries: SmallVec<[Entry; 2]>,
+}
+
+/// One entry of a request.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// The encoded message, without the frame that it has in a request.
+    pub bytes: Bytes,
+    /// Spans, data points or log records in it.
+    pub records: u64,
+}
+
+/// What a request got in the journal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Appended {
+    /// For each group of the request, the sequence number of its first entry; the others follow it.
+    pub first: SmallVec<[u64; 4]>,
+}
+
+/// Is told what became of a request: on the journal's own thread, so it must not block.
+pub type Done = Box<dyn FnOnce(Result<Appended, NotWritten>) + Send>;
+
+/// Why nothing of a request is in the journal. All but [`NotWritten::TooLarge`] pass: the sender should come again.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum NotWritten {
+    /// `max_size` is used up by what is not delivered yet.
+    #[error("the journal is full")]
+    Full,
+    /// The disk does not take it: there is no room, it is read-only, or it fails.
+    #[error("the journal can't be written: {0}")]
+    Disk(Arc<str>),
+    /// It will never fit: it alone is larger than what `max_size` leaves for one request.
+    #[error(
+        "a request of {size} bytes never fits in this journal: raise `journal.max_size`, or send less at a time"
+    )]
+    TooLarge {
+        /// Bytes of the request on disk.
+        size: u64,
+    },
+    /// One of its streams is not known any more: its number was given back.
+    #[error("a stream of the request has been forgotten by the journal")]
+    Forgotten,
+    /// The journal has been closed.
+    #[error("the journal is closed")]
+    Closed,
+}
+
+/// Consecutive entries of a stream as they stand in a request: each under its frame, ready to be a chunk of a batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chunk {
+    /// The sequence number of the first entry.
+    pub first: u64,
+    /// How many entries there are; they are consecutive.
+    pub entries: u64,
+    /// Spans, data points or log records in them.
+    pub records: u64,
+    /// The framed entries.
+    pub bytes: Bytes,
+}
+
+impl Chunk {
+    /// The sequence numbers of its entries.
+    pub fn sequences(&self) -> RangeInclusive<u64> {
+        self.first..=self.first + self.entries - 1
+    }
+}
+
+/// Why a backlog can't be read now. What is damaged is no error: it is put aside, and the next entries are read.
+#[derive(Debug, Error)]
+#[error("segment `{segment}` of the journal can't be read: {source}")]
+pub struct ReadError {
+    /// The segment's file.
+    pub segment: String,
+    /// What the disk says.
+    pub source: std::io::Error,
+}
+
+/// What was found when a journal was opened.
+#[derive(Clone, Debug, Default)]
+pub struct Recovery {
+    /// Every stream that has entries which are not settled, by number: the order in which they came to be.
+    pub streams: Vec<RecoveredStream>,
+    /// What was wrong with the files.
+    pub damage: Vec<Damage>,
+    /// Segments that were read.
+    pub segments: u64,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// The backlog of one stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecoveredStream {
+    /// Its number in this process.
+    pub id: StreamId,
+    /// Its name.
+    pub key: StreamKey,
+    /// The sequence number of its first entry that is not settled.
+    pub first: u64,
+    /// The sequence number of its last entry. Between the two some may be missing, if there was damage.
+    pub last: u64,
+    /// Entries there are.
+    pub entries: u64,
+    /// Records in them.
+    pub records: u64,
+    /// Their bytes, frames included.
+    pub bytes: u64,
+}
+
+/// Something wrong with the files of a journal, and what is done about it.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Damage {
+    /// The last write before a crash did not end. What it held had not been acknowledged (under `sync: always`).
+    #[error("`{file}` ends in {bytes} bytes of an unfinished write at offset {offset}; they are cut off")]
+    Torn {
+        /// The segment.
+        file: String,
+        /// Where the unfinished write begins, in bytes.
+        offset: u64,
+        /// How long it is, in bytes.
+        bytes: u64,
+    },
+    /// What stands there is not what was written. A copy is kept below `quarantine/`.
+    #[error(
+        "`{file}` is corrupt at offset {offset}, {bytes} bytes; Sluice keeps a copy below `quarantine/` when it reads it"
+    )]
+    Corrupt {
+        /// The segment.
+        file: String,
+        /// Where, in bytes.
+        offset: u64,
+        /// How much, in bytes.
+        bytes: u64,
+    },
+    /// The file is no segment, or the copy of one. It is moved below `quarantine/` as a whole.
+    #[error("`{file}` {reason}; Sluice keeps it below `quarantine/` when it starts")]
+    Unusable {
+        /// The file.
+        file: String,
+        /// What it is.
+        reason: String,
+    },
+    /// The file has no content. It is removed.
+    #[error("`{file}` is empty; it is removed")]
+    Empty {
+        /// The segment.
+        file: String,
+    },
+    /// A segment that other segments speak of is not there. What was in it is lost.
+    #[error("`{file}` is missing; what it held is lost")]
+    Missing {
+        /// The segment.
+        file: String,
+    },
+    /// The index of a segment can't be read. It is made again from the records.
+    #[error("the index of `{file}` is corrupt; it is made again from the records")]
+    Index {
+        /// The segment.
+        file: String,
+    },
+    /// The positions are lost: everything in the segments counts as not settled and is sent again.
+    #[error("the positions are lost; everything that is still on disk is sent again")]
+    PositionsLost,
+    /// Part of the positions is lost: what was settled last is sent again.
+    #[error("`{file}` is corrupt; what was settled last may be sent again")]
+    Positions {
+        /// The file.
+        file: String,
+    },
+}
+
+impl Damage {
+    /// Whether something was put aside for it.
+    pub(super) fn is_kept(&self) -> bool {
+        matches!(self, Self::Corrupt { .. } | Self::Unusable { .. })
+    }
+}
+
+/// What a journal says about itself, for metrics and the API.
+#[derive(Clone, Debug, Default)]
+pub struct JournalState {
+    /// Bytes of all files, those that are kept for later included; what is quarantined aside.
+    pub bytes_on_disk: u64,
+    /// The `max_size` they may take.
+    pub max_size: u64,
+    /// Bytes of entries that may be unsettled. Segments are looked through from time to time, so this runs behind.
+    pub live_bytes: u64,
+    /// Segments that hold entries.
+    pub segments: u64,
+    /// Files that are kept to be segments again.
+    pub spare_segments: u64,
+    /// Streams that the journal knows.
+    pub streams: u64,
+    /// Requests that wait to be written.
+    pub waiting: u64,
+    /// Requests, entries and bytes (with frames) that were written since the start.
+    pub written: Written,
+    /// Entries that were settled since the start.
+    pub settled_entries: u64,
+    /// Bytes that were carried forward since the start.
+    pub carried_bytes: u64,
+    /// Corrupt places that were put aside since the start, and the bytes of them.
+    pub quarantined: u64,
+    /// Bytes of them.
+    pub quarantined_bytes: u64,
+    /// Since when and why nothing can be written, if so.
+    pub failing: Option<Failing>,
+    /// Writes to disk, each one group of requests.
+    pub commits: u64,
+    /// How long the last one took, the sync included.
+    pub last_commit: Duration,
+    /// How long all of them took.
+    pub commit_time: Duration,
+    /// Syncs of the log.
+    pub syncs: u64,
+    /// How long the last one took.
+    pub last_sync: Duration,
+    /// How long all of them took.
+    pub sync_time: Duration,
+}
+
+/// Totals of what was written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Written {
+    /// Requests.
+    pub requests: u64,
+    /// Entries.
+    pub entries: u64,
+    /// Bytes of entries under their frames.
+    pub bytes: u64,
+}
+
+/// Requests of which nobody can say whether they are on disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unwritten {
+    /// Requests.
+    pub requests: u64,
+    /// Records in them.
+    pub records: u64,
+}
+
+/// A disk that does not take what should be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failing {
+    /// When it began.
+    pub since: SystemTime,
+    /// What the disk said last, or what it does not say.
+    pub why: Arc<str>,
+}
+
+/// Why a journal can't be opened. Nothing in the directory was changed.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// Another process has it.
+    #[error("journal `{directory}` is in use by another process: give each one a directory of its own")]
+    InUse {
+        /// The directory.
+        directory: String,
+    },
+    /// It was written by a newer Sluice.
+    #[error(
+        "`{file}` has version {version} of the journal's format, and this Sluice knows only {known}: \
+         use a newer one, or another directory"
+    )]
+    FutureVersion {
+        /// The file.
+        file: String,
+        /// The version in it.
+        version: u32,
+        /// The newest version known here.
+        known: u32,
+    },
+    /// It was written by an older Sluice.
+    #[error(
+        "`{file}` has version {version} of the journal's format, and this Sluice knows only {known}: \
+         let the Sluice that wrote it deliver what is in it, then move `{directory}` away; a new journal is made then"
+    )]
+    FormerVersion {
+        /// The file.
+        file: String,
+        /// The version in it.
+        version: u32,
+        /// The version known here.
+        known: u32,
+        /// The journal's directory.
+        directory: String,
+    },
+    /// The disk refuses.
+    #[error("journal `{directory}` can't be opened: {source}")]
+    Io {
+        /// The directory.
+        directory: String,
+        /// What the disk says.
+        source: std::io::Error,
+    },
+}

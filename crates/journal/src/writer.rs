@@ -1,0 +1,253 @@
+//! Writing records into one segment after the other. The log has a writer, and what is carried forward has one.
+
+use std::collections::HashSet;
+use std::io;
+use std::sync::Arc;
+
+use super::buffer::BlockBuffer;
+use super::disk::{BLOCK, DiskFile};
+use super::format::whole_blocks;
+use super::index::{Extent, index_size};
+use super::record::{ALIGN, HEADER, Kind, Record, within_a_segment};
+use super::state::{Before, RECORDS_AT, Segment, State};
+use super::types::StreamKey;
+
+/// What the buffer keeps of its memory when it is empty, in bytes.
+const KEEP: usize = 4 << 20;
+
+/// A segment that is ready to be written.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    pub(super) segment: Arc<Segment>,
+    pub(super) file: Arc<dyn DiskFile>,
+    /// Bytes of the file.
+    pub(super) length: u64,
+}
+
+/// Writes records; they count once they are published.
+#[derive(Debug, Default)]
+pub(super) struct Writer {
+    open: Option<Open>,
+    /// What the next segment has to say.
+    before: Before,
+    buffer: BlockBuffer,
+    staged: Vec<Staged>,
+}
+
+#[derive(Debug)]
+struct Open {
+    prepared: Prepared,
+    /// Where the next write goes.
+    at: u64,
+    /// Up to here everything is published.
+    good: u64,
+    /// Streams whose keys stand in the segment.
+    keys: HashSet<u64>,
+    extents: u64,
+}
+
+#[derive(Debug)]
+enum Staged {
+    Opening(Before),
+    Key(u64, u64),
+    Entries(u64, Extent),
+}
+
+/// A record that is being put together: where it begins in the buffer.
+#[derive(Debug)]
+pub(super) struct Begun(usize);
+
+impl Writer {
+    /// A writer that goes on behind `before`.
+    pub(super) fn behind(before: Option<(u64, u64)>) -> Self {
+        Self { before: before.into_iter().collect(), ..Self::default() }
+    }
+
+    /// Whether a segment is open that has room for records of so many bytes, `extents` of them with entries, of `streams`
+    /// streams that it may not have yet.
+    pub(super) fn fits(&self, bytes: u64, extents: u64, streams: u64) -> bool {
+        self.open.as_ref().is_some_and(|open| {
+            let records = whole_blocks(open.at + self.buffer.len() as u64 + bytes);
+            records + index_size(open.extents + extents, open.keys.len() as u64 + streams)
+                <= open.prepared.length
+        })
+    }
+
+    /// Bytes of a segment that holds such records and nothing else.
+    pub(super) fn segment_for(bytes: u64, extents: u64, streams: u64) -> u64 {
+        // The opening, and the padding of writes.
+        const OWN: u64 = 2 * BLOCK as u64;
+        RECORDS_AT + whole_blocks(bytes) + OWN + index_size(extents, streams)
+    }
+
+    /// Bytes that are left in the open segment, or 0.
+    pub(super) fn room(&self) -> u64 {
+        self.open.as_ref().map_or(0, |open| {
+            let index = index_size(open.extents, open.keys.len() as u64);
+            open.prepared.length.saturating_sub(open.at + index)
+        })
+    }
+
+    /// Whether the open segment says who this stream is.
+    pub(super) fn knows(&self, stream: u64) -> bool {
+        self.open.as_ref().is_some_and(|open| open.keys.contains(&stream))
+    }
+
+    /// The segment that is open.
+    pub(super) fn segment(&self) -> Option<&Arc<Segment>> {
+        self.open.as_ref().map(|open| &open.prepared.segment)
+    }
+
+    /// Goes on in a new segment. What is known of the segments before is in `state`.
+    pub(super) fn begin_segment(&mut self, prepared: Prepared, state: &State) {
+        let mut first = true;
+        self.before.retain(|(id, _)| {
+            let unsealed = state.segments.get(id).is_some_and(|before| before.sealed().is_none());
+            std::mem::take(&mut first) || unsealed
+        });
+        self.open =
+            Some(Open { prepared, at: RECORDS_AT, good: RECORDS_AT, keys: HashSet::new(), extents: 0 });
+        if !self.before.is_empty() {
+            let payload: Vec<u8> =
+                self.before.iter().flat_map(|(id, end)| [*id, *end]).flat_map(u64::to_le_bytes).collect();
+            self.put_plain(Kind::Opening, 0, &payload);
+            self.staged.push(Staged::Opening(self.before.clone()));
+        }
+    }
+
+    /// Says who a stream is.
+    pub(super) fn put_key(&mut self, stream: u64, key: &StreamKey) {
+        let at = self.put_plain(Kind::Stream, stream, key.as_bytes());
+        self.staged.push(Staged::Key(stream, at));
+        self.open_mut().keys.insert(stream);
+    }
+
+    fn put_plain(&mut self, kind: Kind, stream: u64, payload: &[u8]) -> u64 {
+        let begun = self.begin();
+        self.buffer.put(payload);
+        self.end(&begun, Record::plain(kind, stream, payload))
+    }
+
+    /// Begins a record.
+    pub(super) fn begin(&mut self) -> Begun {
+        self.buffer.pad(ALIGN);
+        let begun = Begun(self.buffer.len());
+        self.buffer.put(&[0; HEADER]);
+        begun
+    }
+
+    /// Adds an entry under its frame to the record.
+    pub(super) fn put_entry(&mut self, entry: &[u8]) {
+        let mut frame = [0; 16];
+        let mut rest = &mut frame[..];
+        otlp::put_frame(&mut rest, entry.len());
+        let used = 16 - rest.len();
+        self.buffer.put(&frame[..used]);
+        self.buffer.put(entry);
+    }
+
+    /// Adds entries that are framed.
+    pub(super) fn put_framed(&mut self, entries: &[u8]) {
+        self.buffer.put(entries);
+    }
+
+    /// Bytes of the record so far, its header aside.
+    pub(super) fn begun_len(&self, begun: &Begun) -> usize {
+        self.buffer.len() - begun.0 - HEADER
+    }
+
+    /// Ends a record of consecutive entries, which have so many records each.
+    pub(super) fn end_entries(&mut self, begun: &Begun, stream: u64, first: u64, counts: &[u32]) {
+        if counts.len() > 1 {
+            for count in counts {
+                self.buffer.put(&count.to_le_bytes());
+            }
+        }
+        let record = Record {
+            kind: Kind::Entries,
+            stream,
+            first,
+            entries: within_a_segment(counts.len() as u64),
+            records: counts.iter().map(|count| u64::from(*count)).sum(),
+            length: within_a_segment(self.begun_len(begun) as u64),
+        };
+        let at = self.end(begun, record);
+        let extent = Extent::of(at, &record).expect("a record that is ended has entries");
+        self.staged.push(Staged::Entries(stream, extent));
+        self.open_mut().extents += 1;
+    }
+
+    fn end(&mut self, begun: &Begun, record: Record) -> u64 {
+        let open = self.open.as_ref().expect("records are put into an open segment");
+        let seed = open.prepared.segment.header.seed();
+        let payload = self.buffer.at(begun.0 + HEADER, record.length as usize);
+        let crc = crc32c::crc32c_append(seed, payload);
+        self.buffer.at(begun.0, HEADER).copy_from_slice(&record.encode(crc, seed));
+        self.buffer.pad(ALIGN);
+        open.at + begun.0 as u64
+    }
+
+    fn open_mut(&mut self) -> &mut Open {
+        self.open.as_mut().expect("records are put into an open segment")
+    }
+
+    /// Bytes that wait to be written.
+    pub(super) fn buffered(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// Writes what waits.
+    pub(super) fn write(&mut self) -> io::Result<()> {
+        self.buffer.pad(BLOCK);
+        if let Some(open) = self.open.as_mut().filter(|_| self.buffer.len() > 0) {
+            open.prepared.file.write_at(self.buffer.as_slice(), open.at)?;
+            open.at += self.buffer.len() as u64;
+            self.buffer.clear(KEEP);
+        }
+        Ok(())
+    }
+
+    /// Makes safe what was written.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        self.open.as_ref().map_or(Ok(()), |open| open.prepared.file.sync_data())
+    }
+
+    /// Lets everybody see what was written.
+    pub(super) fn publish(&mut self, state: &mut State) {
+        let Some(open) = &mut self.open else { return };
+        let id = open.prepared.segment.id();
+        for staged in self.staged.drain(..) {
+            match staged {
+                Staged::Opening(before) => {
+                    state.segments.get_mut(id).expect("an open segment is there").before = before;
+                }
+                Staged::Key(stream, at) => {
+                    if let Some(stream) = state.streams.table.get_mut(&stream) {
+                        stream.segments += 1;
+                    }
+                    let index = state.open_index(id).expect("only its writer closes it");
+                    index.rows.entry(stream).or_default().key_at = at;
+                }
+                Staged::Entries(stream, extent) => {
+                    state.open_index(id).expect("only its writer closes it").add(stream, extent);
+                }
+            }
+        }
+        open.good = open.at;
+    }
+
+    /// Ends the open segment where everything is published, and drops what is not.
+    pub(super) fn finish(&mut self, state: &mut State) {
+        self.staged.clear();
+        self.buffer.clear(KEEP);
+        if let Some(open) = self.open.take() {
+            let id = open.prepared.segment.id();
+            if open.good > RECORDS_AT {
+                self.before.clear();
+            }
+            // Otherwise what its opening should have said is still to be said.
+            self.before.push((id, open.good));
+            state.close(id, open.good);
+        }
+    }
+}
