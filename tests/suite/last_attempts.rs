@@ -1,8 +1,8 @@
 //! What the admin API shows of the last attempts of an exporter and of a tenant: each with the stream that it is of, failures in
 //! any case, and others once somebody has looked.
 
+use rig::sink::{Fault, Sink};
 use serde_json::{Value, json};
-use sluice::cli::sink::{Fault, Sink};
 use sluice::otlp::Signal;
 
 use crate::support::payload::{entry_of, request, resource};

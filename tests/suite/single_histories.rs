@@ -1,7 +1,7 @@
 //! The histories of single streams and single tenants.
 
+use rig::sink::{Fault, Sink};
 use serde_json::{Value, json};
-use sluice::cli::sink::{Fault, Sink};
 use sluice::otlp::Signal;
 
 use crate::support::payload::{entry_of, request, resource};
