@@ -70,10 +70,11 @@ struct Row {
     oldest: AtomicU64,
     /// Failures since the upstream last took anything.
     failures: AtomicU64,
-    /// Copied from its [`History`], as the two that follow.
+    /// Attempts of which the upstream took nothing, since the stream began.
+    all_failed_attempts: AtomicU64,
+    /// Copied from its [`History`], as the next.
     delivered_records: AtomicU64,
     not_delivered_records: AtomicU64,
-    all_failed_attempts: AtomicU64,
     /// When its last error was, by the clock, in milliseconds; 0 if there was none.
     last_error: AtomicU64,
     /// The number of its tenant's account, which lives as long as the stream does; 0 if it is no tenant's.
@@ -158,6 +159,7 @@ impl FigureTable {
         fresh.word.store(StreamWord(0).doing(Activity::Waiting).0, Ordering::Relaxed);
         fresh.oldest.store(0, Ordering::Relaxed);
         fresh.failures.store(0, Ordering::Relaxed);
+        fresh.all_failed_attempts.store(0, Ordering::Relaxed);
         fresh.account.store(account.map_or(0, TenantAccount::number), Ordering::Relaxed);
         figures.set_history(history);
         // From here on it is found.
@@ -372,7 +374,12 @@ impl StreamFigures {
         self.row().not_delivered_records.load(Ordering::Relaxed)
     }
 
-    /// Of its history.
+    /// Counts an attempt of which the upstream took nothing.
+    pub(super) fn count_failed_attempt(&self) {
+        self.row().all_failed_attempts.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Attempts of which the upstream took nothing, since the stream began.
     pub(super) fn all_failed_attempts(&self) -> u64 {
         self.row().all_failed_attempts.load(Ordering::Relaxed)
     }
@@ -382,7 +389,6 @@ impl StreamFigures {
         let row = self.row();
         row.delivered_records.store(history.delivered_records, Ordering::Relaxed);
         row.not_delivered_records.store(history.not_delivered_records(), Ordering::Relaxed);
-        row.all_failed_attempts.store(history.all_failed_attempts, Ordering::Relaxed);
         row.last_error.store(history.last_error_millis().unwrap_or_default(), Ordering::Relaxed);
     }
 }
