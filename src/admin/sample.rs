@@ -135,14 +135,25 @@ impl DeliveryTotals {
         }
     }
 
-    /// Whether any of its counts is less than it was, so that it is another that was counted before.
-    pub(super) const fn counts_less_than(&self, before: &Self) -> bool {
-        self.exported_records < before.exported_records
-            || self.not_delivered_records < before.not_delivered_records
-            || self.failed_attempts < before.failed_attempts
+    /// What these counts have gone on from since they were so many as `before`: zero, where they are less now and so have begun anew.
+    pub(super) const fn counted_from(&self, before: Self) -> Self {
+        const fn start(now: u64, before: u64) -> u64 {
+            if now < before { 0 } else { before }
+        }
+        Self {
+            exported_records: start(self.exported_records, before.exported_records),
+            not_delivered_records: start(self.not_delivered_records, before.not_delivered_records),
+            failed_attempts: start(self.failed_attempts, before.failed_attempts),
+            pending_bytes: before.pending_bytes,
+        }
     }
 
-    /// Of a live stream and those of its name before it. Nothing that sends waits for that.
+    /// Of what is gone: if it comes again its records are counted on, and its attempts anew.
+    pub(super) const fn of_gone(self) -> Self {
+        Self { failed_attempts: 0, pending_bytes: 0, ..self }
+    }
+
+    /// Of a live stream, and of records those of its name before it. Nothing that sends waits for that.
     pub(super) fn of_stream(stream: &Stream) -> Self {
         Self {
             exported_records: stream.delivered_records(),
@@ -157,7 +168,7 @@ impl DeliveryTotals {
         Self {
             exported_records: past.delivered_records,
             not_delivered_records: past.not_delivered_records(),
-            failed_attempts: past.all_failed_attempts,
+            failed_attempts: 0,
             pending_bytes: 0,
         }
     }

@@ -8,7 +8,13 @@ import { asSentence } from "./format.js";
 
 /** The last 15 minutes of what `of` names: `{ exporter }`, `{ tenant }`, or a stream by `{ exporter, signal, tenant, key }`. */
 export function History({ of }) {
-  const [history, error] = useRead(5, address("/api/v1/history", { range: "15m", ...of }));
+  const path = address("/api/v1/history", { range: "15m", ...of });
+  // Another's charts begin anew: until they are there nobody may take the former for them.
+  return html`<${HistoryAt} key=${path} path=${path} />`;
+}
+
+function HistoryAt({ path }) {
+  const [history, error] = useRead(5, path);
   // It has none yet, or is none of those that have one.
   if (!history && error?.status === 404) return html`<${Section} title="Last 15 minutes" id="history"><p class="empty">${sentence(asSentence(error.message))}</p><//>`;
   return html`<${Section} title="Last 15 minutes" id="history">

@@ -164,7 +164,7 @@ impl SingleHistory {
     /// Adds what was counted by the end of a step; `None` if it was not there, and so has counted nothing since it was.
     fn add(&mut self, found: Option<DeliveryTotals>, step: &HistoryStep) {
         self.absent = if found.is_some() { 0 } else { self.absent + 1 };
-        let gone = self.counted.map(|counted| DeliveryTotals { pending_bytes: 0, ..counted });
+        let gone = self.counted.map(DeliveryTotals::of_gone);
         let Some(now) = found.or(gone) else { return };
         for _ in 0..step.missed.min(FINE as u64) {
             self.ring.push([f32::NAN; OF_DELIVERY.len()]);
@@ -173,8 +173,7 @@ impl SingleHistory {
             self.began = step.ended;
             return self.ring.push([f32::NAN; OF_DELIVERY.len()]);
         };
-        // Its counts have begun anew, as they do of a stream that comes again once nothing of the one before is kept.
-        let before = if now.counts_less_than(&before) { DeliveryTotals::default() } else { before };
+        let before = now.counted_from(before);
         if now.failed_attempts > before.failed_attempts {
             self.wanted = Some(Instant::now());
         }

@@ -284,7 +284,7 @@ fn note_attempt(
             return;
         }
     } else {
-        stream.note(|history| history.all_failed_attempts += 1);
+        stream.count_failed_attempt();
         if let Some(account) = stream.account() {
             account.totals().count_failed_attempt(stream.name().signal);
         }

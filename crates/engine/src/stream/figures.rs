@@ -11,7 +11,7 @@
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use parking_lot::{Mutex, RwLock};
@@ -71,19 +71,18 @@ struct Row {
     /// When the oldest entry that is not settled was admitted, in microseconds, plus one; 0 if there is none.
     oldest: AtomicU64,
     /// Failures since the upstream last took anything.
-    failures: AtomicU64,
-    /// Copied from its [`History`], as the two that follow.
+    failures: AtomicU32,
+    /// Attempts of which the upstream took nothing, since the stream began.
+    all_failed_attempts: AtomicU32,
+    /// Copied from its [`History`], as the next.
     delivered_records: AtomicU64,
     not_delivered_records: AtomicU64,
-    all_failed_attempts: AtomicU64,
     /// When its last error was, by the clock, in milliseconds; 0 if there was none.
     last_error: AtomicU64,
     /// When the attempt began that has not been answered for long, in microseconds, plus one; 0 if there is none.
     unanswered: AtomicU64,
     /// The number of its tenant's account, which lives as long as the stream does; 0 if it is no tenant's.
     account: AtomicUsize,
-    /// Whether its attempts are noted also where they succeed: see [`attempts`](super::attempts).
-    notes_successes: AtomicBool,
 }
 
 /// What a stream holds and does, in one word, so that of each change it is known whether the stream is held before and after.
@@ -112,12 +111,15 @@ impl StreamWord {
     /// Set when the registry has let go of the stream: nothing may be reserved any more.
     const GONE: u64 = 1 << 63;
 
-    /// Where the number of its [`Activity`] stands, above the bytes.
+    /// Where the number of its [`Activity`] stands.
     const ACTIVITY: u32 = 60;
+
+    /// Set while its attempts are noted also where they succeed: see [`attempts`](super::attempts). All below are the bytes.
+    const NOTES_SUCCESSES: u64 = 1 << 59;
 
     /// Framed bytes reserved: admitted or about to be, until settled.
     pub(super) const fn bytes(self) -> u64 {
-        self.0 & ((1 << Self::ACTIVITY) - 1)
+        self.0 & (Self::NOTES_SUCCESSES - 1)
     }
 
     pub(super) const fn is_gone(self) -> bool {
@@ -140,7 +142,7 @@ impl StreamWord {
 
     fn doing(self, activity: Activity) -> Self {
         let activity = (activity as u64) << Self::ACTIVITY;
-        Self(self.bytes() | activity | self.0 & Self::GONE)
+        Self(self.bytes() | activity | self.0 & (Self::GONE | Self::NOTES_SUCCESSES))
     }
 }
 
@@ -171,8 +173,8 @@ impl FigureTable {
         fresh.oldest.store(0, Ordering::Relaxed);
         fresh.failures.store(0, Ordering::Relaxed);
         fresh.unanswered.store(0, Ordering::Relaxed);
+        fresh.all_failed_attempts.store(0, Ordering::Relaxed);
         fresh.account.store(account.map_or(0, TenantAccount::number), Ordering::Relaxed);
-        fresh.notes_successes.store(false, Ordering::Relaxed);
         figures.set_history(history);
         // From here on it is found.
         names[row] = Some(name.clone());
@@ -378,7 +380,7 @@ impl StreamFigures {
 
     /// Counts one more failure; returns how many there were.
     pub(super) fn fail(&self) -> u64 {
-        let before = self.row().failures.fetch_add(1, Ordering::Relaxed);
+        let before = u64::from(self.row().failures.fetch_add(1, Ordering::Relaxed));
         if before == 0 {
             self.table.failing.fetch_add(1, Ordering::Relaxed);
         }
@@ -387,7 +389,7 @@ impl StreamFigures {
 
     /// Forgets the failures; returns how many there were.
     pub(super) fn recover(&self) -> u64 {
-        let before = self.row().failures.swap(0, Ordering::Relaxed);
+        let before = u64::from(self.row().failures.swap(0, Ordering::Relaxed));
         if before > 0 {
             self.table.failing.fetch_sub(1, Ordering::Relaxed);
         }
@@ -395,7 +397,7 @@ impl StreamFigures {
     }
 
     pub(super) fn failures(&self) -> u64 {
-        self.row().failures.load(Ordering::Relaxed)
+        self.row().failures.load(Ordering::Relaxed).into()
     }
 
     /// Of its history.
@@ -408,9 +410,14 @@ impl StreamFigures {
         self.row().not_delivered_records.load(Ordering::Relaxed)
     }
 
-    /// Of its history.
+    /// Counts an attempt of which the upstream took nothing.
+    pub(super) fn count_failed_attempt(&self) {
+        self.row().all_failed_attempts.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Attempts of which the upstream took nothing, since the stream began.
     pub(super) fn all_failed_attempts(&self) -> u64 {
-        self.row().all_failed_attempts.load(Ordering::Relaxed)
+        self.row().all_failed_attempts.load(Ordering::Relaxed).into()
     }
 
     /// Notes what of its history is looked at of many streams.
@@ -418,12 +425,11 @@ impl StreamFigures {
         let row = self.row();
         row.delivered_records.store(history.delivered_records, Ordering::Relaxed);
         row.not_delivered_records.store(history.not_delivered_records(), Ordering::Relaxed);
-        row.all_failed_attempts.store(history.all_failed_attempts, Ordering::Relaxed);
         row.last_error.store(history.last_error_millis().unwrap_or_default(), Ordering::Relaxed);
     }
 
     pub(super) fn notes_successes(&self) -> bool {
-        self.row().notes_successes.load(Ordering::Relaxed)
+        self.row().word.load(Ordering::Relaxed) & StreamWord::NOTES_SUCCESSES != 0
     }
 
     pub(super) fn set_notes_successes(&self, notes: bool) {
@@ -452,9 +458,12 @@ impl Row {
     }
 
     fn set_notes_successes(&self, notes: bool) {
+        let flag = StreamWord::NOTES_SUCCESSES;
         // It rarely changes, and a line that is only read stays with all who read it.
-        if self.notes_successes.load(Ordering::Relaxed) != notes {
-            self.notes_successes.store(notes, Ordering::Relaxed);
+        match (self.word.load(Ordering::Relaxed) & flag != 0, notes) {
+            (false, true) => _ = self.word.fetch_or(flag, Ordering::Relaxed),
+            (true, false) => _ = self.word.fetch_and(!flag, Ordering::Relaxed),
+            _ => {}
         }
     }
 }
@@ -490,7 +499,7 @@ impl ScannedStream<'_> {
 
     /// Failures since the upstream last took anything.
     pub fn failed_attempts(&self) -> u64 {
-        self.row.failures.load(Ordering::Relaxed)
+        self.row.failures.load(Ordering::Relaxed).into()
     }
 
     /// Records that the upstream took.

@@ -31,8 +31,6 @@ pub struct History {
     pub dead_lettered_records: u64,
     /// Records that were queued and that were dropped: for want of room among the dead letters, or by what `statuses` says.
     pub dropped_records: u64,
-    /// Attempts of which the upstream took nothing.
-    pub all_failed_attempts: u64,
     /// When the upstream last took anything.
     pub last_success: Option<SystemTime>,
     /// The last attempt that was not a success.

@@ -463,12 +463,18 @@ impl Stream {
         self.figures.not_delivered_records()
     }
 
-    /// [`History::all_failed_attempts`], without its lock.
+    /// Counts an attempt of which the upstream took nothing.
+    pub fn count_failed_attempt(&self) {
+        self.figures.count_failed_attempt();
+    }
+
+    /// Attempts of which the upstream took nothing. Unlike its records they are counted from when this stream began, whatever
+    /// streams of its name there were before it.
     pub fn all_failed_attempts(&self) -> u64 {
         self.figures.all_failed_attempts()
     }
 
-    /// Whether it goes on with the history of a stream of its name before it, so that its counts did not begin at zero.
+    /// Whether it goes on with the history of a stream of its name before it, so that what it counts of records did not begin at zero.
     pub fn continues_another(&self) -> bool {
         self.history.lock().admitted_entries > 0
     }

@@ -261,7 +261,15 @@ async fn what_a_stream_came_to_is_known_after_it_is_forgotten_and_goes_on_when_i
     for round in 1..=3 {
         house.admit(&[("a", 100)]).unwrap();
         let stream = house.consumers.0.lock().pop().expect("it has something to send");
-        stream.note(|history| history.delivered_records += 1);
+        assert_eq!(stream.continues_another(), round > 1);
+        stream.note(|history| {
+            history.delivered_records += 1;
+            history.dropped_records += 2;
+        });
+        stream.count_failed_attempt();
+        let counts =
+            (stream.delivered_records(), stream.not_delivered_records(), stream.all_failed_attempts());
+        assert_eq!(counts, (round, 2 * round, 1));
         advance(Duration::from_millis(50)).await;
         drop(stream.next().await);
         assert!(stream.next().await.is_none());
@@ -273,6 +281,25 @@ async fn what_a_stream_came_to_is_known_after_it_is_forgotten_and_goes_on_when_i
         assert!(house.registry.is_empty());
         assert_eq!(past(), [("one".to_owned(), Signal::Logs, "a".to_owned(), round)]);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_is_told_of_when_it_begins_to_fail_and_not_while_it_does() {
+    let house = House::new(settings());
+    house.admit(&[("a", 100), ("b", 100)]).unwrap();
+    let streams: Vec<_> = house.consumers.0.lock().clone();
+    let told = || -> Vec<String> {
+        let taken = house.shared.newly_failing.take().into_iter();
+        taken.map(|(exporter, name)| format!("{exporter} {}", name.key.text())).collect()
+    };
+    let expected = [format!("one {}", streams[0].name().key.text())];
+    assert!(!streams[0].set_failing(true));
+    assert_eq!(told(), expected);
+    assert!(streams[0].set_failing(true));
+    assert_eq!(told(), [""; 0]);
+    assert!(streams[0].set_failing(false));
+    assert!(!streams[0].set_failing(true));
+    assert_eq!(told(), expected);
 }
 
 #[tokio::test(start_paused = true)]

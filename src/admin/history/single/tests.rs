@@ -153,14 +153,17 @@ async fn steps_in_which_the_process_did_not_run_are_missing_and_what_was_counted
 async fn what_goes_and_comes_again_goes_on_where_it_was() {
     let mut setup = Setup::of(Things::default());
     setup.pass(1, &[]).await;
-    setup.things.set_exported(0, 10);
+    let totals = DeliveryTotals { exported_records: 10, failed_attempts: 10, ..DeliveryTotals::default() };
+    setup.things.there.insert(0, totals);
     setup.pass(1, &[]).await;
-    let gone = setup.things.there.remove(&0).unwrap();
+    setup.things.there.clear();
     setup.pass(1, &[]).await;
-    setup.things.there.insert(0, DeliveryTotals { exported_records: gone.exported_records + 15, ..gone });
+    // Its records are counted on, its attempts anew.
+    setup.things.there.insert(0, DeliveryTotals { exported_records: 25, failed_attempts: 15, ..totals });
     setup.things.resumed.push(0);
     setup.pass(1, &[]).await;
     assert_eq!(setup.last(0, "exported_records"), [NULL, json!(2.0), json!(0.0), json!(3.0)]);
+    assert_eq!(setup.last(0, "failed_attempts"), [NULL, json!(2.0), json!(0.0), json!(3.0)]);
     // Nothing of it was kept, so that its counts begin anew.
     setup.things.set_exported(0, 5);
     setup.pass(1, &[]).await;
