@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::io;
+use std::mem::take;
 use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
@@ -163,7 +164,7 @@ impl Router {
             dead_letters: Arc::new(ArcSwapOption::empty()),
             burials: TaskTracker::new(),
             sample: RecordSample::default(),
-            observer: Arc::new(RecordObserver::new(shared.budget.clone())),
+            observer: Arc::new(RecordObserver::new(shared.budget.clone(), shared.redaction.clone())),
             telemetry: shared.telemetry.clone(),
             closing: watch::Sender::new(None),
         });
@@ -408,7 +409,7 @@ impl Router {
 
     /// Puts a configuration to work, as [`Router::reload`] does with the one that it has read. Returns its version. Sets up
     /// everything that can fail, and only then changes anything.
-    pub async fn apply(self: &Arc<Self>, compiled: Compiled) -> Result<u64, ReloadError> {
+    pub async fn apply(self: &Arc<Self>, mut compiled: Compiled) -> Result<u64, ReloadError> {
         let mut live = self.live.lock().await;
         if self.phase() == Phase::Stopping {
             return Err(ReloadError::Stopping);
@@ -444,6 +445,10 @@ impl Router {
         // refuse it gets its halves.
         let exporters: Vec<Arc<Exporter>> = plan
             .into_iter()
+        let observer = &self.intake.observer;
+        // Before the exporters, whose upstreams may say back what is not to be shown.
+        let (tap, watches) = (take(&mut compiled.tap), take(&mut compiled.watches));
+        observer.configure(tap, same_or_new_watches(&observer.watches(), watches));
             .map(|planned| match planned {
                 Planned::Same(exporter) => {
                     exporter.take_back();
@@ -497,8 +502,6 @@ impl Router {
         live.former.retain(|former| former.strong_count() > 0);
         live.former.push(Arc::downgrade(&before));
         self.intake.snapshot.store(snapshot.clone());
-        let observer = &self.intake.observer;
-        observer.configure(compiled.tap, same_or_new_watches(&observer.watches(), compiled.watches));
         self.alertmanager.store(alertmanager);
         self.telemetry.put_to_use(telemetry, &self.shared.telemetry);
         if self.admin_access.set(compiled.admin_tokens) {

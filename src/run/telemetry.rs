@@ -191,10 +191,11 @@ impl SignalSender {
             Ok(target) => target,
             Err(error) => return self.fail(&request, "no_destination", &error, None),
         };
-        let budget = &self.router.shared().budget;
+        let shared = self.router.shared();
+        let common = (&*shared.redaction, &shared.budget);
         let (bytes, records) = (request.bytes.clone(), request.records);
         // Without an answer nothing was sent, and the request still waits.
-        if let Some(answer) = upstream.attempt(&target, self.signal, bytes, records, budget).await {
+        if let Some(answer) = upstream.attempt(&target, self.signal, bytes, records, common).await {
             self.settle(&request, &answer);
         }
     }

@@ -62,6 +62,7 @@ mod planted_secrets;
 mod poison;
 mod proxy;
 mod quotas;
+mod quoted_secrets;
 mod receiver;
 mod recorded;
 mod reload;

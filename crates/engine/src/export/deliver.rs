@@ -487,6 +487,7 @@ async fn settle<'e>(
         let span = AttemptSpan::new(&made, pieces.links());
         let conditions = Conditions {
             hanging: stream.hanging(),
+            redaction: &stream.registry().shared().redaction,
             budget: &stream.registry().shared().budget,
             pass: pass.as_ref(),
             begun: &begun,

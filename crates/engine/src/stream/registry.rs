@@ -25,7 +25,7 @@ use crate::journal::{Journal, RecoveredStream};
 use crate::route::RoutingKey;
 use crate::telemetry::OwnTelemetry;
 use crate::tenants::{TenantAccount, TenantLimit, Tenants};
-use otlp::Signal;
+use otlp::{Redaction, Signal};
 
 /// A stream without entries is forgotten after this time.
 pub const IDLE: Duration = Duration::from_secs(60);
@@ -60,6 +60,8 @@ pub struct Shared {
     pub telemetry: Arc<OwnTelemetry>,
     /// What streams have come to that are gone.
     pub past: Past,
+    /// What of records is not shown, neither where they are shown nor where an upstream says them back.
+    pub redaction: Arc<ArcSwap<Redaction>>,
     /// The last attempts of streams that fail, or that somebody has looked at.
     pub(super) attempts: Attempts,
     /// Since when streams live, by both clocks.
@@ -90,8 +92,8 @@ impl Shared {
         let reading = ReadingRoom::new(budget.limit() / READING);
         let (past, attempts) = (Past::default(), Attempts::default());
         let began = (Instant::now(), SystemTime::now());
-        let telemetry = Arc::default();
-        Self { budget, streams, journal, tenants, telemetry, past, attempts, began, reading }
+        let (telemetry, redaction) = (Arc::default(), Arc::default());
+        Self { budget, streams, journal, tenants, telemetry, past, redaction, attempts, began, reading }
     }
 
     /// Forgets attempts of streams that nobody wants to know of any more.
