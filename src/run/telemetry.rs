@@ -186,7 +186,9 @@ impl SignalSender {
         if self.waiting.is_none() {
             self.waiting = self.next(&upstream).await;
         }
-        let Some(request) = self.waiting.clone() else { return };
+        let Some(request) = self.waiting.clone() else {
+            return self.router.shared().telemetry.forget_trouble(self.signal);
+        };
         let target = match upstream.target(self.signal) {
             Ok(target) => target,
             Err(error) => return self.fail(&request, "no_destination", &error, None),
