@@ -577,7 +577,7 @@ async fn settle<'e>(
                 wait.filter(|wait| wait.worthwhile)
             }
         };
-        if !matches!(answer.outcome, Outcome::Hold { .. }) {
+        if !matches!(answer.outcome, Outcome::Hold { .. } | Outcome::Retry { .. }) {
             stream.end_own_hold();
         }
         let wished = wait.is_some_and(|wait| wait.wished);
