@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use super::ground::Ground;
+use super::leftover::GivingUp;
 use super::listeners::{Listeners, Role, Serve};
 use super::operator_holds::OperatorHolds;
 use super::recovered::{Recovered, Unclaimed};
@@ -89,6 +90,7 @@ pub struct Router {
     alertmanager: ArcSwapOption<Alertmanager>,
     telemetry: TelemetryExport,
     operator_holds: OperatorHolds,
+    giving_up: GivingUp,
     /// Held from reading a configuration until it is in use, so that an older one can't overtake a newer.
     reloading: tokio::sync::Mutex<()>,
     /// Held while dead letters are replayed or deleted.
@@ -203,6 +205,7 @@ impl Router {
             admin_access: AdminAccess::default(),
             alertmanager: ArcSwapOption::empty(),
             telemetry: TelemetryExport::default(),
+            giving_up: GivingUp::default(),
             operator_holds,
             reloading: tokio::sync::Mutex::default(),
             letters_underway: Arc::default(),
@@ -279,6 +282,11 @@ impl Router {
     /// Who is told which watches fire, if anybody.
     pub fn alertmanager(&self) -> Option<Arc<Alertmanager>> {
         self.alertmanager.load_full()
+    }
+
+    /// What was given up since the process began to.
+    pub(super) fn giving_up(&self) -> &GivingUp {
+        &self.giving_up
     }
 
     /// Where own telemetry is sent.
@@ -437,6 +445,10 @@ impl Router {
             open.set_max_size(settings.max_size);
         }
         self.intake.dead_letters.store(dead_letters);
+        let observer = &self.intake.observer;
+        // Before the exporters, whose upstreams may say back what is not to be shown.
+        let (tap, watches) = (take(&mut compiled.tap), take(&mut compiled.watches));
+        observer.configure(tap, same_or_new_watches(&observer.watches(), watches));
         // Exporters change before the snapshot does, since entries that are named by it need the exporters' new settings.
         // So requests that still use the one before meet new settings, too; some may read them twice, before and after.
         // Each decision stands by itself, so that this looks like a request that came a moment earlier or later: there is
@@ -445,10 +457,6 @@ impl Router {
         // refuse it gets its halves.
         let exporters: Vec<Arc<Exporter>> = plan
             .into_iter()
-        let observer = &self.intake.observer;
-        // Before the exporters, whose upstreams may say back what is not to be shown.
-        let (tap, watches) = (take(&mut compiled.tap), take(&mut compiled.watches));
-        observer.configure(tap, same_or_new_watches(&observer.watches(), watches));
             .map(|planned| match planned {
                 Planned::Same(exporter) => {
                     exporter.take_back();

@@ -116,7 +116,7 @@ pub async fn shut_down(router: &Arc<Router>) -> Leftovers {
         left.journal = keep(&exporters, journal, deadline, pending).await;
         Vec::new()
     } else {
-        give_up_in_turn(&exporters, std::future::ready(()), deadline).await
+        give_up_in_turn(router.giving_up(), &exporters, std::future::ready(()), deadline).await
     };
     left.unwritten_cuts = finish_burials(router, deadline).await;
     left.exporters = close_dead_letters(router, given_up).await;
@@ -142,7 +142,8 @@ pub async fn give_up(router: &Router) -> Vec<Leftover> {
     let deadline = Instant::now() + AT_ONCE;
     let exporters = router.exporters();
     // What came from now on would be lost, too.
-    let given_up = give_up_in_turn(&exporters, router.stop_receiving(Duration::ZERO), deadline).await;
+    let receiving = router.stop_receiving(Duration::ZERO);
+    let given_up = give_up_in_turn(router.giving_up(), &exporters, receiving, deadline).await;
     finish_burials(router, deadline).await;
     close_dead_letters(router, given_up).await
 }
