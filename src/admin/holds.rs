@@ -100,9 +100,12 @@ pub(super) async fn change(
     };
     let done = outcome.as_ref().unwrap_or(&Value::Null);
     let until = done["hold"]["until"].as_str();
-    let (released, tried) = (done["released"].as_u64(), done["tried"].as_u64());
+    let [released, tried, away] = ["released", "tried", "away"].map(|name| done[name].as_u64());
     let (by, certificate, peer) = author.fields();
-    info!(exporter, signal, key, tenant, action, until, released, tried, by, certificate, peer, "{said}");
+    info!(
+        exporter,
+        signal, key, tenant, action, until, released, tried, away, by, certificate, peer, "{said}"
+    );
     answer
 }
 
@@ -148,11 +151,16 @@ async fn switched(
     match switch {
         HoldSwitch::Hold => shown["hold"] = operator_hold(&router.hold(name.clone(), length, by).await?),
         HoldSwitch::Release => {
-            let ReleasedStreams { released, tried } = router.release(name.clone()).await?;
-            (shown["released"], shown["tried"]) = (released.into(), tried.into());
+            put_released(&mut shown, router.release(name.clone()).await?);
         }
     }
     Ok(shown)
+}
+
+/// Adds how many streams go on after a release, and how many do not yet.
+pub(super) fn put_released(shown: &mut Value, streams: ReleasedStreams) {
+    let ReleasedStreams { released, tried, away } = streams;
+    (shown["released"], shown["tried"], shown["away"]) = (released.into(), tried.into(), away.into());
 }
 
 async fn find(router: Arc<Router>, name: WrittenName) -> Result<HeldName, HoldRefusal> {

@@ -14,6 +14,7 @@ use serde_json::{Map, Value, json};
 use tracing::info;
 
 use super::change_author::ChangeAuthor;
+use super::holds::put_released;
 use super::server::{self, JSON};
 use super::{body, query};
 use crate::access::AdminCredential;
@@ -166,9 +167,12 @@ pub(super) async fn change(
     let changing = tokio::spawn(apply(router.clone(), change, fields));
     match changing.await.expect("changing a row doesn't panic") {
         Ok(AppliedChange { answer, released }) => {
-            let tried = released.map(|streams| streams.tried);
+            let (tried, away) = (released.map(|streams| streams.tried), released.map(|streams| streams.away));
             let released = released.map(|streams| streams.released);
-            info!(tenant, action, released, tried, by, certificate, peer, "the table of tenants is changed");
+            info!(
+                tenant,
+                action, released, tried, away, by, certificate, peer, "the table of tenants is changed"
+            );
             answer
         }
         Err(refusal) => {
@@ -222,7 +226,7 @@ async fn apply(
             let SwitchedTenant { row, released } = router.switch_tenant(id, switch).await?;
             let mut shown = row_json(&row);
             if let Some(streams) = released {
-                (shown["released"], shown["tried"]) = (streams.released.into(), streams.tried.into());
+                put_released(&mut shown, streams);
             }
             return Ok(AppliedChange { answer: server::json(StatusCode::OK, &shown), released });
         }

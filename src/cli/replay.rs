@@ -14,6 +14,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use clap::Args;
 
 use super::config_file::{ConfigArgs, lacks_secrets_alone};
@@ -24,7 +25,7 @@ use crate::export::{
     Letters, LettersLock, Outcome, StoredLetter, TENANT_REMOVED, Target, Transport, WithRow, letters,
 };
 use crate::net::Network;
-use crate::otlp::Signal;
+use crate::otlp::{Redaction, Signal};
 use crate::route::{EntryRoutes, RequestHeaders, RouteTable, RoutingKey, Values};
 use crate::run::{self, LetterAddresses};
 use crate::stream::{Batch, Budget, StreamName};
@@ -176,6 +177,8 @@ struct Replay {
     exporters: HashMap<Arc<str>, ExporterSettings>,
     /// Where letters go that never had an exporter; with the tenants, whose rows templates read.
     routes: EntryRoutes,
+    /// What of records is not shown where an upstream says them back.
+    redaction: ArcSwap<Redaction>,
     transports: HashMap<Arc<str>, Transport>,
     /// Whether the configuration is the embedded one, because there is no file.
     is_embedded: bool,
@@ -212,6 +215,7 @@ impl Replay {
             source,
             exporters: compiled.exporters.into_iter().collect(),
             routes,
+            redaction: ArcSwap::from_pointee(compiled.tap.redaction),
             transports: HashMap::new(),
             is_embedded: false,
             dry_run: false,
@@ -392,8 +396,14 @@ impl Replay {
         // One letter at a time hangs on nobody's account and takes what it needs.
         let (hanging, budget) = (AtomicBool::default(), Arc::new(Budget::new(u64::MAX)));
         let begun = OnceLock::new();
-        let conditions =
-            Conditions { hanging: &hanging, budget: &budget, pass: None, begun: &begun, span: None };
+        let conditions = Conditions {
+            hanging: &hanging,
+            redaction: &self.redaction,
+            budget: &budget,
+            pass: None,
+            begun: &begun,
+            span: None,
+        };
         let mut attempt = 1;
         loop {
             let answer = transport.attempt(target, &batch, conditions).await;

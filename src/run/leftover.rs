@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
@@ -37,6 +37,8 @@ pub struct Leftover {
     pub records: u64,
     /// Of these, the ones that are in the dead-letter directory now. The others are lost.
     pub dead_lettered: u64,
+    /// The letters that these are in.
+    pub letters: u64,
     /// Why the others are lost, if there are any.
     pub loss: Option<LossCause>,
 }
@@ -60,30 +62,40 @@ pub enum LossCause {
 
 impl fmt::Display for Leftover {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { exporter, records, dead_lettered, loss } = self;
+        let Self { exporter, records, dead_lettered, letters, loss } = self;
         write!(f, "`{exporter}` could not deliver {records} records in time; ")?;
-        match loss {
-            None => write!(f, "{dead_lettered} of them are in the dead-letter directory"),
-            Some(LossCause::NoDirectory) => write!(f, "they are lost ({})", LossCause::NoDirectory),
-            Some(loss) => {
-                let lost = records.saturating_sub(*dead_lettered);
-                write!(
-                    f,
-                    "{dead_lettered} of them are in the dead-letter directory, {lost} are lost ({loss})"
-                )
-            }
+        if *loss == Some(LossCause::NoDirectory) {
+            return write!(f, "they are lost ({})", LossCause::NoDirectory);
         }
+        write!(f, "{dead_lettered} of them are in the dead-letter directory (letters: {letters})")?;
+        match loss {
+            Some(loss) => write!(f, ", {} are lost ({loss})", records.saturating_sub(*dead_lettered)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What exporters had when the process began to give it up. A second signal may end that and begin it again: what is told then is
+/// what has become of all of it, since the first time.
+#[derive(Debug, Default)]
+pub(super) struct GivingUp(OnceLock<Vec<ExporterBefore>>);
+
+impl GivingUp {
+    /// Begins with what these exporters have, unless it has begun.
+    fn begin(&self, exporters: &[Arc<Exporter>]) -> &[ExporterBefore] {
+        self.0.get_or_init(|| exporters.iter().map(ExporterBefore::now).collect())
     }
 }
 
 /// Gives up what these exporters have and what they get while something is still `receiving`, until nothing of it is left, or
 /// until `deadline`. Returns what becomes of it: once no more letters are written, it can be [told](GivenUpExporter::leftover).
-pub(super) async fn give_up_in_turn(
+pub(super) async fn give_up_in_turn<'e>(
+    giving_up: &'e GivingUp,
     exporters: &[Arc<Exporter>],
     receiving: impl Future<Output = ()>,
     deadline: Instant,
-) -> Vec<GivenUpExporter<'_>> {
-    let mut all: Vec<_> = exporters.iter().map(|exporter| GivenUpExporter::begin(exporter)).collect();
+) -> Vec<GivenUpExporter<'e>> {
+    let mut all: Vec<_> = giving_up.begin(exporters).iter().map(GivenUpExporter::begin).collect();
     let mut receiving = pin!(receiving);
     let mut has_received = false;
     while Instant::now() < deadline {
@@ -101,23 +113,38 @@ pub(super) async fn give_up_in_turn(
     all
 }
 
-/// An exporter when the time is over.
-pub(super) struct GivenUpExporter<'e> {
-    exporter: &'e Exporter,
-    /// How many streams have something, and the keys of some.
+/// An exporter when the process begins to give up.
+#[derive(Debug)]
+struct ExporterBefore {
+    exporter: Arc<Exporter>,
+    /// How many streams had something, and the keys of some.
     streams: usize,
     named: Vec<String>,
+    /// What had become of records.
+    ended: EndedRecords,
+}
+
+/// An exporter that is given up.
+pub(super) struct GivenUpExporter<'e> {
+    before: &'e ExporterBefore,
     /// Streams that are still to be given up, and when it was looked for them.
     waiting: VecDeque<Arc<Stream>>,
     looked: Instant,
-    /// Streams of which no letter has been written since they were given up, and the bytes that they had then.
-    begun: Vec<(Arc<Stream>, u64)>,
-    /// What had become of records before.
-    before: EndedRecords,
+    /// Streams of which nothing has ended since they were given up.
+    begun: Vec<GivenUpStream>,
 }
 
-/// Records that have ended otherwise than delivered.
+/// A stream when it was given up.
+struct GivenUpStream {
+    stream: Arc<Stream>,
+    pending_bytes: u64,
+    ended_records: u64,
+}
+
+/// Records that have ended otherwise than delivered, and the letters that some are in.
+#[derive(Debug)]
 struct EndedRecords {
+    letters: u64,
     dead_lettered: u64,
     dropped: u64,
     rejected: u64,
@@ -130,6 +157,7 @@ impl EndedRecords {
         let of = |count: &dyn Fn(Signal) -> u64| Signal::ALL.iter().map(|signal| count(*signal)).sum();
         let counters = exporter.counters();
         Self {
+            letters: counters.letters(),
             dead_lettered: of(&|signal| counters.exported(signal, Fate::DeadLettered)),
             dropped: of(&|signal| counters.exported(signal, Fate::Dropped)),
             rejected: of(&|signal| counters.exported(signal, Fate::Rejected)),
@@ -138,41 +166,59 @@ impl EndedRecords {
     }
 }
 
+impl ExporterBefore {
+    fn now(exporter: &Arc<Exporter>) -> Self {
+        let ended = EndedRecords::by_now(exporter);
+        let streams = streams_with_data(exporter);
+        let named = streams.iter().take(NAMED).map(|stream| stream.name().key.to_string()).collect();
+        Self { exporter: exporter.clone(), streams: streams.len(), named, ended }
+    }
+}
+
+impl GivenUpStream {
+    fn begin(stream: Arc<Stream>) -> Self {
+        let (pending_bytes, ended_records) = (stream.pending_bytes(), stream.ended_records());
+        stream.give_up();
+        Self { stream, pending_bytes, ended_records }
+    }
+
+    /// Whether nothing of it has ended yet. It may get more than ends, so that what is pending does not tell.
+    fn waits(&self) -> bool {
+        self.stream.ended_records() == self.ended_records && self.stream.pending_bytes() >= self.pending_bytes
+    }
+}
+
 impl<'e> GivenUpExporter<'e> {
-    fn begin(exporter: &'e Exporter) -> Self {
-        let before = EndedRecords::by_now(exporter);
-        let waiting = streams_with_data(exporter);
-        let named = waiting.iter().take(NAMED).map(|stream| stream.name().key.to_string()).collect();
-        let (streams, looked) = (waiting.len(), Instant::now());
-        Self { exporter, streams, named, waiting, looked, begun: Vec::new(), before }
+    fn begin(before: &'e ExporterBefore) -> Self {
+        let waiting = streams_with_data(&before.exporter);
+        Self { before, waiting, looked: Instant::now(), begun: Vec::new() }
     }
 
     /// Gives up the next streams, in place of those of which something has ended.
     fn go_on(&mut self) {
-        self.begun.retain(|(stream, bytes)| stream.pending_bytes() >= *bytes);
+        self.begun.retain(GivenUpStream::waits);
         while self.begun.len() < AT_A_TIME {
             let Some(stream) = self.waiting.pop_front() else { break };
-            let bytes = stream.pending_bytes();
-            if bytes > 0 && !stream.is_given_up() {
-                stream.give_up();
-                self.begun.push((stream, bytes));
+            if stream.pending_bytes() > 0 && !stream.is_given_up() {
+                self.begun.push(GivenUpStream::begin(stream));
             }
         }
         if self.begun.is_empty() && !self.is_over() && self.looked.elapsed() >= LOOK {
             // Requests that were under way may have brought more.
-            self.waiting = streams_with_data(self.exporter);
+            self.waiting = streams_with_data(&self.before.exporter);
             self.looked = Instant::now();
         }
     }
 
     fn is_over(&self) -> bool {
-        self.exporter.registry().pending_bytes() == 0
+        self.before.exporter.registry().pending_bytes() == 0
     }
 
     /// What is told of it; nothing, if all of it was delivered since, or is its senders' again.
     pub(super) fn leftover(self, directory: Option<&DeadLetters>) -> Option<Leftover> {
-        let Self { exporter, streams, named, before, .. } = self;
+        let ExporterBefore { exporter, streams, named, ended: before } = self.before;
         let ended = EndedRecords::by_now(exporter);
+        let letters = ended.letters - before.letters;
         let dead_lettered = ended.dead_lettered - before.dead_lettered;
         let dropped = (ended.dropped - before.dropped).saturating_sub(ended.withdrawn - before.withdrawn);
         // With a directory, what is rejected meanwhile was refused by its upstream.
@@ -189,10 +235,10 @@ impl<'e> GivenUpExporter<'e> {
             Some(_) => LossCause::TooLate,
         });
         error!(
-            exporter = %exporter.name(), records, dead_lettered, lost, streams,
+            exporter = %exporter.name(), records, dead_lettered, letters, lost, streams,
             "not delivered in time; the first streams are {named:?}"
         );
-        Some(Leftover { exporter: exporter.name().clone(), records, dead_lettered, loss })
+        Some(Leftover { exporter: exporter.name().clone(), records, dead_lettered, letters, loss })
     }
 }
 

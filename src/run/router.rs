@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::io;
+use std::mem::take;
 use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
@@ -16,6 +17,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use super::ground::Ground;
+use super::leftover::GivingUp;
 use super::listeners::{Listeners, Role, Serve};
 use super::operator_holds::OperatorHolds;
 use super::recovered::{Recovered, Unclaimed};
@@ -88,6 +90,7 @@ pub struct Router {
     alertmanager: ArcSwapOption<Alertmanager>,
     telemetry: TelemetryExport,
     operator_holds: OperatorHolds,
+    giving_up: GivingUp,
     /// Held from reading a configuration until it is in use, so that an older one can't overtake a newer.
     reloading: tokio::sync::Mutex<()>,
     /// Held while dead letters are replayed or deleted.
@@ -163,7 +166,7 @@ impl Router {
             dead_letters: Arc::new(ArcSwapOption::empty()),
             burials: TaskTracker::new(),
             sample: RecordSample::default(),
-            observer: Arc::new(RecordObserver::new(shared.budget.clone())),
+            observer: Arc::new(RecordObserver::new(shared.budget.clone(), shared.redaction.clone())),
             telemetry: shared.telemetry.clone(),
             closing: watch::Sender::new(None),
         });
@@ -202,6 +205,7 @@ impl Router {
             admin_access: AdminAccess::default(),
             alertmanager: ArcSwapOption::empty(),
             telemetry: TelemetryExport::default(),
+            giving_up: GivingUp::default(),
             operator_holds,
             reloading: tokio::sync::Mutex::default(),
             letters_underway: Arc::default(),
@@ -278,6 +282,11 @@ impl Router {
     /// Who is told which watches fire, if anybody.
     pub fn alertmanager(&self) -> Option<Arc<Alertmanager>> {
         self.alertmanager.load_full()
+    }
+
+    /// What was given up since the process began to.
+    pub(super) fn giving_up(&self) -> &GivingUp {
+        &self.giving_up
     }
 
     /// Where own telemetry is sent.
@@ -408,7 +417,7 @@ impl Router {
 
     /// Puts a configuration to work, as [`Router::reload`] does with the one that it has read. Returns its version. Sets up
     /// everything that can fail, and only then changes anything.
-    pub async fn apply(self: &Arc<Self>, compiled: Compiled) -> Result<u64, ReloadError> {
+    pub async fn apply(self: &Arc<Self>, mut compiled: Compiled) -> Result<u64, ReloadError> {
         let mut live = self.live.lock().await;
         if self.phase() == Phase::Stopping {
             return Err(ReloadError::Stopping);
@@ -436,6 +445,10 @@ impl Router {
             open.set_max_size(settings.max_size);
         }
         self.intake.dead_letters.store(dead_letters);
+        let observer = &self.intake.observer;
+        // Before the exporters, whose upstreams may say back what is not to be shown.
+        let (tap, watches) = (take(&mut compiled.tap), take(&mut compiled.watches));
+        observer.configure(tap, same_or_new_watches(&observer.watches(), watches));
         // Exporters change before the snapshot does, since entries that are named by it need the exporters' new settings.
         // So requests that still use the one before meet new settings, too; some may read them twice, before and after.
         // Each decision stands by itself, so that this looks like a request that came a moment earlier or later: there is
@@ -497,8 +510,6 @@ impl Router {
         live.former.retain(|former| former.strong_count() > 0);
         live.former.push(Arc::downgrade(&before));
         self.intake.snapshot.store(snapshot.clone());
-        let observer = &self.intake.observer;
-        observer.configure(compiled.tap, same_or_new_watches(&observer.watches(), compiled.watches));
         self.alertmanager.store(alertmanager);
         self.telemetry.put_to_use(telemetry, &self.shared.telemetry);
         if self.admin_access.set(compiled.admin_tokens) {

@@ -35,7 +35,8 @@ pub(super) fn tell_reloading() {
     tell(&[NotifyState::Reloading, now, NotifyState::Status("Reading the configuration")]);
 }
 
-/// Said when the shutdown begins, which takes at most so long. The manager waits that long, even if its own setting is shorter.
+/// Said when the shutdown begins, and again when a second signal cuts it short: from now on it takes at most so long. The manager waits
+/// that long, even if its own setting is shorter.
 pub(super) fn tell_stopping(patience: Duration, pending: u64) {
     let status = format!("Shutting down, with {pending} records to deliver");
     let patience = u32::try_from(patience.as_micros()).unwrap_or(u32::MAX);

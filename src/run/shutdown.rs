@@ -8,6 +8,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{error, info, warn};
 
 use super::leftover::{GivenUpExporter, Leftover, give_up_in_turn};
+use super::telemetry::LAST_TELEMETRY;
 use super::{Router, service_manager};
 use crate::export::{Exporter, Fate};
 use crate::journal::{Failing, Journal, Unwritten};
@@ -21,6 +22,9 @@ const AT_ONCE: Duration = Duration::from_secs(1);
 
 /// Time for dead letters that are being written when no more are begun.
 const FINISHING: Duration = Duration::from_secs(1);
+
+/// Time for what no clock is held against: tasks that end, lines of the log.
+const BETWEEN: Duration = Duration::from_secs(1);
 
 /// The part of `shutdown_timeout` that requests in progress may take.
 const RECEIVING: f64 = 0.8;
@@ -75,13 +79,26 @@ impl Leftovers {
     }
 }
 
+/// How long a shutdown takes at most once `shutdown_delay` is over: all of the time to deliver, then what is left becomes dead letters
+/// or, with a journal, attempts are waited for and the journal's disk after them, then the last letters and the last own telemetry.
+fn longest(shutdown_timeout: Duration, has_journal: bool, has_telemetry: bool) -> Duration {
+    let journal = if has_journal { LAST_WORDS } else { Duration::ZERO };
+    let telemetry = if has_telemetry { LAST_TELEMETRY } else { Duration::ZERO };
+    shutdown_timeout + LAST_WORDS + journal + FINISHING + telemetry + BETWEEN
+}
+
+fn pending_records(router: &Router) -> u64 {
+    router.exporters().iter().map(|exporter| exporter.registry().pending_records()).sum()
+}
+
 /// Empties the queues, within `shutdown_timeout` after `shutdown_delay`. Returns what was left: nothing, if everything
 /// was delivered or is in the journal. Without journal and dead-letter directory what is left is lost.
 pub async fn shut_down(router: &Arc<Router>) -> Leftovers {
     let (delay, timeout) = router.report().shutdown;
     router.begin_stopping();
-    let queued = router.exporters().iter().map(|exporter| exporter.registry().pending_records()).sum();
-    service_manager::tell_stopping(delay + timeout + 2 * LAST_WORDS, queued);
+    let has_journal = router.intake().journal.is_some();
+    let longest = delay + longest(timeout, has_journal, router.telemetry().is_on());
+    service_manager::tell_stopping(longest, pending_records(router));
     if !delay.is_zero() {
         info!(?delay, "shutting down: not ready any more, still accepting");
         tokio::time::sleep(delay).await;
@@ -116,7 +133,7 @@ pub async fn shut_down(router: &Arc<Router>) -> Leftovers {
         left.journal = keep(&exporters, journal, deadline, pending).await;
         Vec::new()
     } else {
-        give_up_in_turn(&exporters, std::future::ready(()), deadline).await
+        give_up_in_turn(router.giving_up(), &exporters, std::future::ready(()), deadline).await
     };
     left.unwritten_cuts = finish_burials(router, deadline).await;
     left.exporters = close_dead_letters(router, given_up).await;
@@ -140,9 +157,11 @@ pub async fn shut_down(router: &Arc<Router>) -> Leftovers {
 /// a second. Returns what was left. Not for a router with a journal, in which what is queued stays.
 pub async fn give_up(router: &Router) -> Vec<Leftover> {
     let deadline = Instant::now() + AT_ONCE;
+    service_manager::tell_stopping(AT_ONCE + FINISHING + BETWEEN, pending_records(router));
     let exporters = router.exporters();
     // What came from now on would be lost, too.
-    let given_up = give_up_in_turn(&exporters, router.stop_receiving(Duration::ZERO), deadline).await;
+    let receiving = router.stop_receiving(Duration::ZERO);
+    let given_up = give_up_in_turn(router.giving_up(), &exporters, receiving, deadline).await;
     finish_burials(router, deadline).await;
     close_dead_letters(router, given_up).await
 }
@@ -216,4 +235,35 @@ async fn finish_burials(router: &Router, deadline: Instant) -> usize {
 
 fn exported(exporter: &Exporter, fate: Fate) -> u64 {
     Signal::ALL.iter().map(|signal| exporter.counters().exported(*signal, fate)).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const UNIT: &str = include_str!("../../deploy/systemd/sluice.service");
+
+    const MANIFESTS: [&str; 2] = [
+        include_str!("../../deploy/kubernetes/gateway/statefulset.yaml"),
+        include_str!("../../deploy/helm/sluice/values.yaml"),
+    ];
+
+    /// What stands in a file behind `name`, in seconds.
+    fn seconds(text: &str, name: &str) -> Duration {
+        let line = text.lines().find_map(|line| line.trim().strip_prefix(name)).expect("it is there");
+        Duration::from_secs(line.trim().trim_end_matches('s').parse().expect("it is a number"))
+    }
+
+    #[test]
+    fn the_longest_shutdown_fits_into_the_time_that_units_and_manifests_give_it() {
+        // `shutdown_timeout` is 25 s by default and in the manifests, which also have a `shutdown_delay` of 5 s.
+        let longest = longest(Duration::from_secs(25), true, true);
+        assert!(longest <= seconds(UNIT, "TimeoutStopSec="), "{longest:?}");
+        for manifest in MANIFESTS {
+            let given = seconds(manifest, "terminationGracePeriodSeconds:");
+            assert!(longest + Duration::from_secs(5) <= given, "{longest:?} of {given:?}");
+        }
+        // What the documents tell everybody to add to both settings.
+        assert!(longest - Duration::from_secs(25) <= Duration::from_secs(15), "{longest:?}");
+    }
 }

@@ -36,7 +36,7 @@ const INTERVAL: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// Time for what is on its way and what is left, when the process ends.
-const LAST_WORDS: Duration = Duration::from_secs(2);
+pub(super) const LAST_TELEMETRY: Duration = Duration::from_secs(2);
 
 /// Where own telemetry is sent, if anywhere. A reload changes it.
 #[derive(Debug, Default)]
@@ -56,6 +56,11 @@ impl TelemetryExport {
         }
         let new = TelemetryUpstream::new(settings.clone(), telemetry.instance_id(), network);
         new.map(|new| Some(Arc::new(new))).map_err(|error| ReloadError::Telemetry(Arc::new(error)))
+    }
+
+    /// Whether it is sent anywhere.
+    pub(super) fn is_on(&self) -> bool {
+        self.0.load().is_some()
     }
 
     /// Has own telemetry be sent there from now on, or nowhere.
@@ -89,7 +94,7 @@ pub async fn send_telemetry(router: Arc<Router>, read_metrics: ReadMetrics, endi
     });
     let time_is_up = async {
         ending.cancelled().await;
-        sleep(LAST_WORDS).await;
+        sleep(LAST_TELEMETRY).await;
     };
     // What is logged about it goes to the log alone.
     let sending = async {
@@ -97,7 +102,7 @@ pub async fn send_telemetry(router: Arc<Router>, read_metrics: ReadMetrics, endi
         tokio::select! {
             _ = signals => {}
             () = time_is_up => warn!(
-                "own telemetry that was left is not sent: the endpoint has not answered within {LAST_WORDS:?}"
+                "own telemetry that was left is not sent: the endpoint has not answered within {LAST_TELEMETRY:?}"
             ),
         }
     };
@@ -186,15 +191,18 @@ impl SignalSender {
         if self.waiting.is_none() {
             self.waiting = self.next(&upstream).await;
         }
-        let Some(request) = self.waiting.clone() else { return };
+        let Some(request) = self.waiting.clone() else {
+            return self.router.shared().telemetry.forget_trouble(self.signal);
+        };
         let target = match upstream.target(self.signal) {
             Ok(target) => target,
             Err(error) => return self.fail(&request, "no_destination", &error, None),
         };
-        let budget = &self.router.shared().budget;
+        let shared = self.router.shared();
+        let common = (&*shared.redaction, &shared.budget);
         let (bytes, records) = (request.bytes.clone(), request.records);
         // Without an answer nothing was sent, and the request still waits.
-        if let Some(answer) = upstream.attempt(&target, self.signal, bytes, records, budget).await {
+        if let Some(answer) = upstream.attempt(&target, self.signal, bytes, records, common).await {
             self.settle(&request, &answer);
         }
     }

@@ -63,6 +63,7 @@ mod planted_secrets;
 mod poison;
 mod proxy;
 mod quotas;
+mod quoted_secrets;
 mod receiver;
 mod recorded;
 mod reload;

@@ -459,6 +459,48 @@ async fn a_release_has_what_waits_to_repeat_an_attempt_repeat_it_and_what_operat
 }
 
 #[tokio::test]
+async fn a_hold_is_as_old_as_the_first_refusal_although_an_attempt_between_was_not_answered() {
+    let up = sinks::recording().await;
+    up.set_fault(Fault::status(401));
+    let sluice = Sluice::start(&config_with(&up, &[PATIENT, SINGLY], "")).await;
+    send(&sluice, "a", "a").await;
+    let since = held(&sluice, "a").await["hold"]["since"].clone();
+    assert!(since.is_string(), "{since}");
+    up.set_fault(Fault::reset_after(1));
+    assert_eq!(gone_on(&post(&sluice, "streams/release", &named("a")).await), (0, 1));
+    waits(&sluice, "a", "backing_off").await;
+    up.set_fault(Fault::status(401));
+    assert_eq!(gone_on(&post(&sluice, "streams/release", &named("a")).await), (0, 1));
+    assert_eq!(held(&sluice, "a").await["hold"]["since"], since);
+}
+
+#[tokio::test]
+async fn streams_whose_destination_is_away_are_not_tried_by_a_release_and_counted_by_themselves() {
+    let up = sinks::recording().await;
+    up.set_fault(Fault::status(503));
+    let sluice = SluiceProcess::start(&config_with(&up, &[PATIENT, SINGLY], ""), &[]).await;
+    for key in ["a", "b", "c", "d"] {
+        send(&sluice, key, key).await;
+        waits(&sluice, key, "backing_off").await;
+    }
+    // With this one the destination is away, and so it waits for its turn to ask, as the next one does.
+    for key in ["e", "f"] {
+        send(&sluice, key, key).await;
+        waits(&sluice, key, "waiting").await;
+    }
+    // One may be asking in its turn.
+    eventually("all six wait", async || {
+        let released = post(&sluice, &format!("exporters/{UP}/release"), &json!({})).await;
+        assert_eq!(gone_on(&released), (0, 0), "{released}");
+        (released["away"] == 6).then_some(())
+    })
+    .await;
+    let one = post(&sluice, "streams/release", &named("a")).await;
+    assert_eq!((gone_on(&one), &one["away"]), ((0, 0), &json!(1)), "{one}");
+    sluice.logged("away=6").await;
+}
+
+#[tokio::test]
 async fn the_streams_that_a_release_of_their_exporter_lets_go_on_are_counted() {
     let up = sinks::recording().await;
     let sluice = Sluice::start(&config(&up, "")).await;

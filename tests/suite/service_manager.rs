@@ -87,7 +87,7 @@ async fn systemd_is_told_of_readiness_of_reloads_and_of_the_end() {
     let stopping = manager.next().await;
     assert_eq!(stopping[0], "STOPPING=1");
     let patience = number(&stopping, "EXTEND_TIMEOUT_USEC");
-    assert_eq!(patience, 31_000_000, "the delay, the timeout and the last words");
+    assert_eq!(patience, 28_000_000, "the delay, the timeout, and what comes after it");
     assert!(stopping[2].starts_with("STATUS=Shutting down, with "), "{stopping:?}");
     assert_eq!(sluice.ended().await.code(), Some(0), "{:?}", sluice.log());
     assert_eq!(up.texts(Signal::Logs), ["x"]);

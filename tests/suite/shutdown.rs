@@ -1,14 +1,16 @@
 //! The way out of the real program: what it still does, what it says, and how it exits.
 
+use std::path::Path;
+
 use rig::sink::{Fault, Sink};
 use sluice::otlp::Signal;
 
-use crate::support::SluiceProcess;
 use crate::support::letters::{Letter, letters};
 use crate::support::payload::{entries, filler, logs, texts};
 use crate::support::sinks::{self, Received as _};
 use crate::support::wire::{Wire, head};
 use crate::support::yaml::{LETTERS, by_stream, exporters, to};
+use crate::support::{SluiceProcess, eventually};
 
 const PROTOBUF: &str = "content-type: application/x-protobuf";
 
@@ -23,7 +25,7 @@ fn config(up: &Sink, rest: &str) -> String {
 
 /// Waits until a connection is refused: nobody listens any more.
 async fn refused(sluice: &SluiceProcess) {
-    crate::support::eventually("it accepts no more", async || {
+    eventually("it accepts no more", async || {
         tokio::net::TcpStream::connect(sluice.otlp).await.is_err().then_some(())
     })
     .await;
@@ -149,7 +151,7 @@ async fn what_a_full_dead_letter_directory_does_not_take_is_called_lost() {
     sluice.signal("TERM").await;
     assert_eq!(sluice.ended().await.code(), Some(1));
     let line = sluice.logged("could not deliver 2 records in time").await;
-    let told = "1 of them are in the dead-letter directory, 1 are lost (the dead-letter directory is full)";
+    let told = "1 of them are in the dead-letter directory (letters: 1), 1 are lost (the dead-letter directory is full)";
     assert!(line.contains(told), "{line}");
     assert_eq!(letters(&sluice.directory().join("dead")).len(), 1);
 }
@@ -229,7 +231,7 @@ async fn a_second_signal_makes_dead_letters_of_what_is_left() {
 }
 
 /// Exporters to two upstreams that hang, each with a stream for every value of `s2.stream`; each request is a batch.
-async fn two_that_hang(batch: &str) -> (SluiceProcess, [Sink; 2]) {
+async fn two_that_hang(batch: &str, shutdown_timeout: &str) -> (SluiceProcess, [Sink; 2]) {
     let ups = [sinks::recording().await, sinks::recording().await];
     for up in &ups {
         up.set_fault(Fault::hang());
@@ -239,19 +241,24 @@ async fn two_that_hang(batch: &str) -> (SluiceProcess, [Sink; 2]) {
     let yaml = exporters(&[exporter("otlp_http/one", &ups[0]), exporter("otlp_http/two", &ups[1])])
         + &by_stream("otlp_http/one, otlp_http/two")
         + LETTERS
-        + "shutdown_timeout: 10m\n";
+        + &format!("shutdown_timeout: {shutdown_timeout}\n");
     (SluiceProcess::start(&yaml, &[]).await, ups)
+}
+
+/// Sends three records of each of so many streams.
+async fn send_of_each(sluice: &SluiceProcess, streams: usize) {
+    for first in (0..streams).step_by(500) {
+        let keys: Vec<String> = (first..first + 500).map(|stream| stream.to_string()).collect();
+        let entries: Vec<(&str, &[&str])> = keys.iter().map(|key| (&**key, &["1", "2", "3"][..])).collect();
+        sluice.accept(Signal::Logs, logs(&entries)).await;
+    }
 }
 
 #[tokio::test]
 async fn after_a_second_signal_exporters_share_the_time_and_what_is_told_is_what_is_kept() {
     const STREAMS: usize = 5000;
-    let (mut sluice, _ups) = two_that_hang("max_size: 512KiB").await;
-    for first in (0..STREAMS).step_by(500) {
-        let keys: Vec<String> = (first..first + 500).map(|stream| stream.to_string()).collect();
-        let entries: Vec<(&str, &[&str])> = keys.iter().map(|key| (&**key, &["1", "2", "3"][..])).collect();
-        sluice.accept(Signal::Logs, logs(&entries)).await;
-    }
+    let (mut sluice, _ups) = two_that_hang("max_size: 512KiB", "10m").await;
+    send_of_each(&sluice, STREAMS).await;
     tell_twice(&mut sluice).await;
     let directory = sluice.directory().join("letters");
     for file in std::fs::read_dir(&directory).unwrap() {
@@ -273,8 +280,40 @@ async fn after_a_second_signal_exporters_share_the_time_and_what_is_told_is_what
 }
 
 #[tokio::test]
+async fn a_second_signal_tells_of_what_was_given_up_before_it_as_well() {
+    const STREAMS: usize = 10_000;
+    let (mut sluice, _ups) = two_that_hang("max_size: 512KiB", "10ms").await;
+    send_of_each(&sluice, STREAMS).await;
+    let directory = sluice.directory().join("letters");
+    sluice.signal("TERM").await;
+    eventually("letters are written", async || (letter_files(&directory) > 500).then_some(())).await;
+    sluice.signal("TERM").await;
+    assert_eq!(sluice.ended().await.code(), Some(1), "{:?}", sluice.log());
+    sluice.logged("told to stop again").await;
+    let all = letters(&directory);
+    assert!(all.len() > 500, "{}", all.len());
+    for exporter in ["otlp_http/one", "otlp_http/two"] {
+        let kept: Vec<_> = all.iter().filter(|letter| letter.text("exporter") == exporter).collect();
+        let (records, letters) = (kept.iter().map(|letter| letter.records()).sum::<u64>(), kept.len());
+        let told = format!(
+            "`{exporter}` could not deliver {} records in time; {records} of them are in the dead-letter directory (letters: {letters})",
+            3 * STREAMS
+        );
+        assert!(sluice.says(&told), "{told}: {:?}", sluice.log());
+        let line = sluice.logged(&format!("exporter={exporter} records={}", 3 * STREAMS)).await;
+        assert!(line.contains(&format!("streams={STREAMS}")) && !line.contains("are []"), "{line}");
+    }
+}
+
+/// How many letters a directory has by now.
+fn letter_files(directory: &Path) -> usize {
+    let files = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    files.filter(|file| file.path().extension().is_some_and(|end| end == "json")).count()
+}
+
+#[tokio::test]
 async fn what_waits_in_a_stream_is_kept_in_letters_as_large_as_its_batches_may_be() {
-    let (mut sluice, _ups) = two_that_hang("max_size: 1KiB").await;
+    let (mut sluice, _ups) = two_that_hang("max_size: 1KiB", "10m").await;
     let all: Vec<String> = (0..100).map(|number| format!("{number:03}")).collect();
     for text in &all {
         sluice.accept(Signal::Logs, logs(&[("a", &[text])])).await;

@@ -12,10 +12,11 @@ export const isByOperator = (hold) => hold?.reason === "held by an operator";
 export const isBySomebody = (hold) => isByOperator(hold) || hold?.reason === "held by the row of its tenant";
 
 /** What has come of a release, as the API says it. */
-export function goneOn({ released, tried }) {
+export function goneOn({ released, tried, away }) {
   const parts = [
     released > 0 && `${plural(released, "stream")} ${released === 1 ? "goes" : "go"} on`,
     tried > 0 && `${plural(tried, "stream")} ${tried === 1 ? "is" : "are"} tried now`,
+    away > 0 && `${plural(away, "stream")} ${away === 1 ? "waits" : "wait"} for a destination that does not answer`,
   ];
   return parts.filter(Boolean).join(", ") || "nothing waited";
 }

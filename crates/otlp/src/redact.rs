@@ -22,6 +22,12 @@ pub struct Redaction {
     any: RegexSet,
 }
 
+/// A text that was wanted of what is hidden, and whether it is.
+struct WantedText {
+    text: String,
+    is_hidden: bool,
+}
+
 impl Redaction {
     /// The patterns, or the position of the first that is none, and why.
     pub fn new<P: AsRef<str>>(patterns: &[P]) -> Result<Self, (usize, regex::Error)> {
@@ -38,9 +44,10 @@ impl Redaction {
         self.patterns.is_empty()
     }
 
-    /// Whether the values of attributes with this key are hidden.
+    /// Whether the values of attributes with this key are hidden. A space in a key counts as the `_` that stands there mostly.
     pub fn hides(&self, key: &str) -> bool {
         self.any.is_match(key)
+            || key.contains(char::is_whitespace) && self.any.is_match(&key.replace(char::is_whitespace, "_"))
     }
 
     /// The valid entry without what is hidden; borrowed if nothing is.
@@ -89,6 +96,81 @@ impl Redaction {
             ReadValue::Bytes(bytes) => self.hides_bytes(bytes).then(|| REDACTED.to_owned()),
             ReadValue::Empty | ReadValue::Text(_) | ReadValue::List(_) | ReadValue::Map(_) => None,
         }
+    }
+
+    /// What is hidden in the valid entry, of those values that `is_wanted`: of one with a key that is hidden all of it, else what
+    /// the patterns match. Bytes are given as the text that they are and in base64. Only what is wanted costs a look at the
+    /// patterns.
+    pub fn hidden_in(&self, signal: Signal, entry: &[u8], is_wanted: &dyn Fn(&str) -> bool) -> Vec<String> {
+        let mut found = Vec::new();
+        if !self.is_empty() {
+            self.find_in(Message::entry(signal), entry, is_wanted, &mut found);
+        }
+        found.into_iter().filter(|found| found.is_hidden).map(|found| found.text).collect()
+    }
+
+    fn find_in(
+        &self,
+        message: &'static Message,
+        bytes: &[u8],
+        is_wanted: &dyn Fn(&str) -> bool,
+        found: &mut Vec<WantedText>,
+    ) {
+        for field in Fields::of(bytes).map_while(Result::ok) {
+            let known = message.field(field.number).or_else(|| message.formerly(field.number));
+            match (known.map(|known| known.kind), field.delimited()) {
+                (Some(Kind::String), Some(bytes)) => self.find_in_text(text(bytes), is_wanted, found),
+                (Some(Kind::Message(KEY_VALUE)), Some(pair)) => {
+                    let before = found.len();
+                    let values = Fields::of(pair).map_while(Result::ok);
+                    for value in values.filter(|field| field.number == read_value::VALUE) {
+                        self.find_in_value(value.delimited().unwrap_or_default(), is_wanted, found);
+                    }
+                    let wanted = &mut found[before..];
+                    if !wanted.is_empty() && self.hides(text(read_value::key(pair))) {
+                        wanted.iter_mut().for_each(|found| found.is_hidden = true);
+                    }
+                }
+                (Some(Kind::Message(schema::ANY_VALUE)), Some(value)) => {
+                    self.find_in_value(value, is_wanted, found);
+                }
+                (Some(Kind::Message(index)), Some(inner)) => {
+                    self.find_in(schema::message(index), inner, is_wanted, found);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn find_in_value(&self, value: &[u8], is_wanted: &dyn Fn(&str) -> bool, found: &mut Vec<WantedText>) {
+        let read = ReadValue::of(value);
+        match read {
+            ReadValue::Bool(_) | ReadValue::Int(_) | ReadValue::Double(_) => {
+                self.find_in_text(&read.text(), is_wanted, found);
+            }
+            ReadValue::Bytes(bytes) => {
+                let is_hidden = || self.hides_bytes(bytes);
+                for text in [String::from_utf8_lossy(bytes), read.text()] {
+                    if is_wanted(&text) {
+                        found.push(WantedText { is_hidden: is_hidden(), text: text.into_owned() });
+                    }
+                }
+            }
+            ReadValue::Empty | ReadValue::Text(_) | ReadValue::List(_) | ReadValue::Map(_) => {
+                self.find_in(schema::message(schema::ANY_VALUE), value, is_wanted, found);
+            }
+        }
+    }
+
+    fn find_in_text(&self, text: &str, is_wanted: &dyn Fn(&str) -> bool, found: &mut Vec<WantedText>) {
+        if !is_wanted(text) {
+            return;
+        }
+        if self.any.is_match(text) {
+            let matched = self.patterns.iter().flat_map(|pattern| pattern.find_iter(text));
+            found.extend(matched.map(|part| WantedText { text: part.as_str().to_owned(), is_hidden: true }));
+        }
+        found.push(WantedText { text: text.to_owned(), is_hidden: false });
     }
 
     fn hides_bytes(&self, bytes: &[u8]) -> bool {

@@ -194,16 +194,21 @@ async fn run(
         Command::Release { id } => {
             let released = client.send("POST", &path(id, "/release"), None).await;
             released.map(|answer| {
-                let streams = |name: &str| answer[name].as_u64().filter(|streams| *streams > 0);
-                let released = streams("released").map(|streams| format!("; streams that go on: {streams}"));
-                let released = released.unwrap_or_default();
-                match streams("tried") {
-                    None => format!("tenant `{id}` is no longer held{released}"),
-                    // Whether what is tried is held again, its upstream decides.
-                    Some(tried) => {
-                        format!("no operator holds tenant `{id}` now{released}; streams that are tried now: {tried}")
-                    }
-                }
+                let streams = |name: &str, said: &str| match answer[name].as_u64() {
+                    None | Some(0) => String::new(),
+                    Some(streams) => format!("; {said}: {streams}"),
+                };
+                let released = streams("released", "streams that go on");
+                let tried = streams("tried", "streams that are tried now");
+                let away =
+                    streams("away", "streams whose destination does not answer, and is asked by turns");
+                // Whether what is tried is held again, its upstream decides.
+                let said = if tried.is_empty() && away.is_empty() {
+                    format!("tenant `{id}` is no longer held")
+                } else {
+                    format!("no operator holds tenant `{id}` now")
+                };
+                format!("{said}{released}{tried}{away}")
             })
         }
         Command::Delete { id, pending } => {

@@ -21,9 +21,9 @@ pub(in crate::config) struct TapSection {
 
 impl TapSection {
     /// What is hidden where nothing else is written: values of keys that end in such words, what stands behind these words in a
-    /// text, and credentials of HTTP.
+    /// text, and credentials of HTTP. A key is one word: an upstream's `invalid token` is none.
     pub(in crate::config) const USUAL: [&str; 3] = [
-        r"(?i)(authorization|passw(or)?d|passphrase|secret|token|cookie|credentials?|(api|access|secret|private)[._-]?key)$",
+        r"(?i)^\S*(authorization|passw(or)?d|passphrase|secret|token|cookie|credentials?|(api|access|secret|private)[._-]?key)$",
         r#"(?i)(passw(or)?d|passphrase|secret|token|(api|access|secret|private)[._-]?key)["']?[ \t]*[=:][ \t]*["']?[^ \t\r\n"',;&]+"#,
         r"(?i)(?-u:\b)(bearer|basic)[ \t]+[a-z0-9_.~+/=-]{8,}",
     ];

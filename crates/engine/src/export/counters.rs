@@ -16,6 +16,7 @@ use otlp::Signal;
 pub struct Counters {
     exported: [[AtomicU64; 4]; 3],
     withdrawn: [AtomicU64; 3],
+    letters: AtomicU64,
     attempts: Mutex<BTreeMap<Cow<'static, str>, u64>>,
     failed_attempts: AtomicU64,
     /// Seconds per attempt, waiting for a free place included.
@@ -29,6 +30,7 @@ impl Default for Counters {
         Self {
             exported: [const { [const { AtomicU64::new(0) }; 4] }; 3],
             withdrawn: [const { AtomicU64::new(0) }; 3],
+            letters: AtomicU64::new(0),
             attempts: Mutex::default(),
             failed_attempts: AtomicU64::new(0),
             duration: Histogram::new(exponential_buckets(0.001, 2.0, 16)),
@@ -65,6 +67,16 @@ impl Counters {
     /// Of the dropped records those that were withdrawn.
     pub fn withdrawn(&self, signal: Signal) -> u64 {
         self.withdrawn[signal.index()].load(Ordering::Relaxed)
+    }
+
+    /// Counts a dead letter that was stored, before its records are.
+    pub(super) fn count_letter(&self) {
+        self.letters.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Dead letters that were stored.
+    pub fn letters(&self) -> u64 {
+        self.letters.load(Ordering::Acquire)
     }
 
     /// Attempts that have delivered nothing.

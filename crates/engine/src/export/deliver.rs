@@ -538,6 +538,7 @@ async fn settle<'e>(
         let span = AttemptSpan::new(&made, pieces.links());
         let conditions = Conditions {
             hanging: stream.hanging(),
+            redaction: &stream.registry().shared().redaction,
             budget: &stream.registry().shared().budget,
             pass: pass.as_ref(),
             begun: &begun,
@@ -630,7 +631,7 @@ async fn settle<'e>(
                 wait.filter(|wait| wait.worthwhile)
             }
         };
-        if !matches!(answer.outcome, Outcome::Hold { .. }) {
+        if !matches!(answer.outcome, Outcome::Hold { .. } | Outcome::Retry { .. }) {
             stream.end_own_hold();
         }
         let wished = wait.is_some_and(|wait| wait.wished);

@@ -304,6 +304,9 @@ impl Exporter {
                 (fate_of(directory.store_in(&turn, letter).await), Some(turn))
             }
         };
+        if fate == Fate::DeadLettered {
+            self.counters.count_letter();
+        }
         // `shed` is a written policy: what it cuts out is dropped, not refused by anybody.
         let fate =
             if fate == Fate::Rejected && cause == UndeliveredCause::Shed { Fate::Dropped } else { fate };

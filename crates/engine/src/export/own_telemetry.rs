@@ -4,6 +4,7 @@
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 
 use super::{
@@ -13,7 +14,7 @@ use crate::net::Network;
 use crate::route::{RoutingKey, Template, Values};
 use crate::stream::{Batch, Budget};
 use crate::telemetry::{INSTANCE_HEADER, InstanceId};
-use otlp::Signal;
+use otlp::{Redaction, Signal};
 
 /// Where own telemetry is sent.
 #[derive(Debug)]
@@ -62,17 +63,19 @@ impl TelemetryUpstream {
         self.transport.target(&OwnSignal(signal)).map_err(|error| error.to_string())
     }
 
-    /// One attempt to send an encoded request with so many records.
+    /// One attempt to send an encoded request with so many records. `redaction` says what of them is not shown where the endpoint says
+    /// it back.
     pub async fn attempt(
         &self,
         target: &Target,
         signal: Signal,
         request: Bytes,
         records: u64,
-        budget: &Arc<Budget>,
+        (redaction, budget): (&ArcSwap<Redaction>, &Arc<Budget>),
     ) -> Option<Answer> {
         let begun = OnceLock::new();
-        let conditions = Conditions { hanging: &self.hanging, budget, pass: None, begun: &begun, span: None };
+        let conditions =
+            Conditions { hanging: &self.hanging, redaction, budget, pass: None, begun: &begun, span: None };
         self.transport.attempt(target, &Batch::new(signal, vec![request], records), conditions).await
     }
 }

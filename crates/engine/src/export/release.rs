@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use super::tenant_row::lacking_row;
+use super::upstream::circuit::Circuit;
 use super::{Exporter, StreamHold};
 use crate::stream::{Activity, StreamName};
 
@@ -13,6 +14,8 @@ use crate::stream::{Activity, StreamName};
 #[derive(Debug)]
 pub struct WaitingStreams {
     exporter: Arc<Exporter>,
+    /// Whether any destination of the exporter is away, of which its streams ask none but by turns.
+    any_is_away: bool,
     waiting: Vec<WaitingStream>,
 }
 
@@ -31,37 +34,46 @@ pub struct ReleasedStreams {
     /// The others: those that were held for an answer, or waited to repeat an attempt. Of those that are held for the answer to
     /// another stream one alone tries, and the others go on once that is taken.
     pub tried: usize,
+    /// Those that are not tried, because their destination is away: one stream at a time asks for it, in its turn.
+    pub away: usize,
 }
 
 impl WaitingStreams {
     /// The streams of an exporter that wait, as far as they `are_meant`. Looks at every stream.
     pub fn of(exporter: &Arc<Exporter>, are_meant: impl Fn(&StreamName) -> bool) -> Self {
+        let any_is_away = any_is_away(exporter);
         let mut names = Vec::new();
         exporter.registry().scan(|stream| {
-            if is_waiting(stream.activity()) && are_meant(stream.name) {
+            if may_wait(stream.activity(), any_is_away) && are_meant(stream.name) {
                 names.push(stream.name.clone());
             }
         });
-        Self::named(exporter, names)
+        Self::named(exporter, any_is_away, names)
     }
 
     /// The stream of this name, if it waits.
     pub fn of_one(exporter: &Arc<Exporter>, name: &StreamName) -> Self {
-        let stream = exporter.registry().find(name).filter(|stream| is_waiting(stream.state().activity));
-        Self::named(exporter, stream.map(|stream| stream.name().clone()))
+        let any_is_away = any_is_away(exporter);
+        let stream = exporter.registry().find(name);
+        let stream = stream.filter(|stream| may_wait(stream.state().activity, any_is_away));
+        Self::named(exporter, any_is_away, stream.map(|stream| stream.name().clone()))
     }
 
-    fn named(exporter: &Arc<Exporter>, names: impl IntoIterator<Item = StreamName>) -> Self {
+    fn named(
+        exporter: &Arc<Exporter>,
+        any_is_away: bool,
+        names: impl IntoIterator<Item = StreamName>,
+    ) -> Self {
         let waiting = names.into_iter().map(|name| {
             let was_held_by_somebody = is_held_by_somebody(exporter, &name);
             WaitingStream { name, was_held_by_somebody }
         });
-        Self { exporter: exporter.clone(), waiting: waiting.collect() }
+        Self { exporter: exporter.clone(), any_is_away, waiting: waiting.collect() }
     }
 
     /// Has all of them make their next attempt, but for those that somebody still holds or that have no row to be sent by.
     pub fn try_now(self) -> ReleasedStreams {
-        let Self { exporter, waiting } = self;
+        let Self { exporter, any_is_away, waiting } = self;
         let mut released = ReleasedStreams::default();
         for WaitingStream { name, was_held_by_somebody } in waiting {
             let Some(stream) = exporter.registry().find(&name) else { continue };
@@ -70,10 +82,18 @@ impl WaitingStreams {
             if is_kept {
                 continue;
             }
+            let is_away = any_is_away && is_away(&exporter, &name);
+            // What only waits for its batch to fill needs nobody's release.
+            if !is_away && !was_held_by_somebody && stream.state().activity == Activity::Waiting {
+                continue;
+            }
             exporter.holds().end_time_of(&name);
             stream.try_now();
-            let count = if was_held_by_somebody { &mut released.released } else { &mut released.tried };
-            *count += 1;
+            *match (was_held_by_somebody, is_away) {
+                (true, _) => &mut released.released,
+                (false, true) => &mut released.away,
+                (false, false) => &mut released.tried,
+            } += 1;
         }
         // Once for all of them: each time, all who wait look again.
         exporter.holds().look_again();
@@ -85,12 +105,34 @@ impl ReleasedStreams {
     /// These and those.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
-        Self { released: self.released + other.released, tried: self.tried + other.tried }
+        Self {
+            released: self.released + other.released,
+            tried: self.tried + other.tried,
+            away: self.away + other.away,
+        }
     }
 }
 
-fn is_waiting(activity: Activity) -> bool {
-    matches!(activity, Activity::Held | Activity::BackingOff)
+/// Whether a stream that does so may wait to be released, or for its turn to ask for a destination that is away. What waits for that is
+/// told from what waits for its batch to fill by its destination alone.
+fn may_wait(activity: Activity, any_is_away: bool) -> bool {
+    match activity {
+        Activity::Held | Activity::BackingOff => true,
+        Activity::Waiting => any_is_away,
+        Activity::Idle | Activity::Sending => false,
+    }
+}
+
+/// Whether any destination of the exporter is away. Without retries each stream asks for it, whatever came of others' attempts.
+fn any_is_away(exporter: &Exporter) -> bool {
+    let active = exporter.active();
+    let mut circuits = active.transport.circuits().into_iter();
+    active.settings.retry.enabled && circuits.any(|(_, circuit)| circuit.open_since.is_some())
+}
+
+/// Whether the destination of a stream of this name is away.
+fn is_away(exporter: &Exporter, name: &StreamName) -> bool {
+    exporter.target(name).is_ok_and(|target| target.circuit().is_some_and(Circuit::is_open))
 }
 
 /// Whether an operator holds the stream, or the row of its tenant.

@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
+use arc_swap::ArcSwap;
 use http::{HeaderName, HeaderValue};
 use thiserror::Error;
 use tokio::time::Instant;
@@ -25,7 +26,7 @@ use crate::net::Network;
 use crate::route::{RenderError, Template, Values};
 use crate::stream::{Batch, Budget};
 use crate::telemetry::OpenSpan;
-use otlp::Signal;
+use otlp::{Redaction, Signal};
 
 /// How one exporter sends; shared by its streams.
 #[derive(Debug)]
@@ -62,6 +63,8 @@ pub enum Target {
 pub struct Conditions<'a> {
     /// Whether the stream's last attempt hung, which decides about the allowance; kept up to date by the attempt.
     pub hanging: &'a AtomicBool,
+    /// What of the batch is not shown where the upstream says it back.
+    pub redaction: &'a ArcSwap<Redaction>,
     /// What is charged for what is made of the batch, such as its compressed body.
     pub budget: &'a Arc<Budget>,
     /// The leave to ask the destination, for those that share a circuit.

@@ -1,48 +1,53 @@
 //! Since when the destination of a stream has refused what it sends, so that it is held; and how often somebody has asked for an
 //! attempt at once, for whatever it waits.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::SystemTime;
 
-use super::figures::millis;
+use parking_lot::Mutex;
+
 use super::{Activity, Stream};
 
 /// Since when one stream is held for what its own destination has said, and how often somebody has asked for an attempt at once.
 #[derive(Debug, Default)]
 pub(super) struct OwnHold {
-    /// The first of the refusals of which nothing else has come since, in milliseconds since 1970; 0 without any.
-    since: AtomicU64,
+    /// The first refusal since the destination has last taken data, or found fault with the data alone. Of several batches on their
+    /// way one may be refused while another is taken, so the lock is held as well when the stream is said to be held.
+    since: Mutex<Option<SystemTime>>,
     /// How often somebody has asked for an attempt at once.
     asked: AtomicU32,
 }
 
 impl OwnHold {
-    fn begin(&self, now: SystemTime) {
-        if self.since.load(Ordering::Relaxed) == 0 {
-            self.since.store(millis(now), Ordering::Relaxed);
+    fn begin(&self, now: SystemTime, say_held: impl FnOnce()) {
+        let mut since = self.since.lock();
+        since.get_or_insert(now);
+        say_held();
+    }
+
+    /// Where another batch of the stream waits after its refusal still, that is the oldest since this moment.
+    fn end(&self, now: SystemTime, is_held: impl FnOnce() -> bool) {
+        let mut since = self.since.lock();
+        if since.is_some() {
+            *since = is_held().then_some(now);
         }
     }
 
-    fn end(&self) {
-        self.since.store(0, Ordering::Relaxed);
-    }
-
     pub(super) fn since(&self) -> Option<SystemTime> {
-        let since = Some(self.since.load(Ordering::Relaxed)).filter(|since| *since > 0)?;
-        Some(UNIX_EPOCH + Duration::from_millis(since))
+        *self.since.lock()
     }
 }
 
 impl Stream {
     /// Says that it is held because its own destination refuses it, or because it has none: since now, unless it was so before.
     pub fn begin_own_hold(&self) {
-        self.own_hold.begin(SystemTime::now());
-        self.set_activity(Activity::Held);
+        self.own_hold.begin(SystemTime::now(), || self.set_activity(Activity::Held));
     }
 
-    /// Notes that an attempt has come to something else than a refusal: what is refused later is another hold.
+    /// Notes that the destination has taken data, or found fault with the data alone: what is refused later is another hold. An
+    /// attempt that nobody has answered, or that is to be repeated, ends none.
     pub fn end_own_hold(&self) {
-        self.own_hold.end();
+        self.own_hold.end(SystemTime::now(), || self.is_held());
     }
 
     /// Has it make its next attempt now, if it waits before one.
@@ -70,6 +75,8 @@ impl Stream {
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
     use super::*;
 
     #[test]
@@ -77,12 +84,25 @@ mod tests {
         let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
         let hold = OwnHold::default();
         assert_eq!(hold.since(), None);
-        hold.begin(at(10));
-        hold.begin(at(20));
+        hold.begin(at(10), || ());
+        hold.begin(at(20), || ());
         assert_eq!(hold.since(), Some(at(10)));
-        hold.end();
+        hold.end(at(25), || false);
         assert_eq!(hold.since(), None);
-        hold.begin(at(30));
+        hold.begin(at(30), || ());
         assert_eq!(hold.since(), Some(at(30)));
+    }
+
+    #[test]
+    fn a_batch_that_is_taken_while_another_waits_after_its_refusal_leaves_the_hold_a_beginning() {
+        let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
+        let hold = OwnHold::default();
+        hold.end(at(5), || true);
+        assert_eq!(hold.since(), None, "nothing of the stream itself was refused");
+        hold.begin(at(10), || ());
+        hold.end(at(20), || true);
+        assert_eq!(hold.since(), Some(at(20)));
+        hold.begin(at(30), || ());
+        assert_eq!(hold.since(), Some(at(20)));
     }
 }

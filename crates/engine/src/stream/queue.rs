@@ -557,6 +557,15 @@ impl Stream {
         self.figures.set_history(&history);
     }
 
+    /// Records of it that have ended in any way.
+    pub fn ended_records(&self) -> u64 {
+        let history = self.history.lock();
+        history.delivered_records
+            + history.rejected_records
+            + history.dead_lettered_records
+            + history.dropped_records
+    }
+
     /// Says what it does now, for the API. What holds nothing is idle in any case.
     pub fn set_activity(&self, activity: Activity) {
         self.figures.set_activity(activity);

@@ -27,7 +27,7 @@ use crate::journal::{Journal, RecoveredStream};
 use crate::route::RoutingKey;
 use crate::telemetry::OwnTelemetry;
 use crate::tenants::{TenantAccount, TenantLimit, Tenants};
-use otlp::Signal;
+use otlp::{Redaction, Signal};
 
 /// A stream without entries is forgotten after this time.
 pub const IDLE: Duration = Duration::from_secs(60);
@@ -62,6 +62,8 @@ pub struct Shared {
     pub telemetry: Arc<OwnTelemetry>,
     /// What streams have come to that are gone.
     pub past: Past,
+    /// What of records is not shown, neither where they are shown nor where an upstream says them back.
+    pub redaction: Arc<ArcSwap<Redaction>>,
     /// The last attempts of streams, exporters and tenants that fail, or that somebody has looked at.
     pub(super) attempts: Attempts,
     /// Streams that have begun to fail.
@@ -94,8 +96,20 @@ impl Shared {
         let reading = ReadingRoom::new(budget.limit() / READING);
         let (past, attempts, newly_failing) = (Past::default(), Attempts::default(), NewlyFailing::default());
         let began = (Instant::now(), SystemTime::now());
-        let telemetry = Arc::default();
-        Self { budget, streams, journal, tenants, telemetry, past, attempts, newly_failing, began, reading }
+        let (telemetry, redaction) = (Arc::default(), Arc::default());
+        Self {
+            budget,
+            streams,
+            journal,
+            tenants,
+            telemetry,
+            past,
+            redaction,
+            attempts,
+            newly_failing,
+            began,
+            reading,
+        }
     }
 
     /// Forgets attempts that nobody wants to know of any more.

@@ -35,7 +35,7 @@ pub struct RecordObserver {
     plan: ArcSwap<ObservationPlan>,
     /// Held while the plan changes.
     parties: Mutex<ObservingParties>,
-    redaction: ArcSwap<Redaction>,
+    redaction: Arc<ArcSwap<Redaction>>,
     allowance: TapAllowance,
     recent: RecentRecords,
     budget: Arc<Budget>,
@@ -58,13 +58,14 @@ struct ObservationPlan {
 }
 
 impl RecordObserver {
-    /// One for which nobody looks; what is kept is reserved on `budget`.
-    pub fn new(budget: Arc<Budget>) -> Self {
+    /// One for which nobody looks; what is kept is reserved on `budget`. What it is configured to hide is in `redaction` for all who
+    /// show something of records.
+    pub fn new(budget: Arc<Budget>, redaction: Arc<ArcSwap<Redaction>>) -> Self {
         Self {
             most_passes: [const { AtomicUsize::new(0) }; Signal::ALL.len()],
             plan: ArcSwap::default(),
             parties: Mutex::default(),
-            redaction: ArcSwap::default(),
+            redaction,
             allowance: TapAllowance::default(),
             recent: RecentRecords::new(budget.clone()),
             budget,

@@ -21,7 +21,7 @@ const ADMITTED: u64 = 1_774_699_200_000_000_000;
 
 fn observer(patterns: &[&str], recent: u64) -> (Arc<RecordObserver>, Arc<Budget>) {
     let budget = Arc::new(Budget::new(MEMORY));
-    let observer = Arc::new(RecordObserver::new(budget.clone()));
+    let observer = Arc::new(RecordObserver::new(budget.clone(), Arc::default()));
     let patterns: Vec<String> = patterns.iter().map(|pattern| (*pattern).to_owned()).collect();
     let redaction = Redaction::new(&patterns).unwrap();
     observer.configure(TapSettings { redaction, recent }, Vec::new());

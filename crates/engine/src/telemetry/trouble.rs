@@ -1,9 +1,14 @@
 //! That the endpoint does not take own telemetry: since when, for what, and how much was lost meanwhile.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
+
+use tokio::time::Instant;
 
 use super::{OwnTelemetry, TelemetryOutcome};
 use otlp::Signal;
+
+/// How long after its last failure a trouble is over, if nothing has come since that could be sent.
+const FORGOTTEN: Duration = Duration::from_secs(300);
 
 /// The trouble with one signal.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +25,7 @@ pub struct TelemetryTrouble {
 #[derive(Debug)]
 pub(super) struct KeptTrouble {
     since: SystemTime,
+    failed_at: Instant,
     code: String,
     dropped_before: u64,
 }
@@ -29,12 +35,14 @@ impl OwnTelemetry {
     pub fn begin_trouble(&self, signal: Signal, code: &str) {
         let mut troubles = self.troubles.lock();
         if let Some(kept) = &mut troubles[signal.index()] {
+            kept.failed_at = Instant::now();
             code.clone_into(&mut kept.code);
             return;
         }
         let dropped_before = self.counted(signal, TelemetryOutcome::Dropped);
+        let (since, failed_at) = (SystemTime::now(), Instant::now());
         troubles[signal.index()] =
-            Some(KeptTrouble { since: SystemTime::now(), code: code.to_owned(), dropped_before });
+            Some(KeptTrouble { since, failed_at, code: code.to_owned(), dropped_before });
     }
 
     /// Notes that the endpoint has taken something of this signal, or that there is another one.
@@ -42,10 +50,16 @@ impl OwnTelemetry {
         self.troubles.lock()[signal.index()] = None;
     }
 
+    /// Notes that there is nothing of this signal to send. Whether the endpoint would take it now nobody knows, and what it has not taken
+    /// is gone: after a while there is nothing left to attend to.
+    pub fn forget_trouble(&self, signal: Signal) {
+        self.troubles.lock()[signal.index()].take_if(|kept| kept.failed_at.elapsed() >= FORGOTTEN);
+    }
+
     /// The trouble with a signal, if there is any.
     pub fn trouble(&self, signal: Signal) -> Option<TelemetryTrouble> {
         let troubles = self.troubles.lock();
-        let KeptTrouble { since, code, dropped_before } = troubles[signal.index()].as_ref()?;
+        let KeptTrouble { since, code, dropped_before, .. } = troubles[signal.index()].as_ref()?;
         let dropped = self.counted(signal, TelemetryOutcome::Dropped) - dropped_before;
         Some(TelemetryTrouble { since: *since, code: code.clone(), dropped })
     }
@@ -71,5 +85,20 @@ mod tests {
         assert_eq!(telemetry.trouble(Signal::Traces), None, "each signal is sent by itself");
         telemetry.end_trouble(Signal::Metrics);
         assert_eq!(telemetry.trouble(Signal::Metrics), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_trouble_is_forgotten_a_while_after_the_last_failure_if_nothing_more_is_to_be_sent() {
+        let telemetry = OwnTelemetry::default();
+        telemetry.begin_trouble(Signal::Traces, "400");
+        tokio::time::advance(FORGOTTEN / 2).await;
+        telemetry.begin_trouble(Signal::Traces, "400");
+        tokio::time::advance(FORGOTTEN * 3 / 4).await;
+        telemetry.forget_trouble(Signal::Traces);
+        assert!(telemetry.trouble(Signal::Traces).is_some(), "it has failed again meanwhile");
+        tokio::time::advance(FORGOTTEN / 4).await;
+        assert!(telemetry.trouble(Signal::Traces).is_some(), "something may wait to be sent again");
+        telemetry.forget_trouble(Signal::Traces);
+        assert_eq!(telemetry.trouble(Signal::Traces), None);
     }
 }

@@ -9,28 +9,34 @@ use super::MAX_MESSAGE;
 use super::call::{Answered, ReadMessage};
 use crate::coding::Coding;
 use crate::export::upstream::answer_body::{AnswerBody, Unreadable};
-use crate::export::upstream::detail::Secrets;
 use crate::export::upstream::partial_success::{PartialSuccess, delivered, partial_success};
+use crate::export::upstream::sanitizer::Sanitizer;
 use crate::export::upstream::status::{self, StatusMeaning, Statuses, reason_shown, redirect, retry_after};
 use crate::export::{Answer, HoldScope, Outcome};
 use crate::rpc::{Code, ENCODING, trailers};
 
 impl Answered {
     /// What to do with a batch of so many records in so many bytes. `statuses` says what failures mean.
-    pub(super) fn judge(self, statuses: &Statuses, records: u64, bytes: usize, secrets: &Secrets) -> Answer {
+    pub(super) fn judge(
+        self,
+        statuses: &Statuses,
+        records: u64,
+        bytes: usize,
+        sanitizer: &Sanitizer<'_>,
+    ) -> Answer {
         let Some(end) = self.end() else {
             return match self.message {
                 // Whatever it says, it is not to be asked for again (rule 5).
                 Err(error @ Unreadable::TooLong) if self.status == StatusCode::OK && self.is_grpc() => {
-                    let (outcome, detail) = delivered(Err(error), "an answer", records, secrets);
+                    let (outcome, detail) = delivered(Err(error), "an answer", records, sanitizer);
                     Answer { code: Code::Unknown.name().into(), outcome, least: Duration::ZERO, detail }
                 }
-                _ => self.judge_http(statuses, secrets),
+                _ => self.judge_http(statuses, sanitizer),
             };
         };
         let code = trailers::code(end);
         if code == Code::Ok {
-            let (outcome, detail) = delivered(self.partial_success(), "OK", records, secrets);
+            let (outcome, detail) = delivered(self.partial_success(), "OK", records, sanitizer);
             return Answer { code: code.name().into(), outcome, least: Duration::ZERO, detail };
         }
         let after = trailers::retry_info(end).map(|info| info.delay());
@@ -50,7 +56,7 @@ impl Answered {
         let (name, message) = (code.name(), trailers::message(end));
         let reason = if message.is_empty() { name.to_owned() } else { format!("{name}: {message}") };
         let StatusMeaning { outcome, least } = meaning;
-        let detail = secrets.clean(&reason_shown(reason, outcome));
+        let detail = sanitizer.clean(&reason_shown(reason, outcome));
         Answer { code: name.into(), outcome, least, detail }
     }
 
@@ -68,7 +74,7 @@ impl Answered {
     }
 
     /// An answer without a status of gRPC is a proxy's, or no gRPC server's at all ("HTTP to gRPC Status Code Mapping").
-    fn judge_http(self, statuses: &Statuses, secrets: &Secrets) -> Answer {
+    fn judge_http(self, statuses: &Statuses, sanitizer: &Sanitizer<'_>) -> Answer {
         let (status, is_grpc) = (self.status, self.is_grpc());
         let StatusMeaning { outcome, least } = match status {
             // A call that began to be answered and ended without a word.
@@ -83,7 +89,7 @@ impl Answered {
                 format!("{status}, which is no answer of gRPC: is the endpoint one of OTLP/gRPC?")
             }),
         };
-        let detail = secrets.clean(&reason_shown(reason, outcome));
+        let detail = sanitizer.clean(&reason_shown(reason, outcome));
         Answer { code: status::code(status), outcome, least, detail }
     }
 }
@@ -104,6 +110,7 @@ mod tests {
 
     use super::*;
     use crate::export::StatusAction;
+    use crate::export::upstream::detail::Secrets;
     use crate::rpc::{RetryInfo, Status};
     use crate::stream::Budget;
 
@@ -142,7 +149,12 @@ mod tests {
         let number = (code as i32).to_string();
         let mut headers = vec![("grpc-status", number.as_str())];
         headers.extend_from_slice(more);
-        answered(200, &headers, None).judge(&Statuses::default(), 10, 100, &Secrets::default())
+        answered(200, &headers, None).judge(
+            &Statuses::default(),
+            10,
+            100,
+            &Sanitizer::hiding(&Secrets::default()),
+        )
     }
 
     fn retry_info_of(seconds: u64) -> String {
@@ -189,7 +201,7 @@ mod tests {
     fn codes_and_words() -> impl Iterator<Item = (String, &'static str)> {
         (1..=16).map(|number: u8| {
             let answer = answered(200, &[("grpc-status", &number.to_string())], None);
-            let answer = answer.judge(&Statuses::default(), 10, 100, &Secrets::default());
+            let answer = answer.judge(&Statuses::default(), 10, 100, &Sanitizer::hiding(&Secrets::default()));
             let word = match answer.outcome {
                 Outcome::Retry { .. } => "retry",
                 Outcome::Bad => "split",
@@ -257,7 +269,9 @@ mod tests {
     fn a_message_above_the_limit_of_servers_is_halved_when_it_is_out_of_range() {
         let answer = answered(200, &[("grpc-status", "11")], None);
         assert_eq!(
-            answer.judge(&Statuses::default(), 10, MAX_MESSAGE + 1, &Secrets::default()).outcome,
+            answer
+                .judge(&Statuses::default(), 10, MAX_MESSAGE + 1, &Sanitizer::hiding(&Secrets::default()))
+                .outcome,
             Outcome::Bad
         );
     }
@@ -268,7 +282,7 @@ mod tests {
         secrets.add("Bearer s3cr3t");
         let answer =
             answered(200, &[], Some(&[("grpc-status", "16"), ("grpc-message", "no: s3cr3t%20f%C3%BCr")]));
-        let answer = answer.judge(&Statuses::default(), 10, 100, &secrets);
+        let answer = answer.judge(&Statuses::default(), 10, 100, &Sanitizer::hiding(&secrets));
         assert_eq!(
             (answer.code.as_ref(), answer.detail.as_str()),
             ("UNAUTHENTICATED", "UNAUTHENTICATED: no: [redacted] für")
@@ -281,7 +295,7 @@ mod tests {
         let grpc = [("content-type", "application/grpc")];
         let outcome = |status, headers: &[(&'static str, &str)]| {
             let answered = Answered { message: Err(Unreadable::TooLong), ..answered(status, headers, None) };
-            answered.judge(&Statuses::default(), 10, 100, &Secrets::default()).outcome
+            answered.judge(&Statuses::default(), 10, 100, &Sanitizer::hiding(&Secrets::default())).outcome
         };
         assert_eq!(outcome(200, &grpc), Outcome::Delivered { rejected: 0, warning: true });
         assert_eq!(outcome(200, &[("content-type", "text/html")]), HOLD);
@@ -292,7 +306,9 @@ mod tests {
     #[test]
     fn answers_of_others_than_grpc_servers_are_told_apart() {
         let outcome = |status, headers: &[(&'static str, &str)]| {
-            answered(status, headers, None).judge(&Statuses::default(), 10, 100, &Secrets::default()).outcome
+            answered(status, headers, None)
+                .judge(&Statuses::default(), 10, 100, &Sanitizer::hiding(&Secrets::default()))
+                .outcome
         };
         for status in [429, 502, 503, 504, 520, 530] {
             assert_eq!(outcome(status, &[]), Outcome::Retry { after: None }, "{status}");
@@ -316,7 +332,8 @@ mod tests {
         statuses.set_grpc(Code::AlreadyExists, StatusAction::Delivered);
         statuses.set(503..=503, StatusAction::Split).unwrap();
         statuses.set(409..=409, StatusAction::Delivered).unwrap();
-        let judge = |answered: Answered| answered.judge(&statuses, 10, 100, &Secrets::default());
+        let judge =
+            |answered: Answered| answered.judge(&statuses, 10, 100, &Sanitizer::hiding(&Secrets::default()));
         let of = |code: Code| {
             let number = (code as i32).to_string();
             judge(answered(200, &[("grpc-status", &number), ("grpc-message", "why")], None))

@@ -29,10 +29,11 @@ use super::auth::{AuthHeader, AuthHeaders, secrets_of};
 use super::upstream::body::RequestBody;
 use super::upstream::circuit::CircuitState;
 use super::upstream::destination::{Destinations, Origin, keep_swept};
-use super::upstream::detail::{Secrets, chain};
+use super::upstream::detail::chain;
 use super::upstream::dial::{self, Connector, DialError};
 use super::upstream::first_bytes::{FirstBytes, Spoken};
 use super::upstream::proxy::Proxies;
+use super::upstream::sanitizer::Sanitizer;
 use super::upstream::tls::Tls;
 use super::upstream::{STALE, is_https};
 use super::{
@@ -180,7 +181,11 @@ impl Shared {
         conditions: Conditions<'_>,
     ) -> Answer {
         let (budget, traceparent) = (conditions.budget, conditions.traceparent());
-        let secrets = secrets_of(&target.secrets, header);
+        let sanitizer = Sanitizer {
+            secrets: secrets_of(&target.secrets, header),
+            redaction: conditions.redaction,
+            batch,
+        };
         let compression = self.settings.compression;
         let message = match RequestBody::new(batch, Encoding::Proto, compression, budget).await {
             Ok(message) => message,
@@ -201,8 +206,8 @@ impl Shared {
             None => Ok(self.send(target, heads, &message, alone, budget).await),
         };
         match sent.unwrap_or(Err(Failure::Timeout(limit))) {
-            Ok(answered) => answered.judge(&self.statuses, batch.records(), batch.len(), &secrets),
-            Err(failure) => failure.answer(&secrets),
+            Ok(answered) => answered.judge(&self.statuses, batch.records(), batch.len(), &sanitizer),
+            Err(failure) => failure.answer(&sanitizer),
         }
     }
 
@@ -241,7 +246,7 @@ impl Shared {
                 }
             };
             if not_taken {
-                trace!(%error, "a connection takes no more calls");
+                trace!(reason = ?error.reason(), "a connection takes no more calls");
                 place.close();
             }
             if !not_taken || first.is_some() {
@@ -296,7 +301,8 @@ impl Shared {
             let ended = Arc::clone(&closed);
             tokio::spawn(async move {
                 if let Err(error) = connection.await {
-                    trace!(%error, "an upstream connection ended");
+                    // Not the error: what the upstream says in it may be of records.
+                    trace!(reason = ?error.reason(), "an upstream connection ended");
                 }
                 ended.store(true, Ordering::Relaxed);
             });
@@ -355,20 +361,25 @@ impl From<DialError> for Unopened {
 
 impl Failure {
     /// None of these is an answer, so all are worth another attempt.
-    fn answer(self, secrets: &Secrets) -> Answer {
+    fn answer(self, sanitizer: &Sanitizer<'_>) -> Answer {
         let (code, detail) = match self {
-            Self::Open(unopened) => (unopened.code, unopened.detail),
-            Self::Timeout(limit) => ("timeout", format!("no answer within {limit:?}")),
-            Self::Call(error) => ("reset", format!("the call ended without an answer: {}", chain(&error))),
+            Self::Open(unopened) => (unopened.code, sanitizer.clean_own(&unopened.detail)),
+            Self::Timeout(limit) => ("timeout", sanitizer.clean_own(&format!("no answer within {limit:?}"))),
+            // An upstream that closes a connection may say why.
+            Self::Call(error) => {
+                ("reset", sanitizer.clean(&format!("the call ended without an answer: {}", chain(&error))))
+            }
         };
         let (outcome, least) = (Outcome::Retry { after: None }, Duration::ZERO);
-        Answer { code: code.into(), outcome, least, detail: secrets.clean(&detail) }
+        Answer { code: code.into(), outcome, least, detail }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::OnceLock;
+
+    use arc_swap::ArcSwap;
 
     use super::*;
     use crate::export::ExporterKind;
@@ -424,8 +435,15 @@ mod tests {
         let target = transport.target(&Stream).unwrap();
         let (hanging, budget) = (AtomicBool::default(), Arc::new(Budget::new(u64::MAX)));
         let begun = OnceLock::new();
-        let conditions =
-            Conditions { hanging: &hanging, budget: &budget, pass: None, begun: &begun, span: None };
+        let redaction = ArcSwap::default();
+        let conditions = Conditions {
+            hanging: &hanging,
+            redaction: &redaction,
+            budget: &budget,
+            pass: None,
+            begun: &begun,
+            span: None,
+        };
         let batch = Batch::new(Signal::Logs, vec![Bytes::from(vec![0; MAX_REQUEST + 1])], 1);
         let answer = transport.attempt(&target, &batch, conditions).await.expect("nothing opens a circuit");
         assert_eq!((answer.code.as_ref(), answer.outcome), ("oversize", Outcome::Bad));

@@ -13,8 +13,8 @@ use serde_json::Value;
 use crate::byte_order_mark;
 use crate::coding::Coding;
 use crate::export::upstream::answer_body::{AnswerBody, Unreadable};
-use crate::export::upstream::detail::Secrets;
 use crate::export::upstream::partial_success::{delivered, partial_success};
+use crate::export::upstream::sanitizer::Sanitizer;
 use crate::export::upstream::status::{StatusMeaning, Statuses, code, reason_shown, redirect, retry_after};
 use crate::export::{Answer, Outcome};
 use crate::stream::Budget;
@@ -55,25 +55,25 @@ impl Reply<'_> {
         self,
         statuses: &Statuses,
         records: u64,
-        secrets: &Secrets,
+        sanitizer: &Sanitizer<'_>,
         now: SystemTime,
     ) -> Answer {
         let code = code(self.status);
         if self.status.is_success() {
-            let (outcome, detail) = self.delivered(records, secrets);
+            let (outcome, detail) = self.delivered(records, sanitizer);
             return Answer { code, outcome, least: Duration::ZERO, detail };
         }
         let StatusMeaning { outcome, least } = statuses.of_http(self.status, retry_after(self.headers, now));
-        let detail = secrets.clean(&reason_shown(self.reason(), outcome));
+        let detail = sanitizer.clean(&reason_shown(self.reason(), outcome));
         Answer { code, outcome, least, detail }
     }
 
     /// Full or partial success.
-    fn delivered(self, records: u64, secrets: &Secrets) -> (Outcome, String) {
+    fn delivered(self, records: u64, sanitizer: &Sanitizer<'_>) -> (Outcome, String) {
         let labelled_json = content_type(self.headers).ends_with("json");
         let partial =
             self.body.and_then(|body| partial_success(&body, labelled(self.headers, &body), labelled_json));
-        delivered(partial, &self.status.to_string(), records, secrets)
+        delivered(partial, &self.status.to_string(), records, sanitizer)
     }
 
     /// The status and whatever explanation came with it.

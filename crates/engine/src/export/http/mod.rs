@@ -35,10 +35,11 @@ use super::upstream::answer_body::Unreadable;
 use super::upstream::body::RequestBody;
 use super::upstream::circuit::CircuitState;
 use super::upstream::destination::{self, Destinations, keep_swept};
-use super::upstream::detail::{Secrets, chain};
+use super::upstream::detail::chain;
 use super::upstream::dial::{self, Connector, DialError};
 use super::upstream::first_bytes::{FirstBytes, Spoken};
 use super::upstream::proxy::{Proxies, Way};
+use super::upstream::sanitizer::Sanitizer;
 use super::upstream::tls::Tls;
 use super::upstream::{STALE, is_https};
 use super::{
@@ -193,7 +194,11 @@ impl Shared {
         conditions: Conditions<'_>,
     ) -> Answer {
         let (budget, traceparent) = (conditions.budget, conditions.traceparent());
-        let secrets = secrets_of(&target.secrets, header);
+        let sanitizer = Sanitizer {
+            secrets: secrets_of(&target.secrets, header),
+            redaction: conditions.redaction,
+            batch,
+        };
         let (encoding, compression) = (self.settings.encoding, self.settings.compression);
         let body = match RequestBody::new(batch, encoding, compression, budget).await {
             Ok(body) => body,
@@ -211,7 +216,7 @@ impl Shared {
         let sent = deadline.apply(self.send(target, header, traceparent.as_ref(), body)).await;
         let (response, connection) = match sent.unwrap_or(Err(Failure::Timeout(self.settings.timeout))) {
             Ok(sent) => sent,
-            Err(failure) => return failure.answer(target, &secrets),
+            Err(failure) => return failure.answer(target, &sanitizer),
         };
         let (head, body) = response.into_parts();
         let body = deadline.apply(answer::read(body, budget)).await.unwrap_or(Err(Unreadable::BrokeOff));
@@ -219,7 +224,7 @@ impl Shared {
             Pool::give_back(&target.destination, connection);
         }
         let reply = Reply { status: head.status, headers: &head.headers, body };
-        reply.judge(&self.statuses, batch.records(), &secrets, SystemTime::now())
+        reply.judge(&self.statuses, batch.records(), &sanitizer, SystemTime::now())
     }
 
     /// Sends on an idle connection or on a new one.
@@ -298,7 +303,7 @@ fn is_stale(error: &hyper::Error, started: Instant) -> bool {
 
 impl Failure {
     /// None of these is an answer, so all are worth another attempt (OTLP rules 43 and 44).
-    fn answer(self, target: &HttpTarget, secrets: &Secrets) -> Answer {
+    fn answer(self, target: &HttpTarget, sanitizer: &Sanitizer<'_>) -> Answer {
         let (code, detail) = match self {
             Self::Dial(error) => (error.code(), error.to_string()),
             Self::Timeout(limit) => ("timeout", format!("no answer within {limit:?}")),
@@ -312,7 +317,8 @@ impl Failure {
             }
         };
         let (outcome, least) = (Outcome::Retry { after: None }, Duration::ZERO);
-        Answer { code: code.into(), outcome, least, detail: secrets.clean(&detail) }
+        // What came was not read as an answer, and nothing of it is in the error.
+        Answer { code: code.into(), outcome, least, detail: sanitizer.clean_own(&detail) }
     }
 }
 

@@ -1,5 +1,6 @@
 //! What an upstream or an error says, made fit for a log: short, without control characters, without secrets.
 
+use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 
@@ -17,8 +18,11 @@ const MAX_CHARS: usize = 256;
 /// How far into an upstream's text we look for those.
 const MAX_SEARCHED: usize = 16 * 1024;
 
+/// Characters beyond those that are kept in which secrets are looked for, so that none is cut in two before it is found.
+const MARGIN: usize = 128;
+
 /// Parts shorter than this are not looked for: each is likely to be found in any text, and hides nothing.
-const MIN_SECRET: usize = 4;
+pub(super) const MIN_SECRET: usize = 4;
 
 /// Texts that must never be shown: values of headers and of a URL's query, as a whole and by their words.
 #[derive(Clone, Default)]
@@ -69,29 +73,71 @@ impl Secrets {
 
     /// `text` for people.
     pub fn clean(&self, text: &str) -> String {
-        let mut end = text.len().min(MAX_SEARCHED);
-        while !text.is_char_boundary(end) {
-            end -= 1;
-        }
-        let mut text = text[..end].to_owned();
+        let (text, doubtful) = searched(text);
+        shortened(without_last(&one_line(&self.hide(text)), doubtful), str::to_owned)
+    }
+
+    /// The text without these.
+    pub(super) fn hide<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        let mut text = Cow::Borrowed(text);
         for secret in &self.0 {
             if text.contains(secret) {
-                text = text.replace(secret, "[redacted]");
+                text = text.replace(secret, "[redacted]").into();
             }
         }
-        let mut clean = String::new();
-        for word in text.split(|c: char| c.is_whitespace() || is_obeyed(c)).filter(|word| !word.is_empty()) {
-            if !clean.is_empty() {
-                clean.push(' ');
-            }
-            clean.push_str(word);
-        }
-        if let Some((cut, _)) = clean.char_indices().nth(MAX_CHARS) {
-            clean.truncate(cut);
-            clean.push('…');
-        }
-        clean
+        text
     }
+}
+
+/// As much of an upstream's text as is looked at, and how many characters of the line that becomes of it may be a secret that was cut in
+/// two: none if that is all of the text.
+pub(super) fn searched(text: &str) -> (&str, usize) {
+    let searched = begun(text, MAX_SEARCHED);
+    let doubtful = &searched[begun(searched, searched.len().saturating_sub(MARGIN)).len()..];
+    (searched, if searched.len() < text.len() { one_line(doubtful).chars().count() } else { 0 })
+}
+
+/// The beginning of a text, of at most so many bytes.
+pub(super) fn begun(text: &str, most: usize) -> &str {
+    let mut end = text.len().min(most);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
+/// The words of a text in one line, without what a terminal obeys.
+pub(super) fn one_line(text: &str) -> String {
+    let mut line = String::new();
+    for word in text.split(|c: char| c.is_whitespace() || is_obeyed(c)).filter(|word| !word.is_empty()) {
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    line
+}
+
+/// A text without so many characters at its end.
+pub(super) fn without_last(text: &str, chars: usize) -> &str {
+    let mut all = text.chars();
+    for _ in 0..chars {
+        all.next_back();
+    }
+    all.as_str()
+}
+
+/// What is kept of a line, in which `hide` has what stands there, and a little behind it, to look at.
+pub(super) fn shortened(line: &str, hide: impl FnOnce(&str) -> String) -> String {
+    let end = line.char_indices().nth(MAX_CHARS + MARGIN).map(|(at, _)| at);
+    let hidden = hide(&line[..end.unwrap_or(line.len())]);
+    let mut kept = without_last(&hidden, if end.is_some() { MARGIN } else { 0 }).to_owned();
+    let too_long = kept.char_indices().nth(MAX_CHARS).map(|(at, _)| at);
+    if too_long.is_some() || end.is_some() {
+        kept.truncate(too_long.unwrap_or(kept.len()));
+        kept.push('…');
+    }
+    kept
 }
 
 /// A configured header's value, made of `template`: it is not shown unless all that is in it is shown anyway, such as a routing

@@ -11,6 +11,7 @@ pub(super) mod dial;
 pub(super) mod first_bytes;
 pub(super) mod partial_success;
 pub(super) mod proxy;
+pub(super) mod sanitizer;
 pub(super) mod status;
 mod system_roots;
 pub(super) mod tls;

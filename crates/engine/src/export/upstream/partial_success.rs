@@ -7,7 +7,7 @@ use prost::Message;
 use serde_json::Value;
 
 use super::answer_body::{AnswerBody, Excerpt, Unreadable};
-use super::detail::Secrets;
+use super::sanitizer::Sanitizer;
 use crate::byte_order_mark;
 use crate::export::Outcome;
 
@@ -246,12 +246,12 @@ pub(in crate::export) fn delivered(
     partial: Result<Option<PartialSuccess>, Unreadable>,
     status: &str,
     records: u64,
-    secrets: &Secrets,
+    sanitizer: &Sanitizer<'_>,
 ) -> (Outcome, String) {
     match partial.map(|partial| partial.filter(|partial| *partial != PartialSuccess::default())) {
         Ok(None) => (Outcome::Delivered { rejected: 0, warning: false }, String::new()),
         Ok(Some(PartialSuccess { rejected: 0, error_message })) => {
-            (Outcome::Delivered { rejected: 0, warning: true }, secrets.clean(&error_message))
+            (Outcome::Delivered { rejected: 0, warning: true }, sanitizer.clean(&error_message))
         }
         Ok(Some(partial)) => {
             let rejected = partial.rejected.max(0).unsigned_abs();
@@ -259,7 +259,7 @@ pub(in crate::export) fn delivered(
             let detail =
                 format!("{} of {records} records rejected: {}", partial.rejected, partial.error_message);
             let outcome = Outcome::Delivered { rejected: rejected.min(records), warning: lie };
-            (outcome, secrets.clean(&detail))
+            (outcome, sanitizer.clean(&detail))
         }
         Err(error) => (Outcome::Delivered { rejected: 0, warning: true }, format!("{status}, but {error}")),
     }

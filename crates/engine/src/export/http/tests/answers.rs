@@ -9,6 +9,7 @@ use super::*;
 use crate::export::upstream::answer_body::AnswerBody;
 use crate::export::upstream::detail::Secrets;
 use crate::export::upstream::partial_success::PartialSuccess;
+use crate::export::upstream::sanitizer::Sanitizer;
 use crate::net::Network;
 use crate::rpc::Code;
 
@@ -241,7 +242,12 @@ fn judged(status: u16, headers: &[(&'static str, &str)], bytes: &[u8]) -> Answer
     bytes.chunks(10_000).for_each(|piece| body.push(piece).unwrap());
     let status = http::StatusCode::from_u16(status).unwrap();
     let reply = crate::export::http::answer::Reply { status, headers: &headers, body: Ok(body) };
-    reply.judge(&Statuses::retrying(vec![503]), 10, &Secrets::default(), SystemTime::now())
+    reply.judge(
+        &Statuses::retrying(vec![503]),
+        10,
+        &Sanitizer::hiding(&Secrets::default()),
+        SystemTime::now(),
+    )
 }
 
 /// Bytes as they are, and as every coding makes of them, with its name.

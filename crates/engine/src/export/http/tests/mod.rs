@@ -12,6 +12,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::HeaderName;
 
@@ -91,8 +92,15 @@ impl HttpTransport {
     async fn send_batch(&self, key: &'static str, batch: &Batch) -> Answer {
         let (hanging, budget) = (AtomicBool::default(), Arc::new(Budget::new(u64::MAX)));
         let begun = OnceLock::new();
-        let conditions =
-            Conditions { hanging: &hanging, budget: &budget, pass: None, begun: &begun, span: None };
+        let redaction = ArcSwap::default();
+        let conditions = Conditions {
+            hanging: &hanging,
+            redaction: &redaction,
+            budget: &budget,
+            pass: None,
+            begun: &begun,
+            span: None,
+        };
         let target = self.target(&stream(key)).unwrap();
         let answer = self.attempt(&target, batch, conditions).await.expect("nothing opens a circuit");
         assert_eq!(budget.used(), 0, "what an attempt took is given back");
