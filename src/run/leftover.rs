@@ -134,9 +134,15 @@ pub(super) struct GivenUpExporter<'e> {
     begun: Vec<GivenUpStream>,
 }
 
-/// A stream when it was given up.
+/// A stream, and how far it was when it was given up.
 struct GivenUpStream {
     stream: Arc<Stream>,
+    before: StreamProgress,
+}
+
+/// How far a stream is.
+#[derive(Clone, Copy)]
+struct StreamProgress {
     pending_bytes: u64,
     ended_records: u64,
 }
@@ -177,14 +183,26 @@ impl ExporterBefore {
 
 impl GivenUpStream {
     fn begin(stream: Arc<Stream>) -> Self {
-        let (pending_bytes, ended_records) = (stream.pending_bytes(), stream.ended_records());
+        let before = StreamProgress::of(&stream);
         stream.give_up();
-        Self { stream, pending_bytes, ended_records }
+        Self { stream, before }
     }
 
-    /// Whether nothing of it has ended yet. It may get more than ends, so that what is pending does not tell.
+    /// Whether nothing of it has ended yet.
     fn waits(&self) -> bool {
-        self.stream.ended_records() == self.ended_records && self.stream.pending_bytes() >= self.pending_bytes
+        !StreamProgress::of(&self.stream).has_gone_on(self.before)
+    }
+}
+
+impl StreamProgress {
+    fn of(stream: &Stream) -> Self {
+        Self { pending_bytes: stream.pending_bytes(), ended_records: stream.ended_records() }
+    }
+
+    /// Whether something has ended since. A stream may get as much as ends, so that what is pending alone does not tell; and what its
+    /// senders take back does not count as ended.
+    fn has_gone_on(self, before: Self) -> bool {
+        self.ended_records > before.ended_records || self.pending_bytes < before.pending_bytes
     }
 }
 
@@ -262,4 +280,20 @@ fn streams_with_data(exporter: &Exporter) -> VecDeque<Arc<Stream>> {
         }
     });
     streams
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_that_gets_as_much_as_is_written_of_it_leaves_its_place_to_others() {
+        let progress = |pending_bytes, ended_records| StreamProgress { pending_bytes, ended_records };
+        let before = progress(1000, 7);
+        assert!(!progress(1000, 7).has_gone_on(before));
+        assert!(!progress(2000, 7).has_gone_on(before), "it has only got more");
+        assert!(progress(1000, 9).has_gone_on(before), "a letter was written, and as much has come");
+        assert!(progress(2000, 8).has_gone_on(before));
+        assert!(progress(900, 7).has_gone_on(before), "its senders have taken some back");
+    }
 }

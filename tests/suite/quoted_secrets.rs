@@ -204,7 +204,6 @@ fn said_by_http(form: &str, status: u16, place: &str, secret: &str, quote: &str)
     let text = |text: String| Said::new(status, &[("content-type", "text/plain")], text);
     match form {
         "text" if place == "bytes" => text(format!("bad bytes {}", BASE64_STANDARD.encode(secret))),
-        "text" => text(quote.to_owned()),
         "message" => json(status, &json!({ "message": quote })),
         "error" => json(status, &json!({ "error": { "message": quote } })),
         "members" => json(
@@ -215,7 +214,8 @@ fn said_by_http(form: &str, status: u16, place: &str, secret: &str, quote: &str)
             ] }),
         ),
         "escaped" => {
-            let escaped: String = secret.chars().map(|char| format!("\\u{:04x}", u32::from(char))).collect();
+            let escapes = secret.chars().map(|char| format!("\\u{:04x}", u32::from(char)));
+            let escaped = escapes.collect::<Vec<_>>().concat();
             let body = format!("{{\"errors\":[{{\"was\":\"{escaped}\",\"but\":\"is not taken\"}}]}}");
             Said::new(status, &[("content-type", "application/json")], body)
         }
@@ -227,7 +227,7 @@ fn said_by_http(form: &str, status: u16, place: &str, secret: &str, quote: &str)
         "moved" if status == 401 => {
             Said::new(302, &[("location", &format!("https://elsewhere.example/{secret}/v1/logs"))], "")
         }
-        "moved" => text(quote.to_owned()),
+        "text" | "moved" => text(quote.to_owned()),
         // The length at which texts are cut is within the secret, wherever that begins.
         "cut" => text(format!("{} {secret}", "x".repeat(256 - "400 Bad Request: ".len() - 10))),
         "spaces" => text(format!("a{}{secret}", " ".repeat(16 * 1024 - 30 - PLANTED.len()))),
@@ -243,15 +243,11 @@ fn said_by_http(form: &str, status: u16, place: &str, secret: &str, quote: &str)
 }
 
 fn config(up: &Scripted, own: &Backend) -> String {
-    let exporters: String = FORMS
-        .iter()
-        .map(|form| {
-            let url = up.url();
-            format!(
-                "  otlp_http/{form}: {{ endpoint: '{url}/{form}', compression: none, {QUICK}, {SINGLY} }}\n"
-            )
-        })
-        .collect();
+    let exporter = |form| {
+        let url = up.url();
+        format!("  otlp_http/{form}: {{ endpoint: '{url}/{form}', compression: none, {QUICK}, {SINGLY} }}\n")
+    };
+    let exporters = FORMS.map(exporter).concat();
     let names: Vec<_> = FORMS.iter().map(|form| format!("otlp_http/{form}")).collect();
     format!(
         "exporters:\n{exporters}  otlp_grpc/up: {{ {grpc}, compression: none, {QUICK}, {SINGLY} }}\n\

@@ -128,7 +128,9 @@ impl Redaction {
                     }
                     let wanted = &mut found[before..];
                     if !wanted.is_empty() && self.hides(text(read_value::key(pair))) {
-                        wanted.iter_mut().for_each(|found| found.is_hidden = true);
+                        for found in wanted {
+                            found.is_hidden = true;
+                        }
                     }
                 }
                 (Some(Kind::Message(schema::ANY_VALUE)), Some(value)) => {
