@@ -14,7 +14,7 @@ fn numbered(number: usize) -> AttemptedStream {
 }
 
 /// An attempt at so many records, by which it is known again.
-fn attempt(stream: &AttemptedStream, records: u64) -> StreamAttempt {
+pub(in crate::stream) fn attempt(stream: &AttemptedStream, records: u64) -> StreamAttempt {
     StreamAttempt {
         stream: stream.clone(),
         at: SystemTime::UNIX_EPOCH,
@@ -29,7 +29,7 @@ fn attempt(stream: &AttemptedStream, records: u64) -> StreamAttempt {
 }
 
 /// The records of the attempts of a list.
-fn records(attempts: &[Arc<StreamAttempt>]) -> Vec<u64> {
+pub(in crate::stream) fn records(attempts: &[Arc<StreamAttempt>]) -> Vec<u64> {
     attempts.iter().map(|attempt| attempt.records).collect()
 }
 

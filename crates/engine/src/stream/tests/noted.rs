@@ -1,7 +1,6 @@
-//! Which attempts of live streams are noted: each that fails, and others while somebody looks.
+//! Which attempts of live streams are noted although they succeed: those that come while somebody looks.
 
-use std::time::SystemTime;
-
+use super::super::attempts::tests::{attempt, records};
 use super::*;
 use crate::route::RoutingKey;
 
@@ -11,31 +10,15 @@ fn stream_of(registry: &Arc<Registry>, tenant: Option<&str>, key: &str) -> Arc<S
     registry.stream(Signal::Logs, key.as_written(), None).expect("there is room for a few")
 }
 
-/// Makes an attempt to send so many records of the stream; returns whether it was noted anywhere.
+/// Sends so many records of the stream at the first attempt; returns whether that was asked for, to note it.
 fn succeed(stream: &Stream, records: u64) -> bool {
     let mut noted = false;
     stream.note_attempt(false, || {
         noted = true;
-        StreamAttempt {
-            stream: AttemptedStream {
-                exporter: stream.registry().exporter().clone(),
-                name: stream.name().clone(),
-            },
-            at: SystemTime::now(),
-            code: "200".into(),
-            target: "http://localhost/v1/logs".into(),
-            took: Duration::ZERO,
-            bytes: 1,
-            records,
-            is_part: false,
-            message: "".into(),
-        }
+        let (exporter, name) = (stream.registry().exporter().clone(), stream.name().clone());
+        attempt(&AttemptedStream { exporter, name }, records)
     });
     noted
-}
-
-fn records(attempts: &[Arc<StreamAttempt>]) -> Vec<u64> {
-    attempts.iter().map(|attempt| attempt.records).collect()
 }
 
 #[tokio::test(start_paused = true)]
