@@ -194,7 +194,7 @@ impl AdminClient {
         let body = body.map(|body| Bytes::from(body.to_string())).unwrap_or_default();
         let request = request.body(Full::new(body)).map_err(|error| unanswered(error.to_string()))?;
         let answer = tokio::time::timeout(self.timeout, self.converse(request)).await;
-        let answer = answer.unwrap_or_else(|_| Err(TOO_LONG.to_owned()));
+        let answer = answer.unwrap_or_else(|_| Err(self.too_late()));
         let (head, body) = answer.map_err(unanswered)?;
         if !head.status.is_success() {
             return Err(self.refused(&head, body));
@@ -208,7 +208,7 @@ impl AdminClient {
         let request = self.request("GET", path).header(ACCEPT, EVENTS).body(Full::default());
         let request = request.map_err(|error| unanswered(error.to_string()))?;
         let answer = tokio::time::timeout(self.timeout, self.open(request)).await;
-        let (answer, connection) = answer.unwrap_or_else(|_| Err(TOO_LONG.to_owned())).map_err(unanswered)?;
+        let (answer, connection) = answer.unwrap_or_else(|_| Err(self.too_late())).map_err(unanswered)?;
         let (head, body) = answer.into_parts();
         if !head.status.is_success() {
             let body = Limited::new(body, LARGEST).collect().await;
@@ -220,6 +220,11 @@ impl AdminClient {
             return Err(AdminError::Elsewhere { url, status, server: OtherServer::Unknown });
         }
         Ok(AdminEvents { body, read: Vec::new(), connection, url: self.url.clone() })
+    }
+
+    /// What is said of an answer that does not come in time.
+    fn too_late(&self) -> String {
+        format!("it has not come within {:?} (`--timeout`)", self.timeout)
     }
 
     /// Why an answer is none that can be used.
@@ -275,9 +280,6 @@ fn no_answer(error: &hyper::Error) -> String {
         error.to_string()
     }
 }
-
-/// What is said of an answer that does not come.
-const TOO_LONG: &str = "it takes too long";
 
 /// The type of an answer that is events.
 const EVENTS: &str = "text/event-stream";
