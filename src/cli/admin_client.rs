@@ -16,7 +16,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use tokio::task::JoinHandle;
 
-use crate::admin::HEALTH_PAGES;
+use crate::admin::{HEALTH_PAGES, NO_PAGE, TEXT};
 use crate::cli::answer::{JSON, PROTOBUF};
 use crate::export::{Dialer, Origin, TlsClientSettings};
 
@@ -115,15 +115,18 @@ impl OtherServer {
     /// Which one has answered so; `None` if it was an admin listener.
     fn of(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Option<Self> {
         let said = serde_json::from_slice::<Value>(body);
+        let content_type = headers.get(CONTENT_TYPE).map_or(&[][..], HeaderValue::as_bytes);
+        // Who may not ask is told so in a text.
+        let is_text = content_type == TEXT.as_bytes()
+            && (status != StatusCode::NOT_FOUND || body == NO_PAGE.as_bytes());
         let is_admins = if status.is_success() {
             said.is_ok()
         } else {
-            said.as_ref().is_ok_and(|said| said["error"].is_string())
+            is_text || said.as_ref().is_ok_and(|said| said["error"].is_string())
         };
         if is_admins {
             return None;
         }
-        let content_type = headers.get(CONTENT_TYPE).map_or(&[][..], HeaderValue::as_bytes);
         // As it answers by HTTP, in either encoding, and by gRPC.
         let is_status = said.is_ok_and(|said| said["code"].is_number() && said["message"].is_string());
         Some(if is_status || content_type == PROTOBUF.as_bytes() || content_type.starts_with(GRPC) {
