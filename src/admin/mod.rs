@@ -42,4 +42,4 @@ mod watches;
 pub use history::MetricHistory;
 pub use metric_points::read_metrics;
 pub use server::Admin;
-pub(crate) use server::HEALTH_PAGES;
+pub(crate) use server::{HEALTH_PAGES, NO_PAGE, TEXT};

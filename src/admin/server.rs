@@ -37,10 +37,13 @@ use crate::run::{Phase, ReloadError, Role, Router};
 use crate::secret_hash::SecretHash;
 use crate::stream::Budget;
 
-const TEXT: &str = "text/plain; charset=utf-8";
+pub(crate) const TEXT: &str = "text/plain; charset=utf-8";
 pub(super) const JSON: &str = "application/json";
 
-/// What the health listener says of other paths.
+/// What the admin listener says of paths that it does not have.
+pub(crate) const NO_PAGE: &str = "no such page; / lists them\n";
+
+/// What the health listener says of them.
 pub(crate) const HEALTH_PAGES: &str = "there are /healthz, /readyz and /metrics here\n";
 
 /// Bytes of pages that may be on their way at a time, but for the last that was begun.
@@ -322,7 +325,7 @@ impl Admin {
         let Some(page) = page else {
             return text(
                 StatusCode::NOT_FOUND,
-                if self.role == Role::Admin { "no such page; / lists them\n" } else { HEALTH_PAGES },
+                if self.role == Role::Admin { NO_PAGE } else { HEALTH_PAGES },
             );
         };
         let mut credential = AdminCredential::Nothing;

@@ -16,7 +16,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use tokio::task::JoinHandle;
 
-use crate::admin::HEALTH_PAGES;
+use crate::admin::{HEALTH_PAGES, NO_PAGE, TEXT};
 use crate::export::{Dialer, Origin, TlsClientSettings};
 
 /// `Content-Type` of what is sent.
@@ -120,15 +120,18 @@ impl OtherServer {
     /// Which one has answered so; `None` if it was an admin listener.
     fn of(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Option<Self> {
         let said = serde_json::from_slice::<Value>(body);
+        let content_type = headers.get(CONTENT_TYPE).map_or(&[][..], HeaderValue::as_bytes);
+        // Who may not ask is told so in a text.
+        let is_text = content_type == TEXT.as_bytes()
+            && (status != StatusCode::NOT_FOUND || body == NO_PAGE.as_bytes());
         let is_admins = if status.is_success() {
             said.is_ok()
         } else {
-            said.as_ref().is_ok_and(|said| said["error"].is_string())
+            is_text || said.as_ref().is_ok_and(|said| said["error"].is_string())
         };
         if is_admins {
             return None;
         }
-        let content_type = headers.get(CONTENT_TYPE).map_or(&[][..], HeaderValue::as_bytes);
         // As it answers by HTTP, in either encoding, and by gRPC.
         let is_status = said.is_ok_and(|said| said["code"].is_number() && said["message"].is_string());
         Some(if is_status || content_type == PROTOBUF || content_type.starts_with(GRPC) {
@@ -199,7 +202,7 @@ impl AdminClient {
         let body = body.map(|body| Bytes::from(body.to_string())).unwrap_or_default();
         let request = request.body(Full::new(body)).map_err(|error| unanswered(error.to_string()))?;
         let answer = tokio::time::timeout(self.timeout, self.converse(request)).await;
-        let answer = answer.unwrap_or_else(|_| Err(TOO_LONG.to_owned()));
+        let answer = answer.unwrap_or_else(|_| Err(self.too_late()));
         let (head, body) = answer.map_err(unanswered)?;
         if !head.status.is_success() {
             return Err(self.refused(&head, body));
@@ -213,7 +216,7 @@ impl AdminClient {
         let request = self.request("GET", path).header(ACCEPT, EVENTS).body(Full::default());
         let request = request.map_err(|error| unanswered(error.to_string()))?;
         let answer = tokio::time::timeout(self.timeout, self.open(request)).await;
-        let (answer, connection) = answer.unwrap_or_else(|_| Err(TOO_LONG.to_owned())).map_err(unanswered)?;
+        let (answer, connection) = answer.unwrap_or_else(|_| Err(self.too_late())).map_err(unanswered)?;
         let (head, body) = answer.into_parts();
         if !head.status.is_success() {
             let body = Limited::new(body, LARGEST).collect().await;
@@ -225,6 +228,11 @@ impl AdminClient {
             return Err(AdminError::Elsewhere { url, status, server: OtherServer::Unknown });
         }
         Ok(AdminEvents { body, read: Vec::new(), connection, url: self.url.clone() })
+    }
+
+    /// What is said of an answer that does not come in time.
+    fn too_late(&self) -> String {
+        format!("it has not come within {:?} (`--timeout`)", self.timeout)
     }
 
     /// Why an answer is none that can be used.
@@ -280,9 +288,6 @@ fn no_answer(error: &hyper::Error) -> String {
         error.to_string()
     }
 }
-
-/// What is said of an answer that does not come.
-const TOO_LONG: &str = "it takes too long";
 
 /// The type of an answer that is events.
 const EVENTS: &str = "text/event-stream";

@@ -286,7 +286,8 @@ impl Walk<'_> {
             };
             self.report.error(entry.key_span, format!("{name} is not a known type of {what}")).help(help);
             if let Some(near) = near {
-                self.as_if_written(entry, &renamed(&entry.key, near), shape, place);
+                let meant = if shown { renamed(&entry.key, near) } else { near.to_owned() };
+                self.as_if_written(entry, &meant, shape, place);
             }
             return;
         }

@@ -338,7 +338,7 @@ async fn at_debug_the_log_tells_of_each_attempt_what_was_sent_where_and_what_cam
             "duration=",
             &bytes,
             &target,
-            &format!("code={code}"),
+            &format!("code=\"{code}\""),
         ] {
             assert!(line.contains(part), "`{part}` is missing: {line}");
         }

@@ -564,6 +564,6 @@ async fn streams_that_wait_for_a_connection_that_fails_do_not_each_try_another()
     let keys: Vec<String> = (0..STREAMS).map(|stream| format!("stream {stream}")).collect();
     let entries: Vec<(&str, &[&str])> = keys.iter().map(|key| (key.as_str(), &["text"][..])).collect();
     sluice.accept(Signal::Logs, logs(&entries)).await;
-    sluice.wait_for_metric("sluice_export_attempts_total", &[("code", "connect")], STREAMS as f64).await;
+    sluice.wait_for_metric("sluice_export_attempts_total", &[("code", "reset")], STREAMS as f64).await;
     assert_eq!(count.load(Ordering::SeqCst), 1);
 }

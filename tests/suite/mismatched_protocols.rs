@@ -125,23 +125,24 @@ fn tls_grpc(authority: &Authority) -> GrpcUpstream {
 
 #[tokio::test]
 async fn an_otlp_grpc_exporter_says_what_its_upstream_speaks_and_what_to_write() {
-    let cases: [(&[u8], &str); 4] = [
-        (ALERT, "it speaks TLS: write `https://`, or no `insecure: true`"),
+    let cases: [(&[u8], &str, &str); 4] = [
+        (ALERT, "protocol", "it speaks TLS: write `https://`, or no `insecure: true`"),
         (
             BAD_REQUEST,
+            "protocol",
             "it speaks HTTP/1.1, as an otlp_http endpoint (port 4318): use its gRPC port (4317), or `otlp_http`",
         ),
-        (b"220 mail.example ESMTP\r\n", "is it https, or an otlp_http endpoint (port 4318)?"),
-        (b"", "is it https, or an otlp_http endpoint (port 4318)?"),
+        (b"220 mail.example ESMTP\r\n", "protocol", "is it https, or an otlp_http endpoint (port 4318)?"),
+        (b"", "reset", "is it https, or an otlp_http endpoint (port 4318)?"),
     ];
-    for (answer, words) in cases {
+    for (answer, code, words) in cases {
         let address = saying(answer).await;
         let at = format!("HTTP/2 is not spoken at `http://{address}`: ");
         for options in [
             format!("endpoint: '{address}', tls: {{ insecure: true }}"),
             format!("endpoint: 'http://{address}'"),
         ] {
-            assert_told("otlp_grpc", &options, "connect", &[words, &at]).await;
+            assert_told("otlp_grpc", &options, code, &[words, &at]).await;
         }
     }
 }
@@ -183,7 +184,7 @@ async fn an_otlp_grpc_exporter_at_an_https_server_without_http_2_is_told_so() {
     assert_told(
         "otlp_grpc",
         &options,
-        "connect",
+        "protocol",
         &["it speaks HTTP/1.1", &format!("at `https://{address}`")],
     )
     .await;

@@ -7,7 +7,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 
 use crate::support::payload::logs;
-use crate::support::process::run_printed;
+use crate::support::process::{TAKEN, run_printed};
 use crate::support::sinks::{self, Received as _};
 use crate::support::tls::{Authority, SecureConnection, handshake};
 use crate::support::{PATIENCE, Sluice, SluiceProcess, eventually};
@@ -55,9 +55,9 @@ async fn the_log_says_that_tls_is_spoken_and_what_is_printed_to_try_speaks_it() 
     let sluice = SluiceProcess::start_on_terminal(&config(&up, &authority.server(), "")).await;
     sluice.logged(&format!("OTLP/HTTP on https://{}", sluice.otlp)).await;
     sluice.logged(&format!("admin on http://{}", sluice.admin)).await;
-    let curl = sluice.logged("| curl").await;
+    let curl = sluice.logged("curl -sS").await;
     assert!(curl.contains(" -k ") && curl.contains(&format!(" https://{}/v1/logs", sluice.otlp)), "{curl}");
-    run_printed(&format!("{curl} -f")).await;
+    assert_eq!(run_printed(&curl).await, TAKEN);
     let send = sluice.logged(" send --endpoint").await;
     run_printed(&send.replace("--duration 5s", "--requests 1")).await;
     up.records(201).await;

@@ -178,6 +178,7 @@ pub(super) fn without_answer(code: &str) -> Option<&'static str> {
         "connect" => "can't connect to",
         "tls" => "no TLS with",
         "reset" => "the connection broke to",
+        "protocol" => "another protocol at",
         "timeout" | "DEADLINE_EXCEEDED" | UNANSWERED => "no answer from",
         "token" | "token_refused" => "no token for",
         "descriptors" => "no open file for a connection to",
@@ -251,6 +252,10 @@ fn reason(code: &str, whose: Whose, timeout: Option<Duration>) -> String {
         "tls" => {
             "there is no TLS with the upstream; check its certificate, and the exporter's `tls`".to_owned()
         }
+        "protocol" => {
+            "what answers there does not speak the exporter's protocol; check the exporter's `endpoint` and type"
+                .to_owned()
+        }
         "token" | "token_refused" => {
             "there is no token to send with; check the authenticator of type `oauth2client`".to_owned()
         }
@@ -296,6 +301,7 @@ mod tests {
             "504",
             "connect",
             "tls",
+            "protocol",
             "timeout",
             "reset",
             "token",

@@ -607,13 +607,17 @@ mod tests {
         first.fail();
         first.set_activity(Activity::Held);
         first.set_oldest(Some(Instant::now()));
-        assert_eq!((table.held(), table.failing()), (1, 1));
+        for _ in 0..2 {
+            first.set_unanswered(Some(Instant::now()));
+        }
+        assert_eq!((table.held(), table.failing(), table.unanswered()), (1, 1, 1));
         drop(first);
-        assert_eq!((table.held(), table.failing()), (0, 0));
+        assert_eq!((table.held(), table.failing(), table.unanswered()), (0, 0, 0));
         let _second = table.enter(&name(1), None, &History::default());
         table.scan(|stream| {
             assert_eq!((stream.pending_bytes(), stream.oldest_micros()), (0, None));
             assert_eq!((stream.failed_attempts(), stream.delivered_records()), (0, 0));
+            assert_eq!(stream.unanswered_micros(), None);
             assert_eq!(stream.activity(), Activity::Idle);
             ControlFlow::Continue(())
         });

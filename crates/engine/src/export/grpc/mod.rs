@@ -313,19 +313,25 @@ impl Shared {
         match timeout(GREETING, greeting).await {
             Ok(Ok((sender, closed))) => Ok(destination.pool.opened(sender, generation, closed, shared)),
             Ok(Err(error)) => {
-                Err(Unopened::without_greeting(&destination.origin, first.spoken(), &chain(&error)))
+                let code = if first.is_empty() { "reset" } else { "protocol" };
+                Err(Unopened::without_greeting(&destination.origin, first.spoken(), code, &chain(&error)))
             }
             Err(_) => {
                 let error = format!("no answer within {GREETING:?}");
-                Err(Unopened::without_greeting(&destination.origin, first.spoken(), &error))
+                Err(Unopened::without_greeting(&destination.origin, first.spoken(), "timeout", &error))
             }
         }
     }
 }
 
 impl Unopened {
-    /// A part of connecting, whoever it is that has accepted.
-    fn without_greeting(origin: &Origin, spoken: Option<Spoken>, error: &str) -> Self {
+    /// A part of connecting, whoever it is that has accepted. `code` tells what has happened, unless something else is spoken.
+    fn without_greeting(origin: &Origin, spoken: Option<Spoken>, code: &'static str, error: &str) -> Self {
+        let code = match spoken {
+            Some(Spoken::Tls | Spoken::Http1) => "protocol",
+            Some(Spoken::Http2) if code == "protocol" => "reset",
+            _ => code,
+        };
         let detail = match spoken {
             // h2's own error is only that the connection has ended.
             Some(Spoken::Tls) => {
@@ -349,7 +355,7 @@ impl Unopened {
                 "HTTP/2 is not spoken at `{origin}`: {error}: is it https, or an otlp_http endpoint (port 4318)?"
             ),
         };
-        Self { code: "connect", detail, at: Instant::now() }
+        Self { code, detail, at: Instant::now() }
     }
 }
 

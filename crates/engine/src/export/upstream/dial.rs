@@ -26,6 +26,10 @@ use crate::net::{Network, SimulatedNetwork, Transmission};
 /// The longest that a TCP connection may take, divided among the addresses of the name.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The part of an attempt's time that its connection may take: what is told of an attempt that fails is then whether there was a
+/// connection.
+const CONNECTING: f64 = 0.9;
+
 /// After this time without traffic the kernel begins to ask whether the other side still lives.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 
@@ -44,6 +48,8 @@ pub(in crate::export) enum Connector {
         user: Arc<User>,
         /// The longest that one may wait for them.
         patience: Duration,
+        /// The longest that one may take, the name included.
+        limit: Duration,
     },
     Simulated {
         network: Arc<dyn SimulatedNetwork>,
@@ -144,7 +150,10 @@ impl Connector {
     /// For attempts of at most `timeout`; zero: without an end. Of what is opened, `room` closes what is idle when there are
     /// no descriptors for more.
     pub(in crate::export) fn new(network: &Network, timeout: Duration, room: Weak<dyn MakesRoom>) -> Self {
-        let limit = if timeout.is_zero() { CONNECT_TIMEOUT } else { CONNECT_TIMEOUT.min(timeout) };
+        let limit = match timeout {
+            Duration::ZERO => CONNECT_TIMEOUT,
+            timeout => CONNECT_TIMEOUT.min(timeout.mul_f64(CONNECTING)),
+        };
         match network {
             Network::Machine => {
                 let mut connector = HttpConnector::new();
@@ -153,7 +162,7 @@ impl Connector {
                 connector.set_keepalive(Some(KEEPALIVE));
                 connector.set_connect_timeout(Some(limit));
                 let user = Arc::new(descriptors().share(Use::Exporters).user(room));
-                Self::Tcp { connector, user, patience: limit.mul_f64(WAITING) }
+                Self::Tcp { connector, user, patience: limit.mul_f64(WAITING), limit }
             }
             Network::Simulated(network) => Self::Simulated { network: network.clone(), limit },
         }
@@ -161,8 +170,9 @@ impl Connector {
 
     async fn connect(&self, origin: &Origin) -> Result<Box<dyn Transmission>, DialError> {
         let refused = |reason| DialError::Connect { to: origin.clone(), reason };
+        let too_late = |limit| refused(format!("nobody has answered within {limit:?}"));
         match self {
-            Self::Tcp { connector, user, patience } => {
+            Self::Tcp { connector, user, patience, limit } => {
                 let uri: Uri = origin
                     .to_string()
                     .parse()
@@ -172,18 +182,19 @@ impl Connector {
                     return Err(DialError::Descriptors { to: origin.clone(), most });
                 };
                 // The resolver is always ready, so there is no readiness to wait for.
-                match connector.clone().call(uri).await {
-                    Ok(stream) => {
+                match timeout(*limit, connector.clone().call(uri)).await {
+                    Ok(Ok(stream)) => {
                         taken.keep_one();
                         Ok(Box::new(CountedStream { stream: stream.into_inner(), _taken: taken }))
                     }
-                    Err(error) => Err(refused(super::detail::chain(&error))),
+                    Ok(Err(error)) => Err(refused(super::detail::chain(&error))),
+                    Err(_) => Err(too_late(*limit)),
                 }
             }
             Self::Simulated { network, limit } => {
                 match timeout(*limit, network.connect(&origin.host, origin.port)).await {
                     Ok(connected) => connected.map_err(|error| refused(error.to_string())),
-                    Err(_) => Err(refused(format!("no answer within {limit:?}"))),
+                    Err(_) => Err(too_late(*limit)),
                 }
             }
         }

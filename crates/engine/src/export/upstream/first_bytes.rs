@@ -34,6 +34,11 @@ impl FirstBytes {
         (io, first)
     }
 
+    /// Whether none have come.
+    pub(in crate::export) fn is_empty(&self) -> bool {
+        self.0.lock().is_empty()
+    }
+
     /// What they are the beginning of, if that can be told.
     pub(in crate::export) fn spoken(&self) -> Option<Spoken> {
         match self.0.lock()[..] {

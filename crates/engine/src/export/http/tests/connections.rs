@@ -26,6 +26,27 @@ async fn rule_44_a_refused_connection_is_retried() {
 }
 
 #[tokio::test]
+async fn who_gets_no_connection_is_not_told_that_there_is_no_answer() {
+    // The system takes no more connections than wait to be accepted.
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut waiting = Vec::new();
+    while let Ok(connected) =
+        tokio::time::timeout(Duration::from_millis(100), tokio::net::TcpStream::connect(address)).await
+    {
+        waiting.push(connected.unwrap());
+    }
+    let http = OtlpHttpSettings {
+        timeout: Duration::from_millis(200),
+        ..http_settings(&format!("http://{address}"))
+    };
+    let answer = new(http).unwrap().send("k").await;
+    assert_eq!((answer.code.as_ref(), answer.outcome), ("connect", RETRY), "{}", answer.detail);
+}
+
+#[tokio::test]
 async fn an_unknown_host_is_retried() {
     let answer = new(http_settings("http://no-such-host.invalid/")).unwrap().send("k").await;
     assert_eq!((answer.code.as_ref(), answer.outcome), ("connect", RETRY));
