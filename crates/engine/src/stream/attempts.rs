@@ -206,12 +206,7 @@ impl<Id: Clone + Eq + Hash> ListsOf<Id> {
 
 impl AttemptList {
     fn new(now: Instant) -> Self {
-        Self {
-            attempts: VecDeque::with_capacity(EACH),
-            bytes: 0,
-            kept_until: now,
-            takes_successes_until: now,
-        }
+        Self { attempts: VecDeque::new(), bytes: 0, kept_until: now, takes_successes_until: now }
     }
 
     fn push(&mut self, attempt: Arc<StreamAttempt>) {
