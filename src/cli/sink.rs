@@ -230,7 +230,8 @@ async fn show_progress(sink: &Sink, attribute: &str) -> io::Result<Infallible> {
     let mut ticks = interval(Duration::from_secs(1));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks.tick().await;
-    let (mut before, mut at) = (sink.counts(), Instant::now());
+    // Also what has arrived before the first look is told.
+    let (mut before, mut at) = (Counts::default(), Instant::now());
     loop {
         let now = ticks.tick().await;
         let counts = sink.counts();
