@@ -2,9 +2,10 @@
 //!
 //! One task looks at the counters every [`STEP`] and adds a value for each figure to a ring; the steps of the last 15 minutes are kept
 //! as they are, those of the last 24 hours as [`STEPS_TOGETHER`] of them together. Rings are as long as they will ever be from the
-//! start: 32 KiB for the whole and 14 KiB for each of [`EXPORTERS`] exporters at most; what [`single`] says for streams and tenants, of which there
-//! are the last 15 minutes alone. They are in memory alone, and begin anew with the process. A look reads some sixty counters and
-//! as many again for each exporter: a fifth of a millisecond with 100 exporters and 100 routes, in an unoptimised build.
+//! start: 32 KiB for the whole and 14 KiB for each of [`EXPORTERS`] exporters at most. Of streams and tenants, of which there may be far more, a bounded
+//! number has a history of the last 15 minutes: [`single`]. All are in memory alone, and begin anew with the process. A look reads
+//! some sixty counters and as many again for each exporter: a fifth of a millisecond with 100 exporters and 100 routes, in an
+//! unoptimised build; and those of the streams and tenants that have a history.
 
 mod rings;
 mod single;
@@ -68,7 +69,7 @@ pub struct MetricHistory {
     tenants: Mutex<SingleHistories<Arc<str>>>,
 }
 
-/// What was looked at of the counters: how they have changed in this time.
+/// The time between two looks at the counters.
 #[derive(Clone, Copy, Debug)]
 struct HistoryStep {
     began: SystemTime,

@@ -73,6 +73,13 @@ pub enum Activity {
     Held,
 }
 
+impl History {
+    /// Records that have ended otherwise than delivered, after they had been queued.
+    pub const fn not_delivered_records(&self) -> u64 {
+        self.rejected_records + self.dead_lettered_records + self.dropped_records
+    }
+}
+
 impl Activity {
     /// Every activity, by its number.
     pub const ALL: [Self; 5] = [Self::Idle, Self::Waiting, Self::Sending, Self::BackingOff, Self::Held];
@@ -90,13 +97,6 @@ impl Activity {
 
     pub(super) fn numbered(number: u8) -> Self {
         Self::ALL[usize::from(number)]
-    }
-}
-
-impl History {
-    /// Records that have ended otherwise than delivered, after they had been queued.
-    pub const fn not_delivered_records(&self) -> u64 {
-        self.rejected_records + self.dead_lettered_records + self.dropped_records
     }
 }
 
