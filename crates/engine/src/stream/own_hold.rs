@@ -1,40 +1,47 @@
 //! Since when the destination of a stream has refused what it sends, so that it is held; and how often somebody has asked for an
 //! attempt at once, for whatever it waits.
 
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::SystemTime;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
 
+use super::figures::millis;
 use super::{Activity, Stream};
 
 /// Since when one stream is held for what its own destination has said, and how often somebody has asked for an attempt at once.
 #[derive(Debug, Default)]
 pub(super) struct OwnHold {
-    /// The first refusal since the destination has last taken data, or found fault with the data alone. Of several batches on their
-    /// way one may be refused while another is taken, so the lock is held as well when the stream is said to be held.
-    since: Mutex<Option<SystemTime>>,
+    /// The first refusal since the destination has last taken data, or found fault with the data alone, in milliseconds since 1970; 0
+    /// without any.
+    since: AtomicU64,
+    /// Held while that changes and the stream is said to be held: of several batches on their way one may be refused while another is
+    /// taken. Beside the number, because there may be a million of these.
+    changing: Mutex<()>,
     /// How often somebody has asked for an attempt at once.
     asked: AtomicU32,
 }
 
 impl OwnHold {
     fn begin(&self, now: SystemTime, say_held: impl FnOnce()) {
-        let mut since = self.since.lock();
-        since.get_or_insert(now);
+        let _changing = self.changing.lock();
+        if self.since.load(Ordering::Relaxed) == 0 {
+            self.since.store(millis(now), Ordering::Relaxed);
+        }
         say_held();
     }
 
     /// Where another batch of the stream waits after its refusal still, that is the oldest since this moment.
     fn end(&self, now: SystemTime, is_held: impl FnOnce() -> bool) {
-        let mut since = self.since.lock();
-        if since.is_some() {
-            *since = is_held().then_some(now);
+        let _changing = self.changing.lock();
+        if self.since.load(Ordering::Relaxed) > 0 {
+            self.since.store(if is_held() { millis(now) } else { 0 }, Ordering::Relaxed);
         }
     }
 
     pub(super) fn since(&self) -> Option<SystemTime> {
-        *self.since.lock()
+        let since = Some(self.since.load(Ordering::Relaxed)).filter(|since| *since > 0)?;
+        Some(UNIX_EPOCH + Duration::from_millis(since))
     }
 }
 
@@ -75,8 +82,6 @@ impl Stream {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, UNIX_EPOCH};
-
     use super::*;
 
     #[test]
