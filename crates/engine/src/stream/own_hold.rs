@@ -13,18 +13,18 @@ use super::{Activity, Stream};
 #[derive(Debug, Default)]
 pub(super) struct OwnHold {
     /// The first refusal since the destination has last taken data, or found fault with the data alone, in milliseconds since 1970; 0
-    /// without any. Written under the lock. As a number beside an empty lock it takes half of what a lock around a time does.
+    /// without any.
     since: AtomicU64,
-    /// Of several batches on their way one may be refused while another is taken, so this is held as well when the stream is said to be
-    /// held.
-    lock: Mutex<()>,
+    /// Held while that changes and the stream is said to be held: of several batches on their way one may be refused while another is
+    /// taken. Beside the number, because there may be a million of these.
+    changing: Mutex<()>,
     /// How often somebody has asked for an attempt at once.
     asked: AtomicU32,
 }
 
 impl OwnHold {
     fn begin(&self, now: SystemTime, say_held: impl FnOnce()) {
-        let _locked = self.lock.lock();
+        let _changing = self.changing.lock();
         if self.since.load(Ordering::Relaxed) == 0 {
             self.since.store(millis(now), Ordering::Relaxed);
         }
@@ -33,7 +33,7 @@ impl OwnHold {
 
     /// Where another batch of the stream waits after its refusal still, that is the oldest since this moment.
     fn end(&self, now: SystemTime, is_held: impl FnOnce() -> bool) {
-        let _locked = self.lock.lock();
+        let _changing = self.changing.lock();
         if self.since.load(Ordering::Relaxed) > 0 {
             self.since.store(if is_held() { millis(now) } else { 0 }, Ordering::Relaxed);
         }
