@@ -300,7 +300,7 @@ async fn a_release_tries_what_is_refused_of_the_tenant_and_says_how_many_streams
     place.up.clear_faults();
     assert_eq!(
         release("acme").await,
-        json!({ "id": "acme", "paused": false, "hold": false, "released": 0, "tried": 1 })
+        json!({ "id": "acme", "paused": false, "hold": false, "released": 0, "tried": 1, "away": 0 })
     );
     place.up.records(1).await;
 
