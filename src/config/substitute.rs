@@ -240,16 +240,14 @@ fn combine<'a>(digests: impl Iterator<Item = (&'a PathBuf, u64)>) -> u64 {
 
 /// What comes through standard input; waits for its end.
 pub(super) fn read_standard_input() -> Result<String, String> {
-    let mut text = String::new();
-    let read =
-        io::stdin().lock().take(LARGEST + 1).read_to_string(&mut text).map_err(|error| error.to_string())?;
-    match read as u64 {
-        0 => {
-            Err("nothing comes through standard input, which can be read once: a reload needs a file"
-                .to_owned())
-        }
-        bytes if bytes > LARGEST => Err(format!("it has more than {} MiB", LARGEST >> 20)),
-        _ => Ok(text),
+    let mut bytes = Vec::new();
+    io::stdin().lock().take(LARGEST + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    match bytes.len() as u64 {
+        0 => Err("nothing comes through standard input, which can be read once: write the text to it, and for a Sluice that \
+                  reloads name a file"
+            .to_owned()),
+        length if length > LARGEST => Err(format!("it has more than {} MiB", LARGEST >> 20)),
+        _ => String::from_utf8(bytes).map_err(|error| error.utf8_error().to_string()),
     }
 }
 

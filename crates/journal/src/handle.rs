@@ -47,11 +47,20 @@ impl Journal {
     /// Takes the directory, recovers what is in it, and starts the journal's threads. Blocks.
     pub fn open(settings: JournalSettings) -> Result<(Self, Recovery), OpenError> {
         let disk = Arc::new(Directory::new(&settings.directory));
-        Self::open_on_disk(settings, disk, JournalSettings::PATIENCE)
+        Self::open_with_threads(settings, disk, JournalSettings::PATIENCE)
     }
 
     /// The same on any disk, which counts as hanging if it takes longer than `patience` for an answer.
+    #[cfg(any(test, feature = "simulation"))]
     pub fn open_on_disk(
+        settings: JournalSettings,
+        disk: Arc<dyn Disk>,
+        patience: Duration,
+    ) -> Result<(Self, Recovery), OpenError> {
+        Self::open_with_threads(settings, disk, patience)
+    }
+
+    fn open_with_threads(
         settings: JournalSettings,
         disk: Arc<dyn Disk>,
         patience: Duration,
@@ -192,6 +201,7 @@ impl Journal {
 
     /// The sequence numbers of a stream from the first that is not settled to the last that was given; nothing if all are
     /// settled.
+    #[cfg(any(test, feature = "simulation"))]
     pub fn unsettled(&self, stream: StreamId) -> Option<Range<u64>> {
         let state = self.inner.shared.state.lock();
         let known = state.streams.table.get(&state.streams.number(stream)?)?;

@@ -34,7 +34,7 @@ await steps.getByText("is the token of the sender").waitFor();
 // Scales that nothing has made are not drawn.
 await page.locator(".chart").first().getByText("nothing yet").waitFor();
 const command = await steps.locator("pre").first().textContent();
-assert.match(command, /\| curl /);
+assert.match(command, /^curl /);
 execFileSync("bash", ["-c", `${command} -f`], { stdio: "pipe", env: { ...process.env, SLUICE_TOKEN: facts.token } });
 await steps.waitFor({ state: "detached" });
 
