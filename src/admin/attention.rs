@@ -6,6 +6,7 @@
 mod configuration;
 mod holds;
 mod limits;
+mod queues;
 mod rows;
 mod streams;
 mod telemetry;
@@ -30,6 +31,9 @@ use crate::stream::StreamName;
 
 /// What is listed at the most.
 const LISTED: usize = 50;
+
+/// Beyond this part of a limit, memory, streams, queues, dead letters and open files are nearly full.
+const NEARLY_FULL: f64 = 0.9;
 
 /// What fails for no longer than this is not told of: most failures are over with the next attempt.
 const PASSING: Duration = Duration::from_secs(10);
@@ -100,6 +104,7 @@ pub(super) struct AttentionList {
 pub(super) fn attention(router: &Router, troubled: &[TroubledStreams], findings: &Findings) -> AttentionList {
     let mut all = limits::found(router);
     all.extend(configuration::found(router));
+    all.extend(queues::found(router));
     let (of_streams, left_out) = streams::found(router, troubled, findings);
     all.extend(of_streams);
     all.extend(holds::found(router));

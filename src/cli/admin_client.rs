@@ -81,7 +81,7 @@ impl fmt::Display for AdminError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Local(problem) => writeln!(f, "{problem}"),
-            Self::Unanswered { url, reason } => writeln!(f, "no answer from {url}: {reason}"),
+            Self::Unanswered { url, reason } => writeln!(f, "no answer from {url}: {reason}\n{WHERE}"),
             Self::Elsewhere { url, status, server } => {
                 writeln!(f, "{url} is no admin listener: {server} answers there ({status})\n{WHERE}")
             }
@@ -208,6 +208,11 @@ impl AdminClient {
             return Err(self.refused(&head, body));
         }
         serde_json::from_slice(&body).map_err(|_| self.refused(&head, body))
+    }
+
+    /// That what has answered with this status, as Sluice does not, is no admin listener.
+    pub(super) fn is_elsewhere(&self, status: StatusCode) -> AdminError {
+        AdminError::Elsewhere { url: self.url.clone(), status, server: OtherServer::Unknown }
     }
 
     /// The events of a page, of which there is no end.

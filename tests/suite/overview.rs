@@ -377,6 +377,30 @@ async fn the_history_has_what_came_in_and_goes_on_over_a_reload() {
 }
 
 #[tokio::test]
+async fn a_queue_that_is_full_needs_attention_before_and_while_its_senders_are_refused() {
+    let up = sinks::counting().await;
+    up.set_fault(Fault::status(503));
+    let with_queue = config(&up, "")
+        .replace("compression: none,", "compression: none, sending_queue: { queue_size: 10KiB },");
+    let sluice = Sluice::start(&with_queue).await;
+    let text = "x".repeat(4800);
+    sluice.accept(Signal::Logs, logs(&[("much", &[&text])])).await;
+    sluice.accept(Signal::Logs, logs(&[("little", &["x"])])).await;
+    assert_eq!(of_kind(&overview(&sluice).await, "queue_full"), Vec::<&Value>::new(), "half of it is free");
+    sluice.accept(Signal::Logs, logs(&[("much", &[&text])])).await;
+    let full = attention(&sluice, "queue_full").await;
+    assert_eq!((&full["severity"], &full["href"]), (&json!("error"), &json!("/exporters/otlp_http/up")));
+    let text = full["text"].as_str().unwrap();
+    assert!(text.contains("the queue of 1 stream at `otlp_http/up` is full (9.7 kB of 10 kB)"), "{text}");
+    assert!(text.contains("senders are refused with 503, or soon will be"), "{text}");
+    up.clear_faults();
+    eventually("nothing waits any more", async || {
+        of_kind(&overview(&sluice).await, "queue_full").is_empty().then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn streams_whose_last_records_were_refused_need_attention_though_nothing_waits() {
     let up = sinks::counting().await;
     let sluice = Sluice::start(&config(&up, LETTERS)).await;

@@ -69,6 +69,7 @@ export function ExporterPage({ name }) {
     <${Section} title="Last errors" id="errors">
       <${ShortTable} label="Last errors" rows=${data.last_errors} empty="No attempt has failed." columns=${[
         { label: "When", cell: (failure) => html`<${Moment} at=${failure.at} />` },
+        { label: "Stream", cell: ({ of_stream: stream }) => (stream ? html`<a href=${streamAddress({ exporter: name, ...stream })}>${stream.key || "(no key)"}</a>` : html`<span class="none">–</span>`) },
         { label: "Code", cell: (failure) => html`<code>${failure.code}</code>` },
         { label: "What the destination says", class: "text", cell: (failure) => sentence(failure.message) },
         { label: "Address", class: "text", cell: (failure) => html`<code>${failure.target}</code>` },

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::words::{ago, counted, ended, size};
-use super::{Attention, AttentionSubject, Urgency};
+use super::{Attention, AttentionSubject, NEARLY_FULL, Urgency};
 use crate::descriptors::{Use, descriptors};
 use crate::export::DeadLetters;
 use crate::journal::JournalState;
@@ -11,9 +11,6 @@ use crate::run::Router;
 
 /// A journal beyond this part of its limit is nearly full: a single stream that is stuck gets no more than some 72 % of it.
 pub(in crate::admin) const JOURNAL_NEARLY_FULL: f64 = 0.7;
-
-/// The same of memory, streams, dead letters and open files.
-const NEARLY_FULL: f64 = 0.9;
 
 pub(super) fn found(router: &Router) -> Vec<Attention> {
     let mut all = Vec::new();

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
+use http::StatusCode;
 use serde_json::{Map, Value, json};
 
 use self::row::{RowArgs, SetArgs};
@@ -252,9 +253,10 @@ async fn list(
             Ok(page) => page,
             Err(error) => return Ok(Err(error)),
         };
-        if let Value::Array(rows) = page["tenants"].take() {
-            tenants.extend(rows);
-        }
+        let Value::Array(rows) = page["tenants"].take() else {
+            return Ok(Err(client.is_elsewhere(StatusCode::OK)));
+        };
+        tenants.extend(rows);
         match page["next"].as_str() {
             Some(next) if after.as_deref() != Some(next) => after = Some(next.to_owned()),
             _ => break,

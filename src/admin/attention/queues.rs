@@ -1,0 +1,67 @@
+//! Queues that are full, or nearly so: what they have no room for is refused, or left out.
+
+use std::collections::HashMap;
+
+use super::words::{counted, size};
+use super::{Attention, AttentionSubject, LISTED, NEARLY_FULL, Urgency};
+use crate::export::Exporter;
+use crate::run::Router;
+use crate::stream::WhenFull;
+
+/// The streams of one tenant, or of nobody, whose queues are full at one exporter.
+#[derive(Debug, Default)]
+struct FullQueues {
+    streams: u64,
+    /// Of the fullest.
+    most: u64,
+    /// Of all of them.
+    pending_bytes: u64,
+}
+
+/// With a journal, queues go on there: then that is what gets full.
+pub(super) fn found(router: &Router) -> Vec<Attention> {
+    if router.intake().journal.is_some() {
+        return Vec::new();
+    }
+    router.exporters().iter().flat_map(|exporter| of_exporter(exporter)).collect()
+}
+
+/// Where so much waits that a queue may be full, it looks at every stream of the exporter.
+fn of_exporter(exporter: &Exporter) -> Vec<Attention> {
+    let registry = exporter.registry();
+    let settings = registry.settings();
+    let nearly_full = (NEARLY_FULL * settings.queue_bytes as f64) as u64;
+    if registry.pending_bytes() < nearly_full {
+        return Vec::new();
+    }
+    let mut by_tenant: HashMap<Option<Box<str>>, FullQueues> = HashMap::new();
+    registry.scan(|stream| {
+        let pending = stream.pending_bytes();
+        if pending >= nearly_full {
+            let full = by_tenant.entry(stream.name.key.tenant().map(Into::into)).or_default();
+            full.streams += 1;
+            full.most = full.most.max(pending);
+            full.pending_bytes += pending;
+        }
+    });
+    let what_becomes_of_more = match settings.when_full {
+        WhenFull::Refuse => "senders are refused with 503, or soon will be",
+        WhenFull::Shed => "what there is no room for is left out, or soon will be",
+    };
+    let about = |(tenant, full): (Option<Box<str>>, FullQueues)| {
+        let name = exporter.name();
+        let (subject, whose) = match tenant {
+            Some(tenant) => (AttentionSubject::Tenant(tenant.to_string()), format!("{tenant}: ")),
+            None => (AttentionSubject::Exporter(name.to_string()), String::new()),
+        };
+        let text = format!(
+            "{whose}the queue of {} at `{name}` is full ({} of {}): {what_becomes_of_more}. See why the upstream does not keep up, or raise \
+             `sending_queue.queue_size`.",
+            counted(full.streams, "stream", "streams"),
+            size(full.most),
+            size(settings.queue_bytes),
+        );
+        Attention::new(Urgency::Error, "queue_full", subject, text).with_pending(full.pending_bytes)
+    };
+    by_tenant.into_iter().take(LISTED).map(about).collect()
+}
