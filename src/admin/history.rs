@@ -213,9 +213,10 @@ impl HistoryState {
         }
         let seconds = passed.as_secs_f64();
         let of_exporter = |name: &Arc<str>| {
-            let (now, before) = (sample.exporter(name), before.exporter(name));
-            now.zip(before)
-                .map_or([f32::NAN; OF_DELIVERY.len()], |(now, before)| delivery_values(now, before, seconds))
+            let Some(now) = sample.exporter(name) else { return [f32::NAN; OF_DELIVERY.len()] };
+            // One that was not there before, or was another of its name, has counted from zero.
+            let before = now.counted_from(before.exporter(name).unwrap_or_default());
+            delivery_values(now, before, seconds)
         };
         self.step(&|| values_of_whole(&sample, &before, seconds), &of_exporter);
         let step = HistoryStep { began: self.last_step, ended: now, seconds, missed };

@@ -70,14 +70,17 @@ pub(super) struct DeliveryTotals {
 impl CounterSample {
     /// What is counted now.
     pub(super) fn of(router: &Router) -> Self {
-        let (counters, exporters) = (&router.intake().counters, router.exporters());
+        let counters = &router.intake().counters;
+        let (exporters, gone) = router.exporters_and_gone();
         let received = Signal::ALL.map(|signal| ReceivedTotals {
             requests: Answered::ALL.into_iter().map(|answered| counters.requests(signal, answered)).sum(),
             records: counters.records(signal, Outcome::Accepted),
             bytes: counters.bytes(signal),
         });
-        let exported =
-            |signal, fate| exporters.iter().map(|of| of.counters().exported(signal, fate)).sum::<u64>();
+        let exported = |signal, fate| {
+            let now = exporters.iter().map(|of| of.counters().exported(signal, fate));
+            now.sum::<u64>() + gone.ended(signal, fate)
+        };
         let all_signals = |of: &dyn Fn(Signal) -> u64| Signal::ALL.into_iter().map(of).sum::<u64>();
         let not_delivered = NotDelivered {
             rejected: all_signals(&|signal| {
@@ -99,7 +102,8 @@ impl CounterSample {
             not_delivered,
             pending_records: exporters.iter().map(|exporter| exporter.registry().pending_records()).sum(),
             pending_bytes: totals.iter().map(|(_, totals)| totals.pending_bytes).sum(),
-            failed_attempts: totals.iter().map(|(_, totals)| totals.failed_attempts).sum(),
+            failed_attempts: totals.iter().map(|(_, totals)| totals.failed_attempts).sum::<u64>()
+                + gone.failed_attempts(),
             memory: router.shared().budget.used(),
             journal: router.intake().journal.as_ref().map(|journal| journal.state().bytes_on_disk),
             exporters: totals,

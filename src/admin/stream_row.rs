@@ -73,7 +73,7 @@ pub(super) fn until(hold: &ShownHold) -> String {
 fn hold_json(hold: &StreamHold) -> Value {
     let of_others = |scope: &str, hold: &ShownHold| {
         json!({
-            "reason": "held for an answer that another stream has got", "scope": scope,
+            "reason": format!("held for an answer to a stream of its {scope}"), "scope": scope,
             "since": rfc3339(hold.since), "until": until(hold),
         })
     };

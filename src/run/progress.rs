@@ -30,7 +30,7 @@ impl Totals {
     fn of(router: &Router) -> Self {
         let mut totals = Self::default();
         let counters = &router.intake().counters;
-        let exporters = router.exporters();
+        let (exporters, gone) = router.exporters_and_gone();
         for signal in Signal::ALL {
             totals.received += counters.records(signal, Outcome::Accepted);
             totals.bytes += counters.bytes(signal);
@@ -38,12 +38,12 @@ impl Totals {
             totals.refused_requests += counters.requests(signal, Answered::Refused);
             totals.rejected += counters.records(signal, Outcome::Rejected);
             totals.lost += counters.without_exporter(signal);
-            for exporter in exporters.iter() {
-                let exported = |fate| exporter.counters().exported(signal, fate);
-                totals.delivered += exported(Fate::Delivered);
-                totals.lost +=
-                    exported(Fate::Rejected) + exported(Fate::DeadLettered) + exported(Fate::Dropped);
-            }
+            let ended = |fate| {
+                let now = exporters.iter().map(|exporter| exporter.counters().exported(signal, fate));
+                now.sum::<u64>() + gone.ended(signal, fate)
+            };
+            totals.delivered += ended(Fate::Delivered);
+            totals.lost += ended(Fate::Rejected) + ended(Fate::DeadLettered) + ended(Fate::Dropped);
         }
         totals.pending = exporters.iter().map(|exporter| exporter.registry().pending_records()).sum();
         totals
@@ -63,12 +63,12 @@ pub async fn show_progress(router: Arc<Router>, pause: Duration) {
         if now != before {
             info!(
                 records_in = now.received - before.received,
-                records_out = now.delivered.saturating_sub(before.delivered),
+                records_out = now.delivered - before.delivered,
                 pending = now.pending,
                 refused = now.refused - before.refused,
                 refused_requests = now.refused_requests - before.refused_requests,
                 rejected = now.rejected - before.rejected,
-                not_delivered = now.lost.saturating_sub(before.lost),
+                not_delivered = now.lost - before.lost,
                 streams = router.shared().streams.live(),
                 "{:.1} MB/s in",
                 (now.bytes - before.bytes) as f64 / 1e6 / pause.as_secs_f64()

@@ -10,12 +10,14 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
+use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
+use super::gone_exporters::GoneExporters;
 use super::ground::Ground;
 use super::leftover::GivingUp;
 use super::listeners::{Listeners, Role, Serve};
@@ -83,6 +85,8 @@ pub struct Router {
     journal: Option<JournalSettings>,
     recovered: Recovered,
     exporters: ArcSwap<Vec<Arc<Exporter>>>,
+    /// Held while an exporter goes from those above to these.
+    gone_exporters: Mutex<GoneExporters>,
     report: ArcSwap<ConfigReport>,
     reloads: Reloads,
     flow: Arc<FlowTotals>,
@@ -199,6 +203,7 @@ impl Router {
             journal: compiled.journal.clone(),
             recovered,
             exporters: ArcSwap::default(),
+            gone_exporters: Mutex::default(),
             report: ArcSwap::from_pointee(report),
             reloads: Reloads::default(),
             flow: Arc::default(),
@@ -240,6 +245,12 @@ impl Router {
     /// Every exporter that has something to do: those of the configuration, and removed ones that still drain.
     pub fn exporters(&self) -> Arc<Vec<Arc<Exporter>>> {
         self.exporters.load_full()
+    }
+
+    /// The same, and what others have counted that are gone: together, all that was counted since the process began.
+    pub fn exporters_and_gone(&self) -> (Arc<Vec<Arc<Exporter>>>, GoneExporters) {
+        let gone = self.gone_exporters.lock();
+        (self.exporters(), *gone)
     }
 
     /// What is told of the configuration.
@@ -594,7 +605,10 @@ impl Router {
         // Ends those who still wait for it to change.
         exporter.suspend();
         let rest = self.exporters().iter().filter(|other| !Arc::ptr_eq(other, exporter)).cloned().collect();
+        let mut gone = self.gone_exporters.lock();
+        gone.add(exporter);
         self.exporters.store(Arc::new(rest));
+        drop(gone);
         live.removed.retain(|(gone, _)| !Arc::ptr_eq(gone, exporter));
     }
 

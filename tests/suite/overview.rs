@@ -377,6 +377,38 @@ async fn the_history_has_what_came_in_and_goes_on_over_a_reload() {
 }
 
 #[tokio::test]
+async fn what_an_exporter_has_delivered_that_is_gone_stays_in_the_totals() {
+    let up = sinks::counting().await;
+    let with = |exporters: &[&str]| {
+        let each =
+            exporters.iter().map(|name| format!("otlp_http/{name}: {{ endpoint: '{}', {QUICK} }}", up.url()));
+        let all = exporters.iter().map(|name| format!("otlp_http/{name}"));
+        format!(
+            "exporters: {{ {} }}\nroutes: [{{ key: s2.stream, exporters: [{}] }}]\n",
+            each.collect::<Vec<_>>().join(", "),
+            all.collect::<Vec<_>>().join(", ")
+        )
+    };
+    let sluice = Sluice::start(&with(&["stays", "goes"])).await;
+    let exported = async || overview(&sluice).await["totals"]["exported"]["logs"]["records"].clone();
+    let send = async || sluice.accept(Signal::Logs, logs(&[("a", &["1", "2", "3"])])).await;
+    send().await;
+    eventually("both have delivered", async || (exported().await == 6).then_some(())).await;
+    sluice.reconfigure(&with(&["stays"])).await;
+    eventually("the one is gone", async || {
+        let all = sluice.api("/api/v1/exporters").await;
+        (all["exporters"].as_array().unwrap().len() == 1).then_some(())
+    })
+    .await;
+    assert_eq!(exported().await, 6);
+    send().await;
+    eventually("the other goes on", async || (exported().await == 9).then_some(())).await;
+    sluice.reconfigure(&with(&["stays", "goes"])).await;
+    send().await;
+    eventually("the one is back", async || (exported().await == 15).then_some(())).await;
+}
+
+#[tokio::test]
 async fn a_queue_that_is_full_needs_attention_before_and_while_its_senders_are_refused() {
     let up = sinks::counting().await;
     up.set_fault(Fault::status(503));

@@ -337,8 +337,9 @@ impl Stream {
         if let Some(stub) = stub {
             queue.stubs.add(first, stub);
         }
-        // One for each batch, as far as they may; one alone waits for the batch that is still open.
-        let wanted = (queue.in_flight + queue.closed.len()).clamp(1, settings.num_consumers.max(1));
+        // One for each batch, as far as they may, and one that waits until the open one is due: others may be busy for long.
+        let batches = queue.in_flight + queue.closed.len() + usize::from(!queue.open.is_empty());
+        let wanted = batches.clamp(1, settings.num_consumers.max(1));
         let start = wanted.saturating_sub(queue.consumers);
         let wake = queue.waiting && !queue.closed.is_empty();
         queue.consumers += start;

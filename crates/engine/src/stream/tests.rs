@@ -409,6 +409,28 @@ async fn one_stream_has_at_most_num_consumers_batches_in_flight() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_batch_is_taken_when_it_is_due_though_another_consumer_is_busy_for_long() {
+    let house = House::new(QueueSettings { num_consumers: 2, ..settings() });
+    house.admit(&[("a", 100)]).unwrap();
+    let stream = house.consumers.first();
+    let hanging = stream.next().await.unwrap();
+    assert_eq!(house.consumers.started(), 1);
+    house.admit(&[("a", 100)]).unwrap();
+    assert_eq!(house.consumers.started(), 2, "one waits until what is open is due");
+    house.admit(&[("a", 50)]).unwrap();
+    assert_eq!(house.consumers.started(), 2);
+    let began = tokio::time::Instant::now();
+    let due = stream.next().await.unwrap();
+    assert_eq!((due.batch().len(), began.elapsed()), (150, settings().batch.flush_timeout));
+    house.admit(&[("a", 50)]).unwrap();
+    assert_eq!(house.consumers.started(), 2, "there may be no third one");
+    drop(due);
+    assert_eq!(stream.next().await.unwrap().batch().len(), 50);
+    drop(hanging);
+    assert!(stream.next().await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_in_flight_counts_as_pending_until_it_is_settled() {
     let house = House::new(settings());
     house.admit(&[("a", 300)]).unwrap();
