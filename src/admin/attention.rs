@@ -13,7 +13,6 @@ mod words;
 
 use std::borrow::Cow;
 use std::cmp::Reverse;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -26,7 +25,7 @@ pub(super) use self::rows::TableFindings;
 use super::troubled::TroubledStreams;
 use crate::export::rfc3339;
 use crate::run::Router;
-use crate::stream::StreamName;
+use crate::stream::{StreamAddress, StreamName};
 
 /// What is listed at the most.
 const LISTED: usize = 50;
@@ -63,8 +62,7 @@ impl Urgency {
 enum AttentionSubject {
     Tenant(String),
     Exporter(String),
-    /// Of this exporter.
-    Stream(Arc<str>, StreamName),
+    Stream(StreamAddress),
     Journal,
     Memory,
     Configuration,
@@ -144,7 +142,7 @@ impl AttentionSubject {
         match self {
             Self::Tenant(id) => ("tenant", Some(id.into())),
             Self::Exporter(name) => ("exporter", Some(name.into())),
-            Self::Stream(_, name) => ("stream", Some(name.key.text())),
+            Self::Stream(stream) => ("stream", Some(stream.name.key.text())),
             Self::Journal => ("journal", None),
             Self::Memory => ("memory", None),
             Self::Configuration => ("configuration", None),
@@ -159,7 +157,7 @@ impl AttentionSubject {
         match self {
             Self::Tenant(id) => path("tenants", id),
             Self::Exporter(name) | Self::ClientCertificate(name) => path("exporters", name),
-            Self::Stream(exporter, StreamName { signal, key }) => {
+            Self::Stream(StreamAddress { exporter, name: StreamName { signal, key } }) => {
                 let text = key.text();
                 let tenant = key.tenant().map(|tenant| ("tenant", tenant));
                 let all = [("exporter", &**exporter), ("signal", signal.name()), ("key", &text)]
@@ -189,7 +187,10 @@ mod tests {
         assert_eq!(page(AttentionSubject::Tenant("a?b c%".into())), "/tenants/a%3Fb%20c%25");
         let key = RoutingKey::of(Some("acme"), "a&b=c", std::iter::empty());
         assert_eq!(
-            page(AttentionSubject::Stream("otlp_http/s2".into(), StreamName { signal: Signal::Logs, key })),
+            page(AttentionSubject::Stream(StreamAddress {
+                exporter: "otlp_http/s2".into(),
+                name: StreamName { signal: Signal::Logs, key },
+            })),
             "/streams/one?exporter=otlp%5Fhttp%2Fs2&signal=logs&key=a%26b%3Dc&tenant=acme"
         );
     }

@@ -109,12 +109,16 @@ impl<Id: Clone + Eq + Hash> SingleHistories<Id> {
         subjects: &impl Subjects<Id = Id>,
         failing: impl Iterator<Item = Id>,
     ) {
-        let mut places: Option<std::vec::IntoIter<Id>> = None;
+        // Those that have a history are wanted before any other takes a place.
+        let mut others = Vec::new();
         for id in failing {
-            if let Some(history) = self.all.get_mut(&id) {
-                history.wanted = Some(Instant::now());
-                continue;
+            match self.all.get_mut(&id) {
+                Some(history) => history.wanted = Some(Instant::now()),
+                None => others.push(id),
             }
+        }
+        let mut places: Option<std::vec::IntoIter<Id>> = None;
+        for id in others {
             let Some(totals) = subjects.totals(&id) else { continue };
             if self.all.len() >= MOST {
                 let Some(unwanted) = places.get_or_insert_with(|| self.unwanted().into_iter()).next() else {
