@@ -411,8 +411,8 @@ impl Stream {
         }
     }
 
-    /// Has successes noted if the list of its name takes some. A look at the list, which finds the stream in the map of its
-    /// registry only after this, has set the first flag before.
+    /// Has successes noted if the list of its name takes some. A look at that list which comes too early to find the stream in its
+    /// registry has set `streams_take_successes` by now.
     pub(super) fn begin_to_note(&self) {
         let attempts = &self.registry().shared().attempts;
         if !attempts.streams_take_successes.load(Ordering::Relaxed) {

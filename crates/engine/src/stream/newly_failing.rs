@@ -6,7 +6,8 @@ use parking_lot::Mutex;
 
 use super::StreamAddress;
 
-/// Streams that are noted until somebody takes them: of more nothing is told. A name takes some 2 KiB at most.
+/// Streams that are noted until somebody takes them: of more nothing is told. A name takes 5 KiB at most, if its key has
+/// eight parts, and shares them with its stream while that lives.
 const MOST: usize = 1_000;
 
 /// Streams that have begun to fail since somebody last asked.
