@@ -6,7 +6,7 @@
 //! What is not there any more, as a stream is after a minute without data, goes on where it was if it comes again within
 //! [`FINE`] steps, and is forgotten after that.
 //!
-//! A history takes 3 KiB and its name, which is up to 512 bytes of a tenant, and up to 5 KiB of a stream whose key has eight parts: those of
+//! A history takes 3 KiB and its name, which is up to 128 bytes of a tenant, and up to 5 KiB of a stream whose key has eight parts: those of
 //! [`MOST`] streams and as many tenants take 6 MiB where names are short, and never more than 12 MiB. At the end of each step every
 //! one that has a history is found by its name, and no more than [`MOST`] are looked at to find those that have come, whatever their
 //! number: some 15 ms of work in an unoptimised build. To find one by its name, a shard of the map of names is locked for microseconds; what it has
