@@ -14,7 +14,6 @@ mod words;
 
 use std::borrow::Cow;
 use std::cmp::Reverse;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -27,7 +26,7 @@ pub(super) use self::rows::TableFindings;
 use super::troubled::TroubledStreams;
 use crate::export::rfc3339;
 use crate::run::Router;
-use crate::stream::StreamName;
+use crate::stream::{StreamAddress, StreamName};
 
 /// What is listed at the most.
 const LISTED: usize = 50;
@@ -67,8 +66,7 @@ impl Urgency {
 enum AttentionSubject {
     Tenant(String),
     Exporter(String),
-    /// Of this exporter.
-    Stream(Arc<str>, StreamName),
+    Stream(StreamAddress),
     Journal,
     Memory,
     Configuration,
@@ -149,7 +147,7 @@ impl AttentionSubject {
         match self {
             Self::Tenant(id) => ("tenant", Some(id.into())),
             Self::Exporter(name) => ("exporter", Some(name.into())),
-            Self::Stream(_, name) => ("stream", Some(name.key.text())),
+            Self::Stream(stream) => ("stream", Some(stream.name.key.text())),
             Self::Journal => ("journal", None),
             Self::Memory => ("memory", None),
             Self::Configuration => ("configuration", None),
@@ -164,7 +162,7 @@ impl AttentionSubject {
         match self {
             Self::Tenant(id) => path("tenants", id),
             Self::Exporter(name) | Self::ClientCertificate(name) => path("exporters", name),
-            Self::Stream(exporter, StreamName { signal, key }) => {
+            Self::Stream(StreamAddress { exporter, name: StreamName { signal, key } }) => {
                 let text = key.text();
                 let tenant = key.tenant().map(|tenant| ("tenant", tenant));
                 let all = [("exporter", &**exporter), ("signal", signal.name()), ("key", &text)]
@@ -194,7 +192,10 @@ mod tests {
         assert_eq!(page(AttentionSubject::Tenant("a?b c%".into())), "/tenants/a%3Fb%20c%25");
         let key = RoutingKey::of(Some("acme"), "a&b=c", std::iter::empty());
         assert_eq!(
-            page(AttentionSubject::Stream("otlp_http/s2".into(), StreamName { signal: Signal::Logs, key })),
+            page(AttentionSubject::Stream(StreamAddress {
+                exporter: "otlp_http/s2".into(),
+                name: StreamName { signal: Signal::Logs, key },
+            })),
             "/streams/one?exporter=otlp%5Fhttp%2Fs2&signal=logs&key=a%26b%3Dc&tenant=acme"
         );
     }

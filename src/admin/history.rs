@@ -24,11 +24,12 @@ pub(super) use self::wanted::{HistorySubject, WantedHistory, wanted};
 
 use self::rings::{COARSE, FigureKind, Figures, HistoryRange, Rings, STEP, STEPS_TOGETHER};
 use self::single::{SingleHistories, Subjects as _};
-use self::subjects::{KnownTenants, LiveStreams, StreamId};
+use self::subjects::{KnownTenants, LiveStreams};
 use super::sample::{CounterSample, DeliveryTotals, per_second};
 use super::stream_detail::WrittenName;
 use crate::export::rfc3339;
 use crate::run::Router;
+use crate::stream::StreamAddress;
 
 /// Exporters of which there is a history: those that come first in the configuration.
 const EXPORTERS: usize = 100;
@@ -65,7 +66,7 @@ pub struct MetricHistory {
     /// When it began, which is when the admin listener came up.
     pub(super) began: SystemTime,
     state: Mutex<HistoryState>,
-    streams: Mutex<SingleHistories<StreamId>>,
+    streams: Mutex<SingleHistories<StreamAddress>>,
     tenants: Mutex<SingleHistories<Arc<str>>>,
 }
 
@@ -122,7 +123,7 @@ impl MetricHistory {
         let step = self.state.lock().add(CounterSample::of(router), SystemTime::now());
         let failing = router.shared().newly_failing.take();
         let tenants: HashSet<Arc<str>> =
-            failing.iter().filter_map(|(_, name)| name.key.tenant().map(Arc::from)).collect();
+            failing.iter().filter_map(|stream| stream.name.key.tenant().map(Arc::from)).collect();
         let exporters = router.exporters();
         self.streams.lock().add(&step, &LiveStreams::of(&exporters), failing.into_iter());
         self.tenants.lock().add(&step, &KnownTenants(router.tenants()), tenants.into_iter());
@@ -132,7 +133,7 @@ impl MetricHistory {
     /// the exporter.
     pub(super) fn of_stream(&self, router: &Router, name: &WrittenName) -> Result<Option<Value>, String> {
         let Some(id) = name.find(router)? else { return Ok(None) };
-        let past = || router.shared().past.get(&id.0, &id.1).as_ref().map(DeliveryTotals::of_past);
+        let past = || router.shared().past.get(&id.exporter, &id.name).as_ref().map(DeliveryTotals::of_past);
         let is_live = LiveStreams::of(&router.exporters()).totals(&id).is_some();
         let gone = (!is_live).then(|| past().unwrap_or_default());
         Ok(Some(self.streams.lock().look_at(&id, gone)))

@@ -21,6 +21,7 @@ use crate::config::{self, LARGEST_ROW};
 use crate::export::ReleasedStreams;
 use crate::receive::Answer;
 use crate::run::{HeldName, OperatorHoldError, Router};
+use crate::stream::StreamAddress;
 
 /// The shortest time for which something is held: nobody could see a shorter one.
 const SHORTEST: Duration = Duration::from_secs(1);
@@ -165,9 +166,9 @@ pub(super) fn put_released(shown: &mut Value, streams: ReleasedStreams) {
 
 async fn find(router: Arc<Router>, name: WrittenName) -> Result<HeldName, HoldRefusal> {
     let found = look::on_a_thread(move || name.find(&router)).await;
-    let (exporter, stream) =
+    let StreamAddress { exporter, name } =
         found.map_err(HoldRefusal::Body)?.ok_or(HoldRefusal::Hold(OperatorHoldError::UnknownStream))?;
-    Ok(HeldName { exporter, stream: Some(stream) })
+    Ok(HeldName { exporter, stream: Some(name) })
 }
 
 impl HoldBody {

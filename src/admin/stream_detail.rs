@@ -1,7 +1,5 @@
 //! `GET /api/v1/streams/one`: all that is known of one stream, without secrets.
 
-use std::sync::Arc;
-
 use serde_json::Value;
 
 use super::attempt_row;
@@ -13,7 +11,7 @@ use crate::export::{Exporter, HoldScope, StreamHold};
 use crate::otlp::Signal;
 use crate::route::RoutingKey;
 use crate::run::Router;
-use crate::stream::{StreamName, StreamState};
+use crate::stream::{StreamAddress, StreamName, StreamState};
 
 /// The name of a stream as the API writes it, where a key is shown as a text.
 #[derive(Debug, Default)]
@@ -54,7 +52,7 @@ impl WrittenName {
 
     /// The stream that is shown under this name: a live one, one that was forgotten lately, or one that an operator holds; `None`
     /// if there is none. It may look at all streams of the exporter.
-    pub(super) fn find(&self, router: &Router) -> Result<Option<(Arc<str>, StreamName)>, String> {
+    pub(super) fn find(&self, router: &Router) -> Result<Option<StreamAddress>, String> {
         let (exporter, signal, key) = self.asked()?;
         let exporters = router.exporters();
         let Some(exporter) = exporters.iter().find(|known| **known.name() == *exporter) else {
@@ -67,7 +65,7 @@ impl WrittenName {
             || router.shared().past.get(exporter.name(), &name).is_some()
             || is_held_by_operator(exporter, &name);
         let name = if is_known { Some(name) } else { self.of_parts(router, exporter, signal, key) };
-        Ok(name.map(|name| (exporter.name().clone(), name)))
+        Ok(name.map(|name| StreamAddress { exporter: exporter.name().clone(), name }))
     }
 
     /// The stream whose key is made of parts, and shown as this text.
@@ -108,7 +106,9 @@ fn is_held_by_operator(exporter: &Exporter, name: &StreamName) -> bool {
 
 /// All about the stream of this name; `None` if there is none.
 pub(super) fn shown(router: &Router, name: &WrittenName) -> Result<Option<Value>, String> {
-    let Some((exporter_name, name)) = name.find(router)? else { return Ok(None) };
+    let Some(StreamAddress { exporter: exporter_name, name }) = name.find(router)? else {
+        return Ok(None);
+    };
     let exporters = router.exporters();
     let Some(exporter) = exporters.iter().find(|known| *known.name() == exporter_name) else {
         return Ok(None);

@@ -64,9 +64,7 @@ pub(super) fn shown(router: &Router, id: &str) -> Option<Value> {
 
 /// The last attempts to send anything of the tenant, by whatever exporter.
 fn last_attempts(router: &Router, tenant: &ShownTenant<'_>) -> Value {
-    let exporters = router.exporters();
-    let registries = exporters.iter().map(|exporter| &**exporter.registry());
-    let attempts = tenant.id.map(|id| router.shared().attempts_of_tenant(id, registries));
+    let attempts = tenant.id.map(|id| router.shared().attempts_of_tenant(id));
     attempt_row::of_streams(&attempts.unwrap_or_default())
 }
 

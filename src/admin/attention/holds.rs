@@ -8,7 +8,7 @@ use super::words::{ago, size, time};
 use super::{Attention, AttentionSubject, Urgency};
 use crate::export::{Exporter, OperatorHold};
 use crate::run::Router;
-use crate::stream::StreamName;
+use crate::stream::{StreamAddress, StreamName};
 
 /// More held streams of an exporter than so many are told in one sentence.
 const ONE_BY_ONE: usize = 5;
@@ -58,7 +58,7 @@ fn of_streams(exporter: &Arc<Exporter>) -> Vec<Attention> {
         };
         let text =
             format!("{}: its stream of {}{whose} is {}", exporter.name(), name.signal, told(&hold, waits));
-        let subject = AttentionSubject::Stream(exporter.name().clone(), name);
+        let subject = AttentionSubject::Stream(StreamAddress { exporter: exporter.name().clone(), name });
         Attention::new(Urgency::Info, "stream_held", subject, text)
             .since(Some(hold.since))
             .with_pending(waits)

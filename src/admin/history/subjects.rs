@@ -7,14 +7,11 @@ use std::sync::Arc;
 use super::single::{Newcomer, Subjects};
 use crate::admin::sample::DeliveryTotals;
 use crate::export::Exporter;
-use crate::stream::{Stream, StreamName};
+use crate::stream::{Stream, StreamAddress};
 use crate::tenants::Tenants;
 
 /// The live streams of all exporters.
 pub(super) struct LiveStreams<'e>(HashMap<&'e str, &'e Exporter>);
-
-/// An exporter's name, and that of a stream there.
-pub(super) type StreamId = (Arc<str>, StreamName);
 
 /// Tenants that have sent, or have had streams.
 pub(super) struct KnownTenants<'t>(pub(super) &'t Tenants);
@@ -24,26 +21,26 @@ impl<'e> LiveStreams<'e> {
         Self(exporters.iter().map(|exporter| (&**exporter.name(), &**exporter)).collect())
     }
 
-    fn find(&self, (exporter, name): &StreamId) -> Option<Arc<Stream>> {
+    fn find(&self, StreamAddress { exporter, name }: &StreamAddress) -> Option<Arc<Stream>> {
         self.0.get(&**exporter)?.registry().find(name)
     }
 }
 
 impl Subjects for LiveStreams<'_> {
-    type Id = StreamId;
+    type Id = StreamAddress;
 
-    fn totals(&self, id: &StreamId) -> Option<DeliveryTotals> {
+    fn totals(&self, id: &StreamAddress) -> Option<DeliveryTotals> {
         self.find(id).map(|stream| DeliveryTotals::of_stream(&stream))
     }
 
-    fn others(&self, most: usize, known: impl Fn(&StreamId) -> bool) -> Vec<Newcomer<StreamId>> {
+    fn others(&self, most: usize, known: impl Fn(&StreamAddress) -> bool) -> Vec<Newcomer<StreamAddress>> {
         let mut others = Vec::new();
         for exporter in self.0.values() {
             if others.len() == most {
                 break;
             }
             exporter.registry().scan_until(|stream| {
-                let id = (exporter.name().clone(), stream.name.clone());
+                let id = StreamAddress { exporter: exporter.name().clone(), name: stream.name.clone() };
                 if !known(&id) {
                     others.push(id);
                 }

@@ -26,8 +26,7 @@ use super::{
 };
 use crate::notice;
 use crate::stream::{
-    Activity, AttemptedStream, Batch, DecisionDetails, InFlight, LastError, Reservation, Stream,
-    StreamAttempt,
+    Activity, Batch, DecisionDetails, InFlight, LastError, Reservation, Stream, StreamAttempt,
 };
 use crate::telemetry::LogScope;
 use crate::tenants::TenantFailure;
@@ -264,7 +263,7 @@ fn note_attempt(
 ) {
     let failed = !matches!(answer.outcome, Outcome::Delivered { rejected: 0, .. });
     stream.note_attempt(failed, || StreamAttempt {
-        stream: AttemptedStream { exporter: exporter.name().clone(), name: stream.name().clone() },
+        stream: stream.address(),
         at: SystemTime::now(),
         code: answer.code.clone(),
         target: shown_target(target),

@@ -16,7 +16,7 @@ use super::intake::{Admitted, Intake, Snapshot, Undelivered, Verdict};
 use super::{Answered, Outcome};
 use crate::notice;
 use crate::route::RoutingKey;
-use crate::stream::{Receipt, StreamName, Writing};
+use crate::stream::{Receipt, StreamAddress, Writing};
 
 /// Memory that a request takes while it waits, its entries not counted: its task, its connection's part in it, what
 /// streams know of it.
@@ -130,14 +130,13 @@ async fn count_unheard(intake: Arc<Intake>, request: Box<BeingWritten>) {
 }
 
 /// Counts a request that was withdrawn, and names the stream that it waited for, one of them if there are several.
-fn count_undelivered(intake: &Intake, admitted: &Admitted, stream: Option<(Arc<str>, StreamName)>) {
+fn count_undelivered(intake: &Intake, admitted: &Admitted, stream: Option<StreamAddress>) {
     let (signal, records) = (admitted.signal, admitted.parts.records());
     let counters = intake.counters.of(admitted.transport);
     counters.count(signal, Outcome::Refused, records);
     admitted.parts.count(signal, Outcome::Refused);
     counters.count_request(signal, Answered::Refused);
-    let (exporter, name) = stream.unzip();
-    let (exporter, key) = (exporter.as_deref(), name.as_ref().map(|name| &name.key));
+    let (exporter, key) = stream.as_ref().map(|stream| (&*stream.exporter, &stream.name.key)).unzip();
     if let Some(suppressed) = notice::due_for_one_of_many(&(exporter, signal, key), "undelivered") {
         let (exporter, key) = (exporter.map(display), key.map(RoutingKey::text));
         warn!(exporter, %signal, key = key.as_deref(), records, suppressed, "request not delivered in time, or its sender has gone; it is to be sent again");

@@ -10,22 +10,27 @@
 //! - While as many lists of a kind are kept as there is room for, a failure begins no other, so that noting one stays cheap however
 //!   many fail. A list that is looked at takes the place of the one that would be forgotten first.
 //!
-//! Whether a success is to be noted is told by a flag among the figures of its stream, so that one that nobody wants to
-//! know of costs a relaxed load. While a list takes successes, the flag of each live stream is set whose attempts belong into it:
-//! a look makes the list take them first and then sets the flags, a stream that begins looks for lists once looks
-//! find it, and a flag is taken back with the lists locked. It may stay set for longer than needed, until the stream's next attempt.
+//! A success that nobody wants to know of takes no lock and allocates nothing:
+//!
+//! - Whether the list of its stream takes it is told by a flag among the figures of the stream. While a list takes successes, the
+//!   flag of its stream is set if that lives: a look makes the list take them first and then sets the flag, and a stream that begins
+//!   looks for its list. It may stay set for longer than needed, until the stream's next attempt.
+//! - The exporters and tenants whose lists take successes are in [`LookedAt`], which is replaced when a list begins to take them.
+//!   Thousands of streams may have such a list in common, so it takes no more than [`EACH`] successes a second, which are counted there.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
+use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::queue::Stream;
-use super::{Registry, Shared, StreamName};
+use super::{Registry, Shared, StreamAddress, StreamName};
 
 /// Attempts in a list.
 const EACH: usize = 20;
@@ -49,7 +54,7 @@ const KEPT: Duration = Duration::from_secs(600);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamAttempt {
     /// The stream that the batch is of.
-    pub stream: AttemptedStream,
+    pub stream: StreamAddress,
     /// When it was answered.
     pub at: SystemTime,
     /// As the `code` of `sluice_export_attempts_total`.
@@ -68,22 +73,44 @@ pub struct StreamAttempt {
     pub message: Box<str>,
 }
 
-/// A stream among those of all exporters.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct AttemptedStream {
-    /// The exporter's name.
-    pub exporter: Arc<str>,
-    /// Its name among the streams of the exporter.
-    pub name: StreamName,
+/// What is known of last attempts.
+#[derive(Debug)]
+pub(super) struct Attempts {
+    lists: Mutex<AttemptLists>,
+    /// Whether the list of a stream may take successes, so that a stream that begins has to look for its own.
+    streams_take_successes: AtomicBool,
+    looked_at: ArcSwap<LookedAt>,
+    /// What the seconds are counted from in which successes are counted.
+    began: Instant,
 }
 
-/// The lists that are kept.
+/// The exporters and tenants whose lists take successes.
 #[derive(Debug, Default)]
-pub(super) struct Attempts(Mutex<AttemptLists>);
+struct LookedAt {
+    exporters: SuccessCounts,
+    tenants: SuccessCounts,
+}
+
+type SuccessCounts = HashMap<Arc<str>, Arc<SuccessCount>>;
+
+/// How many successes a list has taken within the second of the last one: the second in the upper half, the count in the lower one.
+#[derive(Debug, Default)]
+struct SuccessCount(AtomicU64);
+
+/// Which lists are to have an attempt.
+#[derive(Clone, Copy, Debug)]
+struct WantedBy {
+    stream: bool,
+    exporter: bool,
+    tenant: bool,
+}
+
+/// What is not in a list any more, to be dropped once the lists are not locked.
+type Forgotten = Vec<Arc<StreamAttempt>>;
 
 #[derive(Debug)]
 struct AttemptLists {
-    streams: ListsOf<AttemptedStream>,
+    streams: ListsOf<StreamAddress>,
     exporters: ListsOf<Arc<str>>,
     tenants: ListsOf<Arc<str>>,
 }
@@ -128,29 +155,72 @@ impl Default for AttemptLists {
 }
 
 impl AttemptLists {
-    /// Notes an attempt, and the tenant whose data the stream holds, if that is one's. Returns whether successes of the stream are to
-    /// be noted from now on.
-    fn note(&mut self, tenant: Option<&Arc<str>>, failed: bool, attempt: StreamAttempt) -> bool {
-        let (attempt, now) = (Arc::new(attempt), Instant::now());
-        let of_stream = self.streams.note(&attempt.stream, failed, &attempt, now);
-        let of_exporter = self.exporters.note(&attempt.stream.exporter, failed, &attempt, now);
-        let of_tenant = tenant.is_some_and(|tenant| self.tenants.note(tenant, failed, &attempt, now));
-        of_stream || of_exporter || of_tenant
+    /// Notes an attempt, and the tenant whose data the stream holds, if that is one's, in the lists that are to have it. Returns
+    /// whether the stream's takes successes from now on.
+    fn note(
+        &mut self,
+        tenant: Option<&Arc<str>>,
+        failed: bool,
+        attempt: &Arc<StreamAttempt>,
+        by: WantedBy,
+        forgotten: &mut Forgotten,
+    ) -> bool {
+        let (stream, now) = (&attempt.stream, Instant::now());
+        if by.exporter {
+            self.exporters.note(&stream.exporter, failed, attempt, now, forgotten);
+        }
+        if by.tenant
+            && let Some(tenant) = tenant
+        {
+            self.tenants.note(tenant, failed, attempt, now, forgotten);
+        }
+        by.stream && self.streams.note(stream, failed, attempt, now, forgotten)
     }
 
-    /// Whether a list takes successes of this stream.
-    fn take_successes(&self, stream: &AttemptedStream, tenant: Option<&Arc<str>>) -> bool {
-        let now = Instant::now();
-        self.streams.take_successes(stream, now)
-            || self.exporters.take_successes(&stream.exporter, now)
-            || tenant.is_some_and(|tenant| self.tenants.take_successes(tenant, now))
+    /// Looks at the list of a stream. One that begins has what those of its exporter and its tenant know of the stream.
+    fn look_at_stream(
+        &mut self,
+        stream: &StreamAddress,
+        forgotten: &mut Forgotten,
+    ) -> Vec<Arc<StreamAttempt>> {
+        if !self.streams.lists.contains_key(stream) {
+            let known = self.known_elsewhere(stream);
+            self.streams.look(stream, forgotten);
+            if let Some(list) = self.streams.lists.get_mut(stream) {
+                known.into_iter().for_each(|attempt| list.push(attempt, forgotten));
+            }
+        }
+        self.streams.look(stream, forgotten).attempts
     }
 
-    fn sweep(&mut self) {
-        self.streams.sweep();
-        self.exporters.sweep();
-        self.tenants.sweep();
+    /// Attempts of a stream in the lists of its exporter and its tenant, the newest last.
+    fn known_elsewhere(&self, stream: &StreamAddress) -> Vec<Arc<StreamAttempt>> {
+        let of_tenant = stream.name.key.tenant().and_then(|tenant| self.tenants.lists.get(tenant));
+        let lists = self.exporters.lists.get(&stream.exporter).into_iter().chain(of_tenant);
+        let all = lists.flat_map(|list| &list.attempts).filter(|attempt| attempt.stream == *stream);
+        let mut known: Vec<Arc<StreamAttempt>> = Vec::new();
+        for attempt in all {
+            if !known.iter().any(|other| Arc::ptr_eq(other, attempt)) {
+                known.push(attempt.clone());
+            }
+        }
+        known.sort_by_key(|attempt| attempt.at);
+        known
     }
+
+    fn sweep(&mut self, forgotten: &mut Forgotten) {
+        self.streams.sweep(forgotten);
+        self.exporters.sweep(forgotten);
+        self.tenants.sweep(forgotten);
+    }
+}
+
+/// What a look at a list has found.
+struct ListLook {
+    /// The newest first.
+    attempts: Vec<Arc<StreamAttempt>>,
+    /// Whether the list takes successes only from this look on.
+    begins_to_take: bool,
 }
 
 impl<Id: Clone + Eq + Hash> ListsOf<Id> {
@@ -159,7 +229,14 @@ impl<Id: Clone + Eq + Hash> ListsOf<Id> {
     }
 
     /// Notes an attempt of what has this id. Returns whether its list takes successes.
-    fn note(&mut self, id: &Id, failed: bool, attempt: &Arc<StreamAttempt>, now: Instant) -> bool {
+    fn note(
+        &mut self,
+        id: &Id,
+        failed: bool,
+        attempt: &Arc<StreamAttempt>,
+        now: Instant,
+        forgotten: &mut Forgotten,
+    ) -> bool {
         if failed && self.lists.len() < self.most && !self.lists.contains_key(id) {
             self.lists.insert(id.clone(), AttemptList::new(now));
         }
@@ -170,37 +247,43 @@ impl<Id: Clone + Eq + Hash> ListsOf<Id> {
                 list.takes_successes_until = now + KEPT;
             }
         }
-        let takes_successes = now < list.takes_successes_until;
+        let takes_successes = list.takes_successes(now);
         if failed || takes_successes {
-            list.push(attempt.clone());
+            list.push(attempt.clone(), forgotten);
         }
         takes_successes
     }
 
-    fn take_successes(&self, id: &Id, now: Instant) -> bool {
-        self.lists.get(id).is_some_and(|list| now < list.takes_successes_until)
-    }
-
-    /// What is in the list of this id, the newest first; from now on it takes successes.
-    fn look(&mut self, id: &Id) -> Vec<Arc<StreamAttempt>> {
+    /// Looks at the list of this id; from now on it takes successes.
+    fn look(&mut self, id: &Id, forgotten: &mut Forgotten) -> ListLook {
         if self.lists.len() >= self.most
             && !self.lists.contains_key(id)
             && let Some((first, _)) = self.lists.iter().min_by_key(|(_, list)| list.kept_until)
         {
             let first = first.clone();
-            self.lists.remove(&first);
+            forgotten.extend(self.lists.remove(&first).into_iter().flat_map(|list| list.attempts));
         }
         let now = Instant::now();
         let list = self.lists.entry(id.clone()).or_insert_with(|| AttemptList::new(now));
+        let begins_to_take = !list.takes_successes(now);
         list.kept_until = now + KEPT;
         list.takes_successes_until = now + KEPT;
-        list.attempts.iter().rev().cloned().collect()
+        ListLook { attempts: list.attempts.iter().rev().cloned().collect(), begins_to_take }
     }
 
-    fn sweep(&mut self) {
+    fn sweep(&mut self, forgotten: &mut Forgotten) {
         let now = Instant::now();
-        self.lists.retain(|_, list| now < list.kept_until);
+        let over = self.lists.extract_if(|_, list| now >= list.kept_until);
+        forgotten.extend(over.flat_map(|(_, list)| list.attempts));
         self.lists.shrink_to_fit();
+    }
+}
+
+impl ListsOf<Arc<str>> {
+    /// Of all that take successes, how many they have taken, where that was counted `before`.
+    fn success_counts(&self, before: &SuccessCounts, now: Instant) -> SuccessCounts {
+        let taking = self.lists.iter().filter(|(_, list)| list.takes_successes(now));
+        taking.map(|(id, _)| (id.clone(), before.get(id).cloned().unwrap_or_default())).collect()
     }
 }
 
@@ -209,12 +292,48 @@ impl AttemptList {
         Self { attempts: VecDeque::new(), bytes: 0, kept_until: now, takes_successes_until: now }
     }
 
-    fn push(&mut self, attempt: Arc<StreamAttempt>) {
+    fn takes_successes(&self, now: Instant) -> bool {
+        now < self.takes_successes_until
+    }
+
+    fn push(&mut self, attempt: Arc<StreamAttempt>, forgotten: &mut Forgotten) {
         self.bytes += attempt.size();
         self.attempts.push_back(attempt);
         while self.attempts.len() > EACH || self.bytes > EACH_BYTES {
             let Some(oldest) = self.attempts.pop_front() else { return };
             self.bytes -= oldest.size();
+            forgotten.push(oldest);
+        }
+    }
+}
+
+impl SuccessCount {
+    /// Counts one more in this second, unless it has had as many as a list has room for.
+    fn take(&self, second: u64) -> bool {
+        let more = |counted: u64| match (counted >> 32 == second, counted & u64::from(u32::MAX)) {
+            (true, count) if count >= EACH as u64 => None,
+            (true, _) => Some(counted + 1),
+            (false, _) => Some(second << 32 | 1),
+        };
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
+    }
+}
+
+impl WantedBy {
+    const ALL: Self = Self { stream: true, exporter: true, tenant: true };
+
+    const fn any(self) -> bool {
+        self.stream || self.exporter || self.tenant
+    }
+}
+
+impl Default for Attempts {
+    fn default() -> Self {
+        Self {
+            lists: Mutex::default(),
+            streams_take_successes: AtomicBool::new(false),
+            looked_at: ArcSwap::default(),
+            began: Instant::now(),
         }
     }
 }
@@ -222,26 +341,86 @@ impl AttemptList {
 impl Attempts {
     /// Forgets lists that nobody wants any more.
     pub(super) fn sweep(&self) {
-        self.0.lock().sweep();
+        let mut forgotten = Forgotten::new();
+        let mut lists = self.lists.lock();
+        lists.sweep(&mut forgotten);
+        let now = Instant::now();
+        let streams_take_successes = lists.streams.lists.values().any(|list| list.takes_successes(now));
+        self.streams_take_successes.store(streams_take_successes, Ordering::Relaxed);
+        self.replace_looked_at(&lists);
+    }
+
+    /// Which lists are to have a success, of which those of the exporter and the tenant count it. `stream` says whether that of the
+    /// stream is.
+    fn wanted_by(&self, stream: bool, exporter: &str, tenant: Option<&Arc<str>>) -> WantedBy {
+        let looked_at = self.looked_at.load();
+        let takes = |counts: &SuccessCounts, id: &str| {
+            counts.get(id).is_some_and(|count| count.take(self.began.elapsed().as_secs()))
+        };
+        WantedBy {
+            stream,
+            exporter: takes(&looked_at.exporters, exporter),
+            tenant: tenant.is_some_and(|tenant| takes(&looked_at.tenants, tenant)),
+        }
+    }
+
+    /// Looks at the list of an exporter or a tenant, which is of the kind that `of` says.
+    fn look(
+        &self,
+        of: impl FnOnce(&mut AttemptLists) -> &mut ListsOf<Arc<str>>,
+        id: &Arc<str>,
+    ) -> Vec<Arc<StreamAttempt>> {
+        let mut forgotten = Forgotten::new();
+        let mut lists = self.lists.lock();
+        let look = of(&mut lists).look(id, &mut forgotten);
+        if look.begins_to_take {
+            self.replace_looked_at(&lists);
+        }
+        look.attempts
+    }
+
+    fn replace_looked_at(&self, lists: &AttemptLists) {
+        let (before, now) = (self.looked_at.load(), Instant::now());
+        self.looked_at.store(Arc::new(LookedAt {
+            exporters: lists.exporters.success_counts(&before.exporters, now),
+            tenants: lists.tenants.success_counts(&before.tenants, now),
+        }));
     }
 }
 
 impl Stream {
     /// Notes how an attempt went if it has `failed`, or if somebody has looked at this stream, its exporter or its tenant lately.
     pub fn note_attempt(&self, failed: bool, attempt: impl FnOnce() -> StreamAttempt) {
-        if failed || self.figures.notes_successes() {
-            let attempt = attempt();
-            let mut lists = self.registry().shared().attempts.0.lock();
-            let notes_successes = lists.note(self.tenant(), failed, attempt);
-            self.figures.set_notes_successes(notes_successes);
+        let attempts = &self.registry().shared().attempts;
+        let by = if failed {
+            WantedBy::ALL
+        } else {
+            attempts.wanted_by(self.figures.notes_successes(), self.registry().exporter(), self.tenant())
+        };
+        if !by.any() {
+            return;
+        }
+        let (attempt, mut forgotten) = (Arc::new(attempt()), Forgotten::with_capacity(3));
+        let mut lists = attempts.lists.lock();
+        let takes_successes = lists.note(self.tenant(), failed, &attempt, by, &mut forgotten);
+        if by.stream {
+            self.figures.set_notes_successes(takes_successes);
+        }
+        if takes_successes {
+            attempts.streams_take_successes.store(true, Ordering::Relaxed);
         }
     }
 
-    /// Has successes noted if somebody has looked lately. Looks at all streams must find it by now.
+    /// Has successes noted if the list of its name takes some. A look at that list which comes too early to find the stream in its
+    /// registry has set `streams_take_successes` by now.
     pub(super) fn begin_to_note(&self) {
-        let (exporter, name) = (self.registry().exporter().clone(), self.name().clone());
-        let lists = self.registry().shared().attempts.0.lock();
-        if lists.take_successes(&AttemptedStream { exporter, name }, self.tenant()) {
+        let attempts = &self.registry().shared().attempts;
+        if !attempts.streams_take_successes.load(Ordering::Relaxed) {
+            return;
+        }
+        let lists = attempts.lists.lock();
+        let list = lists.streams.lists.get(&self.address());
+        if list.is_some_and(|list| list.takes_successes(Instant::now())) {
             self.figures.set_notes_successes(true);
         }
     }
@@ -255,41 +434,30 @@ impl Registry {
     /// The last attempts that are known of the stream of this name, the newest first. Once this was asked, all are noted that
     /// come within the next ten minutes.
     pub fn attempts_of(&self, name: &StreamName) -> Vec<Arc<StreamAttempt>> {
-        let stream = AttemptedStream { exporter: self.exporter().clone(), name: name.clone() };
-        let attempts = self.shared().attempts.0.lock().streams.look(&stream);
+        let stream = StreamAddress { exporter: self.exporter().clone(), name: name.clone() };
+        let attempts = &self.shared().attempts;
+        let mut forgotten = Forgotten::new();
+        let found = {
+            let mut lists = attempts.lists.lock();
+            attempts.streams_take_successes.store(true, Ordering::Relaxed);
+            lists.look_at_stream(&stream, &mut forgotten)
+        };
         if let Some(stream) = self.find(name) {
             stream.figures.set_notes_successes(true);
         }
-        attempts
+        found
     }
 
-    /// The same of all streams of the exporter. It looks at each that lives.
+    /// The same of all streams of the exporter, of whose successes no more than twenty a second are noted.
     pub fn attempts(&self) -> Vec<Arc<StreamAttempt>> {
-        let attempts = self.shared().attempts.0.lock().exporters.look(self.exporter());
-        self.scan(|stream| stream.note_successes());
-        attempts
+        self.shared().attempts.look(|lists| &mut lists.exporters, self.exporter())
     }
 }
 
 impl Shared {
-    /// As [`Registry::attempts_of`], of all streams of a tenant. `registries` are those of all exporters: it looks at each
-    /// of their streams.
-    pub fn attempts_of_tenant<'r>(
-        &self,
-        id: &Arc<str>,
-        registries: impl Iterator<Item = &'r Registry>,
-    ) -> Vec<Arc<StreamAttempt>> {
-        let attempts = self.attempts.0.lock().tenants.look(id);
-        if let Some(account) = self.tenants.known_account(id) {
-            for registry in registries {
-                registry.scan(|stream| {
-                    if stream.account_number() == Some(account.number()) {
-                        stream.note_successes();
-                    }
-                });
-            }
-        }
-        attempts
+    /// As [`Registry::attempts`], of all streams of a tenant, at whatever exporter.
+    pub fn attempts_of_tenant(&self, id: &Arc<str>) -> Vec<Arc<StreamAttempt>> {
+        self.attempts.look(|lists| &mut lists.tenants, id)
     }
 }
 

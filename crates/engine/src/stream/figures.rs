@@ -511,11 +511,6 @@ impl ScannedStream<'_> {
     pub fn last_error_millis(&self) -> Option<u64> {
         Some(self.row.last_error.load(Ordering::Relaxed)).filter(|millis| *millis > 0)
     }
-
-    /// Has its attempts noted also where they succeed.
-    pub(super) fn note_successes(&self) {
-        self.row.set_notes_successes(true);
-    }
 }
 
 impl History {

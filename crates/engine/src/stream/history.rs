@@ -10,7 +10,7 @@ use std::time::SystemTime;
 
 use parking_lot::Mutex;
 
-use super::StreamName;
+use super::{StreamAddress, StreamName};
 use crate::route::RoutingKey;
 use otlp::Signal;
 
@@ -100,9 +100,6 @@ impl Activity {
     }
 }
 
-/// The stream of which a history is.
-type Name = (Arc<str>, Signal, RoutingKey);
-
 /// The histories of streams that are gone.
 #[derive(Debug, Default)]
 pub struct Past(Mutex<Kept>);
@@ -110,8 +107,8 @@ pub struct Past(Mutex<Kept>);
 /// Kept by age: `older` goes as a whole once `newer` is full, which then takes its place.
 #[derive(Debug, Default)]
 struct Kept {
-    newer: HashMap<Name, History>,
-    older: HashMap<Name, History>,
+    newer: HashMap<StreamAddress, History>,
+    older: HashMap<StreamAddress, History>,
 }
 
 impl Past {
@@ -121,13 +118,13 @@ impl Past {
         if kept.newer.len() >= KEPT {
             kept.older = std::mem::take(&mut kept.newer);
         }
-        kept.newer.insert((exporter.clone(), signal, key.clone()), history);
+        kept.newer.insert(address(exporter, signal, key), history);
     }
 
     /// Takes out the history of a stream that begins again.
     pub(super) fn take(&self, exporter: &Arc<str>, signal: Signal, key: &RoutingKey) -> Option<History> {
         let mut kept = self.0.lock();
-        let name = (exporter.clone(), signal, key.clone());
+        let name = address(exporter, signal, key);
         let newer = kept.newer.remove(&name);
         // Also if there is a newer one: an old one must not come back later.
         let older = kept.older.remove(&name);
@@ -137,17 +134,21 @@ impl Past {
     /// The history of a stream that is gone.
     pub fn get(&self, exporter: &Arc<str>, name: &StreamName) -> Option<History> {
         let kept = self.0.lock();
-        let name = (exporter.clone(), name.signal, name.key.clone());
+        let name = address(exporter, name.signal, &name.key);
         kept.newer.get(&name).or_else(|| kept.older.get(&name)).cloned()
     }
 
     /// Looks at every history: exporter, signal, routing key.
     pub fn for_each(&self, mut look: impl FnMut(&Arc<str>, Signal, &RoutingKey, &History)) {
         let kept = self.0.lock();
-        for ((exporter, signal, key), history) in kept.newer.iter().chain(&kept.older) {
-            look(exporter, *signal, key, history);
+        for (StreamAddress { exporter, name }, history) in kept.newer.iter().chain(&kept.older) {
+            look(exporter, name.signal, &name.key, history);
         }
     }
+}
+
+fn address(exporter: &Arc<str>, signal: Signal, key: &RoutingKey) -> StreamAddress {
+    StreamAddress { exporter: exporter.clone(), name: StreamName { signal, key: key.clone() } }
 }
 
 #[cfg(test)]

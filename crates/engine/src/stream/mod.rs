@@ -39,7 +39,7 @@ mod writing;
 
 pub use address::StreamAddress;
 pub use admission::{Admission, Placement};
-pub use attempts::{AttemptedStream, StreamAttempt};
+pub use attempts::StreamAttempt;
 pub use batch::Batch;
 pub use budget::{Budget, Reservation};
 pub use decision::DecisionDetails;

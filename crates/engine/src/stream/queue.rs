@@ -28,7 +28,7 @@ use super::receipt::{Stub, Stubs};
 use super::refused::Full;
 use super::registry::{NoStream, Registry, StreamCount};
 use super::share::OwnShares;
-use super::{Numbers, QueueSettings, StreamName};
+use super::{Numbers, QueueSettings, StreamAddress, StreamName};
 use crate::outcome::Fate;
 use crate::telemetry::TraceContext;
 use crate::tenants::TenantAccount;
@@ -188,6 +188,11 @@ impl Stream {
         };
         stream.begin_to_note();
         stream
+    }
+
+    /// What names it among the streams of all exporters.
+    pub fn address(&self) -> StreamAddress {
+        StreamAddress { exporter: self.registry.exporter().clone(), name: self.name.clone() }
     }
 
     /// The stream's name.
@@ -521,7 +526,7 @@ impl Stream {
     pub fn set_failing(&self, failing: bool) -> bool {
         let was_failing = (if failing { self.figures.fail() } else { self.figures.recover() }) > 0;
         if failing && !was_failing {
-            self.registry.shared().newly_failing.note(self.registry.exporter(), &self.name);
+            self.registry.shared().newly_failing.note(self.address());
         }
         was_failing
     }

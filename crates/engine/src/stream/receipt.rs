@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::behind::Amount;
 use super::queue::Stream;
-use super::{Batch, Numbers, Reservation, StreamName};
+use super::{Batch, Numbers, Reservation, StreamAddress, StreamName};
 use crate::outcome::Fate;
 
 /// Of how many exporters a sender is told what it waits for.
@@ -70,8 +70,7 @@ struct Account {
 /// Where a request was given up first, and why.
 #[derive(Debug)]
 struct GivenUp {
-    exporter: Arc<str>,
-    name: StreamName,
+    stream: StreamAddress,
     reason: Arc<str>,
     /// The positions of the entries that had not ended there.
     entries: Vec<usize>,
@@ -142,12 +141,12 @@ impl Receipt {
     }
 
     /// The stream that it was given up in; else the first that it still waits for, if there is one.
-    pub fn undelivered(&self) -> Option<(Arc<str>, StreamName)> {
+    pub fn undelivered(&self) -> Option<StreamAddress> {
         if let Some(given_up) = &self.ledger.account.lock().given_up {
-            return Some((given_up.exporter.clone(), given_up.name.clone()));
+            return Some(given_up.stream.clone());
         }
         let stream = self.waited_for().next()?;
-        Some((stream.registry().exporter().clone(), stream.name().clone()))
+        Some(stream.address())
     }
 
     /// The streams that have not settled all that they have of it.
@@ -200,8 +199,7 @@ impl Ledger {
 
     fn give_up(&self, stream: &Stream, stub: &Stub, reason: &Arc<str>) {
         self.account.lock().given_up.get_or_insert_with(|| GivenUp {
-            exporter: stream.registry().exporter().clone(),
-            name: stream.name().clone(),
+            stream: stream.address(),
             reason: reason.clone(),
             entries: stub.unsettled_entries().collect(),
         });

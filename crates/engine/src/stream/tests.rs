@@ -290,7 +290,7 @@ async fn a_stream_is_told_of_when_it_begins_to_fail_and_not_while_it_does() {
     let streams: Vec<_> = house.consumers.0.lock().clone();
     let told = || -> Vec<String> {
         let taken = house.shared.newly_failing.take().into_iter();
-        taken.map(|(exporter, name)| format!("{exporter} {}", name.key.text())).collect()
+        taken.map(|stream| format!("{} {}", stream.exporter, stream.name.key.text())).collect()
     };
     let expected = [format!("one {}", streams[0].name().key.text())];
     assert!(!streams[0].set_failing(true));

@@ -1,6 +1,6 @@
 //! What a sink has received, in total and per stream.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 
@@ -121,11 +121,13 @@ pub(super) struct Counters {
     streams: [DashMap<Vec<u8>, Stream>; 3],
 }
 
-/// One stream, and its senders in the order of their ids: mostly few.
+/// One stream, and its senders in the order in which they came.
 #[derive(Debug, Default)]
 struct Stream {
     tally: Tally,
     senders: Vec<(SenderId, Sequence)>,
+    /// Where each is in `senders`.
+    places: HashMap<SenderId, usize>,
     /// Where in `senders` the last record's was: the next one's is most likely the same.
     last: usize,
 }
@@ -233,10 +235,9 @@ impl Stream {
     #[inline]
     fn sequence(&mut self, sender: SenderId) -> &mut Sequence {
         if self.senders.get(self.last).is_none_or(|(id, _)| *id != sender) {
-            let known = self.senders.binary_search_by(|(id, _)| id.cmp(&sender));
-            self.last = known.unwrap_or_else(|place| {
-                self.senders.insert(place, (sender, Sequence::default()));
-                place
+            self.last = *self.places.entry(sender).or_insert_with(|| {
+                self.senders.push((sender, Sequence::default()));
+                self.senders.len() - 1
             });
         }
         &mut self.senders[self.last].1

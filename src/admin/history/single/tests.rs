@@ -2,8 +2,8 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use super::super::rings::STEP;
-use super::super::subjects::StreamId;
 use super::*;
+use crate::stream::StreamAddress;
 
 /// Things that are there, each with what it has counted.
 #[derive(Debug, Default)]
@@ -230,6 +230,16 @@ async fn one_that_fails_takes_the_place_of_one_that_does_not_and_of_none_that_do
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_that_fails_keeps_its_place_also_if_it_is_told_of_after_one_that_takes_a_place() {
+    let mut setup = Setup::of(Things::some(2 * MOST));
+    setup.pass(1, &[]).await;
+    // The others are failing, so that the first alone could give up its place.
+    setup.pass(1, &(1..MOST).collect::<Vec<_>>()).await;
+    setup.pass(1, &[MOST, 0]).await;
+    assert!(setup.has(0) && !setup.has(MOST));
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_that_somebody_looks_at_takes_a_place_whatever_the_others_do() {
     let mut setup = Setup::of(Things::some(MOST + 2));
     let all: Vec<usize> = (0..MOST).collect();
@@ -267,6 +277,6 @@ async fn what_had_to_give_up_its_place_is_not_taken_for_what_has_just_come() {
 #[test]
 fn a_history_takes_as_much_memory_as_is_said() {
     let ring = FINE * OF_DELIVERY.len() * size_of::<f32>();
-    let all = ring + size_of::<(StreamId, SingleHistory)>();
+    let all = ring + size_of::<(StreamAddress, SingleHistory)>();
     assert!(all <= 3 << 10, "{all}");
 }

@@ -3,21 +3,21 @@ use crate::route::RoutingKey;
 use otlp::Signal;
 
 /// A stream of this key of an exporter.
-fn stream(exporter: &str, key: &str) -> AttemptedStream {
+fn stream(exporter: &str, key: &str) -> StreamAddress {
     let name = StreamName { signal: Signal::Logs, key: RoutingKey::written(key) };
-    AttemptedStream { exporter: exporter.into(), name }
+    StreamAddress { exporter: exporter.into(), name }
 }
 
 /// One of many.
-fn numbered(number: usize) -> AttemptedStream {
+fn numbered(number: usize) -> StreamAddress {
     stream("up", &number.to_string())
 }
 
 /// An attempt at so many records, by which it is known again.
-pub(in crate::stream) fn attempt(stream: &AttemptedStream, records: u64) -> StreamAttempt {
+pub(in crate::stream) fn attempt(stream: &StreamAddress, records: u64) -> StreamAttempt {
     StreamAttempt {
         stream: stream.clone(),
-        at: SystemTime::UNIX_EPOCH,
+        at: SystemTime::UNIX_EPOCH + Duration::from_secs(records),
         code: "503".into(),
         target: "http://localhost/v1/logs".into(),
         took: Duration::ZERO,
@@ -34,16 +34,28 @@ pub(in crate::stream) fn records(attempts: &[Arc<StreamAttempt>]) -> Vec<u64> {
 }
 
 impl AttemptLists {
-    fn fail(&mut self, stream: &AttemptedStream, tenant: Option<&Arc<str>>, records: u64) -> bool {
-        self.note(tenant, true, attempt(stream, records))
+    fn fail(&mut self, stream: &StreamAddress, tenant: Option<&Arc<str>>, records: u64) -> bool {
+        let attempt = Arc::new(attempt(stream, records));
+        self.note(tenant, true, &attempt, WantedBy::ALL, &mut Forgotten::new())
     }
 
-    fn succeed(&mut self, stream: &AttemptedStream, tenant: Option<&Arc<str>>, records: u64) -> bool {
-        self.note(tenant, false, attempt(stream, records))
+    /// Returns whether a list has it.
+    fn succeed(&mut self, stream: &StreamAddress, tenant: Option<&Arc<str>>, records: u64) -> bool {
+        let attempt = Arc::new(attempt(stream, records));
+        self.note(tenant, false, &attempt, WantedBy::ALL, &mut Forgotten::new());
+        Arc::strong_count(&attempt) > 1
     }
 
-    fn of_stream(&mut self, stream: &AttemptedStream) -> Vec<u64> {
-        records(&self.streams.look(stream))
+    fn of_stream(&mut self, stream: &StreamAddress) -> Vec<u64> {
+        records(&self.look_at_stream(stream, &mut Forgotten::new()))
+    }
+
+    fn of_exporter(&mut self, exporter: &str) -> Vec<u64> {
+        records(&self.exporters.look(&exporter.into(), &mut Forgotten::new()).attempts)
+    }
+
+    fn of_tenant(&mut self, tenant: &Arc<str>) -> Vec<u64> {
+        records(&self.tenants.look(tenant, &mut Forgotten::new()).attempts)
     }
 
     /// What all lists take, each as if it shared nothing with others.
@@ -75,34 +87,54 @@ async fn of_a_stream_attempts_are_kept_from_a_failure_or_a_look_on_for_ten_minut
     tokio::time::advance(KEPT / 2).await;
     lists.of_stream(&one);
     tokio::time::advance(KEPT / 2).await;
-    lists.sweep();
+    lists.sweep(&mut Forgotten::new());
     assert!(!lists.succeed(&zero, None, 1));
     assert!(lists.succeed(&one, None, 1));
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_an_exporter_and_a_tenant_failures_are_always_kept_and_successes_for_ten_minutes_from_a_look_on() {
+async fn of_an_exporter_and_a_tenant_failures_are_kept_in_any_case_and_successes_for_ten_minutes_from_a_look_on()
+ {
     let mut lists = AttemptLists::default();
     let (acme, globex): (Arc<str>, Arc<str>) = ("acme".into(), "globex".into());
     let (failing, healthy, elsewhere) =
         (stream("up", "failing"), stream("up", "healthy"), stream("other", "healthy"));
     lists.fail(&failing, Some(&acme), 1);
     assert!(!lists.succeed(&healthy, Some(&acme), 2), "another stream has failed, and nobody has looked");
-    assert_eq!(records(&lists.exporters.look(&"up".into())), [1]);
+    assert_eq!(lists.of_exporter("up"), [1]);
     assert!(lists.succeed(&healthy, Some(&globex), 3));
     assert!(!lists.succeed(&elsewhere, Some(&globex), 4), "at another exporter nobody has looked");
     lists.fail(&failing, Some(&acme), 5);
-    assert_eq!(records(&lists.exporters.look(&"up".into())), [5, 3, 1]);
-    assert_eq!(records(&lists.tenants.look(&acme)), [5, 1]);
+    assert_eq!(lists.of_exporter("up"), [5, 3, 1]);
+    assert_eq!(lists.of_tenant(&acme), [5, 1]);
     assert!(lists.succeed(&elsewhere, Some(&acme), 6));
-    assert_eq!(records(&lists.tenants.look(&acme)), [6, 5, 1]);
-    assert_eq!(records(&lists.tenants.look(&globex)), [0; 0], "it has not failed, and nobody had looked");
+    assert_eq!(lists.of_tenant(&acme), [6, 5, 1]);
+    assert_eq!(lists.of_tenant(&globex), [0; 0], "it has not failed, and nobody had looked");
 
     tokio::time::advance(KEPT).await;
     lists.fail(&failing, Some(&acme), 7);
     assert!(!lists.succeed(&healthy, Some(&acme), 8), "nobody has looked for ten minutes");
     assert!(lists.succeed(&failing, Some(&acme), 9), "the stream itself has failed");
-    assert_eq!(records(&lists.tenants.look(&acme))[..2], [7, 6]);
+    assert_eq!(lists.of_tenant(&acme)[..2], [7, 6]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_list_of_a_stream_begins_with_what_those_of_its_exporter_and_its_tenant_know_of_it() {
+    let mut lists = AttemptLists::default();
+    let acme: Arc<str> = "acme".into();
+    let key = RoutingKey::of(Some("acme"), "a", std::iter::empty());
+    let stream = stream("up", key.as_written());
+    assert!(lists.of_exporter("up").is_empty());
+    assert!(lists.succeed(&stream, Some(&acme), 1) && lists.succeed(&numbered(0), None, 2));
+    assert!(lists.of_tenant(&acme).is_empty());
+    assert!(lists.succeed(&stream, Some(&acme), 3), "both lists take it");
+    for number in 0..EACH as u64 {
+        lists.succeed(&numbered(0), None, number);
+    }
+    assert!(lists.succeed(&stream, Some(&acme), 4));
+    assert_eq!(lists.of_stream(&stream), [4, 3], "each once, and nothing that is in no list any more");
+    lists.succeed(&stream, Some(&acme), 5);
+    assert_eq!(lists.of_stream(&stream), [5, 4, 3]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -114,7 +146,7 @@ async fn no_more_streams_than_there_is_room_for_are_kept_and_what_is_looked_at_i
         tokio::time::advance(Duration::from_millis(1)).await;
     }
     assert!(!note(&mut lists, STREAMS) && note(&mut lists, 0));
-    assert!(lists.of_stream(&numbered(STREAMS)).is_empty());
+    assert_eq!(lists.of_stream(&numbered(STREAMS)), [1], "the exporter's list has it");
     assert!(note(&mut lists, STREAMS) && note(&mut lists, 0), "the look was after what comes now");
     assert!(!note(&mut lists, 1), "of that nothing was heard for longest");
     assert_eq!(lists.streams.lists.len(), STREAMS);
@@ -132,7 +164,7 @@ async fn a_hundred_thousand_tenants_that_fail_at_once_take_no_more_than_what_is_
             let stream = stream(&exporter, &format!("{tenant}-{round}-{}", "k".repeat(500)));
             let long = |what: &str| what.repeat(256).into();
             let attempt = StreamAttempt { target: long("t"), message: long("ü"), ..attempt(&stream, 1) };
-            lists.note(Some(&tenant), true, attempt);
+            lists.note(Some(&tenant), true, &Arc::new(attempt), WantedBy::ALL, &mut Forgotten::new());
         }
     }
     let kept = (lists.streams.lists.len(), lists.exporters.lists.len(), lists.tenants.lists.len());
@@ -140,10 +172,10 @@ async fn a_hundred_thousand_tenants_that_fail_at_once_take_no_more_than_what_is_
     assert!(lists.bytes() < 20 << 20, "{}", lists.bytes());
     assert!(lists.tenants.lists.values().all(|list| list.attempts.len() > 5), "some have room in any case");
     // The first that failed is shown, and so is whoever is looked at.
-    assert!(!lists.tenants.look(&"tenant-0".into()).is_empty());
+    assert!(!lists.of_tenant(&"tenant-0".into()).is_empty());
     let last: Arc<str> = "tenant-99999".into();
-    assert!(lists.tenants.look(&last).is_empty());
+    assert!(lists.of_tenant(&last).is_empty());
     lists.fail(&stream("up", "a"), Some(&last), 7);
-    assert_eq!(records(&lists.tenants.look(&last)), [7]);
+    assert_eq!(lists.of_tenant(&last), [7]);
     assert_eq!(lists.tenants.lists.len(), TENANTS);
 }

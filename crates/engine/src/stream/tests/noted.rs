@@ -15,8 +15,7 @@ fn succeed(stream: &Stream, records: u64) -> bool {
     let mut noted = false;
     stream.note_attempt(false, || {
         noted = true;
-        let (exporter, name) = (stream.registry().exporter().clone(), stream.name().clone());
-        attempt(&AttemptedStream { exporter, name }, records)
+        attempt(&stream.address(), records)
     });
     noted
 }
@@ -33,18 +32,34 @@ async fn a_look_at_an_exporter_has_successes_noted_of_its_streams_those_that_com
     assert!(!succeed(&elsewhere, 4), "nobody looks at its exporter");
     assert_eq!(records(&house.registry.attempts()), [3, 2]);
     advance(Duration::from_secs(601)).await;
-    assert!(succeed(&first, 5), "it learns by this one that nobody looks any more");
-    assert!(!succeed(&first, 6));
-    assert_eq!(records(&house.registry.attempts()), [3, 2], "it came too late");
+    house.shared.sweep();
+    assert!(!succeed(&first, 5), "nobody looks any more");
+    assert!(house.registry.attempts().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_an_exporter_and_a_tenant_no_more_successes_are_noted_in_a_second_than_a_list_has_room_for() {
+    let house = House::new(settings());
+    let streams: Vec<_> =
+        (0..100).map(|number| stream_of(&house.registry, Some("acme"), &number.to_string())).collect();
+    let noted = || streams.iter().filter(|stream| succeed(stream, 1)).count();
+    house.registry.attempts();
+    assert_eq!((noted(), noted()), (20, 0));
+    house.shared.attempts_of_tenant(&"acme".into());
+    assert_eq!((noted(), noted()), (20, 0), "the tenant's list counts for itself");
+    house.registry.attempts();
+    assert_eq!(noted(), 0, "whoever goes on looking has no more of them noted");
+    advance(Duration::from_secs(1)).await;
+    assert_eq!((noted(), noted()), (20, 0), "both lists take the same ones");
+    house.registry.attempts_of(streams[99].name());
+    assert_eq!((noted(), noted()), (1, 1), "of the stream that somebody looks at each is noted");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_look_at_a_tenant_has_successes_noted_of_its_streams_at_every_exporter_and_of_no_other() {
     let house = House::new(settings());
     let (other, _) = House::exporter("two", settings(), &house.shared);
-    let look = |tenant: &str| {
-        house.shared.attempts_of_tenant(&tenant.into(), [&*house.registry, &*other].into_iter())
-    };
+    let look = |tenant: &str| house.shared.attempts_of_tenant(&tenant.into());
     let acmes = [stream_of(&house.registry, Some("acme"), "a"), stream_of(&other, Some("acme"), "a")];
     let others = [stream_of(&house.registry, Some("globex"), "a"), stream_of(&other, None, "a")];
     assert!(look("acme").is_empty() && look("unknown").is_empty());
