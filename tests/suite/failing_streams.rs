@@ -298,7 +298,7 @@ async fn an_upstream_that_does_not_answer_is_told_of_before_its_timeout_is_over_
     assert!(text.starts_with("otlp_http/up, 1 stream: no answer from it for 1"), "{text}");
     assert!(
         text.ends_with(
-            "has not answered yet; the attempt ends when the exporter's `timeout` of 25s is over."
+            "has not answered yet; the attempt ends at the latest when the exporter's `timeout` of 25s is over."
         ),
         "{text}"
     );

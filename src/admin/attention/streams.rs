@@ -209,8 +209,9 @@ impl AnswerLimits {
         let timeout = self.timeout.filter(|timeout| !timeout.is_zero());
         let of_answers = timeout
             .map(|timeout| format!("no answer before the exporter's `timeout` of {timeout:?} was over"));
-        let of_greeting =
-            self.greeting.map(|greeting| format!("no HTTP/2 on a new connection for {greeting:?}"));
+        // One that is longer than `timeout` is never over.
+        let greeting = self.greeting.filter(|greeting| timeout.is_none_or(|timeout| *greeting < timeout));
+        let of_greeting = greeting.map(|greeting| format!("no HTTP/2 on a new connection for {greeting:?}"));
         let told: Vec<_> = [of_greeting, of_answers].into_iter().flatten().collect();
         let told = if told.is_empty() { String::new() } else { format!(" ({})", told.join(", or ")) };
         let raise = if timeout.is_some() { "; if its answers only take longer, raise `timeout`" } else { "" };
@@ -227,7 +228,7 @@ impl AnswerLimits {
                 "the upstream has not answered yet, and is waited for without an end, as the exporter's `timeout` is 0".to_owned()
             }
             Some(timeout) => {
-                format!("the upstream has not answered yet; the attempt ends when the exporter's `timeout` of {timeout:?} is over")
+                format!("the upstream has not answered yet; the attempt ends at the latest when the exporter's `timeout` of {timeout:?} is over")
             }
         }
     }
@@ -364,6 +365,7 @@ mod tests {
             |code, timeout, greeting| reason(code, Whose::Exporter, AnswerLimits { timeout, greeting });
         for (timeout, greeting, words) in [
             (seconds(30), None, " (no answer before the exporter's `timeout` of 30s was over); see"),
+            (seconds(5), seconds(10), " (no answer before the exporter's `timeout` of 5s was over); see"),
             (
                 seconds(30),
                 seconds(10),
@@ -380,7 +382,7 @@ mod tests {
             assert!(told.contains(words), "{told}");
         }
         for (timeout, words) in [
-            (seconds(30), "the attempt ends when the exporter's `timeout` of 30s is over"),
+            (seconds(30), "the attempt ends at the latest when the exporter's `timeout` of 30s is over"),
             (seconds(0), "without an end, as the exporter's `timeout` is 0"),
         ] {
             let told = told(UNANSWERED, timeout, None);

@@ -354,7 +354,7 @@ impl StreamFigures {
 
     /// Notes what the stream does, unless it is held: see [`Self::hold_batch`]. What holds nothing is idle in any case.
     pub(super) fn set_activity(&self, activity: Activity) {
-        debug_assert_ne!(activity, Activity::Held, "whatever waits for that is counted");
+        debug_assert_ne!(activity, Activity::Held, "what is held is said by `hold_batch`");
         let changed = |word: u64| Some(StreamWord(word).doing(activity).0);
         let before = self.row().word.fetch_update(Ordering::AcqRel, Ordering::Acquire, changed);
         let before = StreamWord(before.unwrap_or_else(|word| word));

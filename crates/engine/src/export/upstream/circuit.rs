@@ -2,10 +2,10 @@
 //!
 //! An upstream that dies under many streams would be asked by each of them, again and again: a storm that meets it
 //! when it comes back. So all streams of a destination share a *circuit*. It is closed as long as the destination
-//! lives, and opens when several streams in a row have met nothing there: no connection, no answer in time, an answer in
-//! another protocol, which takes nothing from anybody, or a gateway's 502 to 504 or 520 to 530. While it is open streams wait, and
-//! now and then one of them probes, after pauses that grow as those between the attempts at a batch do. The first sign of life closes it, and the streams go on in the order in
-//! which they ask for the destination's allowance.
+//! lives, and opens when several streams in a row have met nothing there that could take their data: no connection, no
+//! answer in time, one in another protocol, or a gateway's 502 to 504 or 520 to 530. While it is open streams wait, and now
+//! and then one of them probes, after pauses that grow as those between the attempts at a batch do. The first sign of life
+//! closes it, and the streams go on in the order in which they ask for the destination's allowance.
 //!
 //! One stream's trouble never opens it, nor that of several which hang beside others that are answered: a failure
 //! counts only if the destination has given no sign of life since that attempt began. Should those others have been
