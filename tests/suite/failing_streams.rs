@@ -297,18 +297,63 @@ async fn an_upstream_that_does_not_answer_is_told_of_before_its_timeout_is_over_
     let text = told("unanswered").await;
     assert!(text.starts_with("otlp_http/up, 1 stream: no answer from it for 1"), "{text}");
     assert!(
-        text.ends_with("has not answered yet, and is waited for within the exporter's `timeout` of 25s."),
+        text.ends_with(
+            "has not answered yet; the attempt ends at the latest when the exporter's `timeout` of 25s is over."
+        ),
         "{text}"
     );
     assert!(stream(&sluice, "a").await["unanswered_seconds"].as_f64().unwrap() >= 12.0);
 
     clock::pass(Duration::from_secs(14)).await;
     let text = told("failing").await;
-    let expected = "takes connections and does not answer within the exporter's `timeout` of 25s";
+    let expected = "does not answer in time (no answer before the exporter's `timeout` of 25s was over)";
     assert!(text.contains("no answer from it for") && text.contains(expected), "{text}");
     let shown = stream(&sluice, "a").await;
     assert_eq!(
         (&shown["unanswered_seconds"], &shown["last_error"]["code"]),
         (&Value::Null, &json!("timeout"))
     );
+}
+
+#[tokio::test]
+async fn what_is_answered_beside_an_attempt_that_hangs_does_not_hide_it() {
+    let up = sinks::counting().await;
+    up.set_fault(Fault::hang().on_text("hangs"));
+    let queue = "sending_queue: { num_consumers: 2, batch: { min_size: 1, flush_timeout: 0s } }";
+    let sluice = Sluice::start(&yaml::up(&up.url(), &[queue, "timeout: 10m"])).await;
+    sluice.accept(Signal::Logs, logs(&[("a", &["hangs"])])).await;
+    eventually("the attempt is under way", async || (up.counts().requests > 0).then_some(())).await;
+    clock::pass(Duration::from_secs(12)).await;
+    eventually("it is told of", async || {
+        stream(&sluice, "a").await["unanswered_seconds"].is_number().then_some(())
+    })
+    .await;
+    sluice.accept(Signal::Logs, logs(&[("a", &["fine"])])).await;
+    let shown = eventually("what comes behind it is delivered", async || {
+        Some(stream(&sluice, "a").await).filter(|shown| shown["delivered_records"] == 1)
+    })
+    .await;
+    assert!(shown["unanswered_seconds"].as_f64().is_some_and(|seconds| seconds >= 12.0), "{shown}");
+}
+
+#[tokio::test]
+async fn what_is_taken_beside_a_batch_that_is_held_leaves_the_stream_held_since_then() {
+    let up = sinks::counting().await;
+    up.set_fault(Fault::status(401).on_text("refused"));
+    let queue = "sending_queue: { num_consumers: 2, batch: { min_size: 1, flush_timeout: 0s } }";
+    let patient = "retry_on_failure: { initial_interval: 1h, max_interval: 1h }";
+    let sluice = Sluice::start(&yaml::up(&up.url(), &[queue, patient])).await;
+    sluice.accept(Signal::Logs, logs(&[("a", &["refused"])])).await;
+    let held = eventually("it is held", async || {
+        Some(stream(&sluice, "a").await).filter(|shown| shown["state"] == "held")
+    })
+    .await;
+    assert!(held["hold"]["since"].is_string(), "{held}");
+    sluice.accept(Signal::Logs, logs(&[("a", &["fine"])])).await;
+    let shown = eventually("what comes behind it is delivered", async || {
+        Some(stream(&sluice, "a").await).filter(|shown| shown["delivered_records"] == 1)
+    })
+    .await;
+    assert_eq!((&shown["state"], &shown["hold"]), (&held["state"], &held["hold"]));
+    assert_eq!(sluice.metric("sluice_held_streams", &[]).await, 1.0);
 }

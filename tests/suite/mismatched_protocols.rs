@@ -21,6 +21,9 @@ const SETTINGS: &[u8] = &[0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 100];
 
 const BAD_REQUEST: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n";
 
+/// A load balancer's answer to what it can't pass on.
+const BAD_GATEWAY: &[u8] = b"HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\n\r\n";
+
 /// A server that says this on each connection once it has been sent something, and ends it when the client does. Nothing:
 /// it ends the connection at once.
 async fn saying(answer: &'static [u8]) -> SocketAddr {
@@ -219,4 +222,25 @@ async fn a_proxy_that_speaks_something_else_is_named_with_its_url_in_question() 
     let options = format!("endpoint: 'http://up.example', proxy_url: 'https://me:s3cr3t@{proxy}'");
     let words = [&*format!("no TLS with `https://{proxy}`"), "write `http://` in the URL of the proxy"];
     assert_told("otlp_http", &options, "tls", &words).await;
+}
+
+#[tokio::test]
+async fn an_upstream_that_speaks_another_protocol_to_every_stream_is_probed_as_one_that_is_away() {
+    for (kind, answer) in [("otlp_grpc", BAD_GATEWAY), ("otlp_grpc", ALERT), ("otlp_http", ALERT)] {
+        let address = saying(answer).await;
+        let name = format!("{kind}/up");
+        let options = format!("endpoint: 'http://{address}', compression: none, {QUICK}");
+        let config = yaml::exporters(&[(&name, options)]);
+        let route = format!("routes: [{{ signals: [logs], key: s2.stream, exporters: [{name}] }}]\n");
+        let sluice = Sluice::start(&(config + &route)).await;
+        for key in ["a", "b", "c", "d", "e"] {
+            sluice.accept(Signal::Logs, logs(&[(key, &["1"])])).await;
+        }
+        eventually("the circuit is open", async || {
+            let closed = sluice.metric("sluice_destinations", &[("circuit", "closed")]).await;
+            let shown = sluice.api("/api/v1/exporters").await;
+            (closed == 0.0 && shown["exporters"][0]["pending_records"] == 5).then_some(())
+        })
+        .await;
+    }
 }

@@ -61,7 +61,7 @@ fn of_held(exporter: &Exporter) -> Option<Attention> {
     let text = format!(
         "{name}: all its streams are held since an upstream has answered {code} to one of them, {} wait: {}.",
         size(waits),
-        reason(code, Whose::Exporter, timeout(exporter))
+        reason(code, Whose::Exporter, AnswerLimits::of(exporter))
     );
     let subject = AttentionSubject::Exporter(name.to_string());
     let attention = Attention::new(Urgency::Error, "exporter_held", subject, text);
@@ -85,7 +85,7 @@ fn of_upstream(exporter: &Exporter) -> Option<Attention> {
         "{name}: {origin}{others} takes nothing for {}, {} wait: {}.",
         time(away),
         size(waits),
-        reason(code, Whose::Exporter, timeout(exporter))
+        reason(code, Whose::Exporter, AnswerLimits::of(exporter))
     );
     let attention =
         Attention::new(Urgency::Error, "upstream_away", AttentionSubject::Exporter(name.to_string()), text);
@@ -137,7 +137,7 @@ fn of_troubled(streams: &TroubledStreams) -> Attention {
         "{who} for {}, {} wait: {}.",
         time(waited),
         size(waits),
-        reason(code, whose, timeout(&streams.exporter))
+        reason(code, whose, AnswerLimits::of(&streams.exporter))
     );
     if let Some(since) = streams.unanswered_since.filter(|_| !is_unanswered) {
         write!(text, " The attempt under way has not been answered for {}.", time(since.elapsed()))
@@ -189,22 +189,53 @@ pub(super) fn without_answer(code: &str) -> Option<&'static str> {
     })
 }
 
-/// `timeout` of the exporter, if it has one.
-fn timeout(exporter: &Exporter) -> Option<Duration> {
-    exporter.active().settings.timeout()
+/// How long an exporter waits for its upstreams.
+#[derive(Clone, Copy, Debug, Default)]
+struct AnswerLimits {
+    /// `timeout` of the exporter, if it has one: for an answer, and zero for ever.
+    timeout: Option<Duration>,
+    /// Until a new connection begins with the protocol, where that has a limit of its own.
+    greeting: Option<Duration>,
 }
 
-/// How long an upstream may take to answer, behind what it is about.
-fn within(timeout: Option<Duration>) -> String {
-    match timeout {
-        None => String::new(),
-        Some(Duration::ZERO) => " without an end, as the exporter's `timeout` is 0".to_owned(),
-        Some(timeout) => format!(" within the exporter's `timeout` of {timeout:?}"),
+impl AnswerLimits {
+    fn of(exporter: &Exporter) -> Self {
+        let settings = &exporter.active().settings;
+        Self { timeout: settings.timeout(), greeting: settings.greeting() }
+    }
+
+    /// That there was no answer in time, and what to do about it.
+    fn exhausted(self) -> String {
+        let timeout = self.timeout.filter(|timeout| !timeout.is_zero());
+        let of_answers = timeout
+            .map(|timeout| format!("no answer before the exporter's `timeout` of {timeout:?} was over"));
+        // One that is longer than `timeout` is never over.
+        let greeting = self.greeting.filter(|greeting| timeout.is_none_or(|timeout| *greeting < timeout));
+        let of_greeting = greeting.map(|greeting| format!("no HTTP/2 on a new connection for {greeting:?}"));
+        let told: Vec<_> = [of_greeting, of_answers].into_iter().flatten().collect();
+        let told = if told.is_empty() { String::new() } else { format!(" ({})", told.join(", or ")) };
+        let raise = if timeout.is_some() { "; if its answers only take longer, raise `timeout`" } else { "" };
+        format!(
+            "the upstream takes connections and does not answer in time{told}; see what keeps it from that{raise}; Sluice goes on trying"
+        )
+    }
+
+    /// That there is no answer yet, and until when it is waited for.
+    fn lasting(self) -> String {
+        match self.timeout {
+            None => "the upstream has not answered yet, and is waited for".to_owned(),
+            Some(Duration::ZERO) => {
+                "the upstream has not answered yet, and is waited for without an end, as the exporter's `timeout` is 0".to_owned()
+            }
+            Some(timeout) => {
+                format!("the upstream has not answered yet; the attempt ends at the latest when the exporter's `timeout` of {timeout:?} is over")
+            }
+        }
     }
 }
 
 /// What a code means, and what to do about it.
-fn reason(code: &str, whose: Whose, timeout: Option<Duration>) -> String {
+fn reason(code: &str, whose: Whose, limits: AnswerLimits) -> String {
     let its = if whose == Whose::Exporter { "the credential" } else { "its token" };
     let row_or_exporter = if whose == (Whose::Tenant { by_row: true }) {
         "its row of the table of tenants"
@@ -238,11 +269,8 @@ fn reason(code: &str, whose: Whose, timeout: Option<Duration>) -> String {
             "the upstream, or what is before it, ends connections without an answer; see its log; Sluice goes on trying"
                 .to_owned()
         }
-        "timeout" => format!(
-            "the upstream takes connections and does not answer{}; see what it does, or raise that; Sluice goes on trying",
-            within(timeout)
-        ),
-        UNANSWERED => format!("the upstream has not answered yet, and is waited for{}", within(timeout)),
+        "timeout" => limits.exhausted(),
+        UNANSWERED => limits.lasting(),
         "DEADLINE_EXCEEDED" => {
             "the upstream says that it was too slow; see what it does; Sluice goes on trying".to_owned()
         }
@@ -283,7 +311,7 @@ mod tests {
 
     #[test]
     fn each_code_of_attempts_that_hold_or_fail_has_a_reason_of_its_own() {
-        let unknown = reason("whatever", Whose::Exporter, None);
+        let unknown = reason("whatever", Whose::Exporter, AnswerLimits::default());
         for code in [
             "301",
             "401",
@@ -319,20 +347,46 @@ mod tests {
             "522",
             UNANSWERED,
         ] {
-            assert_ne!(reason(code, Whose::Exporter, None), unknown, "{code}");
+            assert_ne!(reason(code, Whose::Exporter, AnswerLimits::default()), unknown, "{code}");
         }
         for (by_row, place) in
             [(true, "its row of the table of tenants"), (false, "the exporter's `headers` or `auth`")]
         {
-            let told = reason("401", Whose::Tenant { by_row }, None);
+            let told = reason("401", Whose::Tenant { by_row }, AnswerLimits::default());
             assert_eq!(told, format!("its token is refused; put one that holds into {place}"));
         }
-        for (timeout, told) in [
-            (Some(Duration::from_secs(30)), "within the exporter's `timeout` of 30s"),
-            (Some(Duration::ZERO), "without an end, as the exporter's `timeout` is 0"),
-        ] {
-            assert!(reason("timeout", Whose::Exporter, timeout).contains(told), "{told}");
-        }
         assert_eq!((without_answer("connect"), without_answer("401")), (Some("can't connect to"), None));
+    }
+
+    #[test]
+    fn of_an_upstream_that_does_not_answer_the_limits_are_told_that_the_exporter_has() {
+        let seconds = |seconds| Some(Duration::from_secs(seconds));
+        let told =
+            |code, timeout, greeting| reason(code, Whose::Exporter, AnswerLimits { timeout, greeting });
+        for (timeout, greeting, words) in [
+            (seconds(30), None, " (no answer before the exporter's `timeout` of 30s was over); see"),
+            (seconds(5), seconds(10), " (no answer before the exporter's `timeout` of 5s was over); see"),
+            (
+                seconds(30),
+                seconds(10),
+                " (no HTTP/2 on a new connection for 10s, or no answer before the exporter's `timeout` of 30s was over); see",
+            ),
+            (
+                seconds(0),
+                seconds(10),
+                " in time (no HTTP/2 on a new connection for 10s); see what keeps it from that; Sluice",
+            ),
+            (None, None, " does not answer in time; see what keeps it from that; Sluice"),
+        ] {
+            let told = told("timeout", timeout, greeting);
+            assert!(told.contains(words), "{told}");
+        }
+        for (timeout, words) in [
+            (seconds(30), "the attempt ends at the latest when the exporter's `timeout` of 30s is over"),
+            (seconds(0), "without an end, as the exporter's `timeout` is 0"),
+        ] {
+            let told = told(UNANSWERED, timeout, None);
+            assert!(told.ends_with(words), "{told}");
+        }
     }
 }

@@ -2,8 +2,6 @@
 //! how every record ended.
 
 use std::borrow::Cow;
-use std::convert::Infallible;
-use std::future::pending;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
@@ -19,6 +17,7 @@ use super::exporter::Attempting;
 use super::holds::HeldStream;
 use super::pieces::{Pieces, Taken, Unreadable};
 use super::tenant_row::{alternatives, is_given_up, lacking_row, row_changed};
+use super::unanswered::note_unanswered;
 use super::upstream::detail::Secrets;
 use super::{
     Answer, AskedWait, Asker, Backoff, Change, Conditions, Exporter, Fate, HoldScope, Outcome, Pass,
@@ -81,9 +80,6 @@ const FOR_EVER: Duration = Duration::MAX;
 
 /// How long to wait before the journal is read again after an error.
 const READ_AGAIN: Duration = Duration::from_secs(1);
-
-/// An attempt that is not answered for this long is told of while it is under way.
-const LONG_UNANSWERED: Duration = Duration::from_secs(10);
 
 /// How one piece of a batch ended.
 enum Settled {
@@ -219,36 +215,6 @@ async fn deliver(
         info!(exporter = %exporter.name(), %signal, key = &*key.text(), tenant = key.tenant(), suppressed, "stream delivers again");
     }
     Some(backoff.for_another())
-}
-
-/// Notes of an attempt that it has not been answered for long, once that is so: until its `timeout` nothing else would say why
-/// nothing is delivered.
-async fn note_unanswered(
-    exporter: &Exporter,
-    stream: &Stream,
-    target: &Target,
-    begun: &OnceLock<Instant>,
-) -> Infallible {
-    loop {
-        // While it waits for its turn, nobody has been asked.
-        tokio::time::sleep_until(*begun.get().unwrap_or(&Instant::now()) + LONG_UNANSWERED).await;
-        let Some(since) = begun.get().filter(|since| since.elapsed() >= LONG_UNANSWERED) else { continue };
-        stream.set_unanswered(Some(*since));
-        log_decision(
-            stream,
-            Some("no answer yet"),
-            None,
-            "stream goes on waiting for the answer to its attempt",
-        );
-        let (name, signal, key) = (exporter.name(), stream.name().signal, &stream.name().key);
-        if let Some(suppressed) = notice::due_for_one_of_many(&(name, signal, key), "unanswered") {
-            warn!(
-                exporter = %name, %signal, key = &*key.text(), tenant = key.tenant(), %target, suppressed,
-                "the destination has not answered an attempt for {LONG_UNANSWERED:?}, and is waited for"
-            );
-        }
-        return pending().await;
-    }
 }
 
 /// Notes how an attempt went, for those who look at the stream, its exporter or its tenant.
@@ -396,11 +362,10 @@ async fn settle<'e>(
         }
         if values.row.as_ref().is_some_and(|row| row.hold) {
             put_back(pieces);
-            stream.set_activity(Activity::Held);
+            let _held = stream.hold_batch();
             log_decision(stream, Some("the row of its tenant says so"), None, "stream held");
             wait_blameless(changed.as_mut(), FOR_EVER, exporter, stream, pieces, backoff).await;
             log_decision(stream, None, None, "stream looks again whether it may go on");
-            stream.set_activity(Activity::Waiting);
             continue;
         }
         let has_row = values.row.is_some();
@@ -411,10 +376,9 @@ async fn settle<'e>(
             let noted = LastError { code, message, target: None, at, of_destination: true, of_stream: None };
             log_decision(stream, Some(&noted.message), None, "stream held");
             stream.note(|history| history.last_error = Some(Box::new(noted)));
-            stream.begin_own_hold();
+            let _held = stream.begin_own_hold();
             wait_blameless(changed.as_mut(), FOR_EVER, exporter, stream, pieces, backoff).await;
             log_decision(stream, None, None, "stream looks again whether it may go on");
-            stream.set_activity(Activity::Waiting);
             continue;
         }
         // Made before looking, so that no change is missed.
@@ -436,11 +400,10 @@ async fn settle<'e>(
                     }
                 }
                 put_back(pieces);
-                stream.set_activity(Activity::Held);
+                let _held = stream.hold_batch();
                 let changed = pin!(either(changed.as_mut(), holds_changed));
                 wait_blameless(changed, wait, exporter, stream, pieces, backoff).await;
                 log_decision(stream, None, None, "stream looks again whether it may go on");
-                stream.set_activity(Activity::Waiting);
                 continue;
             }
         };
@@ -481,10 +444,9 @@ async fn settle<'e>(
                     put_back(pieces);
                 }
                 let wanted_now = stream.wanted_now();
-                stream.begin_own_hold();
+                let _held = stream.begin_own_hold();
                 let ended = pin!(either(changed.as_mut(), wanted_now));
                 wait_or(ended, wait, exporter, stream, pieces).await;
-                stream.set_activity(Activity::Waiting);
                 continue;
             }
         };
@@ -571,7 +533,6 @@ async fn settle<'e>(
             }
         };
         stream.set_activity(Activity::Waiting);
-        stream.set_unanswered(None);
         // Given up, withdrawn or not to begin any more; or the circuit has opened while the attempt waited for its turn.
         let Some(answer) = answer else {
             // It may wait for long now, and those who are to try have to read.
@@ -725,11 +686,12 @@ async fn settle<'e>(
         }
         if probe.is_none() {
             let wanted_now = stream.wanted_now();
-            if matches!(failure, Failure::Passing) {
+            let _held = if matches!(failure, Failure::Passing) {
                 stream.set_activity(Activity::BackingOff);
+                None
             } else {
-                stream.begin_own_hold();
-            }
+                Some(stream.begin_own_hold())
+            };
             let ended = pin!(either(changed.as_mut(), wanted_now));
             wait_or(ended, wait, exporter, stream, pieces).await;
             log_decision(stream, None, None, "stream goes on with its next attempt");

@@ -23,6 +23,7 @@ mod release;
 mod settings;
 mod tenant_row;
 mod transport;
+mod unanswered;
 mod undelivered_cause;
 mod upstream;
 mod utc;

@@ -7,6 +7,7 @@ use http::HeaderName;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 
+use super::grpc::GREETING;
 use super::{ExporterAuth, Statuses, ValidKey};
 use crate::coding::{self, Coding};
 use crate::route::{Template, TemplateValue};
@@ -37,6 +38,11 @@ impl ExporterSettings {
             ExporterKind::OtlpGrpc(grpc) => Some(grpc.timeout),
             ExporterKind::File(_) | ExporterKind::Debug(_) | ExporterKind::Nop => None,
         }
+    }
+
+    /// How long a new connection may take to begin with the protocol, where that has a limit of its own beside `timeout`.
+    pub fn greeting(&self) -> Option<Duration> {
+        matches!(self.kind, ExporterKind::OtlpGrpc(_)).then_some(GREETING)
     }
 
     /// The values that its templates read.

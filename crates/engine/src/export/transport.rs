@@ -369,9 +369,11 @@ impl Answer {
         }
         let may_be_down = matches!(self.outcome, Outcome::Retry { .. } | Outcome::Hold { .. });
         match &*self.code {
-            "protocol" | "oversize" | "encode" | "descriptors" | "token" | "token_refused" => Sign::Unclear,
+            "oversize" | "encode" | "descriptors" | "token" | "token_refused" => Sign::Unclear,
             _ if !may_be_down => Sign::Alive,
-            "connect" | "tls" | "timeout" | "reset" | "UNAVAILABLE" | "DEADLINE_EXCEEDED" => Sign::Down,
+            "connect" | "tls" | "timeout" | "reset" | "protocol" | "UNAVAILABLE" | "DEADLINE_EXCEEDED" => {
+                Sign::Down
+            }
             code if code.parse().is_ok_and(says_nobody_is_there) => Sign::Down,
             _ => Sign::Alive,
         }

@@ -19,6 +19,7 @@ use tokio::time::Instant;
 
 use super::StreamName;
 use super::history::{Activity, History};
+use super::unanswered::UnansweredAttempts;
 use crate::tenants::TenantAccount;
 
 /// Rows in a block. An exporter that has one stream has a whole block for it, some 3 KiB.
@@ -37,8 +38,7 @@ pub(super) struct FigureTable {
     failing: AtomicI64,
     /// Streams that have something to send and are held.
     held: AtomicI64,
-    /// Streams with an attempt under way that has not been answered for long.
-    unanswered: AtomicI64,
+    unanswered: UnansweredAttempts,
 }
 
 #[derive(Debug, Default)]
@@ -79,7 +79,7 @@ struct Row {
     not_delivered_records: AtomicU64,
     /// When its last error was, by the clock, in milliseconds; 0 if there was none.
     last_error: AtomicU64,
-    /// When the attempt began that has not been answered for long, in microseconds, plus one; 0 if there is none.
+    /// When the oldest of its attempts began that have not been answered for long, in microseconds, plus one; 0 if there is none.
     unanswered: AtomicU64,
     /// The number of its tenant's account, which lives as long as the stream does; 0 if it is no tenant's.
     account: AtomicUsize,
@@ -88,6 +88,9 @@ struct Row {
 /// What a stream holds and does, in one word, so that of each change it is known whether the stream is held before and after.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct StreamWord(u64);
+
+/// The number of a block, and that of a row in it.
+pub(super) type RowPlace = (u32, u32);
 
 /// The row of a stream, for as long as it lives.
 #[derive(Debug)]
@@ -114,26 +117,42 @@ impl StreamWord {
     /// Where the number of its [`Activity`] stands.
     const ACTIVITY: u32 = 60;
 
-    /// Set while its attempts are noted also where they succeed: see [`attempts`](super::attempts). All below are the bytes.
+    /// Set while its attempts are noted also where they succeed: see [`attempts`](super::attempts).
     const NOTES_SUCCESSES: u64 = 1 << 59;
+
+    /// One of the batches that wait because they are held. From here to the flags above stands how many there are, and below are the
+    /// bytes: up to 128 TiB.
+    const HELD_BATCH: u64 = 1 << 47;
+
+    /// As many held batches as are counted.
+    const MOST_HELD_BATCHES: u64 = Self::NOTES_SUCCESSES / Self::HELD_BATCH - 1;
 
     /// Framed bytes reserved: admitted or about to be, until settled.
     pub(super) const fn bytes(self) -> u64 {
-        self.0 & (Self::NOTES_SUCCESSES - 1)
+        self.0 & (Self::HELD_BATCH - 1)
+    }
+
+    /// Batches that wait because they are held.
+    pub(super) const fn held_batches(self) -> u64 {
+        (self.0 / Self::HELD_BATCH) & Self::MOST_HELD_BATCHES
     }
 
     pub(super) const fn is_gone(self) -> bool {
         self.0 & Self::GONE != 0
     }
 
-    /// What it was last said to do.
+    /// What it was last said to do, whether or not a batch of it is held.
     pub(super) fn said_activity(self) -> Activity {
         Activity::numbered(((self.0 & !Self::GONE) >> Self::ACTIVITY) as u8)
     }
 
-    /// What it does: what holds nothing is idle.
+    /// What it does: a stream without bytes is idle, and one of which any batch is held is held, whatever its other batches do.
     pub(super) fn activity(self) -> Activity {
-        if self.bytes() == 0 { Activity::Idle } else { self.said_activity() }
+        match (self.bytes(), self.held_batches()) {
+            (0, _) => Activity::Idle,
+            (_, 0) => self.said_activity(),
+            _ => Activity::Held,
+        }
     }
 
     fn is_held(self) -> bool {
@@ -141,8 +160,8 @@ impl StreamWord {
     }
 
     fn doing(self, activity: Activity) -> Self {
-        let activity = (activity as u64) << Self::ACTIVITY;
-        Self(self.bytes() | activity | self.0 & (Self::GONE | Self::NOTES_SUCCESSES))
+        let others = self.0 & (Self::GONE | ((1 << Self::ACTIVITY) - 1));
+        Self(others | (activity as u64) << Self::ACTIVITY)
     }
 }
 
@@ -154,7 +173,7 @@ impl FigureTable {
             blocks: Mutex::default(),
             failing: AtomicI64::new(0),
             held: AtomicI64::new(0),
-            unanswered: AtomicI64::new(0),
+            unanswered: UnansweredAttempts::default(),
         }
     }
 
@@ -172,7 +191,6 @@ impl FigureTable {
         fresh.word.store(StreamWord(0).doing(Activity::Waiting).0, Ordering::Relaxed);
         fresh.oldest.store(0, Ordering::Relaxed);
         fresh.failures.store(0, Ordering::Relaxed);
-        fresh.unanswered.store(0, Ordering::Relaxed);
         fresh.all_failed_attempts.store(0, Ordering::Relaxed);
         fresh.account.store(account.map_or(0, TenantAccount::number), Ordering::Relaxed);
         figures.set_history(history);
@@ -219,7 +237,7 @@ impl FigureTable {
 
     /// Streams with an attempt under way that has not been answered for long.
     pub(super) fn unanswered(&self) -> usize {
-        self.unanswered.load(Ordering::Relaxed).max(0) as usize
+        self.unanswered.streams()
     }
 
     /// The moment that a look has found.
@@ -334,12 +352,33 @@ impl StreamFigures {
         self.table.count(before, StreamWord(before.0 - bytes));
     }
 
-    /// Notes what the stream does. What holds nothing is idle in any case.
+    /// Notes what the stream does, unless it is held: see [`Self::hold_batch`]. What holds nothing is idle in any case.
     pub(super) fn set_activity(&self, activity: Activity) {
+        debug_assert_ne!(activity, Activity::Held, "what is held is said by `hold_batch`");
         let changed = |word: u64| Some(StreamWord(word).doing(activity).0);
         let before = self.row().word.fetch_update(Ordering::AcqRel, Ordering::Acquire, changed);
         let before = StreamWord(before.unwrap_or_else(|word| word));
         self.table.count(before, before.doing(activity));
+    }
+
+    /// Counts a batch that waits because it is held. Returns whether it is counted: then [`Self::release_batch`] has to follow.
+    pub(super) fn hold_batch(&self) -> bool {
+        let more = |word: u64| {
+            let has_room = StreamWord(word).held_batches() < StreamWord::MOST_HELD_BATCHES;
+            has_room.then(|| word + StreamWord::HELD_BATCH)
+        };
+        let before = self.row().word.fetch_update(Ordering::AcqRel, Ordering::Acquire, more);
+        if let Ok(before) = before {
+            self.table.count(StreamWord(before), StreamWord(before + StreamWord::HELD_BATCH));
+        }
+        before.is_ok()
+    }
+
+    /// Takes a batch off those that are held.
+    pub(super) fn release_batch(&self) {
+        let before = self.row().word.fetch_sub(StreamWord::HELD_BATCH, Ordering::AcqRel);
+        debug_assert!(StreamWord(before).held_batches() > 0, "no more are released than were held");
+        self.table.count(StreamWord(before), StreamWord(before - StreamWord::HELD_BATCH));
     }
 
     /// Marks the stream as gone, if it holds nothing; returns whether that is so now.
@@ -364,14 +403,23 @@ impl StreamFigures {
         self.row().oldest().map(|micros| self.table.moment(micros))
     }
 
-    /// Notes when the attempt began that has not been answered for long, or that there is none.
-    pub(super) fn set_unanswered(&self, since: Option<Instant>) {
-        let before = self.row().unanswered.swap(self.table.micros(since), Ordering::Relaxed);
-        match (before > 0, since.is_some()) {
-            (false, true) => _ = self.table.unanswered.fetch_add(1, Ordering::Relaxed),
-            (true, false) => _ = self.table.unanswered.fetch_sub(1, Ordering::Relaxed),
-            _ => {}
-        }
+    /// Adds an attempt that has not been answered for long, by when it began.
+    pub(super) fn begin_unanswered(&self, began: Instant) {
+        self.table.unanswered.add(self.place(), began, |oldest| self.show_unanswered(oldest));
+    }
+
+    /// Takes away what [`Self::begin_unanswered`] has added.
+    pub(super) fn end_unanswered(&self, began: Instant) {
+        self.table.unanswered.remove(self.place(), began, |oldest| self.show_unanswered(oldest));
+    }
+
+    fn show_unanswered(&self, oldest: Option<Instant>) {
+        self.row().unanswered.store(self.table.micros(oldest), Ordering::Relaxed);
+    }
+
+    /// What tells it from all other live streams of the table.
+    fn place(&self) -> RowPlace {
+        (self.number, self.row)
     }
 
     pub(super) fn unanswered(&self) -> Option<Instant> {
@@ -440,7 +488,6 @@ impl StreamFigures {
 impl Drop for StreamFigures {
     fn drop(&mut self) {
         self.recover();
-        self.set_unanswered(None);
         let word = self.word();
         self.table.count(word, StreamWord(0));
         self.block.names.write()[self.row as usize] = None;
@@ -469,7 +516,7 @@ impl Row {
 }
 
 impl ScannedStream<'_> {
-    /// When the attempt began that has not been answered for long, in microseconds since
+    /// When the oldest of its attempts began that have not been answered for long, in microseconds since
     /// [`Shared::began`](super::Shared::began).
     pub fn unanswered_micros(&self) -> Option<u64> {
         self.row.unanswered()
@@ -600,22 +647,71 @@ mod tests {
         let first = table.enter(&name(0), None, &History { delivered_records: 7, ..History::default() });
         first.add(10);
         first.fail();
-        first.set_activity(Activity::Held);
+        first.set_activity(Activity::Sending);
+        first.hold_batch();
         first.set_oldest(Some(Instant::now()));
-        for _ in 0..2 {
-            first.set_unanswered(Some(Instant::now()));
-        }
-        assert_eq!((table.held(), table.failing(), table.unanswered()), (1, 1, 1));
+        assert_eq!((table.held(), table.failing()), (1, 1));
         drop(first);
-        assert_eq!((table.held(), table.failing(), table.unanswered()), (0, 0, 0));
+        assert_eq!((table.held(), table.failing()), (0, 0));
         let _second = table.enter(&name(1), None, &History::default());
         table.scan(|stream| {
             assert_eq!((stream.pending_bytes(), stream.oldest_micros()), (0, None));
             assert_eq!((stream.failed_attempts(), stream.delivered_records()), (0, 0));
-            assert_eq!(stream.unanswered_micros(), None);
             assert_eq!(stream.activity(), Activity::Idle);
             ControlFlow::Continue(())
         });
+    }
+
+    #[test]
+    fn a_stream_shows_the_oldest_of_its_attempts_that_are_not_answered_for_long_until_the_last_of_them_ends()
+    {
+        let table = table();
+        let [stream, other] = [0, 1].map(|number| table.enter(&name(number), None, &History::default()));
+        let [first, second] = [1, 2].map(|seconds| table.began + Duration::from_secs(seconds));
+        for attempt in [second, first, first] {
+            stream.begin_unanswered(attempt);
+        }
+        other.begin_unanswered(second);
+        assert_eq!(
+            (stream.unanswered(), other.unanswered(), table.unanswered()),
+            (Some(first), Some(second), 2)
+        );
+        other.end_unanswered(second);
+        stream.end_unanswered(first);
+        assert_eq!((stream.unanswered(), other.unanswered(), table.unanswered()), (Some(first), None, 1));
+        stream.end_unanswered(first);
+        assert_eq!(stream.unanswered(), Some(second));
+        stream.end_unanswered(second);
+        assert_eq!((stream.unanswered(), table.unanswered()), (None, 0));
+    }
+
+    #[test]
+    fn a_stream_is_held_while_any_of_its_batches_is_whatever_the_others_do() {
+        let table = table();
+        let stream = table.enter(&name(0), None, &History::default());
+        stream.add(10);
+        assert!(stream.hold_batch() && stream.hold_batch());
+        stream.set_activity(Activity::Sending);
+        stream.release_batch();
+        assert_eq!(
+            (stream.word().activity(), stream.word().said_activity()),
+            (Activity::Held, Activity::Sending)
+        );
+        assert_eq!((stream.word().bytes(), table.held()), (10, 1));
+        stream.release_batch();
+        assert_eq!((stream.word().activity(), table.held()), (Activity::Sending, 0));
+    }
+
+    #[test]
+    fn more_held_batches_than_are_counted_change_nothing_else() {
+        let table = table();
+        let stream = table.enter(&name(0), None, &History::default());
+        stream.add(10);
+        let counted = (0..5000).filter(|_| stream.hold_batch()).count();
+        assert_eq!(counted as u64, StreamWord::MOST_HELD_BATCHES);
+        assert!(!stream.notes_successes() && stream.word().bytes() == 10);
+        (0..counted).for_each(|_| stream.release_batch());
+        assert_eq!(stream.word().activity(), Activity::Waiting);
     }
 
     #[test]
@@ -643,7 +739,9 @@ mod tests {
     enum Change {
         Add,
         Subtract,
-        Act(usize),
+        Act(Activity),
+        Hold,
+        Release,
         Fail,
         Recover,
     }
@@ -652,7 +750,9 @@ mod tests {
         prop_oneof![
             Just(Change::Add),
             Just(Change::Subtract),
-            (0..Activity::ALL.len()).prop_map(Change::Act),
+            (0..Activity::Held as usize).prop_map(|number| Change::Act(Activity::ALL[number])),
+            Just(Change::Hold),
+            Just(Change::Release),
             Just(Change::Fail),
             Just(Change::Recover)
         ]
@@ -668,8 +768,10 @@ mod tests {
                 match change {
                     Change::Add => stream.add(3),
                     Change::Subtract if stream.word().bytes() > 0 => stream.subtract(3),
-                    Change::Subtract => {}
-                    Change::Act(activity) => stream.set_activity(Activity::ALL[activity]),
+                    Change::Act(activity) => stream.set_activity(activity),
+                    Change::Hold => _ = stream.hold_batch(),
+                    Change::Release if stream.word().held_batches() > 0 => stream.release_batch(),
+                    Change::Subtract | Change::Release => {}
                     Change::Fail => _ = stream.fail(),
                     Change::Recover => _ = stream.recover(),
                 }

@@ -1,41 +1,54 @@
-//! Since when the destination of a stream has refused what it sends, so that it is held; and how often somebody has asked for an
-//! attempt at once, for whatever it waits.
+//! Batches of a stream that wait because they are held, and since when the stream is held for what its own destination has said;
+//! and how often somebody has asked for an attempt at once, for whatever it waits.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
 
+use super::Stream;
 use super::figures::millis;
-use super::{Activity, Stream};
 
 /// Since when one stream is held for what its own destination has said, and how often somebody has asked for an attempt at once.
 #[derive(Debug, Default)]
 pub(super) struct OwnHold {
-    /// The first refusal since the destination has last taken data, or found fault with the data alone, in milliseconds since 1970; 0
-    /// without any.
+    /// When the destination has first refused the stream, in milliseconds since 1970; 0 once it has taken data, or found fault with
+    /// the data alone, while no batch was held.
     since: AtomicU64,
-    /// Held while that changes and the stream is said to be held: of several batches on their way one may be refused while another is
-    /// taken. Beside the number, because there may be a million of these.
+    /// Locked where that changes: with several consumers one batch may be refused in the moment in which another is taken. Beside the
+    /// number, because there may be a million of these.
     changing: Mutex<()>,
     /// How often somebody has asked for an attempt at once.
     asked: AtomicU32,
 }
 
+/// A batch that waits because it is held. It does so no more when this is dropped.
+#[derive(Debug)]
+pub struct HeldBatch<'s> {
+    stream: &'s Stream,
+    /// Unless there are so many that it makes no difference.
+    is_counted: bool,
+}
+
 impl OwnHold {
-    fn begin(&self, now: SystemTime, say_held: impl FnOnce()) {
+    /// Notes a refusal; `hold` counts the batch that was refused among those that are held.
+    fn begin<T>(&self, now: SystemTime, hold: impl FnOnce() -> T) -> T {
         let _changing = self.changing.lock();
         if self.since.load(Ordering::Relaxed) == 0 {
             self.since.store(millis(now), Ordering::Relaxed);
         }
-        say_held();
+        hold()
     }
 
-    /// Where another batch of the stream waits after its refusal still, that is the oldest since this moment.
-    fn end(&self, now: SystemTime, is_held: impl FnOnce() -> bool) {
+    /// Notes that something was taken: the hold is over, unless a batch of the stream `is_held` still.
+    fn end(&self, is_held: impl FnOnce() -> bool) {
+        // Most of what is taken was never held, and needs no lock.
+        if self.since.load(Ordering::Relaxed) == 0 {
+            return;
+        }
         let _changing = self.changing.lock();
-        if self.since.load(Ordering::Relaxed) > 0 {
-            self.since.store(if is_held() { millis(now) } else { 0 }, Ordering::Relaxed);
+        if !is_held() {
+            self.since.store(0, Ordering::Relaxed);
         }
     }
 
@@ -46,15 +59,22 @@ impl OwnHold {
 }
 
 impl Stream {
-    /// Says that it is held because its own destination refuses it, or because it has none: since now, unless it was so before.
-    pub fn begin_own_hold(&self) {
-        self.own_hold.begin(SystemTime::now(), || self.set_activity(Activity::Held));
+    /// Says of a batch that it waits because it is held, for whatever reason: until what is returned is dropped, the stream shows as held,
+    /// whatever its other consumers do meanwhile.
+    pub fn hold_batch(&self) -> HeldBatch<'_> {
+        HeldBatch { stream: self, is_counted: self.figures.hold_batch() }
     }
 
-    /// Notes that the destination has taken data, or found fault with the data alone: what is refused later is another hold. An
-    /// attempt that nobody has answered, or that is to be repeated, ends none.
+    /// As [`Stream::hold_batch`], for a batch that the stream's own destination has refused, or that has no destination: the
+    /// stream is held since now, unless it was so before.
+    pub fn begin_own_hold(&self) -> HeldBatch<'_> {
+        self.own_hold.begin(SystemTime::now(), || self.hold_batch())
+    }
+
+    /// Notes that the destination has taken data, or found fault with the data alone: what is refused later is another hold, unless
+    /// another batch is held still. An attempt that nobody has answered, or that is to be repeated, ends none.
     pub fn end_own_hold(&self) {
-        self.own_hold.end(SystemTime::now(), || self.is_held());
+        self.own_hold.end(|| self.figures.word().held_batches() > 0);
     }
 
     /// Has it make its next attempt now, if it waits before one.
@@ -80,6 +100,14 @@ impl Stream {
     }
 }
 
+impl Drop for HeldBatch<'_> {
+    fn drop(&mut self) {
+        if self.is_counted {
+            self.stream.figures.release_batch();
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -92,22 +120,26 @@ mod tests {
         hold.begin(at(10), || ());
         hold.begin(at(20), || ());
         assert_eq!(hold.since(), Some(at(10)));
-        hold.end(at(25), || false);
+        hold.end(|| false);
         assert_eq!(hold.since(), None);
         hold.begin(at(30), || ());
         assert_eq!(hold.since(), Some(at(30)));
     }
 
     #[test]
-    fn a_batch_that_is_taken_while_another_waits_after_its_refusal_leaves_the_hold_a_beginning() {
+    fn a_batch_that_is_taken_while_another_is_held_leaves_the_hold_its_beginning() {
         let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
         let hold = OwnHold::default();
-        hold.end(at(5), || true);
-        assert_eq!(hold.since(), None, "nothing of the stream itself was refused");
         hold.begin(at(10), || ());
-        hold.end(at(20), || true);
-        assert_eq!(hold.since(), Some(at(20)));
+        hold.end(|| true);
         hold.begin(at(30), || ());
-        assert_eq!(hold.since(), Some(at(20)));
+        assert_eq!(hold.since(), Some(at(10)));
+    }
+
+    #[test]
+    fn what_is_taken_while_only_others_hold_the_stream_begins_no_hold_of_its_own() {
+        let hold = OwnHold::default();
+        hold.end(|| true);
+        assert_eq!(hold.since(), None);
     }
 }

@@ -53,7 +53,7 @@ pub struct Stream {
     /// Wakes consumers whose batch may have lost entries, or that are to make their next attempt at once, or none.
     pub(super) withdrawal: Notify,
     given_up: AtomicBool,
-    /// Since when its own destination refuses it, and how often an attempt at once was asked for.
+    /// Since when its own destination refuses it, and how often somebody has asked for an attempt at once.
     pub(super) own_hold: OwnHold,
     hanging: AtomicBool,
     /// Whether it has got any of what this process tells of itself.
@@ -572,14 +572,10 @@ impl Stream {
             + history.dropped_records
     }
 
-    /// Says what it does now, for the API. What holds nothing is idle in any case.
+    /// Says what it does now, for the API. It shows as held instead while any of its batches is ([`Stream::hold_batch`]), and as idle
+    /// while it holds nothing.
     pub fn set_activity(&self, activity: Activity) {
         self.figures.set_activity(activity);
-    }
-
-    /// Notes when the attempt began that has not been answered for long, or that there is none.
-    pub fn set_unanswered(&self, since: Option<Instant>) {
-        self.figures.set_unanswered(since);
     }
 
     /// What is wrong with the destination, in its words and without secrets, unless it has taken something since. What it said

@@ -11,6 +11,7 @@ use super::*;
 use otlp::{Signal, frame_len};
 
 mod behind;
+mod held;
 mod late;
 mod noted;
 mod receipts;

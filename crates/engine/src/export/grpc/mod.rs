@@ -54,7 +54,7 @@ const MAX_REQUEST: usize = 64 * 1024 * 1024;
 const WRITE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// How long a new connection may take to show that HTTP/2 is spoken.
-const GREETING: Duration = Duration::from_secs(10);
+pub(super) const GREETING: Duration = Duration::from_secs(10);
 
 /// Connections without a call are closed after this time.
 const IDLE: Duration = Duration::from_secs(90);

@@ -2,10 +2,10 @@
 //!
 //! An upstream that dies under many streams would be asked by each of them, again and again: a storm that meets it
 //! when it comes back. So all streams of a destination share a *circuit*. It is closed as long as the destination
-//! lives, and opens when several streams in a row have met nothing there: no connection, no answer in time, or a
-//! gateway's 502 to 504. While it is open streams wait, and now and then one of them probes, after pauses that grow as
-//! those between the attempts at a batch do. The first sign of life closes it, and the streams go on in the order in
-//! which they ask for the destination's allowance.
+//! lives, and opens when several streams in a row have met nothing there that could take their data: no connection, no
+//! answer in time, one in another protocol, or a gateway's 502 to 504 or 520 to 530. While it is open streams wait, and now
+//! and then one of them probes, after pauses that grow as those between the attempts at a batch do. The first sign of life
+//! closes it, and the streams go on in the order in which they ask for the destination's allowance.
 //!
 //! One stream's trouble never opens it, nor that of several which hang beside others that are answered: a failure
 //! counts only if the destination has given no sign of life since that attempt began. Should those others have been
@@ -38,9 +38,9 @@ const LONGEST_WAIT_OF_OTHERS: Duration = Duration::from_secs(1);
 /// What an attempt has shown of its destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sign {
-    /// It answers, whatever it says.
+    /// It answers in the exporter's protocol, whatever it says.
     Alive,
-    /// There is nothing that answers.
+    /// There is nothing that answers, or it speaks another protocol.
     Down,
     /// Neither.
     Unclear,

@@ -1,0 +1,66 @@
+//! Attempts that their destination has not answered for long.
+//!
+//! A stream with several consumers may have several of them at a time. It shows the oldest, until the last of them has ended. They
+//! are kept by exporter and not by stream: a stream seldom has any, and there may be a million streams, while no more attempts are under
+//! way than the exporter's destinations are asked at a time.
+
+use std::collections::HashMap;
+
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use super::Stream;
+use super::figures::RowPlace;
+
+/// When the attempts of one exporter began that have not been answered for long, by the stream that they are of.
+#[derive(Debug, Default)]
+pub(super) struct UnansweredAttempts(Mutex<HashMap<RowPlace, Vec<Instant>>>);
+
+/// An attempt that has not been answered for long. It has ended when this is dropped.
+#[derive(Debug)]
+pub struct UnansweredAttempt<'s> {
+    stream: &'s Stream,
+    began: Instant,
+}
+
+impl UnansweredAttempts {
+    /// Adds an attempt of a stream, and has it `show` the oldest that it has now.
+    pub(super) fn add(&self, stream: RowPlace, began: Instant, show: impl FnOnce(Option<Instant>)) {
+        let mut all = self.0.lock();
+        let of_stream = all.entry(stream).or_default();
+        of_stream.push(began);
+        show(of_stream.iter().min().copied());
+    }
+
+    /// Takes one away that was added, and has its stream `show` the oldest of the rest.
+    pub(super) fn remove(&self, stream: RowPlace, began: Instant, show: impl FnOnce(Option<Instant>)) {
+        let mut all = self.0.lock();
+        let Some(of_stream) = all.get_mut(&stream) else { return };
+        if let Some(at) = of_stream.iter().position(|known| *known == began) {
+            of_stream.swap_remove(at);
+        }
+        show(of_stream.iter().min().copied());
+        if of_stream.is_empty() {
+            all.remove(&stream);
+        }
+    }
+
+    /// Streams that have any.
+    pub(super) fn streams(&self) -> usize {
+        self.0.lock().len()
+    }
+}
+
+impl Stream {
+    /// Shows that an attempt, which `began` then, has not been answered for long, until what is returned is dropped.
+    pub fn note_unanswered(&self, began: Instant) -> UnansweredAttempt<'_> {
+        self.figures.begin_unanswered(began);
+        UnansweredAttempt { stream: self, began }
+    }
+}
+
+impl Drop for UnansweredAttempt<'_> {
+    fn drop(&mut self) {
+        self.stream.figures.end_unanswered(self.began);
+    }
+}
