@@ -81,18 +81,17 @@ impl Answered {
             status if status.is_success() => Outcome::Hold { scope: HoldScope::Stream, after: None }.into(),
             status => statuses.of_http(status, retry_after(&self.headers, SystemTime::now())),
         };
-        let (own, said) = match (status, is_grpc) {
-            _ if matches!(outcome, Outcome::Delivered { .. }) => (status.to_string(), None),
-            (StatusCode::OK, true) => ("the call ended without a status".to_owned(), None),
-            _ => match redirect(status, &self.headers) {
-                Some(redirect) => (status.to_string(), Some(redirect)),
-                None => {
-                    let hint = "which is no answer of gRPC: is the endpoint one of OTLP/gRPC?";
-                    (format!("{status}, {hint}"), None)
-                }
-            },
+        let (own, said) = if matches!(outcome, Outcome::Delivered { .. }) {
+            (status.to_string(), String::new())
+        } else if status == StatusCode::OK && is_grpc {
+            ("the call ended without a status".to_owned(), String::new())
+        } else if let Some(redirect) = redirect(status, &self.headers) {
+            (status.to_string(), redirect)
+        } else {
+            let own = format!("{status}, which is no answer of gRPC: is the endpoint one of OTLP/gRPC?");
+            (own, String::new())
         };
-        let detail = reason_shown(sanitizer.clean(&own, &said.unwrap_or_default()), outcome);
+        let detail = reason_shown(sanitizer.clean(&own, &said), outcome);
         Answer { code: status::code(status), outcome, least, detail }
     }
 }

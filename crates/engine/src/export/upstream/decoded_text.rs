@@ -53,12 +53,11 @@ impl DecodedText {
             let place = self.place(at..at + len);
             at += len;
             let is_space = char.is_whitespace() || is_obeyed(char);
-            match written.last_mut().filter(|_| is_space && text.ends_with(' ')) {
-                Some(space) => space.end = place.end,
-                None => {
-                    text.push(if is_space { ' ' } else { char });
-                    written.resize(text.len(), place);
-                }
+            if is_space && text.ends_with(' ') {
+                written.last_mut().expect("each byte has a place").end = place.end;
+            } else {
+                text.push(if is_space { ' ' } else { char });
+                written.resize(text.len(), place);
             }
         }
         has_escapes.then_some(Self { text, written })

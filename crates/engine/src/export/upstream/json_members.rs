@@ -79,8 +79,8 @@ impl JsonScan<'_> {
     fn members(&mut self, depth: usize, members: &mut Vec<(Range<usize>, JsonPart)>) -> Option<()> {
         self.at += 1;
         loop {
-            if self.next_byte().is_none_or(|byte| byte == b'}') {
-                return self.end();
+            if self.has_ended(b'}') {
+                return Some(());
             }
             let name = self.string()?;
             match self.next_byte() {
@@ -119,8 +119,8 @@ impl JsonScan<'_> {
     fn array(&mut self, depth: usize) -> Option<()> {
         self.at += 1;
         loop {
-            if self.next_byte().is_none_or(|byte| byte == b']') {
-                return self.end();
+            if self.has_ended(b']') {
+                return Some(());
             }
             self.value(depth + 1)?;
             match self.next_byte() {
@@ -131,10 +131,12 @@ impl JsonScan<'_> {
         }
     }
 
-    /// Passes the bracket at which an object or array ends, unless the text has ended before.
-    fn end(&mut self) -> Option<()> {
-        self.at = self.text.len().min(self.at + 1);
-        Some(())
+    /// Whether an object or array ends here, by this bracket, which it passes, or since the text does.
+    fn has_ended(&mut self, bracket: u8) -> bool {
+        let next = self.next_byte();
+        let has_ended = next.is_none_or(|next| next == bracket);
+        self.at += usize::from(has_ended && next.is_some());
+        has_ended
     }
 
     /// Reads a number or a word.
