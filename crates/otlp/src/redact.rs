@@ -1,6 +1,7 @@
 //! Secrets taken out of an entry that is to be shown.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use regex::{Regex, RegexSet};
 use serde_json::{Value as Json, json};
@@ -61,17 +62,10 @@ impl Redaction {
 
     /// The text without what is hidden.
     pub fn text<'t>(&self, text: &'t str) -> Cow<'t, str> {
-        if !self.any.is_match(text) {
+        let mut hidden = self.matches(text);
+        if hidden.is_empty() {
             return Cow::Borrowed(text);
         }
-        // Each pattern looks at the whole text: what one hides may be what another knows its secret by.
-        let mut hidden: Vec<_> = self
-            .patterns
-            .iter()
-            .flat_map(|pattern| pattern.find_iter(text))
-            .map(|found| found.range())
-            .filter(|range| !range.is_empty())
-            .collect();
         hidden.sort_unstable_by_key(|range| range.start);
         let (mut clean, mut end) = (String::new(), 0);
         for range in hidden {
@@ -84,6 +78,16 @@ impl Redaction {
         }
         clean.push_str(&text[end..]);
         Cow::Owned(clean)
+    }
+
+    /// Where the text has what is hidden, in no order: what one pattern matches may overlap what another does.
+    pub fn matches(&self, text: &str) -> Vec<Range<usize>> {
+        if !self.any.is_match(text) {
+            return Vec::new();
+        }
+        // Each pattern looks at the whole text: what one hides may be what another knows its secret by.
+        let found = self.patterns.iter().flat_map(|pattern| pattern.find_iter(text));
+        found.map(|found| found.range()).filter(|range| !range.is_empty()).collect()
     }
 
     /// What is shown of a number, a boolean or bytes, if any of it is hidden.
@@ -199,7 +203,7 @@ impl Redaction {
                         // The key of an attribute stays as it is.
                         Some(_) if is(name, "key") => {}
                         Some(true) if is(name, "value") => *member = json!({ "stringValue": REDACTED }),
-                        _ if self.hides(name) || self.hides_scalar(name, member) => *member = REDACTED.into(),
+                        _ if self.hides_member(name, member.as_str()) => *member = REDACTED.into(),
                         _ => self.hide_in_json(member),
                     }
                 }
@@ -215,9 +219,13 @@ impl Redaction {
         }
     }
 
+    /// Whether a member of this name is hidden in JSON, which need not be OTLP/JSON; `text` is its value if that is one.
+    pub fn hides_member(&self, name: &str, text: Option<&str>) -> bool {
+        self.hides(name) || text.is_some_and(|text| self.hides_scalar(name, text))
+    }
+
     /// Whether a text of this name is hidden for the number or the bytes that it stands for in OTLP/JSON.
-    fn hides_scalar(&self, name: &str, value: &Json) -> bool {
-        let Some(text) = value.as_str() else { return false };
+    fn hides_scalar(&self, name: &str, text: &str) -> bool {
         let hides = |value: ReadValue<'_>| self.scalar(&value).is_some();
         match name.replace('_', "").to_ascii_lowercase().as_str() {
             "bytesvalue" => self.hides_base64(text),

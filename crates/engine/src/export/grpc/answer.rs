@@ -54,9 +54,8 @@ impl Answered {
             _ => statuses.otherwise(after),
         });
         let (name, message) = (code.name(), trailers::message(end));
-        let reason = if message.is_empty() { name.to_owned() } else { format!("{name}: {message}") };
         let StatusMeaning { outcome, least } = meaning;
-        let detail = sanitizer.clean(&reason_shown(reason, outcome));
+        let detail = reason_shown(sanitizer.clean(name, &message), outcome);
         Answer { code: name.into(), outcome, least, detail }
     }
 
@@ -82,14 +81,17 @@ impl Answered {
             status if status.is_success() => Outcome::Hold { scope: HoldScope::Stream, after: None }.into(),
             status => statuses.of_http(status, retry_after(&self.headers, SystemTime::now())),
         };
-        let reason = match (status, is_grpc) {
-            _ if matches!(outcome, Outcome::Delivered { .. }) => status.to_string(),
-            (StatusCode::OK, true) => "the call ended without a status".to_owned(),
-            _ => redirect(status, &self.headers).unwrap_or_else(|| {
-                format!("{status}, which is no answer of gRPC: is the endpoint one of OTLP/gRPC?")
-            }),
+        let (own, said) = if matches!(outcome, Outcome::Delivered { .. }) {
+            (status.to_string(), String::new())
+        } else if status == StatusCode::OK && is_grpc {
+            ("the call ended without a status".to_owned(), String::new())
+        } else if let Some(redirect) = redirect(status, &self.headers) {
+            (status.to_string(), redirect)
+        } else {
+            let own = format!("{status}, which is no answer of gRPC: is the endpoint one of OTLP/gRPC?");
+            (own, String::new())
         };
-        let detail = sanitizer.clean(&reason_shown(reason, outcome));
+        let detail = reason_shown(sanitizer.clean(&own, &said), outcome);
         Answer { code: status::code(status), outcome, least, detail }
     }
 }

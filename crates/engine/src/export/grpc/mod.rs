@@ -373,7 +373,7 @@ impl Failure {
             Self::Timeout(limit) => ("timeout", sanitizer.clean_own(&format!("no answer within {limit:?}"))),
             // An upstream that closes a connection may say why.
             Self::Call(error) => {
-                ("reset", sanitizer.clean(&format!("the call ended without an answer: {}", chain(&error))))
+                ("reset", sanitizer.clean("the call ended without an answer", &chain(&error)))
             }
         };
         let (outcome, least) = (Outcome::Retry { after: None }, Duration::ZERO);

@@ -64,7 +64,8 @@ impl Reply<'_> {
             return Answer { code, outcome, least: Duration::ZERO, detail };
         }
         let StatusMeaning { outcome, least } = statuses.of_http(self.status, retry_after(self.headers, now));
-        let detail = sanitizer.clean(&reason_shown(self.reason(), outcome));
+        let (own, said) = self.reason();
+        let detail = reason_shown(sanitizer.clean(&own, &said), outcome);
         Answer { code, outcome, least, detail }
     }
 
@@ -76,16 +77,15 @@ impl Reply<'_> {
         delivered(partial, &self.status.to_string(), records, sanitizer)
     }
 
-    /// The status and whatever explanation came with it.
-    fn reason(self) -> String {
-        let status = self.status;
-        if let Some(reason) = redirect(status, self.headers) {
-            return reason;
+    /// The status, and whatever explanation the upstream gave with it.
+    fn reason(self) -> (String, String) {
+        let status = self.status.to_string();
+        if let Some(redirect) = redirect(self.status, self.headers) {
+            return (status, redirect);
         }
         match self.body.and_then(|body| reason(self.headers, &body)) {
-            Ok(message) if message.trim().is_empty() => status.to_string(),
-            Ok(message) => format!("{status}: {message}"),
-            Err(error) => format!("{status}, and {error}"),
+            Ok(message) => (status, message),
+            Err(error) => (format!("{status}, and {error}"), String::new()),
         }
     }
 }

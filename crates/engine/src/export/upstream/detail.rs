@@ -13,13 +13,13 @@ use crate::route::{Template, Values};
 use crate::terminal::is_obeyed;
 
 /// Characters of an upstream's message that are kept.
-const MAX_CHARS: usize = 256;
+pub(super) const MAX_CHARS: usize = 256;
 
 /// How far into an upstream's text we look for those.
 const MAX_SEARCHED: usize = 16 * 1024;
 
-/// Characters beyond those that are kept in which secrets are looked for, so that none is cut in two before it is found.
-const MARGIN: usize = 128;
+/// Bytes or characters beyond those that are kept in which secrets are looked for, so that none is cut in two before it is found.
+pub(super) const MARGIN: usize = 128;
 
 /// Parts shorter than this are not looked for: each is likely to be found in any text, and hides nothing.
 pub(super) const MIN_SECRET: usize = 4;
@@ -74,11 +74,16 @@ impl Secrets {
     /// `text` for people.
     pub fn clean(&self, text: &str) -> String {
         let (text, doubtful) = searched(text);
-        shortened(without_last(&one_line(&self.hide(text)), doubtful), str::to_owned)
+        shortened(without_last(&one_line(&self.hide(text)), doubtful))
+    }
+
+    /// Each of these as it stands in a line.
+    pub(super) fn in_line(&self) -> impl Iterator<Item = String> {
+        self.0.iter().map(|secret| one_line(secret)).filter(|secret| secret.len() >= MIN_SECRET)
     }
 
     /// The text without these.
-    pub(super) fn hide<'t>(&self, text: &'t str) -> Cow<'t, str> {
+    fn hide<'t>(&self, text: &'t str) -> Cow<'t, str> {
         let mut text = Cow::Borrowed(text);
         for secret in &self.0 {
             if text.contains(secret) {
@@ -127,17 +132,12 @@ pub(super) fn without_last(text: &str, chars: usize) -> &str {
     all.as_str()
 }
 
-/// What is kept of a line, in which `hide` has what stands there, and a little behind it, to look at.
-pub(super) fn shortened(line: &str, hide: impl FnOnce(&str) -> String) -> String {
-    let end = line.char_indices().nth(MAX_CHARS + MARGIN).map(|(at, _)| at);
-    let hidden = hide(&line[..end.unwrap_or(line.len())]);
-    let mut kept = without_last(&hidden, if end.is_some() { MARGIN } else { 0 }).to_owned();
-    let too_long = kept.char_indices().nth(MAX_CHARS).map(|(at, _)| at);
-    if too_long.is_some() || end.is_some() {
-        kept.truncate(too_long.unwrap_or(kept.len()));
-        kept.push('…');
+/// What is kept of a line.
+pub(super) fn shortened(line: &str) -> String {
+    match line.char_indices().nth(MAX_CHARS) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line.to_owned(),
     }
-    kept
 }
 
 /// A configured header's value, made of `template`: it is not shown unless all that is in it is shown anyway, such as a routing

@@ -251,15 +251,14 @@ pub(in crate::export) fn delivered(
     match partial.map(|partial| partial.filter(|partial| *partial != PartialSuccess::default())) {
         Ok(None) => (Outcome::Delivered { rejected: 0, warning: false }, String::new()),
         Ok(Some(PartialSuccess { rejected: 0, error_message })) => {
-            (Outcome::Delivered { rejected: 0, warning: true }, sanitizer.clean(&error_message))
+            (Outcome::Delivered { rejected: 0, warning: true }, sanitizer.clean("", &error_message))
         }
         Ok(Some(partial)) => {
             let rejected = partial.rejected.max(0).unsigned_abs();
             let lie = rejected > records || partial.rejected < 0;
-            let detail =
-                format!("{} of {records} records rejected: {}", partial.rejected, partial.error_message);
+            let own = format!("{} of {records} records rejected", partial.rejected);
             let outcome = Outcome::Delivered { rejected: rejected.min(records), warning: lie };
-            (outcome, sanitizer.clean(&detail))
+            (outcome, sanitizer.clean(&own, &partial.error_message))
         }
         Err(error) => (Outcome::Delivered { rejected: 0, warning: true }, format!("{status}, but {error}")),
     }

@@ -2,16 +2,16 @@
 //! are shown.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use arc_swap::ArcSwap;
-use otlp::{REDACTED, Redaction, frames};
-use serde_json::Value as Json;
+use otlp::{REDACTED, Redaction};
 
-use super::detail::{MIN_SECRET, Secrets, begun, one_line, searched, shortened, without_last};
+use super::decoded_text::DecodedText;
+use super::detail::{MARGIN, MAX_CHARS, Secrets, one_line, searched, shortened, without_last};
+use super::json_members::hidden_in_json;
+use super::quoted_values::quoted_values;
 use crate::stream::Batch;
-
-/// Bytes by which a value is found that an upstream repeats: it may have cut the rest.
-const LEAST_QUOTED: usize = 8;
 
 /// Makes what came of an attempt fit to be shown: it hides what was secret in the request's head, and what `tap.redact` hides of the
 /// records that were sent. Every text that comes from an upstream goes through here before it goes anywhere.
@@ -31,110 +31,87 @@ impl Sanitizer<'_> {
         self.secrets.clean(text)
     }
 
-    /// What an upstream has said, for people.
-    pub(in crate::export) fn clean(&self, text: &str) -> String {
+    /// For people: Sluice's own words, such as a status, and behind them what an upstream has said, either of which may be empty.
+    pub(in crate::export) fn clean(&self, own: &str, said: &str) -> String {
         let redaction = self.redaction.load();
+        if said.trim().is_empty() {
+            return self.clean_own(own);
+        }
+        let text = told(own, said);
         if redaction.is_empty() {
-            return self.secrets.clean(text);
+            return self.secrets.clean(&text);
         }
-        let text = without_hidden_members(&redaction, text);
-        let (text, doubtful) = searched(&text);
-        let line = one_line(&self.secrets.hide(text));
-        let line = redaction.text(&line);
-        // What was hidden has made the text shorter: what now stands at its end may be kept.
-        let line = without_last(&line, doubtful);
-        shortened(line, |shown| self.without_quoted_values(&redaction, shown))
+        self.clean_said(&redaction, &text).unwrap_or_else(|| self.clean_own(&told(own, REDACTED)))
     }
 
-    /// A short text without values of the batch that are hidden wherever they are shown, however the upstream names them.
-    fn without_quoted_values(&self, redaction: &Redaction, text: &str) -> String {
-        let is_quoted = |value: &str| quoted_head(value).is_some_and(|head| text.contains(head));
-        let entries = self.batch.chunks().iter().flat_map(|chunk| frames(chunk));
-        let mut values: Vec<_> = entries
-            .flat_map(|(_, entry)| redaction.hidden_in(self.batch.signal(), entry, &is_quoted))
-            .map(|value| one_line(&value))
-            .collect();
-        // The longest first, so that a part doesn't tear a whole apart.
-        values.sort_unstable_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
-        values.dedup();
-        values.iter().fold(text.to_owned(), |text, value| without_value(&text, value))
-    }
-}
-
-/// The text without what is hidden of the JSON in it, where names of members and escapes can be read.
-fn without_hidden_members<'t>(redaction: &Redaction, text: &'t str) -> Cow<'t, str> {
-    let Some(begin) = text.find(['{', '[']) else { return Cow::Borrowed(text) };
-    let mut values = serde_json::Deserializer::from_str(&text[begin..]).into_iter::<Json>();
-    let Some(Ok(json)) = values.next() else { return Cow::Borrowed(text) };
-    let end = begin + values.byte_offset();
-    let mut shown = json.clone();
-    redaction.hide_in_json(&mut shown);
-    // What is written in escapes is written anew, so that it can be found.
-    if shown == json && !text[begin..end].contains('\\') {
-        return Cow::Borrowed(text);
-    }
-    Cow::Owned(format!("{}{shown}{}", &text[..begin], &text[end..]))
-}
-
-/// Whether JSON or HTML may write an escape in place of this character.
-fn is_escaped(char: char) -> bool {
-    matches!(char, '"' | '\\' | '\'' | '<' | '>' | '&')
-}
-
-/// A value from where on it is looked for.
-fn quoted_part(value: &str) -> &str {
-    value.trim_start_matches(|char: char| char.is_whitespace() || is_escaped(char))
-}
-
-/// What a value is looked for by: its beginning, as far as that is written the same everywhere. Nothing if it is so short that it is
-/// likely to be found in any text.
-fn quoted_head(value: &str) -> Option<&str> {
-    let part = begun(quoted_part(value), LEAST_QUOTED);
-    let head = &part[..part.find(is_escaped).unwrap_or(part.len())];
-    (head.len() >= MIN_SECRET).then_some(head)
-}
-
-/// The text without the value, or as much of it as stands there from its beginning on.
-fn without_value(text: &str, value: &str) -> String {
-    let Some(head) = quoted_head(value) else { return text.to_owned() };
-    let (mut clean, mut rest) = (String::new(), text);
-    while let Some(at) = rest.find(head) {
-        let (before, mut found) = rest.split_at(at);
-        for char in quoted_part(value).chars() {
-            match first_char(found) {
-                Some((first, len)) if first == char => found = &found[len..],
-                _ => break,
-            }
+    /// A text without what is hidden; nothing if it takes too long to find that.
+    fn clean_said(&self, redaction: &Redaction, text: &str) -> Option<String> {
+        let (text, doubtful) = searched(text);
+        let line = one_line(text);
+        let texts = DecodedText::all_of(&line);
+        // All is looked for in the same line: what hides a part of a secret must not keep the rest from being found.
+        let mut hidden = Vec::new();
+        for decoded in &texts {
+            let text = decoded.text();
+            let secrets = self.secrets.in_line();
+            let secrets = secrets
+                .flat_map(|it| text.match_indices(&it).map(|(at, it)| at..at + it.len()).collect::<Vec<_>>());
+            let found = secrets.chain(redaction.matches(text)).chain(hidden_in_json(redaction, text));
+            hidden.extend(found.map(|part| decoded.place(part)));
         }
-        clean.push_str(before);
-        clean.push_str(REDACTED);
-        rest = found;
+        merge(&mut hidden);
+        let whole = without_last(&line, doubtful);
+        let looked_at = begun_without(whole, &hidden, MAX_CHARS + MARGIN);
+        hidden.extend(quoted_values(redaction, self.batch, &texts, looked_at.len())?);
+        merge(&mut hidden);
+        let shown = without(looked_at, &hidden);
+        // A value at the end may go on behind what was looked at.
+        let is_cut = looked_at.len() < whole.len();
+        let mut kept = shortened(without_last(&shown, if is_cut { MARGIN } else { 0 }));
+        if is_cut && !kept.ends_with('…') {
+            kept.push('…');
+        }
+        Some(kept)
     }
-    clean.push_str(rest);
-    clean
 }
 
-/// The first character of a text, and the bytes that it takes: more than its own where it is escaped as in JSON or HTML.
-fn first_char(text: &str) -> Option<(char, usize)> {
-    const ESCAPES: [(&str, char); 14] = [
-        ("\\\"", '"'),
-        ("\\\\", '\\'),
-        ("\\/", '/'),
-        ("\\'", '\''),
-        ("&quot;", '"'),
-        ("&#34;", '"'),
-        ("&#x22;", '"'),
-        ("&apos;", '\''),
-        ("&#39;", '\''),
-        ("&#x27;", '\''),
-        ("&lt;", '<'),
-        ("&gt;", '>'),
-        ("&amp;", '&'),
-        ("&#x2F;", '/'),
-    ];
-    let escape = ESCAPES.iter().find(|(escape, _)| text.starts_with(escape));
-    let plain = || text.chars().next().map(|char| (char, char.len_utf8()));
-    escape.map(|(escape, char)| (*char, escape.len())).or_else(plain)
+/// Words, and what somebody else says behind them.
+fn told(own: &str, said: &str) -> String {
+    if own.is_empty() { said.to_owned() } else { format!("{own}: {said}") }
+}
+
+/// Sorts parts of a text, and makes one of those that touch each other.
+fn merge(parts: &mut Vec<Range<usize>>) {
+    parts.sort_unstable_by_key(|part| part.start);
+    parts.dedup_by(|next, part| {
+        let touches = next.start <= part.end;
+        if touches {
+            part.end = part.end.max(next.end);
+        }
+        touches
+    });
+}
+
+/// The beginning of a line that has so many characters beside what is hidden in it, or all of it.
+fn begun_without<'t>(line: &'t str, hidden: &[Range<usize>], chars: usize) -> &'t str {
+    let mut hidden = hidden.iter().peekable();
+    let mut seen = line.char_indices().filter(|(place, _)| {
+        while hidden.next_if(|part| part.end <= *place).is_some() {}
+        hidden.peek().is_none_or(|part| *place < part.start)
+    });
+    seen.nth(chars).map_or(line, |(end, _)| &line[..end])
+}
+
+/// A text without these parts, which are sorted.
+fn without(text: &str, hidden: &[Range<usize>]) -> String {
+    let (mut shown, mut at) = (String::new(), 0);
+    for part in hidden.iter().filter(|part| part.start < text.len()) {
+        shown.push_str(&text[at..part.start]);
+        shown.push_str(REDACTED);
+        at = part.end.min(text.len());
+    }
+    shown.push_str(&text[at..]);
+    shown
 }
 
 #[cfg(test)]
@@ -163,10 +140,21 @@ mod tests {
 
     /// What is shown of a text where these patterns hide what they match, after a record with these attributes was sent.
     fn shown(patterns: &[&str], attributes: Vec<KeyValue>, text: &str) -> String {
-        shown_by(&ArcSwap::from_pointee(Redaction::new(patterns).unwrap()), attributes, text)
+        shown_by(&ArcSwap::from_pointee(Redaction::new(patterns).unwrap()), attributes, "", text)
     }
 
-    fn shown_by(redaction: &ArcSwap<Redaction>, attributes: Vec<KeyValue>, text: &str) -> String {
+    fn shown_by(redaction: &ArcSwap<Redaction>, attributes: Vec<KeyValue>, own: &str, said: &str) -> String {
+        shown_beside(Secrets::default(), redaction, attributes, own, said)
+    }
+
+    /// What is shown of Sluice's own words and of those of an upstream, to which these secrets were sent in a head.
+    fn shown_beside(
+        secrets: Secrets,
+        redaction: &ArcSwap<Redaction>,
+        attributes: Vec<KeyValue>,
+        own: &str,
+        said: &str,
+    ) -> String {
         let record = LogRecord { attributes, ..LogRecord::default() };
         let scope_logs = vec![ScopeLogs { log_records: vec![record], ..ScopeLogs::default() }];
         let entry = ResourceLogs { scope_logs, ..ResourceLogs::default() }.encode_to_vec();
@@ -174,7 +162,7 @@ mod tests {
         put_frame(&mut chunk, entry.len());
         chunk.extend(entry);
         let batch = Batch::new(Signal::Logs, vec![chunk.into()], 1);
-        Sanitizer { secrets: Cow::Owned(Secrets::default()), redaction, batch: &batch }.clean(text)
+        Sanitizer { secrets: Cow::Owned(secrets), redaction, batch: &batch }.clean(own, said)
     }
 
     #[test]
@@ -184,10 +172,7 @@ mod tests {
             shown("400 Bad Request: card 4111111111111111\n is bad"),
             "400 Bad Request: card [redacted] is bad"
         );
-        assert_eq!(
-            shown("400: {\"errors\":[4111111111111111]} and"),
-            "400: {\"errors\":[\"[redacted]\"]} and"
-        );
+        assert_eq!(shown("400: {\"errors\":[4111111111111111]} and"), "400: {\"errors\":[[redacted]]} and");
         assert_eq!(shown("503 Service Unavailable"), "503 Service Unavailable");
     }
 
@@ -220,13 +205,114 @@ mod tests {
             ("271828 is no pin", "[redacted] is no pin"),
             ("raw bytes", "[redacted]"),
             ("cmF3IGJ5dGVz", "[redacted]"),
-            (r#"was: "<bold\" & \\ more""#, r#"was: "<[redacted]""#),
-            (r"&lt;bold&quot; &amp; \ more", "&lt;[redacted]"),
+            (r#"was: "<bold\" & \\ more""#, r#"was: "[redacted]""#),
+            (r"&lt;bold&quot; &amp; \ more", "[redacted]"),
             (r#"{"errors":["\u006fpen sesame and more"]}"#, r#"{"errors":["[redacted]"]}"#),
             ("known to everybody is no secret", "known to everybody is no secret"),
         ] {
             assert_eq!(shown(text), expected, "{text}");
         }
+    }
+
+    /// What is hidden where the configuration says nothing.
+    const USUAL: [&str; 3] = [
+        r"(?i)^\S*(authorization|passw(or)?d|passphrase|secret|token|cookie|credentials?|(api|access|secret|private)[._-]?key)$",
+        r#"(?i)(passw(or)?d|passphrase|secret|token|(api|access|secret|private)[._-]?key)["']?[ \t]*[=:][ \t]*["']?[^ \t\r\n"',;&]+"#,
+        r"(?i)(?-u:\b)(bearer|basic)[ \t]+[a-z0-9_.~+/=-]{8,}",
+    ];
+
+    const PRIVATE_KEY: &str =
+        "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADAN\nBgkqhkiG9w0B\n-----END PRIVATE KEY-----\n";
+
+    #[test]
+    fn a_value_of_which_a_pattern_hides_a_part_is_hidden_as_a_whole() {
+        let sent = || {
+            vec![
+                attribute("db.password", Value::StringValue("correct horse battery".to_owned())),
+                attribute("private_key", Value::StringValue(PRIVATE_KEY.to_owned())),
+                attribute("cookie", Value::StringValue("a=1; session token=abcdef; b=2".to_owned())),
+            ]
+        };
+        let go = format!("private_key={PRIVATE_KEY:?} is none");
+        let json = serde_json::json!({ "cause": PRIVATE_KEY, "private_key": PRIVATE_KEY }).to_string();
+        let nested = serde_json::json!({ "cause": json }).to_string();
+        for (text, expected) in [
+            ("400: db.password=correct horse battery is too short", "400: db.[redacted] is too short"),
+            ("400: db.password: 'correct horse battery'", "400: db.[redacted]'"),
+            ("400: db.password=correct horse", "400: db.[redacted]"),
+            (r#"{"db.password":"correct horse battery"}"#, r#"{"db.[redacted]"}"#),
+            ("cookie a=1; session token=abcdef; b=2, no", "cookie [redacted], no"),
+            (&format!("private_key: {PRIVATE_KEY} is none"), "[redacted] is none"),
+            (&go, r#"[redacted]\n" is none"#),
+            (&json, r#"{"cause":"[redacted]\n","[redacted]"}"#),
+            (&nested, r#"{"cause":"{\"cause\":\"[redacted]\\n\",\"[redacted]\"}"}"#),
+        ] {
+            let shown = shown(&USUAL, sent(), text);
+            assert_eq!(shown, expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_value_of_several_lines_is_hidden_however_its_breaks_are_written() {
+        for value in [
+            "ab\ncd\t\tef  gh",
+            "\n ab\r\n\u{2028}cd ef\tgh\n",
+            "ab cd ef gh",
+            r"C:\new\table",
+            r"\host\u0041 \n",
+        ] {
+            let sent = || vec![attribute("db.password", Value::StringValue(value.to_owned()))];
+            let json = serde_json::json!(value).to_string();
+            let in_json = serde_json::json!(json).to_string();
+            let html = value.replace('\n', "&#10;").replace('\t', "&#x9;").replace(' ', "&nbsp;");
+            let url =
+                percent_encoding::utf8_percent_encode(value, percent_encoding::NON_ALPHANUMERIC).to_string();
+            for written in [value, &json, &in_json, &format!("{value:?}"), &html, &url, &one_line(value)] {
+                let shown = shown(&["password$"], sent(), &format!("was {written} then"));
+                for left in ["ab", "cd", "ef", "gh", "C:", "new", "table", "host", "0041"] {
+                    assert!(!shown.contains(left), "{written}: {shown}");
+                }
+                assert!(shown.starts_with("was ") && shown.ends_with(" then"), "{written}: {shown}");
+            }
+        }
+    }
+
+    #[test]
+    fn members_are_hidden_behind_what_is_no_json_and_in_json_that_was_cut() {
+        let shown = |text| shown(&["password$"], Vec::new(), text);
+        assert_eq!(shown(r#"400: [api] {"password":"x"}"#), r#"400: [api] {"password":"[redacted]"}"#);
+        assert_eq!(shown(r#"400: {"password":{"a":["x"#), r#"400: {"password":[redacted]"#);
+        assert_eq!(
+            shown(r#"{"said":"{\"password\":\"x\"}"}"#),
+            r#"{"said":"{\"password\":\"[redacted]\"}"}"#
+        );
+    }
+
+    #[test]
+    fn a_value_that_begins_with_a_secret_of_the_head_is_hidden_as_a_whole() {
+        let mut secrets = Secrets::default();
+        secrets.add("correct");
+        let redaction = ArcSwap::from_pointee(Redaction::new(&["password$"]).unwrap());
+        let sent = || vec![attribute("password", Value::StringValue("correct horse".to_owned()))];
+        assert_eq!(shown_beside(secrets, &redaction, sent(), "", "a correct horse"), "a [redacted]");
+    }
+
+    #[test]
+    fn nothing_but_the_status_is_shown_of_what_takes_too_long_to_look_at() {
+        let redaction = ArcSwap::from_pointee(Redaction::new(&["password$"]).unwrap());
+        let sent = |key: &str, value: &str, times: usize| {
+            vec![attribute(key, Value::StringValue(value.to_owned())); times]
+        };
+        // Too many bytes, and too many of what begins as the answer does.
+        for (value, times) in [("x".repeat(1024), 5000), ("bad value ".repeat(10), 10_000)] {
+            let shown = |own, said| shown_by(&redaction, sent("user", &value, times), own, said);
+            assert_eq!(shown("400 Bad Request", "a bad value"), "400 Bad Request: [redacted]");
+            assert_eq!(shown("", "a bad value"), "[redacted]");
+            assert_eq!(shown("400 Bad Request", " \n"), "400 Bad Request");
+        }
+        let shown =
+            shown_by(&redaction, sent("user", &"x".repeat(1024), 4000), "400 Bad Request", "a bad value");
+        assert_eq!(shown, "400 Bad Request: a bad value");
     }
 
     #[test]
@@ -239,7 +325,7 @@ mod tests {
             let by_key = format!("{} correct horse", "y ".repeat(fill / 2));
             let behind_spaces = format!("a{}battery-staple-0123456789", " ".repeat(fill));
             for text in [by_pattern, by_key, behind_spaces] {
-                let shown = shown_by(&redaction, sent(), &text);
+                let shown = shown_by(&redaction, sent(), "", &text);
                 assert!(!shown.contains("ba") && !shown.contains("co"), "{shown}");
                 assert!(shown.chars().count() <= 257 + "[redacted]".len(), "{shown}");
             }

@@ -206,7 +206,7 @@ pub(in crate::export) fn redirect(status: StatusCode, headers: &HeaderMap) -> Op
     let location = headers.get(LOCATION).and_then(|value| value.to_str().ok()).unwrap_or("nowhere");
     // It may repeat the query that was sent.
     let location = shown(location);
-    Some(format!("{status}: redirects are not followed; `endpoint` should name what `{location}` is"))
+    Some(format!("redirects are not followed; `endpoint` should name what `{location}` is"))
 }
 
 /// `Retry-After` in seconds or as a date (OTLP rule 42); a date that has passed means now. Whoever waits decides how much of
