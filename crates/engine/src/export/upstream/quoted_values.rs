@@ -24,7 +24,7 @@ const MAX_WANTED: usize = 512 * 1024;
 const MAX_COMPARED: usize = 1024 * 1024;
 
 /// Where a line has values of the batch that are hidden wherever they are shown, from their beginning as far as they are repeated, of
-/// those that begin before `end`. `texts` are the ways to read the line. Nothing if it takes too long to know.
+/// those whose first bytes stand before `end`. `texts` are the ways to read the line. Nothing if it takes too long to know.
 pub(super) fn quoted_values(
     redaction: &Redaction,
     batch: &Batch,

@@ -62,7 +62,8 @@ impl Sanitizer<'_> {
         merge(&mut hidden);
         let whole = without_last(&line, doubtful);
         let looked_at = begun_without(whole, &hidden, MAX_CHARS + MARGIN);
-        hidden.extend(quoted_values(redaction, self.batch, &texts, looked_at.len())?);
+        // One that begins within it may be known only by what stands behind it.
+        hidden.extend(quoted_values(redaction, self.batch, &texts, looked_at.len() + MARGIN)?);
         merge(&mut hidden);
         let shown = without(looked_at, &hidden);
         // A value at the end may go on behind what was looked at.
@@ -324,7 +325,8 @@ mod tests {
             let by_pattern = format!("{} battery-staple-0123456789", "x".repeat(fill));
             let by_key = format!("{} correct horse", "y ".repeat(fill / 2));
             let behind_spaces = format!("a{}battery-staple-0123456789", " ".repeat(fill));
-            for text in [by_pattern, by_key, behind_spaces] {
+            let key_behind_spaces = format!("a{}correct horse", " ".repeat(fill));
+            for text in [by_pattern, by_key, behind_spaces, key_behind_spaces] {
                 let shown = shown_by(&redaction, sent(), "", &text);
                 assert!(!shown.contains("ba") && !shown.contains("co"), "{shown}");
                 assert!(shown.chars().count() <= 257 + "[redacted]".len(), "{shown}");
