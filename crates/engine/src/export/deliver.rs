@@ -229,6 +229,7 @@ fn note_attempt(
 ) {
     let failed = !matches!(answer.outcome, Outcome::Delivered { rejected: 0, .. });
     stream.note_attempt(failed, || StreamAttempt {
+        failed,
         stream: stream.address(),
         at: SystemTime::now(),
         code: answer.code.clone(),

@@ -35,6 +35,10 @@ use super::{Registry, Shared, StreamAddress, StreamName};
 /// Attempts in a list.
 const EACH: usize = 20;
 
+/// Successes in a list that is full, if it has failures as well: however many successes there are, they leave room for the last
+/// failures.
+const SUCCESSES: usize = EACH / 2;
+
 /// Bytes that a list takes: it has fewer attempts if they have much to say.
 const EACH_BYTES: usize = 12 << 10;
 
@@ -57,6 +61,8 @@ pub struct StreamAttempt {
     pub stream: StreamAddress,
     /// When it was answered.
     pub at: SystemTime,
+    /// Whether it was no full success.
+    pub failed: bool,
     /// As the `code` of `sluice_export_attempts_total`.
     pub code: Cow<'static, str>,
     /// Where it was sent, without what may be secret, at most some 256 characters.
@@ -160,21 +166,20 @@ impl AttemptLists {
     fn note(
         &mut self,
         tenant: Option<&Arc<str>>,
-        failed: bool,
         attempt: &Arc<StreamAttempt>,
         by: WantedBy,
         forgotten: &mut Forgotten,
     ) -> bool {
         let (stream, now) = (&attempt.stream, Instant::now());
         if by.exporter {
-            self.exporters.note(&stream.exporter, failed, attempt, now, forgotten);
+            self.exporters.note(&stream.exporter, attempt, now, forgotten);
         }
         if by.tenant
             && let Some(tenant) = tenant
         {
-            self.tenants.note(tenant, failed, attempt, now, forgotten);
+            self.tenants.note(tenant, attempt, now, forgotten);
         }
-        by.stream && self.streams.note(stream, failed, attempt, now, forgotten)
+        by.stream && self.streams.note(stream, attempt, now, forgotten)
     }
 
     /// Looks at the list of a stream. One that begins has what those of its exporter and its tenant know of the stream.
@@ -187,7 +192,9 @@ impl AttemptLists {
             let known = self.known_elsewhere(stream);
             self.streams.look(stream, forgotten);
             if let Some(list) = self.streams.lists.get_mut(stream) {
-                known.into_iter().for_each(|attempt| list.push(attempt, forgotten));
+                for attempt in known {
+                    list.push(attempt, forgotten);
+                }
             }
         }
         self.streams.look(stream, forgotten).attempts
@@ -232,11 +239,11 @@ impl<Id: Clone + Eq + Hash> ListsOf<Id> {
     fn note(
         &mut self,
         id: &Id,
-        failed: bool,
         attempt: &Arc<StreamAttempt>,
         now: Instant,
         forgotten: &mut Forgotten,
     ) -> bool {
+        let failed = attempt.failed;
         if failed && self.lists.len() < self.most && !self.lists.contains_key(id) {
             self.lists.insert(id.clone(), AttemptList::new(now));
         }
@@ -300,7 +307,10 @@ impl AttemptList {
         self.bytes += attempt.size();
         self.attempts.push_back(attempt);
         while self.attempts.len() > EACH || self.bytes > EACH_BYTES {
-            let Some(oldest) = self.attempts.pop_front() else { return };
+            let successes = self.attempts.iter().filter(|attempt| !attempt.failed).count();
+            let first_success = || self.attempts.iter().position(|attempt| !attempt.failed);
+            let at = if successes > SUCCESSES { first_success() } else { None };
+            let Some(oldest) = self.attempts.remove(at.unwrap_or(0)) else { return };
             self.bytes -= oldest.size();
             forgotten.push(oldest);
         }
@@ -402,7 +412,7 @@ impl Stream {
         }
         let (attempt, mut forgotten) = (Arc::new(attempt()), Forgotten::with_capacity(3));
         let mut lists = attempts.lists.lock();
-        let takes_successes = lists.note(self.tenant(), failed, &attempt, by, &mut forgotten);
+        let takes_successes = lists.note(self.tenant(), &attempt, by, &mut forgotten);
         if by.stream {
             self.figures.set_notes_successes(takes_successes);
         }

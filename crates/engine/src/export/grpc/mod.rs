@@ -328,7 +328,7 @@ impl Unopened {
     /// A part of connecting, whoever it is that has accepted. `code` tells what has happened, unless something else is spoken.
     fn without_greeting(origin: &Origin, spoken: Option<Spoken>, code: &'static str, error: &str) -> Self {
         let code = match spoken {
-            Some(Spoken::Tls | Spoken::Http1) => "protocol",
+            Some(Spoken::Tls | Spoken::Http1 | Spoken::Other) => "protocol",
             Some(Spoken::Http2) if code == "protocol" => "reset",
             _ => code,
         };
@@ -346,12 +346,12 @@ impl Unopened {
             Some(Spoken::Http2) => {
                 format!("`{origin}` has begun with HTTP/2 and then not gone on: {error}")
             }
-            None if origin.https => {
+            Some(Spoken::Other) | None if origin.https => {
                 format!(
                     "HTTP/2 is not spoken at `{origin}`: {error}: is it an otlp_http endpoint (port 4318)?"
                 )
             }
-            None => format!(
+            Some(Spoken::Other) | None => format!(
                 "HTTP/2 is not spoken at `{origin}`: {error}: is it https, or an otlp_http endpoint (port 4318)?"
             ),
         };

@@ -308,7 +308,7 @@ impl Failure {
             Self::Dial(error) => (error.code(), error.to_string()),
             Self::Timeout(limit) => ("timeout", format!("no answer within {limit:?}")),
             Self::Http(error, _) if is_tls(&error) => ("tls", chain(&error)),
-            Self::Http(error, Some(spoken @ (Spoken::Tls | Spoken::Http2))) => {
+            Self::Http(error, Some(spoken @ (Spoken::Tls | Spoken::Http2 | Spoken::Other))) => {
                 ("protocol", foreign(target, &error, Some(spoken)))
             }
             Self::Http(error, spoken) if error.is_parse() => ("protocol", foreign(target, &error, spoken)),
@@ -338,8 +338,8 @@ fn foreign(target: &HttpTarget, error: &hyper::Error, spoken: Option<Spoken>) ->
         (Some(Spoken::Http2), _) => {
             "it speaks HTTP/2, as an otlp_grpc endpoint (port 4317): use its HTTP port (4318), or `otlp_grpc`"
         }
-        (None, _) if origin.https => "is it an otlp_grpc endpoint (port 4317)?",
-        (None, _) => "is it https, or an otlp_grpc endpoint (port 4317)?",
+        (Some(Spoken::Other) | None, _) if origin.https => "is it an otlp_grpc endpoint (port 4317)?",
+        (Some(Spoken::Other) | None, _) => "is it https, or an otlp_grpc endpoint (port 4317)?",
     };
     format!("not an HTTP/1.1 answer from `{url}`: {error}: {hint}")
 }

@@ -19,6 +19,8 @@ pub(in crate::export) enum Spoken {
     Http1,
     /// It began with its settings.
     Http2,
+    /// Something else, such as the greeting of a mail server.
+    Other,
 }
 
 /// The first bytes that have come on a connection; never more than [`TELLING`].
@@ -46,6 +48,7 @@ impl FirstBytes {
             [b'H', b'T', b'T', b'P'] => Some(Spoken::Http1),
             // A frame's length of three bytes, less than 256 here, and its type.
             [0, 0, _, 4] => Some(Spoken::Http2),
+            [_, _, _, _] => Some(Spoken::Other),
             _ => None,
         }
     }

@@ -13,11 +13,12 @@ fn numbered(number: usize) -> StreamAddress {
     stream("up", &number.to_string())
 }
 
-/// An attempt at so many records, by which it is known again.
+/// A failed attempt at so many records, by which it is known again.
 pub(in crate::stream) fn attempt(stream: &StreamAddress, records: u64) -> StreamAttempt {
     StreamAttempt {
         stream: stream.clone(),
         at: SystemTime::UNIX_EPOCH + Duration::from_secs(records),
+        failed: true,
         code: "503".into(),
         target: "http://localhost/v1/logs".into(),
         took: Duration::ZERO,
@@ -36,13 +37,13 @@ pub(in crate::stream) fn records(attempts: &[Arc<StreamAttempt>]) -> Vec<u64> {
 impl AttemptLists {
     fn fail(&mut self, stream: &StreamAddress, tenant: Option<&Arc<str>>, records: u64) -> bool {
         let attempt = Arc::new(attempt(stream, records));
-        self.note(tenant, true, &attempt, WantedBy::ALL, &mut Forgotten::new())
+        self.note(tenant, &attempt, WantedBy::ALL, &mut Forgotten::new())
     }
 
     /// Returns whether a list has it.
     fn succeed(&mut self, stream: &StreamAddress, tenant: Option<&Arc<str>>, records: u64) -> bool {
-        let attempt = Arc::new(attempt(stream, records));
-        self.note(tenant, false, &attempt, WantedBy::ALL, &mut Forgotten::new());
+        let attempt = Arc::new(StreamAttempt { failed: false, ..attempt(stream, records) });
+        self.note(tenant, &attempt, WantedBy::ALL, &mut Forgotten::new());
         Arc::strong_count(&attempt) > 1
     }
 
@@ -153,6 +154,24 @@ async fn no_more_streams_than_there_is_room_for_are_kept_and_what_is_looked_at_i
 }
 
 #[tokio::test(start_paused = true)]
+async fn however_many_attempts_succeed_the_last_failures_keep_their_places() {
+    let mut lists = AttemptLists::default();
+    let tenant: Arc<str> = "acme".into();
+    let (failing, healthy) = (stream("up", "failing"), stream("up", "healthy"));
+    (0..3).for_each(|number| _ = lists.fail(&failing, Some(&tenant), number));
+    assert_eq!(lists.of_exporter("up"), [2, 1, 0]);
+    assert_eq!(lists.of_tenant(&tenant), [2, 1, 0]);
+    (100..200).for_each(|number| _ = lists.succeed(&healthy, Some(&tenant), number));
+    let newest = |first: u64, failures: &[u64]| [(first..200).rev().collect(), failures.to_vec()].concat();
+    assert_eq!(lists.of_exporter("up"), newest(183, &[2, 1, 0]));
+    assert_eq!(lists.of_tenant(&tenant), newest(183, &[2, 1, 0]));
+    (10..40).for_each(|number| _ = lists.fail(&failing, Some(&tenant), number));
+    assert_eq!(lists.of_exporter("up"), (20..40).rev().collect::<Vec<_>>());
+    (100..200).for_each(|number| _ = lists.succeed(&healthy, Some(&tenant), number));
+    assert_eq!(lists.of_exporter("up"), newest(190, &(30..40).rev().collect::<Vec<_>>()));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_hundred_thousand_tenants_that_fail_at_once_take_no_more_than_what_is_documented() {
     let mut lists = AttemptLists::default();
     for round in 0..EACH {
@@ -164,7 +183,7 @@ async fn a_hundred_thousand_tenants_that_fail_at_once_take_no_more_than_what_is_
             let stream = stream(&exporter, &format!("{tenant}-{round}-{}", "k".repeat(500)));
             let long = |what: &str| what.repeat(256).into();
             let attempt = StreamAttempt { target: long("t"), message: long("ü"), ..attempt(&stream, 1) };
-            lists.note(Some(&tenant), true, &Arc::new(attempt), WantedBy::ALL, &mut Forgotten::new());
+            lists.note(Some(&tenant), &Arc::new(attempt), WantedBy::ALL, &mut Forgotten::new());
         }
     }
     let kept = (lists.streams.lists.len(), lists.exporters.lists.len(), lists.tenants.lists.len());

@@ -15,7 +15,7 @@ fn succeed(stream: &Stream, records: u64) -> bool {
     let mut noted = false;
     stream.note_attempt(false, || {
         noted = true;
-        attempt(&stream.address(), records)
+        StreamAttempt { failed: false, ..attempt(&stream.address(), records) }
     });
     noted
 }
