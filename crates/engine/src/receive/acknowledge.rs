@@ -105,7 +105,7 @@ async fn count_unheard(intake: Arc<Intake>, request: Box<BeingWritten>) {
         (Ok(receipt), Some(_)) => {
             let undelivered = receipt.as_ref().and_then(Receipt::undelivered);
             drop(receipt);
-            count_undelivered(&intake, &admitted, undelivered);
+            count_undelivered(&intake, &admitted, undelivered.as_ref());
         }
         (Ok(_), None) => {
             let (signal, records) = (admitted.signal, admitted.parts.records());
@@ -130,13 +130,13 @@ async fn count_unheard(intake: Arc<Intake>, request: Box<BeingWritten>) {
 }
 
 /// Counts a request that was withdrawn, and names the stream that it waited for, one of them if there are several.
-fn count_undelivered(intake: &Intake, admitted: &Admitted, stream: Option<StreamAddress>) {
+fn count_undelivered(intake: &Intake, admitted: &Admitted, stream: Option<&StreamAddress>) {
     let (signal, records) = (admitted.signal, admitted.parts.records());
     let counters = intake.counters.of(admitted.transport);
     counters.count(signal, Outcome::Refused, records);
     admitted.parts.count(signal, Outcome::Refused);
     counters.count_request(signal, Answered::Refused);
-    let (exporter, key) = stream.as_ref().map(|stream| (&*stream.exporter, &stream.name.key)).unzip();
+    let (exporter, key) = stream.map(|stream| (&*stream.exporter, &stream.name.key)).unzip();
     if let Some(suppressed) = notice::due_for_one_of_many(&(exporter, signal, key), "undelivered") {
         let (exporter, key) = (exporter.map(display), key.map(RoutingKey::text));
         warn!(exporter, %signal, key = key.as_deref(), records, suppressed, "request not delivered in time, or its sender has gone; it is to be sent again");
@@ -180,7 +180,7 @@ impl WaitingRequest {
 impl Drop for Unanswered<'_> {
     fn drop(&mut self) {
         if let Some(waiting) = self.waiting.take() {
-            count_undelivered(self.intake, &waiting.admitted, waiting.receipt.undelivered());
+            count_undelivered(self.intake, &waiting.admitted, waiting.receipt.undelivered().as_ref());
         }
     }
 }

@@ -187,7 +187,9 @@ impl AttemptLists {
             let known = self.known_elsewhere(stream);
             self.streams.look(stream, forgotten);
             if let Some(list) = self.streams.lists.get_mut(stream) {
-                known.into_iter().for_each(|attempt| list.push(attempt, forgotten));
+                for attempt in known {
+                    list.push(attempt, forgotten);
+                }
             }
         }
         self.streams.look(stream, forgotten).attempts
