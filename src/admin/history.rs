@@ -418,11 +418,16 @@ mod tests {
         assert!(none("104") && none("nobody") && !none("99"));
         history.state.lock().add(of_exporters(1, 100), SystemTime::now());
         assert!(none("99") && !none("0"));
-        for exported in [100, 150] {
-            history.state.lock().add(of_exporters(2, exported), SystemTime::now());
+        // One that was not there before has counted from zero, as one does that comes again.
+        for (count, exported) in [(2, 100), (2, 150), (1, 150), (2, 25)] {
             tokio::time::advance(STEP).await;
+            history.state.lock().add(of_exporters(count, exported), SystemTime::now());
         }
-        assert_eq!(last(&shown(&history, "exporter=1"), "exported_records", 2), [Value::Null, json!(10.0)]);
+        assert_eq!(last(&shown(&history, "exporter=1"), "exported_records", 2), [Value::Null, json!(5.0)]);
+        assert_eq!(
+            last(&shown(&history, "exporter=0"), "exported_records", 4),
+            [0.0, 10.0, 0.0, 5.0].map(|rate| json!(rate))
+        );
     }
 
     #[test]
