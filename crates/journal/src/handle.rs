@@ -47,20 +47,11 @@ impl Journal {
     /// Takes the directory, recovers what is in it, and starts the journal's threads. Blocks.
     pub fn open(settings: JournalSettings) -> Result<(Self, Recovery), OpenError> {
         let disk = Arc::new(Directory::new(&settings.directory));
-        Self::open_with_threads(settings, disk, JournalSettings::PATIENCE)
+        Self::open_on_disk(settings, disk, JournalSettings::PATIENCE)
     }
 
     /// The same on any disk, which counts as hanging if it takes longer than `patience` for an answer.
-    #[cfg(any(test, feature = "simulation"))]
     pub fn open_on_disk(
-        settings: JournalSettings,
-        disk: Arc<dyn Disk>,
-        patience: Duration,
-    ) -> Result<(Self, Recovery), OpenError> {
-        Self::open_with_threads(settings, disk, patience)
-    }
-
-    fn open_with_threads(
         settings: JournalSettings,
         disk: Arc<dyn Disk>,
         patience: Duration,

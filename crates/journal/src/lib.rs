@@ -229,7 +229,6 @@ mod types;
 mod watched;
 mod writer;
 
-#[cfg(any(test, feature = "simulation"))]
 pub use disk::{BLOCK, Disk, DiskFile, Identity};
 pub use handle::Journal;
 pub use inspect::{InspectError, InspectedSegment, InspectedStream, Inspection, inspect};
