@@ -8,11 +8,12 @@
 #
 #   docker buildx build --platform linux/amd64,linux/arm64 -t registry.example.com/sluice --push .
 #
-# To have the same bases each time, pin them: `docker buildx imagetools inspect rust:1.95-bookworm` prints the digest for
-# --build-arg BUILDER=rust:1.95-bookworm@sha256:…, and the same goes for BASE.
+# The bases are pinned, so that they are the same each time. `docker buildx imagetools inspect rust:1.95-bookworm` prints the digest of a newer
+# one, which goes here, or into --build-arg BUILDER=rust:1.95-bookworm@sha256:…, and the same goes for BASE. Both are indexes of images, with
+# one for each architecture.
 
-ARG BUILDER=rust:1.95-bookworm
-ARG BASE=gcr.io/distroless/cc-debian12:nonroot
+ARG BUILDER=rust:1.95-bookworm@sha256:6258907abe69656e41cd992e0b705cdcfabcbbe3db374f92ed2d47121282d4a1
+ARG BASE=gcr.io/distroless/cc-debian12:nonroot@sha256:9dac0a79194e45a7da0158a9c6da57b217585af0786db3845d1f0ec1a0dd182f
 
 # On the machine that builds, whatever it builds for: zig links for the other architecture, against the C library that the base has at least.
 FROM --platform=$BUILDPLATFORM ${BUILDER} AS builder

@@ -10,6 +10,7 @@ mod support;
 
 mod alerts;
 mod board;
+mod image;
 mod kubernetes;
 mod package;
 mod site;

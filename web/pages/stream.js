@@ -52,7 +52,7 @@ export function StreamPage({ query }) {
     </div>
     <${History} of=${nameOf(data)} />
     <${Section} title="Last attempts" id="attempts"><${Attempts} attempts=${data.attempts}
-      empty="None is known yet. Attempts are kept of streams that fail, and of others from the first look on." /><//>
+      empty="None is known yet. Attempts are kept of the first 1,000 streams that fail, and of others from the first look on." /><//>
     <${Section} title="Settings of its exporter" id="settings"><${Settings} value=${data.settings} /><//>
   `;
 }
