@@ -20,7 +20,7 @@ use crate::sequence::sender_id;
 /// A run of the load generator. It stops when it is dropped.
 ///
 /// ```
-/// # use sluice::cli::{send::{Load, SendSettings}, sink::{Sink, SinkSettings}};
+/// # use rig::{send::{Load, SendSettings}, sink::{Sink, SinkSettings}};
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let sink = Sink::start(SinkSettings::default()).await?;
