@@ -102,15 +102,16 @@ pub(super) struct AttentionList {
 pub(super) fn attention(router: &Router, troubled: &[TroubledStreams], findings: &Findings) -> AttentionList {
     let mut all = limits::found(router);
     all.extend(configuration::found(router));
-    all.extend(queues::found(router));
-    let (of_streams, left_out) = streams::found(router, troubled, findings);
+    let (full_queues, queues_left_out) = queues::found(router);
+    all.extend(full_queues);
+    let (of_streams, streams_left_out) = streams::found(router, troubled, findings);
     all.extend(of_streams);
     all.extend(holds::found(router));
     all.extend(rows::found(router, findings));
     all.extend(telemetry::found(router));
     all.sort_by_key(|one| (one.urgency, Reverse(one.pending_bytes), one.since));
     let listed = all.iter().take(LISTED).map(Attention::shown).collect();
-    AttentionList { listed, total: all.len() + left_out }
+    AttentionList { listed, total: all.len() + queues_left_out + streams_left_out }
 }
 
 impl Attention {

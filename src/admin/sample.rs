@@ -71,23 +71,20 @@ impl CounterSample {
     /// What is counted now.
     pub(super) fn of(router: &Router) -> Self {
         let counters = &router.intake().counters;
-        let (exporters, gone) = router.exporters_and_gone();
+        let counted = router.counted_exporters();
+        let exporters = &counted.exporters;
         let received = Signal::ALL.map(|signal| ReceivedTotals {
             requests: Answered::ALL.into_iter().map(|answered| counters.requests(signal, answered)).sum(),
             records: counters.records(signal, Outcome::Accepted),
             bytes: counters.bytes(signal),
         });
-        let exported = |signal, fate| {
-            let now = exporters.iter().map(|of| of.counters().exported(signal, fate));
-            now.sum::<u64>() + gone.ended(signal, fate)
-        };
         let all_signals = |of: &dyn Fn(Signal) -> u64| Signal::ALL.into_iter().map(of).sum::<u64>();
         let not_delivered = NotDelivered {
             rejected: all_signals(&|signal| {
-                counters.records(signal, Outcome::Rejected) + exported(signal, Fate::Rejected)
+                counters.records(signal, Outcome::Rejected) + counted.ended(signal, Fate::Rejected)
             }),
-            dead_lettered: all_signals(&|signal| exported(signal, Fate::DeadLettered)),
-            dropped: all_signals(&|signal| exported(signal, Fate::Dropped)),
+            dead_lettered: all_signals(&|signal| counted.ended(signal, Fate::DeadLettered)),
+            dropped: all_signals(&|signal| counted.ended(signal, Fate::Dropped)),
             refused: all_signals(&|signal| counters.records(signal, Outcome::Refused)),
             unrouted: all_signals(&|signal| counters.without_exporter(signal)),
         };
@@ -98,12 +95,11 @@ impl CounterSample {
         Self {
             at: Instant::now(),
             received,
-            exported: Signal::ALL.map(|signal| exported(signal, Fate::Delivered)),
+            exported: Signal::ALL.map(|signal| counted.ended(signal, Fate::Delivered)),
             not_delivered,
             pending_records: exporters.iter().map(|exporter| exporter.registry().pending_records()).sum(),
             pending_bytes: totals.iter().map(|(_, totals)| totals.pending_bytes).sum(),
-            failed_attempts: totals.iter().map(|(_, totals)| totals.failed_attempts).sum::<u64>()
-                + gone.failed_attempts(),
+            failed_attempts: counted.failed_attempts(),
             memory: router.shared().budget.used(),
             journal: router.intake().journal.as_ref().map(|journal| journal.state().bytes_on_disk),
             exporters: totals,

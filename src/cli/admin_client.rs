@@ -211,7 +211,7 @@ impl AdminClient {
     }
 
     /// That what has answered with this status, as Sluice does not, is no admin listener.
-    pub(super) fn is_elsewhere(&self, status: StatusCode) -> AdminError {
+    pub(super) fn no_admin_listener(&self, status: StatusCode) -> AdminError {
         AdminError::Elsewhere { url: self.url.clone(), status, server: OtherServer::Unknown }
     }
 

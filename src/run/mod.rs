@@ -5,7 +5,7 @@
 //! [`send_telemetry`] tells of all of it by OTLP,
 //! and a service manager is told of all of it by [`tell_ready`] and [`answer_watchdog`].
 
-mod gone_exporters;
+mod counted_exporters;
 mod ground;
 mod leftover;
 mod letter_address;
@@ -30,7 +30,7 @@ mod watched;
 mod watches;
 mod whole_files;
 
-pub use gone_exporters::GoneExporters;
+pub use counted_exporters::CountedExporters;
 pub use ground::Ground;
 pub use leftover::{Leftover, LossCause};
 pub use letter_address::LetterAddresses;

@@ -30,7 +30,7 @@ impl Totals {
     fn of(router: &Router) -> Self {
         let mut totals = Self::default();
         let counters = &router.intake().counters;
-        let (exporters, gone) = router.exporters_and_gone();
+        let counted = router.counted_exporters();
         for signal in Signal::ALL {
             totals.received += counters.records(signal, Outcome::Accepted);
             totals.bytes += counters.bytes(signal);
@@ -38,14 +38,11 @@ impl Totals {
             totals.refused_requests += counters.requests(signal, Answered::Refused);
             totals.rejected += counters.records(signal, Outcome::Rejected);
             totals.lost += counters.without_exporter(signal);
-            let ended = |fate| {
-                let now = exporters.iter().map(|exporter| exporter.counters().exported(signal, fate));
-                now.sum::<u64>() + gone.ended(signal, fate)
-            };
+            let ended = |fate| counted.ended(signal, fate);
             totals.delivered += ended(Fate::Delivered);
             totals.lost += ended(Fate::Rejected) + ended(Fate::DeadLettered) + ended(Fate::Dropped);
         }
-        totals.pending = exporters.iter().map(|exporter| exporter.registry().pending_records()).sum();
+        totals.pending = counted.exporters.iter().map(|exporter| exporter.registry().pending_records()).sum();
         totals
     }
 }

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-use super::gone_exporters::GoneExporters;
+use super::counted_exporters::{CountedExporters, GoneExporters};
 use super::ground::Ground;
 use super::leftover::GivingUp;
 use super::listeners::{Listeners, Role, Serve};
@@ -247,10 +247,10 @@ impl Router {
         self.exporters.load_full()
     }
 
-    /// The same, and what others have counted that are gone: together, all that was counted since the process began.
-    pub fn exporters_and_gone(&self) -> (Arc<Vec<Arc<Exporter>>>, GoneExporters) {
+    /// The same, with what others have counted that are gone: together, all that was counted since the process began.
+    pub fn counted_exporters(&self) -> CountedExporters {
         let gone = self.gone_exporters.lock();
-        (self.exporters(), *gone)
+        CountedExporters { exporters: self.exporters(), gone: *gone }
     }
 
     /// What is told of the configuration.

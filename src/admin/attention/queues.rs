@@ -1,5 +1,6 @@
 //! Queues that are full, or nearly so: what they have no room for is refused, or left out.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 
 use super::words::{counted, size};
@@ -18,21 +19,26 @@ struct FullQueues {
     pending_bytes: u64,
 }
 
-/// With a journal, queues go on there: then that is what gets full.
-pub(super) fn found(router: &Router) -> Vec<Attention> {
-    if router.intake().journal.is_some() {
-        return Vec::new();
+/// What is found, as far as it may be listed, and how much more there is. With a journal, queues go on there, and that is what gets full.
+pub(super) fn found(router: &Router) -> (Vec<Attention>, usize) {
+    let (mut all, mut left_out) = (Vec::new(), 0);
+    if router.intake().journal.is_none() {
+        for exporter in router.exporters().iter() {
+            let (of_exporter, others) = of_exporter(exporter);
+            all.extend(of_exporter);
+            left_out += others;
+        }
     }
-    router.exporters().iter().flat_map(|exporter| of_exporter(exporter)).collect()
+    (all, left_out)
 }
 
 /// Where so much waits that a queue may be full, it looks at every stream of the exporter.
-fn of_exporter(exporter: &Exporter) -> Vec<Attention> {
+fn of_exporter(exporter: &Exporter) -> (Vec<Attention>, usize) {
     let registry = exporter.registry();
     let settings = registry.settings();
     let nearly_full = (NEARLY_FULL * settings.queue_bytes as f64) as u64;
     if registry.pending_bytes() < nearly_full {
-        return Vec::new();
+        return (Vec::new(), 0);
     }
     let mut by_tenant: HashMap<Option<Box<str>>, FullQueues> = HashMap::new();
     registry.scan(|stream| {
@@ -63,5 +69,8 @@ fn of_exporter(exporter: &Exporter) -> Vec<Attention> {
         );
         Attention::new(Urgency::Error, "queue_full", subject, text).with_pending(full.pending_bytes)
     };
-    by_tenant.into_iter().take(LISTED).map(about).collect()
+    let mut full: Vec<_> = by_tenant.into_iter().collect();
+    full.sort_unstable_by_key(|(_, full)| Reverse(full.pending_bytes));
+    let left_out = full.len().saturating_sub(LISTED);
+    (full.into_iter().take(LISTED).map(about).collect(), left_out)
 }

@@ -254,7 +254,7 @@ async fn list(
             Err(error) => return Ok(Err(error)),
         };
         let Value::Array(rows) = page["tenants"].take() else {
-            return Ok(Err(client.is_elsewhere(StatusCode::OK)));
+            return Ok(Err(client.no_admin_listener(StatusCode::OK)));
         };
         tenants.extend(rows);
         match page["next"].as_str() {

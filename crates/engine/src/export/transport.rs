@@ -94,6 +94,32 @@ impl Conditions<'_> {
     }
 }
 
+/// What an attempt needs that shares nothing with others.
+#[cfg(test)]
+#[derive(Debug)]
+pub(super) struct LoneAttempt {
+    hanging: AtomicBool,
+    redaction: ArcSwap<Redaction>,
+    pub(super) budget: Arc<Budget>,
+    begun: OnceLock<Instant>,
+}
+
+#[cfg(test)]
+impl Default for LoneAttempt {
+    fn default() -> Self {
+        let (hanging, redaction, begun) = Default::default();
+        Self { hanging, redaction, budget: Arc::new(Budget::new(u64::MAX)), begun }
+    }
+}
+
+#[cfg(test)]
+impl LoneAttempt {
+    pub(super) fn conditions(&self) -> Conditions<'_> {
+        let Self { hanging, redaction, budget, begun } = self;
+        Conditions { hanging, redaction, budget, pass: None, begun, span: None }
+    }
+}
+
 /// What came of one attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {

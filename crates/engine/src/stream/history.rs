@@ -113,29 +113,28 @@ struct Kept {
 
 impl Past {
     /// Keeps the history of a stream that goes.
-    pub(super) fn keep(&self, exporter: &Arc<str>, signal: Signal, key: &RoutingKey, history: History) {
+    pub(super) fn keep(&self, stream: StreamAddress, history: History) {
         let mut kept = self.0.lock();
         if kept.newer.len() >= KEPT {
             kept.older = std::mem::take(&mut kept.newer);
         }
-        kept.newer.insert(address(exporter, signal, key), history);
+        kept.newer.insert(stream, history);
     }
 
     /// Takes out the history of a stream that begins again.
-    pub(super) fn take(&self, exporter: &Arc<str>, signal: Signal, key: &RoutingKey) -> Option<History> {
+    pub(super) fn take(&self, stream: &StreamAddress) -> Option<History> {
         let mut kept = self.0.lock();
-        let name = address(exporter, signal, key);
-        let newer = kept.newer.remove(&name);
+        let newer = kept.newer.remove(stream);
         // Also if there is a newer one: an old one must not come back later.
-        let older = kept.older.remove(&name);
+        let older = kept.older.remove(stream);
         newer.or(older)
     }
 
     /// The history of a stream that is gone.
     pub fn get(&self, exporter: &Arc<str>, name: &StreamName) -> Option<History> {
+        let stream = StreamAddress { exporter: exporter.clone(), name: name.clone() };
         let kept = self.0.lock();
-        let name = address(exporter, name.signal, &name.key);
-        kept.newer.get(&name).or_else(|| kept.older.get(&name)).cloned()
+        kept.newer.get(&stream).or_else(|| kept.older.get(&stream)).cloned()
     }
 
     /// Looks at every history: exporter, signal, routing key.
@@ -147,10 +146,6 @@ impl Past {
     }
 }
 
-fn address(exporter: &Arc<str>, signal: Signal, key: &RoutingKey) -> StreamAddress {
-    StreamAddress { exporter: exporter.clone(), name: StreamName { signal, key: key.clone() } }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -158,20 +153,22 @@ mod tests {
     #[test]
     fn the_newest_histories_are_kept_and_no_more_than_there_is_room_for() {
         let past = Past::default();
-        let (exporter, key): (Arc<str>, _) =
-            ("up".into(), |number: usize| RoutingKey::written(number.to_string()));
+        let stream = |signal, number: usize| StreamAddress {
+            exporter: "up".into(),
+            name: StreamName { signal, key: RoutingKey::written(number.to_string()) },
+        };
         let history = |number| History { admitted_entries: number as u64, ..History::default() };
         for number in 0..10 * KEPT {
-            past.keep(&exporter, Signal::Logs, &key(number), history(number));
+            past.keep(stream(Signal::Logs, number), history(number));
         }
         let mut count = 0;
         past.for_each(|_, _, _, _| count += 1);
         assert!((KEPT..=2 * KEPT).contains(&count), "{count}");
         let last = 10 * KEPT - 1;
-        assert_eq!(past.take(&exporter, Signal::Traces, &key(last)), None);
-        assert_eq!(past.take(&exporter, Signal::Logs, &key(last)), Some(history(last)));
-        assert_eq!(past.take(&exporter, Signal::Logs, &key(last)), None, "it is the stream's again");
-        assert_eq!(past.take(&exporter, Signal::Logs, &key(0)), None, "long gone");
+        assert_eq!(past.take(&stream(Signal::Traces, last)), None);
+        assert_eq!(past.take(&stream(Signal::Logs, last)), Some(history(last)));
+        assert_eq!(past.take(&stream(Signal::Logs, last)), None, "it is the stream's again");
+        assert_eq!(past.take(&stream(Signal::Logs, 0)), None, "long gone");
     }
 
     #[test]

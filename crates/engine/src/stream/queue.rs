@@ -566,10 +566,7 @@ impl Stream {
     /// Records of it that have ended in any way.
     pub fn ended_records(&self) -> u64 {
         let history = self.history.lock();
-        history.delivered_records
-            + history.rejected_records
-            + history.dead_lettered_records
-            + history.dropped_records
+        history.delivered_records + history.not_delivered_records()
     }
 
     /// Says what it does now, for the API. It shows as held instead while any of its batches is ([`Stream::hold_batch`]), and as idle

@@ -352,12 +352,9 @@ impl Registry {
                 let account = self.shared.account_of(&name);
                 self.shared.join(route, account.as_deref())?;
                 let journal = self.shared.journal.as_ref();
-                let durable = journal.map(|journal| {
-                    let address = StreamAddress { exporter: self.exporter.clone(), name: name.clone() };
-                    Durable::new(journal, &address)
-                });
-                let history = self.shared.past.take(&self.exporter, name.signal, &name.key);
-                let history = history.unwrap_or_default();
+                let address = StreamAddress { exporter: self.exporter.clone(), name: name.clone() };
+                let durable = journal.map(|journal| Durable::new(journal, &address));
+                let history = self.shared.past.take(&address).unwrap_or_default();
                 let stream = Stream::new(name, self.clone(), route.cloned(), account, durable, history);
                 let stream = Arc::new(stream);
                 // Others wait for the map until this is done.
@@ -441,8 +438,7 @@ impl Registry {
         let history = stream.history();
         // Of one that was made for a request which was then refused there is nothing to tell.
         if gone && history != History::default() {
-            let name = stream.name();
-            self.shared.past.keep(&self.exporter, name.signal, &name.key, history);
+            self.shared.past.keep(stream.address(), history);
         }
         gone
     }

@@ -383,12 +383,9 @@ impl Failure {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::OnceLock;
-
-    use arc_swap::ArcSwap;
-
     use super::*;
     use crate::export::ExporterKind;
+    use crate::export::transport::LoneAttempt;
     use crate::route::{RoutingKey, Template};
     use crate::stream::{BatchSettings, QueueSettings, WhenFull};
     use otlp::Signal;
@@ -439,19 +436,10 @@ mod tests {
         listener.set_nonblocking(true).unwrap();
         let transport = transport(listener.local_addr().unwrap());
         let target = transport.target(&Stream).unwrap();
-        let (hanging, budget) = (AtomicBool::default(), Arc::new(Budget::new(u64::MAX)));
-        let begun = OnceLock::new();
-        let redaction = ArcSwap::default();
-        let conditions = Conditions {
-            hanging: &hanging,
-            redaction: &redaction,
-            budget: &budget,
-            pass: None,
-            begun: &begun,
-            span: None,
-        };
+        let alone = LoneAttempt::default();
         let batch = Batch::new(Signal::Logs, vec![Bytes::from(vec![0; MAX_REQUEST + 1])], 1);
-        let answer = transport.attempt(&target, &batch, conditions).await.expect("nothing opens a circuit");
+        let answer =
+            transport.attempt(&target, &batch, alone.conditions()).await.expect("nothing opens a circuit");
         assert_eq!((answer.code.as_ref(), answer.outcome), ("oversize", Outcome::Bad));
         let connected = listener.accept().map_err(|error| error.kind());
         assert_eq!(connected.unwrap_err(), std::io::ErrorKind::WouldBlock);

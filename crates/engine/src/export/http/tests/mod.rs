@@ -8,19 +8,18 @@ mod requests;
 mod tls;
 mod upstream;
 
-use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::HeaderName;
 
 use self::upstream::Upstream;
 use super::HttpTransport;
+use crate::export::transport::LoneAttempt;
 use crate::export::{
-    Answer, Compression, Conditions, Encoding, ExporterKind, ExporterSettings, HoldScope, OtlpHttpSettings,
-    Outcome, RetrySettings, SecretTemplate, Statuses, TransportError,
+    Answer, Compression, Encoding, ExporterKind, ExporterSettings, HoldScope, OtlpHttpSettings, Outcome,
+    RetrySettings, SecretTemplate, Statuses, TransportError,
 };
 use crate::net::Network;
 use crate::route::{RoutingKey, Template};
@@ -90,20 +89,10 @@ impl HttpTransport {
     }
 
     async fn send_batch(&self, key: &'static str, batch: &Batch) -> Answer {
-        let (hanging, budget) = (AtomicBool::default(), Arc::new(Budget::new(u64::MAX)));
-        let begun = OnceLock::new();
-        let redaction = ArcSwap::default();
-        let conditions = Conditions {
-            hanging: &hanging,
-            redaction: &redaction,
-            budget: &budget,
-            pass: None,
-            begun: &begun,
-            span: None,
-        };
+        let alone = LoneAttempt::default();
         let target = self.target(&stream(key)).unwrap();
-        let answer = self.attempt(&target, batch, conditions).await.expect("nothing opens a circuit");
-        assert_eq!(budget.used(), 0, "what an attempt took is given back");
+        let answer = self.attempt(&target, batch, alone.conditions()).await.expect("nothing opens a circuit");
+        assert_eq!(alone.budget.used(), 0, "what an attempt took is given back");
         answer
     }
 }
