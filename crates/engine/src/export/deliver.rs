@@ -325,6 +325,8 @@ async fn settle<'e>(
     // Credentials of the row that were refused one after the other.
     let mut refused_credentials = 0;
     let (mut attempts, mut last_code) = (0, None::<Cow<'static, str>>);
+    // Until the batch may go on: while it only looks again whether it may, it is held as before.
+    let mut held = None;
     'again: loop {
         *attempting = None;
         let values = exporter.with_row(stream.name());
@@ -356,6 +358,7 @@ async fn settle<'e>(
             );
         }
         if exporter.is_paused() {
+            drop(held.take());
             put_back(pieces);
             log_decision(stream, Some("its exporter was removed"), None, "stream paused");
             wait_blameless(changed.as_mut(), FOR_EVER, exporter, stream, pieces, backoff).await;
@@ -363,7 +366,7 @@ async fn settle<'e>(
         }
         if values.row.as_ref().is_some_and(|row| row.hold) {
             put_back(pieces);
-            let _held = stream.hold_batch();
+            held = Some(stream.hold_batch());
             log_decision(stream, Some("the row of its tenant says so"), None, "stream held");
             wait_blameless(changed.as_mut(), FOR_EVER, exporter, stream, pieces, backoff).await;
             log_decision(stream, None, None, "stream looks again whether it may go on");
@@ -377,7 +380,7 @@ async fn settle<'e>(
             let noted = LastError { code, message, target: None, at, of_destination: true, of_stream: None };
             log_decision(stream, Some(&noted.message), None, "stream held");
             stream.note(|history| history.last_error = Some(Box::new(noted)));
-            let _held = stream.begin_own_hold();
+            held = Some(stream.begin_own_hold());
             wait_blameless(changed.as_mut(), FOR_EVER, exporter, stream, pieces, backoff).await;
             log_decision(stream, None, None, "stream looks again whether it may go on");
             continue;
@@ -401,7 +404,7 @@ async fn settle<'e>(
                     }
                 }
                 put_back(pieces);
-                let _held = stream.hold_batch();
+                held = Some(stream.hold_batch());
                 let changed = pin!(either(changed.as_mut(), holds_changed));
                 wait_blameless(changed, wait, exporter, stream, pieces, backoff).await;
                 log_decision(stream, None, None, "stream looks again whether it may go on");
@@ -445,12 +448,13 @@ async fn settle<'e>(
                     put_back(pieces);
                 }
                 let wanted_now = stream.wanted_now();
-                let _held = stream.begin_own_hold();
+                held = Some(stream.begin_own_hold());
                 let ended = pin!(either(changed.as_mut(), wanted_now));
                 wait_or(ended, wait, exporter, stream, pieces).await;
                 continue;
             }
         };
+        drop(held.take());
         let pass = {
             let mut leave = pin!(leave(&target, stream, retry));
             let mut expired = pin!(backoff.expired(retry));
@@ -687,12 +691,11 @@ async fn settle<'e>(
         }
         if probe.is_none() {
             let wanted_now = stream.wanted_now();
-            let _held = if matches!(failure, Failure::Passing) {
+            if matches!(failure, Failure::Passing) {
                 stream.set_activity(Activity::BackingOff);
-                None
             } else {
-                Some(stream.begin_own_hold())
-            };
+                held = Some(stream.begin_own_hold());
+            }
             let ended = pin!(either(changed.as_mut(), wanted_now));
             wait_or(ended, wait, exporter, stream, pieces).await;
             log_decision(stream, None, None, "stream goes on with its next attempt");
