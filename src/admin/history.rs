@@ -18,7 +18,7 @@ use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
 use serde_json::{Value, json};
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 pub(super) use self::wanted::{HistorySubject, WantedHistory, wanted};
 
@@ -105,9 +105,12 @@ impl MetricHistory {
         Self { began, state: Mutex::new(state), streams: Mutex::new(streams), tenants: Mutex::new(tenants) }
     }
 
-    /// Begins the history of a router, which goes on for as long as that is there.
+    /// Begins the history of a router, which goes on for as long as that is there. What is counted from now on is in its steps.
     pub fn begin(router: &Arc<Router>) -> Arc<Self> {
-        let (history, router): (_, Weak<Router>) = (Arc::new(Self::new()), Arc::downgrade(router));
+        let history = Arc::new(Self::new());
+        // What has come before the first look can't be told from what was there before, and is in no step: so it is made at once.
+        history.look(router);
+        let router: Weak<Router> = Arc::downgrade(router);
         tokio::spawn({
             let history = history.clone();
             async move {
@@ -134,20 +137,21 @@ impl MetricHistory {
     pub(super) fn of_stream(&self, router: &Router, name: &WrittenName) -> Result<Option<Value>, String> {
         let Some(id) = name.find(router)? else { return Ok(None) };
         let past = || router.shared().past.get(&id.exporter, &id.name).as_ref().map(DeliveryTotals::of_past);
-        let is_live = LiveStreams::of(&router.exporters()).totals(&id).is_some();
-        let gone = (!is_live).then(|| past().unwrap_or_default());
-        Ok(Some(self.streams.lock().look_at(&id, gone)))
+        let exporters = router.exporters();
+        let streams = LiveStreams::of(&exporters);
+        let gone = streams.totals(&id).is_none().then(|| past().unwrap_or_default());
+        Ok(Some(self.streams.lock().look_at(&id, &streams, gone)))
     }
 
     /// That of the tenant of this id, which is kept from now on; `None` if there is no such tenant.
     pub(super) fn of_tenant(&self, router: &Router, id: &str) -> Option<Value> {
-        let (tenants, id) = (router.tenants(), id.into());
-        let is_known = KnownTenants(tenants).totals(&id).is_some();
-        if !is_known && tenants.table().tenant(&id).is_none() {
+        let (tenants, id) = (KnownTenants(router.tenants()), id.into());
+        let is_known = tenants.totals(&id).is_some();
+        if !is_known && router.tenants().table().tenant(&id).is_none() {
             return None;
         }
         let gone = (!is_known).then(DeliveryTotals::default);
-        Some(self.tenants.lock().look_at(&id, gone))
+        Some(self.tenants.lock().look_at(&id, &tenants, gone))
     }
 
     /// What was counted about ten seconds ago, or when the process began if that is not so long ago.
@@ -178,9 +182,9 @@ impl MetricHistory {
     }
 }
 
-/// Looks whenever a step is over, until there is nothing to look at any more.
+/// Looks whenever a step is over, of which the first begins now, until there is nothing to look at any more.
 async fn keep_looking(mut look: impl FnMut() -> Option<()>) {
-    let mut ticks = interval(STEP);
+    let mut ticks = interval_at(Instant::now() + STEP, STEP);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
         ticks.tick().await;
@@ -336,6 +340,7 @@ mod tests {
         };
         let begun = Instant::now();
         let add = |sample| _ = history.state.lock().add(sample, SystemTime::now());
+        look().map(add).unwrap();
         keep_looking(|| look().map(add)).await;
         assert_eq!(begun.elapsed(), STEP * (2 * STEPS_TOGETHER as u32 + 4));
         let fine = shown(&history, "range=15m");

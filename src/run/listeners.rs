@@ -35,6 +35,12 @@ pub enum Role {
     Health,
 }
 
+impl Role {
+    fn takes_telemetry(self) -> bool {
+        matches!(self, Self::Otlp | Self::OtlpGrpc)
+    }
+}
+
 /// Puts a bound listener to work in its role.
 pub type Serve = Box<dyn Fn(&Arc<Router>, Role, Bound) -> Listener + Send + Sync>;
 
@@ -124,8 +130,14 @@ impl Listeners {
             .collect()
     }
 
-    /// Puts what was bound to work, and stops what is no longer asked for.
-    pub(super) fn serve(&mut self, bound: Vec<(Role, Bindable)>, serve: impl Fn(Role, Bound) -> Listener) {
+    /// Puts what was bound to work, and stops what is no longer asked for. Receivers come last, so that the history of what they take,
+    /// which begins with the admin listener, has their first request.
+    pub(super) fn serve(
+        &mut self,
+        mut bound: Vec<(Role, Bindable)>,
+        serve: impl Fn(Role, Bound) -> Listener,
+    ) {
+        bound.sort_by_key(|(role, _)| role.takes_telemetry());
         let mut old = std::mem::take(&mut self.at_work);
         for (role, bindable) in bound {
             match bindable {
@@ -154,9 +166,8 @@ impl Listeners {
 
     /// Stops those that take telemetry, for at most `patience`.
     pub(super) async fn stop_receivers(&mut self, patience: Duration) {
-        let (stopping, staying): (Vec<_>, Vec<_>) = std::mem::take(&mut self.at_work)
-            .into_iter()
-            .partition(|(role, _)| matches!(role, Role::Otlp | Role::OtlpGrpc));
+        let (stopping, staying): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.at_work).into_iter().partition(|(role, _)| role.takes_telemetry());
         self.at_work = staying;
         self.hurry.send_replace(Some(patience));
         if patience.is_zero() {

@@ -114,8 +114,9 @@ async fn what_is_not_delivered_is_in_the_history_of_its_stream_and_tenant() {
     for query in ["tenant=globex", OF_GLOBEX] {
         eventually("it is told", async || {
             let shown = history(&sluice, query).await;
-            let told = ["not_delivered_records", "failed_attempts"].map(|figure| sum(&shown, figure).round());
-            (told == [1.0, 1.0]).then_some(())
+            // On a busy machine a step is longer than it is said to be, and a second of it has less than a fifth.
+            let is_told = |figure| (0.3..=1.1).contains(&sum(&shown, figure));
+            (is_told("not_delivered_records") && is_told("failed_attempts")).then_some(())
         })
         .await;
     }

@@ -62,17 +62,11 @@ pub(super) trait Subjects {
     /// What was counted of one; `None` if it is not there now.
     fn totals(&self, id: &Self::Id) -> Option<DeliveryTotals>;
 
-    /// At most so many of those that are there and not `known`. It looks at no more of the others than are known.
-    fn others(&self, most: usize, known: impl Fn(&Self::Id) -> bool) -> Vec<Newcomer<Self::Id>>;
-}
+    /// Whether the counts of one that is there were zero when it came.
+    fn counts_from_zero(&self, id: &Self::Id) -> bool;
 
-/// One that was found without a history.
-#[derive(Debug)]
-pub(super) struct Newcomer<Id> {
-    pub(super) id: Id,
-    pub(super) totals: DeliveryTotals,
-    /// Whether its counts were zero when it began.
-    pub(super) from_zero: bool,
+    /// At most so many of those that are there and not `known`. It looks at no more of the others than are known.
+    fn others(&self, most: usize, known: impl Fn(&Self::Id) -> bool) -> Vec<Self::Id>;
 }
 
 impl<Id: Clone + Eq + Hash> SingleHistories<Id> {
@@ -95,14 +89,20 @@ impl<Id: Clone + Eq + Hash> SingleHistories<Id> {
         }
         self.all.retain(|_, history| history.absent < FINE || history.is_wanted());
         let newcomers = subjects.others(MOST - self.all.len(), |id| self.all.contains_key(id));
-        for Newcomer { id, totals, from_zero } in newcomers {
-            let before = (from_zero && self.has_all).then(DeliveryTotals::default);
-            let mut history = SingleHistory::new(step.began, before);
+        for id in newcomers {
+            let Some(totals) = subjects.totals(&id) else { continue };
+            let mut history = SingleHistory::new(step.began, self.counted_before(&id, subjects));
             history.add(Some(totals), step);
             self.all.insert(id, history);
         }
         self.has_all = self.all.len() < MOST;
         self.keep_failing(step, subjects, failing);
+    }
+
+    /// What one that is there and has no history had counted by the last look at the counters, if that is known: nothing, if it has come
+    /// since.
+    fn counted_before(&self, id: &Id, subjects: &impl Subjects<Id = Id>) -> Option<DeliveryTotals> {
+        (self.has_all && subjects.counts_from_zero(id)).then(DeliveryTotals::default)
     }
 
     fn keep_failing(
@@ -145,7 +145,13 @@ impl<Id: Clone + Eq + Hash> SingleHistories<Id> {
 
     /// The history of one that somebody looks at, which begins if there is none yet. `gone` is what was counted of it, if it is not
     /// there now.
-    pub(super) fn look_at(&mut self, id: &Id, gone: Option<DeliveryTotals>) -> Value {
+    pub(super) fn look_at(
+        &mut self,
+        id: &Id,
+        subjects: &impl Subjects<Id = Id>,
+        gone: Option<DeliveryTotals>,
+    ) -> Value {
+        let before = gone.or_else(|| self.counted_before(id, subjects));
         if self.all.len() >= MOST
             && !self.all.contains_key(id)
             && let Some(unwanted) =
@@ -154,8 +160,8 @@ impl<Id: Clone + Eq + Hash> SingleHistories<Id> {
             self.all.remove(&unwanted);
             self.has_all = false;
         }
-        let begin = || SingleHistory::new(SystemTime::now(), gone);
-        let history = self.all.entry(id.clone()).or_insert_with(begin);
+        let began = if gone.is_some() { SystemTime::now() } else { self.until };
+        let history = self.all.entry(id.clone()).or_insert_with(|| SingleHistory::new(began, before));
         history.wanted = Some(Instant::now());
         history.shown(self.until)
     }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use super::single::{Newcomer, Subjects};
+use super::single::Subjects;
 use crate::admin::sample::DeliveryTotals;
 use crate::export::Exporter;
 use crate::stream::{Stream, StreamAddress};
@@ -33,7 +33,11 @@ impl Subjects for LiveStreams<'_> {
         self.find(id).map(|stream| DeliveryTotals::of_stream(&stream))
     }
 
-    fn others(&self, most: usize, known: impl Fn(&StreamAddress) -> bool) -> Vec<Newcomer<StreamAddress>> {
+    fn counts_from_zero(&self, id: &StreamAddress) -> bool {
+        self.find(id).is_some_and(|stream| !stream.continues_another())
+    }
+
+    fn others(&self, most: usize, known: impl Fn(&StreamAddress) -> bool) -> Vec<StreamAddress> {
         let mut others = Vec::new();
         for exporter in self.0.values() {
             if others.len() == most {
@@ -47,12 +51,7 @@ impl Subjects for LiveStreams<'_> {
                 if others.len() == most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             });
         }
-        let newcomer = |id| {
-            let stream = self.find(&id)?;
-            let (totals, from_zero) = (DeliveryTotals::of_stream(&stream), !stream.continues_another());
-            Some(Newcomer { id, totals, from_zero })
-        };
-        others.into_iter().filter_map(newcomer).collect()
+        others
     }
 }
 
@@ -63,15 +62,18 @@ impl Subjects for KnownTenants<'_> {
         self.0.known_account(id).map(|account| DeliveryTotals::of_tenant(account.totals()))
     }
 
-    fn others(&self, most: usize, known: impl Fn(&Arc<str>) -> bool) -> Vec<Newcomer<Arc<str>>> {
+    fn counts_from_zero(&self, _: &Arc<str>) -> bool {
+        true
+    }
+
+    fn others(&self, most: usize, known: impl Fn(&Arc<str>) -> bool) -> Vec<Arc<str>> {
         let mut others = Vec::new();
         self.0.for_each_account_until(|account| {
             if others.len() == most {
                 return ControlFlow::Break(());
             }
             if !known(account.id()) {
-                let totals = DeliveryTotals::of_tenant(account.totals());
-                others.push(Newcomer { id: account.id().clone(), totals, from_zero: true });
+                others.push(account.id().clone());
             }
             ControlFlow::Continue(())
         });

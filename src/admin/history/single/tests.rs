@@ -22,12 +22,13 @@ impl Subjects for Things {
         self.there.get(id).copied()
     }
 
-    fn others(&self, most: usize, known: impl Fn(&usize) -> bool) -> Vec<Newcomer<usize>> {
-        let looked_at = self.there.iter().inspect(|_| self.looks.set(self.looks.get() + 1));
-        let others = looked_at.filter(|(id, _)| !known(id)).take(most);
-        others
-            .map(|(id, totals)| Newcomer { id: *id, totals: *totals, from_zero: !self.resumed.contains(id) })
-            .collect()
+    fn counts_from_zero(&self, id: &usize) -> bool {
+        !self.resumed.contains(id)
+    }
+
+    fn others(&self, most: usize, known: impl Fn(&usize) -> bool) -> Vec<usize> {
+        let looked_at = self.there.keys().inspect(|_| self.looks.set(self.looks.get() + 1));
+        looked_at.filter(|id| !known(id)).take(most).copied().collect()
     }
 }
 
@@ -67,7 +68,7 @@ impl Setup {
 
     /// Somebody looks at one that is there.
     fn look(&mut self, id: usize) -> Value {
-        self.histories.look_at(&id, None)
+        self.histories.look_at(&id, &self.things, None)
     }
 
     fn has(&self, id: usize) -> bool {
@@ -116,13 +117,14 @@ async fn what_has_come_since_the_last_look_is_shown_from_its_first_record_on() {
 
 #[tokio::test(start_paused = true)]
 async fn of_what_was_counted_before_the_first_look_nothing_is_shown() {
-    // There at the first look; come later, but with the counts of one before it; and looked at before it was found.
+    // There at the first look; and come later, but with the counts of one before it, also where somebody looks at it at once.
     let mut setup = Setup::of(Things::default());
     setup.things.set_exported(1, 1_000);
     setup.pass(1, &[]).await;
     setup.things.set_exported(2, 2_000);
     setup.things.resumed.push(2);
     setup.things.set_exported(3, 3_000);
+    setup.things.resumed.push(3);
     setup.look(3);
     setup.pass(1, &[]).await;
     for id in 1..=3 {
@@ -134,6 +136,17 @@ async fn of_what_was_counted_before_the_first_look_nothing_is_shown() {
     assert_eq!(setup.last(2, "exported_records"), [NULL, NULL, json!(1.0)]);
     assert_eq!(setup.last(3, "exported_records"), [NULL, NULL, json!(1.0)]);
     assert_eq!(setup.began(3), rfc3339(setup.now - STEP));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_has_come_is_shown_from_its_first_record_on_also_if_somebody_looks_before_its_first_step_ends() {
+    let mut setup = Setup::of(Things::default());
+    setup.pass(1, &[]).await;
+    setup.things.set_exported(1, 50);
+    assert_eq!(setup.began(1), rfc3339(setup.now));
+    setup.pass(1, &[]).await;
+    assert_eq!(setup.last(1, "exported_records"), [NULL, json!(10.0)]);
+    assert_eq!(setup.began(1), rfc3339(setup.now - STEP));
 }
 
 #[tokio::test(start_paused = true)]
@@ -175,7 +188,7 @@ async fn what_is_gone_has_a_history_once_somebody_looks_and_is_forgotten_when_th
     let mut setup = Setup::of(Things::default());
     setup.pass(1, &[]).await;
     let past = DeliveryTotals { exported_records: 100, ..DeliveryTotals::default() };
-    setup.histories.look_at(&0, Some(past));
+    setup.histories.look_at(&0, &setup.things, Some(past));
     setup.pass(1, &[]).await;
     setup.things.set_exported(0, 110);
     setup.things.resumed.push(0);
