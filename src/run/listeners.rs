@@ -148,7 +148,8 @@ impl Listeners {
                             *of == role && listener.settings().endpoint == settings.endpoint
                         })
                         .expect("a listener is kept only if it is there");
-                    let (_, listener) = old.swap_remove(at);
+                    // In their order: several may have asked for port 0, and each is to keep its own.
+                    let (_, listener) = old.remove(at);
                     listener.reconfigure(settings);
                     self.at_work.push((role, listener));
                 }
