@@ -36,7 +36,7 @@ impl Outlet for Nowhere {
 
     fn start(&self, stream: Arc<Stream>) {
         self.0.spawn(async move {
-            while let Some(batch) = stream.next().await {
+            while let Some(batch) = stream.take() {
                 drop(batch);
             }
         });

@@ -63,40 +63,33 @@ struct Chunks {
     /// Small records that follow each other.
     small: BytesMut,
     small_first: u64,
-    small_entries: u64,
-    small_records: u64,
+    small_counts: Vec<u32>,
 }
 
 impl Chunks {
     /// Adds entries that come after all others.
     fn push(&mut self, entries: &Entries) {
         let Entries { first, bytes, counts } = entries;
-        let records = counts.iter().map(|count| u64::from(*count)).sum();
         if bytes.len() >= SMALL {
             self.flush();
-            let (bytes, entries) = (bytes.clone(), counts.len() as u64);
-            self.done.push(Chunk { first: *first, entries, records, bytes });
+            self.done.push(Chunk { first: *first, counts: counts.clone(), bytes: bytes.clone() });
             return;
         }
-        if self.small_first + self.small_entries != *first || self.small.len() + bytes.len() > 4 * SMALL {
+        let follows = self.small_first + self.small_counts.len() as u64 == *first;
+        if !follows || self.small.len() + bytes.len() > 4 * SMALL {
             self.flush();
         }
-        if self.small_entries == 0 {
+        if self.small_counts.is_empty() {
             self.small_first = *first;
         }
         self.small.extend_from_slice(bytes);
-        self.small_entries += counts.len() as u64;
-        self.small_records += records;
+        self.small_counts.extend_from_slice(counts);
     }
 
     fn flush(&mut self) {
-        if self.small_entries > 0 {
-            self.done.push(Chunk {
-                first: self.small_first,
-                entries: std::mem::take(&mut self.small_entries),
-                records: std::mem::take(&mut self.small_records),
-                bytes: std::mem::take(&mut self.small).freeze(),
-            });
+        if !self.small_counts.is_empty() {
+            let (first, counts) = (self.small_first, mem::take(&mut self.small_counts));
+            self.done.push(Chunk { first, counts, bytes: mem::take(&mut self.small).freeze() });
         }
     }
 

@@ -135,18 +135,26 @@ pub enum NotWritten {
 pub struct Chunk {
     /// The sequence number of the first entry.
     pub first: u64,
-    /// How many entries there are; they are consecutive.
-    pub entries: u64,
-    /// Spans, data points or log records in them.
-    pub records: u64,
+    /// Spans, data points or log records in each of its entries, which are consecutive.
+    pub counts: Vec<u32>,
     /// The framed entries.
     pub bytes: Bytes,
 }
 
 impl Chunk {
+    /// The sequence number behind its last entry.
+    pub fn end(&self) -> u64 {
+        self.first + self.counts.len() as u64
+    }
+
     /// The sequence numbers of its entries.
     pub fn sequences(&self) -> RangeInclusive<u64> {
-        self.first..=self.first + self.entries - 1
+        self.first..=self.end() - 1
+    }
+
+    /// Spans, data points or log records in all of its entries.
+    pub fn records(&self) -> u64 {
+        self.counts.iter().map(|count| u64::from(*count)).sum()
     }
 }
 

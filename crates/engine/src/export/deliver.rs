@@ -45,11 +45,10 @@ pub(super) async fn consume(exporter: Arc<Exporter>, stream: Arc<Stream>) {
 
 /// Takes and delivers the next batch. Returns the backoff for the one behind it; `None` if there is none for now.
 async fn consume_next(exporter: &Exporter, stream: &Arc<Stream>, backoff: Backoff) -> Option<Backoff> {
-    let Some(in_flight) = stream.next().await else {
+    let Some(in_flight) = stream.take() else {
         log_decision(stream, None, None, "stream has nothing left to send");
         return None;
     };
-    // Boxed, so that a stream that only waits for its batch to fill doesn't hold room for an attempt.
     let next = Box::pin(deliver(exporter, stream, in_flight, backoff)).await;
     if next.is_none() {
         log_decision(stream, None, None, "the journal keeps what is left of the stream");

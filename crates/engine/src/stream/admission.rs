@@ -6,15 +6,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
+use super::bound::{Bound, OwnShares};
 use super::group::{Group, Part, Piece};
+use super::ledger::Ledger;
 use super::observer::{self, AdmissionObserver};
-use super::queue::{Bound, Stream};
-use super::receipt::{Ledger, Receipt, Stub};
+use super::receipt::Receipt;
 use super::refused::{Full, Misplaced, Refused, Shed};
 use super::registry::{NoStream, Registry, StreamCount};
-use super::share::OwnShares;
 use super::writing::{self, Writing, WrittenGroup};
-use super::{Budget, Reservation, StreamName, WhenFull};
+use super::{Budget, Reservation, Stream, StreamName, WhenFull};
 use crate::journal::Journal;
 use crate::route::RoutingKey;
 use crate::telemetry::TraceContext;
@@ -335,10 +335,8 @@ impl<'a> Admission<'a> {
                 group.append(None, self.trace);
                 continue;
             }
-            let entries = group.entries.iter().map(|piece| (piece.index, piece.records)).collect();
-            let stub = Stub::new(ledger.clone(), entries, group.bytes);
-            let first = group.append(Some(stub), self.trace);
-            places.push((group.stream, first));
+            let numbers = group.append(Some(&ledger), self.trace);
+            places.push((group.stream, numbers));
         }
         let held = self.reservation.split_off(self.overhead);
         Ok((std::mem::take(&mut self.shed), Receipt::new(ledger, places, held)))

@@ -29,7 +29,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::queue::Stream;
+use super::figures::StreamFigures;
 use super::{Registry, Shared, StreamAddress, StreamName};
 
 /// Attempts in a list.
@@ -398,45 +398,44 @@ impl Attempts {
     }
 }
 
-impl Stream {
-    /// Notes how an attempt went if it has `failed`, or if somebody has looked at this stream, its exporter or its tenant lately.
-    pub fn note_attempt(&self, failed: bool, attempt: impl FnOnce() -> StreamAttempt) {
-        let attempts = &self.registry().shared().attempts;
-        let by = if failed {
-            WantedBy::ALL
-        } else {
-            attempts.wanted_by(self.figures.notes_successes(), self.registry().exporter(), self.tenant())
-        };
+impl Attempts {
+    /// Notes how an attempt of a stream went if it has `failed`, or if somebody has looked at the stream with these figures, its exporter or
+    /// its tenant lately.
+    pub(super) fn note(
+        &self,
+        figures: &StreamFigures,
+        exporter: &Arc<str>,
+        tenant: Option<&Arc<str>>,
+        failed: bool,
+        attempt: impl FnOnce() -> StreamAttempt,
+    ) {
+        let by =
+            if failed { WantedBy::ALL } else { self.wanted_by(figures.notes_successes(), exporter, tenant) };
         if !by.any() {
             return;
         }
         let (attempt, mut forgotten) = (Arc::new(attempt()), Forgotten::with_capacity(3));
-        let mut lists = attempts.lists.lock();
-        let takes_successes = lists.note(self.tenant(), &attempt, by, &mut forgotten);
+        let mut lists = self.lists.lock();
+        let takes_successes = lists.note(tenant, &attempt, by, &mut forgotten);
         if by.stream {
-            self.figures.set_notes_successes(takes_successes);
+            figures.set_notes_successes(takes_successes);
         }
         if takes_successes {
-            attempts.streams_take_successes.store(true, Ordering::Relaxed);
+            self.streams_take_successes.store(true, Ordering::Relaxed);
         }
     }
 
-    /// Has successes noted if the list of its name takes some. A look at that list which comes too early to find the stream in its
-    /// registry has set `streams_take_successes` by now.
-    pub(super) fn begin_to_note(&self) {
-        let attempts = &self.registry().shared().attempts;
-        if !attempts.streams_take_successes.load(Ordering::Relaxed) {
+    /// Has successes of a new stream noted if the list of its name takes some. A look at that list which comes too early to find the stream
+    /// in its registry has set `streams_take_successes` by now.
+    pub(super) fn begin(&self, figures: &StreamFigures, stream: impl FnOnce() -> StreamAddress) {
+        if !self.streams_take_successes.load(Ordering::Relaxed) {
             return;
         }
-        let lists = attempts.lists.lock();
-        let list = lists.streams.lists.get(&self.address());
+        let lists = self.lists.lock();
+        let list = lists.streams.lists.get(&stream());
         if list.is_some_and(|list| list.takes_successes(Instant::now())) {
-            self.figures.set_notes_successes(true);
+            figures.set_notes_successes(true);
         }
-    }
-
-    fn tenant(&self) -> Option<&Arc<str>> {
-        self.account().map(|account| account.id())
     }
 }
 

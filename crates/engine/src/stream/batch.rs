@@ -81,6 +81,13 @@ impl Batch {
         }))
     }
 
+    /// The batch with the entries of another behind its own, which come later in the same stream. Their chunks are shared, not copied.
+    pub(super) fn followed_by(&self, later: &Self) -> Self {
+        let chunks = [self.chunks(), later.chunks()].concat();
+        let numbers = self.numbers().with(later.numbers());
+        Self::numbered(self.signal(), chunks, self.records() + later.records(), numbers)
+    }
+
     /// The batch without the entries of these numbers, and the records that are gone with them. Chunks without such an
     /// entry are shared, not copied. It is empty if none is left.
     pub(crate) fn without(&self, gone: &Numbers) -> (Self, u64) {
@@ -88,6 +95,17 @@ impl Batch {
         let records = remove(self.signal(), &mut chunks, self.numbers(), gone);
         let numbers = self.numbers().without(gone);
         (Self::numbered(self.signal(), chunks, self.records() - records, numbers), records)
+    }
+
+    /// The same, where it is known how many records are gone with them.
+    pub(super) fn without_known(&self, gone: &Numbers, records: u64) -> Self {
+        let (rest, _) = self.without(gone);
+        Self::numbered(
+            self.signal(),
+            rest.chunks().to_vec(),
+            self.records() - records,
+            rest.numbers().clone(),
+        )
     }
 
     /// The encoded request in one piece; copies unless there is one chunk.

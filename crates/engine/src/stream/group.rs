@@ -1,19 +1,19 @@
 //! What a request has for one stream.
 
 use std::fmt;
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use smallvec::SmallVec;
 
+use super::bound::{Bound, OwnShares, Room};
 use super::decision::DecisionDetails;
-use super::queue::{Bound, Room, Stream};
-use super::receipt::Stub;
+use super::ledger::Ledger;
+use super::queue::{NewEntry, NewRequest};
 use super::refused::{Full, Refused};
 use super::registry::{NoStream, Registry};
-use super::share::OwnShares;
-use super::{QueueSettings, WhenFull};
+use super::{QueueSettings, Stream, WhenFull};
 use crate::telemetry::TraceContext;
 
 /// The entries of a request for one stream.
@@ -67,10 +67,15 @@ impl Part<'_> {
 }
 
 impl Group<'_> {
-    /// Puts the entries into the queue, where there is room reserved; the sequence number of the first.
-    pub(super) fn append(&self, stub: Option<Stub>, trace: Option<TraceContext>) -> u64 {
-        let entries = self.entries.iter().map(|piece| (&*piece.bytes, piece.records));
-        self.stream.append(entries, &self.settings(), stub, self.linked(trace))
+    /// Puts the entries into the queue, where there is room reserved; returns their numbers. With a ledger somebody waits for them.
+    pub(super) fn append(&self, ledger: Option<&Arc<Ledger>>, trace: Option<TraceContext>) -> Range<u64> {
+        let entries = self.entries.iter();
+        let entries = entries.map(|Piece { index, bytes, records }| NewEntry {
+            bytes,
+            records: *records,
+            index: *index,
+        });
+        self.stream.append(entries, self.entries.len(), NewRequest { ledger, trace: self.linked(trace) })
     }
 
     /// The span of its request that the attempts to send these entries are linked with.

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use super::open::ClosedBatch;
-use super::queue::Stream;
+use super::handle::{BacklogBatch, Stream};
+use super::queue::TakenBatch;
+use super::reading_room::ReadingPlace;
 use super::{Batch, Numbers};
 use crate::outcome::Fate;
 use crate::telemetry::BatchLinks;
@@ -14,20 +15,30 @@ use crate::telemetry::BatchLinks;
 #[derive(Debug)]
 pub struct InFlight {
     stream: Arc<Stream>,
-    closed: ClosedBatch,
-    /// It is what comes next in the journal, and not in memory.
+    batch: Batch,
+    /// Of all entries that were taken, those among them that have ended or were withdrawn since.
+    numbers: Numbers,
+    /// Bytes of memory that it takes.
+    memory: u64,
+    /// If it was read from the journal, its part of the memory that there is for that.
+    room: Option<ReadingPlace>,
+    /// The traced requests that have entries in it, if there are any. What was on disk alone has none.
+    links: Option<Box<BatchLinks>>,
+    /// It is what comes next in the backlog, and was not read.
     on_disk: bool,
 }
 
 impl InFlight {
-    pub(super) fn new(stream: Arc<Stream>, closed: ClosedBatch) -> Self {
-        Self { stream, closed, on_disk: false }
+    pub(super) fn new(stream: Arc<Stream>, taken: TakenBatch) -> Self {
+        let TakenBatch { batch, memory, links, .. } = taken;
+        let numbers = batch.numbers().clone();
+        Self { stream, batch, numbers, memory, room: None, links, on_disk: false }
     }
 
     /// A batch that has not been read.
     pub(super) fn on_disk(stream: Arc<Stream>) -> Self {
-        let closed = ClosedBatch::nothing(stream.signal());
-        Self { stream, closed, on_disk: true }
+        let batch = Batch::new(stream.signal(), Vec::new(), 0);
+        Self { stream, batch, numbers: Numbers::default(), memory: 0, room: None, links: None, on_disk: true }
     }
 
     /// Whether it has to be read before it can be sent: until then it is empty.
@@ -39,22 +50,22 @@ impl InFlight {
     /// not if the journal can't be read.
     pub async fn read(&mut self) -> bool {
         if self.on_disk
-            && let Some(closed) = self.stream.read_on().await
+            && let Some(BacklogBatch { batch, room }) = self.stream.read_backlog().await
         {
-            self.closed = closed;
-            self.on_disk = false;
+            (self.numbers, self.memory) = (batch.numbers().clone(), batch.len() as u64);
+            (self.batch, self.room, self.on_disk) = (batch, Some(room), false);
         }
         !self.on_disk
     }
 
     /// The traced requests that have entries in it, if there are any.
     pub fn links(&self) -> Option<&BatchLinks> {
-        self.closed.links.as_deref()
+        self.links.as_deref()
     }
 
     /// Whether it takes memory that others may need more.
     pub fn hinders(&self) -> bool {
-        self.stream.hinders(&self.closed)
+        self.room.is_some() || self.stream.is_short_of_memory()
     }
 
     /// Lets go of its memory, and of what the stream has in memory behind it, if all of that is on disk. Nothing of it may
@@ -62,52 +73,43 @@ impl InFlight {
     pub fn put_back(&mut self) -> bool {
         if self.on_disk {
             self.stream.forget_ahead();
-        } else {
-            self.on_disk = self.stream.put_back(&mut self.closed);
+        } else if self.stream.spill() {
+            self.stream.registry().shared().budget.release(self.memory);
+            self.batch = Batch::new(self.batch.signal(), Vec::new(), 0);
+            (self.numbers, self.memory) = (Numbers::default(), 0);
+            (self.room, self.links, self.on_disk) = (None, None, true);
         }
         self.on_disk
     }
 
     /// Whether it was on disk, and all of it was withdrawn.
     pub fn is_gone(&self) -> bool {
-        self.on_disk && self.stream.has_nothing_on_disk()
+        self.on_disk && !self.stream.has_backlog()
     }
 
     /// Gives the room to read in back, in which others may wait to read theirs. The batch counts as any other does.
     pub fn leave_reading_room(&mut self) {
-        self.closed.room = None;
+        self.room = None;
     }
 
     /// The batch, without what was withdrawn from it.
     pub fn batch(&self) -> &Batch {
-        &self.closed.batch
+        &self.batch
     }
 
     /// Notes that a piece of the batch has ended, or all of it. `next` is the piece behind it, with which it may share an
     /// entry. Of its records so many as `lost` says were not delivered and ended otherwise, for a `reason` that senders may read; if
     /// there is a reason and none was lost, it is a warning.
     pub fn ended(&self, piece: &Batch, next: Option<&Batch>, lost: (u64, Fate), reason: &str) {
-        let ended = || match next {
-            Some(next) => piece.numbers().without(next.numbers()),
-            None => piece.numbers().clone(),
-        };
-        if let Some(durable) = &self.stream.durable {
-            durable.settle(&ended());
+        match next {
+            Some(next) => self.stream.end(piece, &piece.numbers().without(next.numbers()), lost, reason),
+            None => self.stream.end(piece, piece.numbers(), lost, reason),
         }
-        let mut queue = self.stream.queue();
-        if queue.stubs.is_empty() && queue.withdrawn.is_empty() {
-            return;
-        }
-        if !reason.is_empty() {
-            queue.stubs.lose(piece, lost, &self.stream, &reason.into());
-        }
-        queue.end(&ended());
     }
 
     /// Whether all entries of these numbers were withdrawn.
     pub fn is_withdrawn(&self, numbers: &Numbers) -> bool {
-        let queue = self.stream.queue();
-        !queue.withdrawn.is_empty() && numbers.without(&queue.withdrawn).is_empty()
+        self.stream.is_withdrawn(numbers)
     }
 
     /// Gives entries of these numbers back to the senders that wait for them, and says why: what is not delivered for want of
@@ -122,38 +124,32 @@ impl InFlight {
         if self.on_disk {
             return;
         }
-        let room = most.saturating_sub(self.closed.batch.len());
-        self.closed.join(self.stream.take_waiting(room));
+        let room = most.saturating_sub(self.batch.len());
+        for TakenBatch { batch, memory, .. } in self.stream.take_more(room) {
+            self.numbers = self.numbers.with(batch.numbers());
+            self.memory += memory;
+            self.batch = self.batch.followed_by(&batch);
+        }
     }
 
     /// Takes out of the batch what was withdrawn, and returns which entries these were. Their room is given back; how
     /// their records have ended is for the caller to count.
     pub fn withdraw(&mut self) -> Numbers {
-        let mut queue = self.stream.queue();
-        if queue.withdrawn.is_empty() {
-            return Numbers::default();
+        let left = self.stream.take_withdrawn(&self.numbers);
+        if !left.numbers.is_empty() {
+            let rest = self.batch.without_known(&left.numbers, left.amount.records);
+            // Chunks have some room that nobody uses. It is given back with the last of them.
+            let memory = if rest.is_empty() { self.memory } else { (self.batch.len() - rest.len()) as u64 };
+            self.memory -= memory;
+            self.stream.registry().shared().budget.release(memory);
+            self.batch = rest;
         }
-        let gone = queue.withdrawn.both(self.closed.batch.numbers());
-        // A batch that was put back has given the places of its requests back already, and is read without them.
-        let requests = queue.withdrawn_ends.both(&gone).len().min(self.closed.requests);
-        queue.withdrawn = queue.withdrawn.without(&gone);
-        queue.withdrawn_ends = queue.withdrawn_ends.without(&gone);
-        drop(queue);
-        if !gone.is_empty() {
-            let mut removed = self.closed.remove(&gone);
-            self.closed.requests -= requests;
-            removed.requests = requests;
-            self.stream.give_back(&removed);
-            if let Some(durable) = &self.stream.durable {
-                durable.settle(&gone);
-            }
-        }
-        gone
+        left.numbers
     }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.stream.settle(&self.closed, self.on_disk);
+        self.stream.settle(&self.numbers, self.memory, self.on_disk);
     }
 }

@@ -84,12 +84,8 @@ impl Numbers {
         combined
     }
 
-    /// Adds the number of the entry that follows all others.
-    pub(super) fn push(&mut self, number: u64) {
-        self.push_run(number..number + 1);
-    }
-
-    fn push_run(&mut self, run: Range<u64>) {
+    /// Adds numbers that follow all others.
+    pub(super) fn push_run(&mut self, run: Range<u64>) {
         match self.runs.last_mut() {
             _ if run.is_empty() => {}
             Some(last) if last.end == run.start => last.end = run.end,
@@ -135,7 +131,7 @@ mod tests {
 
     fn numbers(of: impl IntoIterator<Item = u64>) -> Numbers {
         let mut numbers = Numbers::default();
-        of.into_iter().for_each(|number| numbers.push(number));
+        of.into_iter().for_each(|number| numbers.push_run(number..number + 1));
         numbers
     }
 

@@ -6,7 +6,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
 
-use super::Stream;
 use super::figures::millis;
 
 /// Since when one stream is held for what its own destination has said, and how often somebody has asked for an attempt at once.
@@ -22,17 +21,9 @@ pub(super) struct OwnHold {
     asked: AtomicU32,
 }
 
-/// A batch that waits because it is held. It does so no more when this is dropped.
-#[derive(Debug)]
-pub struct HeldBatch<'s> {
-    stream: &'s Stream,
-    /// Unless there are so many that it makes no difference.
-    is_counted: bool,
-}
-
 impl OwnHold {
     /// Notes a refusal; `hold` counts the batch that was refused among those that are held.
-    fn begin<T>(&self, now: SystemTime, hold: impl FnOnce() -> T) -> T {
+    pub(super) fn begin<T>(&self, now: SystemTime, hold: impl FnOnce() -> T) -> T {
         let _changing = self.changing.lock();
         if self.since.load(Ordering::Relaxed) == 0 {
             self.since.store(millis(now), Ordering::Relaxed);
@@ -41,7 +32,7 @@ impl OwnHold {
     }
 
     /// Notes that something was taken: the hold is over, unless a batch of the stream `is_held` still.
-    fn end(&self, is_held: impl FnOnce() -> bool) {
+    pub(super) fn end(&self, is_held: impl FnOnce() -> bool) {
         // Most of what is taken was never held, and needs no lock.
         if self.since.load(Ordering::Relaxed) == 0 {
             return;
@@ -52,59 +43,19 @@ impl OwnHold {
         }
     }
 
+    /// Notes that somebody asks for an attempt at once.
+    pub(super) fn ask(&self) {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often somebody has.
+    pub(super) fn asked(&self) -> u32 {
+        self.asked.load(Ordering::Relaxed)
+    }
+
     pub(super) fn since(&self) -> Option<SystemTime> {
         let since = Some(self.since.load(Ordering::Relaxed)).filter(|since| *since > 0)?;
         Some(UNIX_EPOCH + Duration::from_millis(since))
-    }
-}
-
-impl Stream {
-    /// Says of a batch that it waits because it is held, for whatever reason: until what is returned is dropped, the stream shows as held,
-    /// whatever its other consumers do meanwhile.
-    pub fn hold_batch(&self) -> HeldBatch<'_> {
-        HeldBatch { stream: self, is_counted: self.figures.hold_batch() }
-    }
-
-    /// As [`Stream::hold_batch`], for a batch that the stream's own destination has refused, or that has no destination: the
-    /// stream is held since now, unless it was so before.
-    pub fn begin_own_hold(&self) -> HeldBatch<'_> {
-        self.own_hold.begin(SystemTime::now(), || self.hold_batch())
-    }
-
-    /// Notes that the destination has taken data, or found fault with the data alone: what is refused later is another hold, unless
-    /// another batch is held still. An attempt that nobody has answered, or that is to be repeated, ends none.
-    pub fn end_own_hold(&self) {
-        self.own_hold.end(|| self.figures.word().held_batches() > 0);
-    }
-
-    /// Has it make its next attempt now, if it waits before one.
-    pub fn try_now(&self) {
-        self.own_hold.asked.fetch_add(1, Ordering::Relaxed);
-        self.withdrawal.notify_waiters();
-    }
-
-    /// Ready once [`Stream::try_now`] was called after this. Made before the stream is seen to wait, so that no call is missed.
-    pub fn wanted_now(&self) -> impl Future<Output = ()> {
-        let asked = || self.own_hold.asked.load(Ordering::Relaxed);
-        let before = asked();
-        async move {
-            loop {
-                // Made before looking, so that no call is missed.
-                let woken = self.withdrawal.notified();
-                if asked() != before {
-                    return;
-                }
-                woken.await;
-            }
-        }
-    }
-}
-
-impl Drop for HeldBatch<'_> {
-    fn drop(&mut self) {
-        if self.is_counted {
-            self.stream.figures.release_batch();
-        }
     }
 }
 

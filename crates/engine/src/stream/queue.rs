@@ -1,782 +1,1043 @@
-//! One stream: an ordered queue of closed batches behind one open batch.
+//! The queue of one stream: what is admitted and not settled, and how far its consumers have come.
 //!
-//! Entries are appended under a short lock, which gives them their place. Batches are taken by *consumers*, tasks
-//! that the exporter starts when a stream has something to send and that end when it has not: an idle stream costs
-//! no task and no timer. With one consumer (the default), a batch is settled before the next one is taken.
+//! This is a state machine without locks, tasks and a clock: whoever uses it says what time it is, and does what it answers.
+//!
+//! ```text
+//!   … settled | taken by consumers | waits in memory | backlog: on disk alone | next number
+//! ```
+//!
+//! Entries are numbered as they are admitted. Those that follow each other are kept together as [runs](Run), so that a backlog of
+//! a million entries takes no more room here than one of ten. What is in memory goes before what is on disk alone: once anything is
+//! on disk, what comes stays there too, until a consumer has read all of it. A batch ends where it is large enough, where the next
+//! entry would make it too large, or where it is taken because it is due; no run has entries of two batches.
+//!
+//! A *claim* is what a request that waits until its entries are settled has in a run. What is withdrawn is cut out at once where no
+//! consumer has it, and is only marked where one does: the consumer takes it out between two attempts.
 
 use std::collections::VecDeque;
-use std::ops::{Deref, DerefMut};
+use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use parking_lot::{Mutex, MutexGuard};
+use bytes::Bytes;
 use smallvec::SmallVec;
-use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::behind::Behind;
+use super::buffers::Buffers;
 use super::decision::BatchClosing;
-use super::durable::Durable;
-use super::figures::{StreamFigures, StreamWord};
-use super::history::{Activity, History};
-use super::in_flight::InFlight;
-use super::line::Line;
-use super::open::{ClosedBatch, OpenBatch};
-use super::own_hold::OwnHold;
-use super::receipt::{Stub, Stubs};
-use super::refused::Full;
-use super::registry::{NoStream, Registry, StreamCount};
-use super::share::OwnShares;
-use super::{Numbers, QueueSettings, StreamAddress, StreamName};
+use super::ledger::{Claim, ClaimedEntry, Ledger, share};
+use super::{Batch, BatchSettings, Numbers, StreamAddress};
+use crate::journal::Chunk;
 use crate::outcome::Fate;
-use crate::telemetry::TraceContext;
-use crate::tenants::TenantAccount;
-use otlp::{self, Signal};
+use crate::telemetry::{BatchLinks, TraceContext};
+use otlp::Signal;
 
-/// What senders learn of a batch whose consumer has gone.
-const ABANDONED: &str = "sending it was broken off";
+/// Runs of a backlog are as far apart as this at the least, or as a part of the backlog's age: so their number grows with the
+/// logarithm of that, and how old the oldest entry is stays known well enough.
+const BETWEEN_RUNS: Duration = Duration::from_secs(1);
+const PART_OF_AGE: u32 = 64;
 
-/// The ordered queue of one (exporter, signal, routing key).
-#[derive(Debug)]
-pub struct Stream {
-    name: StreamName,
-    registry: Arc<Registry>,
-    /// What it holds, how old that is, what it does, and how often it has failed.
-    pub(super) figures: StreamFigures,
-    /// Requests with entries here that are not settled.
-    pub(super) requests: AtomicU64,
-    /// Requests that wait for room here.
-    pub(super) line: Line,
-    queue: Mutex<Queue>,
-    wake: Notify,
-    /// Wakes consumers whose batch may have lost entries, or that are to make their next attempt at once, or none.
-    pub(super) withdrawal: Notify,
-    given_up: AtomicBool,
-    /// Since when its own destination refuses it, and how often somebody has asked for an attempt at once.
-    pub(super) own_hold: OwnHold,
-    hanging: AtomicBool,
-    /// Whether it has got any of what this process tells of itself.
-    has_own_telemetry: AtomicBool,
-    /// Of the streams of this name before it as well; of its entries only what they have come to.
-    history: Mutex<History>,
-    route: Option<Arc<StreamCount>>,
-    /// Whether it counts against the limits of streams.
-    counts: AtomicBool,
-    /// Its place in the journal, if there is one.
-    pub(super) durable: Option<Durable>,
-    /// Of the tenant whose data it holds, if that is one's.
-    account: Option<Arc<TenantAccount>>,
-}
-
-/// The queue of a stream while nobody else has it. When it is let go of, everybody can see how old its oldest entry is.
-#[derive(Debug)]
-pub(super) struct LockedQueue<'s> {
-    queue: MutexGuard<'s, Queue>,
-    figures: &'s StreamFigures,
-}
-
-impl Deref for LockedQueue<'_> {
-    type Target = Queue;
-
-    fn deref(&self) -> &Queue {
-        &self.queue
-    }
-}
-
-impl DerefMut for LockedQueue<'_> {
-    fn deref_mut(&mut self) -> &mut Queue {
-        &mut self.queue
-    }
-}
-
-impl Drop for LockedQueue<'_> {
-    fn drop(&mut self) {
-        self.figures.set_oldest(self.queue.oldest());
-    }
-}
-
+/// What is admitted and not settled of one stream.
 #[derive(Debug)]
 pub(super) struct Queue {
-    pub(super) open: OpenBatch,
-    pub(super) closed: VecDeque<ClosedBatch>,
-    /// What comes after that and is on disk only.
-    pub(super) behind: Option<Behind>,
-    /// Framed bytes of entries in memory, those in flight included.
-    pub(super) in_memory: u64,
-    /// Of requests that wait until their entries are settled.
-    pub(super) stubs: Stubs,
-    /// Entries in flight that were withdrawn, and those of them that were the last of their request.
-    pub(super) withdrawn: Numbers,
-    pub(super) withdrawn_ends: Numbers,
-    pub(super) in_flight: usize,
-    in_flight_since: Option<Instant>,
-    pub(super) consumers: usize,
-    /// A consumer sleeps until the open batch is due.
-    waiting: bool,
-    pub(super) next_sequence: u64,
+    /// By number: first those that consumers have taken, then those that wait in memory, then those that are on disk alone.
+    runs: VecDeque<Run>,
+    taken: usize,
+    waiting: usize,
+    /// The bytes of those that wait in memory.
+    buffers: Buffers,
+    /// Batches among them that have ended.
+    ended_batches: usize,
+    /// Bytes of the one that is being filled, and when its first entry was admitted.
+    open_bytes: usize,
+    opened: Option<Instant>,
+    /// The traced requests that have entries in it.
+    open_links: Option<Box<BatchLinks>>,
+    /// Framed bytes of what is in memory, with what consumers have taken.
+    in_memory: u64,
+    /// Runs with entries that somebody waits for.
+    claims: usize,
+    /// The number of the next entry.
+    next: u64,
+    /// Batches that consumers have.
+    in_flight: usize,
+    consumers: usize,
+    /// A consumer is about to read the backlog.
+    backlog_is_taken: bool,
+    /// Somebody will look whether the batch that is being filled is due.
+    is_scheduled: bool,
     last_used: Instant,
 }
 
-/// What the API shows of a stream.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct StreamState {
-    /// Framed bytes admitted and not settled.
-    pub pending_bytes: u64,
-    /// Batches waiting, without those in flight.
-    pub waiting_batches: usize,
-    /// Batches being sent.
-    pub in_flight: usize,
-    /// Failures since the upstream last took anything: each attempt that failed for something else than the data, and each batch
-    /// of which nothing was taken. 0 while all is well.
-    pub failed_attempts: u64,
-    /// What it does now.
-    pub activity: Activity,
-    /// Since when its own destination refuses it, or it has none.
-    pub held_since: Option<SystemTime>,
-    /// What it has come to, with what the streams of this name before it have.
-    pub history: History,
-    /// Age of the oldest entry that is not settled.
-    pub oldest: Option<Duration>,
-    /// How long its attempt has been under way, if that has not been answered for long.
-    pub unanswered: Option<Duration>,
+/// Entries whose numbers follow each other.
+#[derive(Debug)]
+struct Run {
+    /// Of what damage has taken, or was settled by a process before this one, numbers may be missing.
+    numbers: Range<u64>,
+    amount: Amount,
+    /// When the first of them was admitted; if that was before this process, when it was found.
+    came: Instant,
+    /// Whether a batch ends with it: for runs in memory.
+    ends_batch: bool,
+    /// Requests whose last entry is in it. On disk alone none are counted.
+    requests: u64,
+    /// The traced requests that have entries in the batch that ends with it.
+    links: Option<Box<BatchLinks>>,
+    /// Of the request that its entries are of, if somebody waits for them, or did.
+    claim: Option<Box<Claim>>,
 }
 
-impl Stream {
-    pub(super) fn new(
-        name: StreamName,
-        registry: Arc<Registry>,
-        route: Option<Arc<StreamCount>>,
-        account: Option<Arc<TenantAccount>>,
-        durable: Option<Durable>,
-        history: History,
-    ) -> Self {
-        let queue = Queue {
-            open: OpenBatch::default(),
-            closed: VecDeque::new(),
-            behind: None,
+/// Framed bytes, and records.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Amount {
+    pub(super) bytes: u64,
+    pub(super) records: u64,
+}
+
+/// An entry that is admitted.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct NewEntry<'e> {
+    /// Without its frame.
+    pub(super) bytes: &'e [u8],
+    pub(super) records: u64,
+    /// The position in the request of what it is or is a piece of.
+    pub(super) index: usize,
+}
+
+/// What is to be known of the request whose entries are admitted.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct NewRequest<'r> {
+    /// If its sender waits until they are settled.
+    pub(super) ledger: Option<&'r Arc<Ledger>>,
+    /// Its span, if it is traced.
+    pub(super) trace: Option<TraceContext>,
+}
+
+/// What was appended.
+#[derive(Debug, Default)]
+pub(super) struct Appended {
+    pub(super) numbers: Range<u64>,
+    pub(super) amount: Amount,
+    /// Bytes of memory that were taken for it.
+    pub(super) memory: u64,
+    /// Batches that have ended with it.
+    pub(super) endings: SmallVec<[BatchClosing; 4]>,
+}
+
+/// When batches are taken, and by how many consumers.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct TakeRules<'s> {
+    pub(super) batch: &'s BatchSettings,
+    /// As many as may be busy at a time.
+    pub(super) consumers: usize,
+    /// Why everything is due at once, if it is.
+    pub(super) hurry: Option<&'static str>,
+}
+
+/// What there is for a consumer.
+#[derive(Debug)]
+pub(super) enum Taken {
+    Batch(TakenBatch),
+    /// What comes next is on disk alone, and for this consumer to read.
+    Backlog,
+    /// Nothing for now: the consumer is signed off.
+    Nothing,
+}
+
+/// A batch for a consumer.
+#[derive(Debug)]
+pub(super) struct TakenBatch {
+    pub(super) batch: Batch,
+    /// Bytes of memory that it takes.
+    pub(super) memory: u64,
+    /// The traced requests that have entries in it, if there are any.
+    pub(super) links: Option<Box<BatchLinks>>,
+    /// If it had to be ended for that.
+    pub(super) ending: Option<BatchClosing>,
+}
+
+/// What is to be done so that everything is taken in time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Wake {
+    /// Consumers to be started.
+    pub(super) consumers: usize,
+    /// When the first entry of a batch was admitted that is not due yet: then somebody has to look again.
+    pub(super) look_again: Option<Instant>,
+}
+
+/// Runs that are not in the queue any more.
+#[derive(Debug, Default)]
+pub(super) struct Left {
+    pub(super) numbers: Numbers,
+    pub(super) amount: Amount,
+    /// Of that, framed bytes that were in memory.
+    pub(super) in_memory: u64,
+    /// Bytes of memory that are free now, beside what consumers have.
+    pub(super) memory: u64,
+    pub(super) requests: u64,
+}
+
+/// What was withdrawn of a request.
+#[derive(Debug, Default)]
+pub(super) struct Withdrawn {
+    /// What was cut out.
+    pub(super) left: Left,
+    /// Whether consumers have some of it, or may have read it.
+    pub(super) consumers_have_some: bool,
+}
+
+/// What is on disk alone now.
+#[derive(Debug, Default)]
+pub(super) struct Spilled {
+    pub(super) amount: Amount,
+    /// Bytes of memory that are free now, beside what consumers have.
+    pub(super) memory: u64,
+    pub(super) requests: u64,
+    /// What had been withdrawn from a consumer's batch.
+    pub(super) withdrawn: Left,
+}
+
+/// A batch that was read from the backlog.
+#[derive(Debug)]
+pub(super) struct ReadBatch {
+    pub(super) batch: Batch,
+    /// What was admitted and is not there.
+    pub(super) lost: Amount,
+    /// What is there and nobody knew of.
+    pub(super) found: Amount,
+}
+
+impl std::ops::AddAssign for Amount {
+    fn add_assign(&mut self, more: Self) {
+        self.bytes += more.bytes;
+        self.records += more.records;
+    }
+}
+
+impl Amount {
+    /// What is left of it without another amount, and what of that it does not have.
+    fn without(self, other: Self) -> (Self, Self) {
+        let minus = |one: Self, other: Self| Self {
+            bytes: one.bytes.saturating_sub(other.bytes),
+            records: one.records.saturating_sub(other.records),
+        };
+        (minus(self, other), minus(other, self))
+    }
+
+    fn of(entries: &[ClaimedEntry]) -> Self {
+        entries.iter().fold(Self::default(), |sum, entry| Self {
+            bytes: sum.bytes + entry.framed,
+            records: sum.records + entry.records,
+        })
+    }
+}
+
+impl Left {
+    fn add(&mut self, run: &Run, was_in_memory: bool) {
+        self.numbers.push_run(run.numbers.clone());
+        self.amount += run.amount;
+        self.in_memory += if was_in_memory { run.amount.bytes } else { 0 };
+        self.requests += run.requests;
+    }
+}
+
+impl Run {
+    fn new(numbers: Range<u64>, amount: Amount, came: Instant) -> Self {
+        Self { numbers, amount, came, ends_batch: false, requests: 0, links: None, claim: None }
+    }
+
+    fn overlaps(&self, numbers: &Range<u64>) -> bool {
+        self.numbers.start < numbers.end && numbers.start < self.numbers.end
+    }
+
+    /// Whether somebody waits for any of its entries.
+    fn is_waited_for(&self) -> bool {
+        self.claim.as_ref().is_some_and(|claim| claim.is_waiting())
+    }
+
+    /// Those of its entries that were withdrawn while a consumer has them.
+    fn withdrawn(&self) -> Range<u64> {
+        match &self.claim {
+            Some(claim) if claim.ledger.is_none() => {
+                self.numbers.start + claim.ended as u64..self.numbers.end
+            }
+            _ => 0..0,
+        }
+    }
+
+    /// Splits the entries from `at` on off, of a run whose entries somebody waits for.
+    fn split_off(&mut self, at: u64) -> Self {
+        let claim = self.claim.as_mut().expect("of a claim it is known how much each entry is");
+        let claim = Box::new(claim.split_off((at - self.numbers.start) as usize));
+        let mut rest = Self::new(at..self.numbers.end, Amount::of(&claim.entries), self.came);
+        self.numbers.end = at;
+        self.amount.bytes -= rest.amount.bytes;
+        self.amount.records -= rest.amount.records;
+        rest.claim = Some(claim);
+        (rest.ends_batch, rest.requests) = (self.ends_batch, self.requests);
+        (self.ends_batch, self.requests) = (false, 0);
+        rest.links = self.links.take();
+        rest
+    }
+
+    /// Whether entries that come behind it may be kept with it on disk, where the backlog begins with one that came then.
+    fn may_grow(&self, first: u64, came: Instant, backlog_since: Instant) -> bool {
+        let apart = BETWEEN_RUNS.max(came.saturating_duration_since(backlog_since) / PART_OF_AGE);
+        self.claim.is_none() && self.numbers.end == first && came.saturating_duration_since(self.came) < apart
+    }
+}
+
+impl Queue {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            runs: VecDeque::new(),
+            taken: 0,
+            waiting: 0,
+            buffers: Buffers::default(),
+            ended_batches: 0,
+            open_bytes: 0,
+            opened: None,
+            open_links: None,
             in_memory: 0,
-            stubs: Stubs::default(),
-            withdrawn: Numbers::default(),
-            withdrawn_ends: Numbers::default(),
+            claims: 0,
+            next: 0,
             in_flight: 0,
-            in_flight_since: None,
             consumers: 0,
-            waiting: false,
-            next_sequence: 0,
-            last_used: Instant::now(),
-        };
-        let figures = registry.figures().enter(&name, account.as_ref(), &history);
-        let stream = Self {
-            name,
-            durable,
-            account,
-            registry,
-            figures,
-            requests: AtomicU64::new(0),
-            counts: AtomicBool::new(true),
-            line: Line::default(),
-            queue: Mutex::new(queue),
-            wake: Notify::new(),
-            withdrawal: Notify::new(),
-            given_up: AtomicBool::new(false),
-            own_hold: OwnHold::default(),
-            hanging: AtomicBool::new(false),
-            has_own_telemetry: AtomicBool::new(false),
-            history: Mutex::new(history),
-            route,
-        };
-        stream.begin_to_note();
-        stream
-    }
-
-    /// What names it among the streams of all exporters.
-    pub fn address(&self) -> StreamAddress {
-        StreamAddress { exporter: self.registry.exporter().clone(), name: self.name.clone() }
-    }
-
-    /// The stream's name.
-    pub fn name(&self) -> &StreamName {
-        &self.name
-    }
-
-    /// Of the tenant whose data it holds, if that is one's.
-    pub fn account(&self) -> Option<&Arc<TenantAccount>> {
-        self.account.as_ref()
-    }
-
-    /// The registry that the stream lives in.
-    pub fn registry(&self) -> &Arc<Registry> {
-        &self.registry
-    }
-
-    pub(super) fn signal(&self) -> Signal {
-        self.name.signal
-    }
-
-    /// Its queue, for as long as what is returned lives.
-    pub(super) fn queue(&self) -> LockedQueue<'_> {
-        LockedQueue { queue: self.queue.lock(), figures: &self.figures }
-    }
-
-    /// Reserves room for one request's entries of `bytes` framed bytes. An empty stream takes any size, as far as its tenant's
-    /// other streams leave anything of what the tenant may hold. `shares` is what the request has reserved of that.
-    pub(super) fn reserve(
-        &self,
-        bytes: u64,
-        settings: &QueueSettings,
-        bound: &Bound,
-        shares: &mut OwnShares,
-    ) -> Room {
-        let (most, bounded) = (bound.most(settings), bound.is_queue());
-        let fits = |word: StreamWord| !word.is_gone() && (word.bytes() == 0 || word.bytes() + bytes <= most);
-        let before = match self.figures.reserve(bytes, fits) {
-            Ok(before) => before.bytes(),
-            Err(word) if word.is_gone() => return Room::Gone,
-            Err(_) => return Room::Full,
-        };
-        let requests = self.requests.fetch_add(1, Ordering::AcqRel);
-        if bounded && settings.queue_requests.is_some_and(|most| before != 0 && requests >= most) {
-            self.take_back(bytes);
-            return Room::Full;
+            backlog_is_taken: false,
+            is_scheduled: false,
+            last_used: now,
         }
-        if let Err(full) = self.reserve_share(bytes, bound, shares, before == 0) {
-            self.take_back(bytes);
-            return Room::OverLimit(full);
-        }
-        Room::Reserved
     }
 
-    /// Takes back what was reserved here alone. Whoever has looked in between has seen less room than there is.
-    fn take_back(&self, bytes: u64) {
-        self.requests.fetch_sub(1, Ordering::AcqRel);
-        self.figures.subtract(bytes);
-        self.line.freed();
+    /// The number of the next entry.
+    pub(super) fn next(&self) -> u64 {
+        self.next
     }
 
-    /// Whether there would be room for so many bytes now. A stream that is gone has some: it will be another one.
-    pub(super) fn has_room(&self, bytes: u64, settings: &QueueSettings, bound: &Bound) -> bool {
-        let word = self.figures.word();
-        let requests = self.requests.load(Ordering::Acquire);
-        let few = !bound.is_queue() || settings.queue_requests.is_none_or(|most| requests < most);
-        let held = word.bytes();
-        held == 0 || word.is_gone() || (held + bytes <= bound.most(settings) && few)
+    /// Entries are numbered from here on. Numbers that are left out are nobody's.
+    pub(super) fn skip_to(&mut self, next: u64) {
+        debug_assert!(self.next <= next, "numbers only rise");
+        self.next = next;
     }
 
-    /// Whether there may be room soon in a stream that is full: what it sends is being answered, and taken.
-    pub(super) fn moves(&self) -> bool {
-        !self.is_failing() && !self.is_held() && !self.hanging.load(Ordering::Relaxed)
+    pub(super) fn last_used(&self) -> Instant {
+        self.last_used
     }
 
-    /// Takes a whole reservation back.
-    pub(super) fn unreserve(&self, bytes: u64) {
-        self.requests.fetch_sub(1, Ordering::AcqRel);
-        self.let_go(bytes);
+    /// Framed bytes of entries in memory, with those in flight.
+    pub(super) fn in_memory(&self) -> u64 {
+        self.in_memory
     }
 
-    /// Holds bytes that nobody has to be asked for.
-    pub(super) fn hold(&self, bytes: u64) {
-        self.figures.add(bytes);
-        self.hold_share(bytes);
+    /// Batches that consumers have.
+    pub(super) fn in_flight(&self) -> usize {
+        self.in_flight
     }
 
-    /// Gives held bytes back.
-    pub(super) fn let_go(&self, bytes: u64) {
-        // First: a share is never more than its streams hold.
-        self.let_go_share(bytes);
-        self.figures.subtract(bytes);
-        self.line.freed();
+    /// Batches that wait in memory.
+    pub(super) fn waiting_batches(&self) -> usize {
+        self.ended_batches + usize::from(self.open_bytes > 0)
     }
 
-    /// Appends one request's entries for this stream, for which room is reserved on the stream and on the budget. Returns
-    /// the sequence number of the first. `stub` is for a request that waits until they are settled, `trace` the span of
-    /// one that is traced.
-    pub(super) fn append<'a>(
-        self: &Arc<Self>,
-        entries: impl Iterator<Item = (&'a [u8], u64)>,
-        settings: &QueueSettings,
-        stub: Option<Stub>,
-        trace: Option<TraceContext>,
-    ) -> u64 {
-        let queue = self.queue();
-        let first = queue.next_sequence;
-        self.append_to(queue, entries, settings, stub, trace);
-        first
+    /// When the oldest entry that is not settled was admitted.
+    pub(super) fn oldest(&self) -> Option<Instant> {
+        self.runs.front().map(|run| run.came)
     }
 
-    /// As [`Stream::append`], to the queue as it is now.
-    pub(super) fn append_to<'a>(
-        self: &Arc<Self>,
-        mut queue: LockedQueue<'_>,
-        entries: impl Iterator<Item = (&'a [u8], u64)>,
-        settings: &QueueSettings,
-        stub: Option<Stub>,
-        trace: Option<TraceContext>,
-    ) {
-        let (mut records, mut bytes, mut taken) = (0, 0, 0);
-        let mut closings = SmallVec::<[BatchClosing; 4]>::new();
-        let budget = &self.registry.shared().budget;
-        let first = queue.next_sequence;
-        for (entry, entry_records) in entries {
-            let framed = otlp::frame_len(entry.len());
-            if !queue.open.is_empty() && queue.open.len() + framed > settings.batch.max_size {
-                closings.extend(self.close_batch(&mut queue, "the next entry does not fit"));
+    /// Whether somebody waits until any of it is settled.
+    pub(super) fn is_waited_for(&self) -> bool {
+        self.claims > 0
+    }
+
+    /// Whether what comes may be kept in memory: nothing is on disk alone that goes before it.
+    pub(super) fn may_keep_in_memory(&self) -> bool {
+        !self.has_backlog() && !self.backlog_is_taken
+    }
+
+    /// Whether anything is on disk alone.
+    pub(super) fn has_backlog(&self) -> bool {
+        self.taken + self.waiting < self.runs.len()
+    }
+
+    /// The numbers of what is on disk alone; between the first and the last some may be missing.
+    pub(super) fn backlog(&self) -> Option<Range<u64>> {
+        let first = self.runs.get(self.taken + self.waiting)?;
+        Some(first.numbers.start..self.runs.back()?.numbers.end)
+    }
+
+    /// Appends a request's entries, of which there are `count`. `has_room` says whether so many bytes of memory may be taken that are
+    /// not needed at once.
+    pub(super) fn append<'e>(
+        &mut self,
+        entries: impl Iterator<Item = NewEntry<'e>>,
+        count: usize,
+        request: NewRequest<'_>,
+        settings: &BatchSettings,
+        now: Instant,
+        has_room: impl Fn(u64) -> bool,
+    ) -> Appended {
+        debug_assert!(self.may_keep_in_memory(), "what is on disk alone goes first");
+        let numbers = self.next..self.next + count as u64;
+        let mut appended = Appended { numbers: numbers.clone(), ..Appended::default() };
+        // Runs from here on are of this request.
+        let own = self.runs.len();
+        for entry in entries {
+            let framed = otlp::frame_len(entry.bytes.len());
+            if self.open_bytes > 0 && self.open_bytes + framed > settings.max_size {
+                appended.endings.extend(self.end_batch("the next entry does not fit"));
             }
-            let number = queue.next_sequence;
-            taken += queue.open.push(number, entry, entry_records, |spare| budget.has_room(spare));
-            if let Some(request) = trace {
-                queue.open.link(request);
+            appended.memory += self.buffers.push(entry.bytes, self.open_bytes, &has_room) as u64;
+            let claimed = ClaimedEntry { index: entry.index, framed: framed as u64, records: entry.records };
+            let grows = self.open_bytes > 0
+                && self.runs.back().is_some_and(|last| match &last.claim {
+                    Some(_) => self.runs.len() > own,
+                    None => request.ledger.is_none() && last.numbers.end == self.next,
+                });
+            if !grows {
+                self.push_run(self.next, now, request.ledger.map(|ledger| (ledger, &numbers)));
+                self.waiting += 1;
             }
-            queue.next_sequence += 1;
-            records += entry_records;
-            bytes += framed;
-            if settings.batch.min_size > 0 && queue.open.len() >= settings.batch.min_size {
-                closings.extend(self.close_batch(&mut queue, "it is large enough"));
+            let amount = self.grow_last_run(claimed);
+            if let Some(trace) = request.trace {
+                BatchLinks::add(&mut self.open_links, trace);
+            }
+            appended.amount += amount;
+            self.open_bytes += framed;
+            self.opened.get_or_insert(now);
+            self.in_memory += amount.bytes;
+            if settings.min_size > 0 && self.open_bytes >= settings.min_size {
+                appended.endings.extend(self.end_batch("it is large enough"));
             }
         }
-        if settings.batch.min_size == 0 && !queue.open.is_empty() {
-            closings.extend(self.close_batch(&mut queue, "a request has ended"));
+        if settings.min_size == 0 {
+            appended.endings.extend(self.end_batch("a request has ended"));
         }
-        queue.end_of_request();
-        self.enter_memory(&mut queue, bytes as u64);
-        if let Some(stub) = stub {
-            queue.stubs.add(first, stub);
+        self.end_request();
+        debug_assert_eq!(self.next, numbers.end, "there are as many entries as was said");
+        self.check();
+        appended
+    }
+
+    /// Notes a request's entries, of which there are `count`, that are on disk alone: each with its framed bytes.
+    pub(super) fn append_on_disk(
+        &mut self,
+        entries: impl Iterator<Item = ClaimedEntry>,
+        count: usize,
+        ledger: Option<&Arc<Ledger>>,
+        now: Instant,
+    ) -> Appended {
+        let numbers = self.next..self.next + count as u64;
+        let since = self.runs.get(self.taken + self.waiting).map_or(now, |first| first.came);
+        let grows = ledger.is_none()
+            && self.has_backlog()
+            && self.runs.back().is_some_and(|last| last.may_grow(self.next, now, since));
+        if !grows {
+            self.push_run(self.next, now, ledger.map(|ledger| (ledger, &numbers)));
         }
-        // One for each batch, as far as they may, and one that waits until the open one is due: others may be busy for long.
-        let batches = queue.in_flight + queue.closed.len() + usize::from(!queue.open.is_empty());
-        let wanted = batches.clamp(1, settings.num_consumers.max(1));
-        let start = wanted.saturating_sub(queue.consumers);
-        let wake = queue.waiting && !queue.closed.is_empty();
-        queue.consumers += start;
-        // Counted before anybody can settle it, so that what is pending never goes below zero.
-        self.registry.admitted(self, records, bytes as u64, taken as u64);
-        drop(queue);
-        for closing in closings {
-            self.log_closing(closing);
+        let mut amount = Amount::default();
+        for entry in entries {
+            amount += self.grow_last_run(entry);
         }
-        for _ in 0..start {
-            self.registry.start(self.clone());
+        debug_assert_eq!(self.next, numbers.end, "there are as many entries as was said");
+        self.check();
+        Appended { numbers, amount, ..Appended::default() }
+    }
+
+    /// Notes what the journal had when it was opened, before anything else is admitted.
+    pub(super) fn recover(&mut self, numbers: Range<u64>, amount: Amount, now: Instant) {
+        debug_assert!(self.runs.is_empty(), "a stream is recovered before it is used");
+        self.next = numbers.end;
+        self.runs.push_back(Run::new(numbers, amount, now));
+    }
+
+    fn push_run(&mut self, first: u64, now: Instant, claim: Option<(&Arc<Ledger>, &Range<u64>)>) {
+        let mut run = Run::new(first..first, Amount::default(), now);
+        run.claim = claim.map(|(ledger, request)| {
+            let (ledger, request) = (Some(ledger.clone()), request.clone());
+            Box::new(Claim { ledger, request, entries: Vec::with_capacity(1), ended: 0 })
+        });
+        self.claims += usize::from(run.claim.is_some());
+        if self.runs.capacity() == 0 {
+            // Most streams have no more than one.
+            self.runs.reserve_exact(1);
         }
-        if wake {
-            self.wake.notify_one();
+        self.runs.push_back(run);
+    }
+
+    fn grow_last_run(&mut self, entry: ClaimedEntry) -> Amount {
+        let run = self.runs.back_mut().expect("one was pushed, or is there");
+        let amount = Amount { bytes: entry.framed, records: entry.records };
+        self.next += 1;
+        run.numbers.end = self.next;
+        run.amount += amount;
+        if let Some(claim) = &mut run.claim {
+            claim.entries.push(entry);
+        }
+        amount
+    }
+
+    /// The run that a request's last entry went into is the one that gives its place back.
+    fn end_request(&mut self) {
+        if let Some(last) = self.runs.back_mut() {
+            last.requests += 1;
         }
     }
 
-    /// The next batch, in order, once it is due; `None` when there is nothing left to send, and with it the
-    /// consumer is signed off and has to end. Not cancellation safe.
-    pub async fn next(self: &Arc<Self>) -> Option<InFlight> {
-        loop {
-            match self.take() {
-                Taken::Batch(in_flight) => return Some(in_flight),
-                Taken::Nothing => return None,
-                Taken::Due(due) => {
-                    tokio::select! {
-                        () = tokio::time::sleep_until(due) => {}
-                        () = self.wake.notified() => {}
-                    }
-                    self.queue().waiting = false;
+    /// Ends the batch that is being filled, if anything is in it, and returns what is to be logged of that.
+    fn end_batch(&mut self, why: &'static str) -> Option<BatchClosing> {
+        if self.open_bytes == 0 {
+            return None;
+        }
+        let (from, end) = (self.taken, self.taken + self.waiting);
+        let of_batch = self.runs.range(from..end).rev().take_while(|run| !run.ends_batch);
+        let (bytes, records) = (self.open_bytes as u64, of_batch.map(|run| run.amount.records).sum());
+        let last = &mut self.runs[end - 1];
+        (last.ends_batch, last.links) = (true, self.open_links.take());
+        self.opened = None;
+        self.buffers.end_batch(std::mem::take(&mut self.open_bytes));
+        self.ended_batches += 1;
+        Some(BatchClosing { bytes, records, waiting: self.ended_batches, why })
+    }
+
+    /// Why the batch that is being filled is to be taken now, if it is.
+    fn due(&self, rules: &TakeRules<'_>, now: Instant) -> Option<&'static str> {
+        let opened = self.opened?;
+        let is_due = now.saturating_duration_since(opened) >= rules.batch.flush_timeout
+            // Large enough only since a reload: otherwise it would have been ended as it grew.
+            || self.open_bytes >= rules.batch.min_size;
+        rules.hurry.or_else(|| is_due.then_some("it is due"))
+    }
+
+    /// What is to be done so that everything is taken in time. Consumers that are to be started are counted from now on.
+    pub(super) fn wake(&mut self, rules: &TakeRules<'_>, now: Instant) -> Wake {
+        let is_due = self.due(rules, now).is_some();
+        let backlog = self.waiting == 0 && self.has_backlog() && !self.backlog_is_taken;
+        let ready = self.ended_batches + usize::from(is_due) + usize::from(backlog);
+        let wanted = (self.in_flight + ready).min(rules.consumers);
+        // After a reload there may be more than there may be now.
+        let consumers = wanted.saturating_sub(self.consumers);
+        self.consumers += consumers;
+        let is_to_wait = self.open_bytes > 0 && !is_due && self.consumers < rules.consumers;
+        let look_again = self.opened.filter(|_| is_to_wait && !self.is_scheduled);
+        self.is_scheduled |= look_again.is_some();
+        Wake { consumers, look_again }
+    }
+
+    /// As [`Self::wake`], by whoever was to look again.
+    pub(super) fn wake_as_scheduled(&mut self, rules: &TakeRules<'_>, now: Instant) -> Wake {
+        self.is_scheduled = false;
+        self.wake(rules, now)
+    }
+
+    /// Takes what comes next, for a consumer that was started or has ended its last batch.
+    pub(super) fn take(&mut self, signal: Signal, rules: &TakeRules<'_>, now: Instant) -> Taken {
+        debug_assert!(self.consumers > self.in_flight, "who takes a batch is counted, and has none");
+        // Fewer since a reload: one that has just settled its batch goes first, so that order comes back.
+        if self.consumers > rules.consumers {
+            return self.sign_off(now);
+        }
+        if self.waiting == 0 {
+            if !self.has_backlog() || self.backlog_is_taken {
+                return self.sign_off(now);
+            }
+            (self.backlog_is_taken, self.in_flight) = (true, self.in_flight + 1);
+            return Taken::Backlog;
+        }
+        let mut ending = None;
+        if self.ended_batches == 0 {
+            match self.due(rules, now) {
+                Some(why) => ending = self.end_batch(why),
+                None => return self.sign_off(now),
+            }
+        }
+        self.in_flight += 1;
+        Taken::Batch(TakenBatch { ending, ..self.take_batch(signal) })
+    }
+
+    fn sign_off(&mut self, now: Instant) -> Taken {
+        (self.consumers, self.last_used) = (self.consumers - 1, now);
+        Taken::Nothing
+    }
+
+    /// Takes the first batch that has ended.
+    fn take_batch(&mut self, signal: Signal) -> TakenBatch {
+        let (mut numbers, mut amount, mut count) = (Numbers::default(), Amount::default(), 0);
+        for run in self.runs.range(self.taken..self.taken + self.waiting) {
+            numbers.push_run(run.numbers.clone());
+            amount += run.amount;
+            count += 1;
+            if run.ends_batch {
+                break;
+            }
+        }
+        let links = self.runs[self.taken + count - 1].links.take();
+        let (chunks, memory) = self.buffers.take(amount.bytes);
+        self.taken += count;
+        self.waiting -= count;
+        self.ended_batches -= 1;
+        self.check();
+        let batch = Batch::numbered(signal, chunks, amount.records, numbers);
+        TakenBatch { batch, memory, links, ending: None }
+    }
+
+    /// Takes the next batches for a consumer that has one already, as long as all of them together have no more than `room` bytes.
+    /// Nothing if somebody waits for any of the stream.
+    pub(super) fn take_more(&mut self, signal: Signal, mut room: usize) -> Vec<TakenBatch> {
+        let mut taken = Vec::new();
+        while !self.is_waited_for() {
+            if self.ended_batches == 0 {
+                self.end_batch("it is sent with the batch before it");
+            }
+            let mut len = 0;
+            for run in self.runs.range(self.taken..self.taken + self.waiting) {
+                len += run.amount.bytes as usize;
+                if run.ends_batch {
+                    break;
                 }
             }
-        }
-    }
-
-    fn take(self: &Arc<Self>) -> Taken {
-        let mut closing = None;
-        let taken = self.take_from(self.queue(), &mut closing);
-        if let Some(closing) = closing {
-            self.log_closing(closing);
+            if len == 0 || len > room {
+                break;
+            }
+            room -= len;
+            taken.push(self.take_batch(signal));
         }
         taken
     }
 
-    /// As [`Stream::take`], from the queue as it is now; says which batch it has closed for that.
-    fn take_from(self: &Arc<Self>, mut queue: LockedQueue<'_>, closing: &mut Option<BatchClosing>) -> Taken {
-        let settings = self.registry.settings();
-        let flush = settings.batch.flush_timeout;
-        let hurries = self.registry.is_flushing() || self.is_given_up();
-        let due = |opened: Instant, len: usize| {
-            // Large enough only since a reload: otherwise it would have been closed as it grew.
-            hurries || opened.elapsed() >= flush || len >= settings.batch.min_size
-        };
-        // Fewer since a reload: one that has just settled its batch goes first, so that order comes back.
-        if queue.consumers > settings.num_consumers.max(1) {
-            queue.consumers -= 1;
-            return Taken::Nothing;
-        }
-        if let Some(since) = queue.take_behind() {
-            queue.in_flight += 1;
-            queue.in_flight_since.get_or_insert(since);
-            return Taken::Batch(InFlight::on_disk(self.clone()));
-        }
-        if queue.closed.is_empty() {
-            match queue.open.opened() {
-                Some(opened) if due(opened, queue.open.len()) => {
-                    let why = match hurries {
-                        true if self.is_given_up() => "the stream is given up",
-                        true => "the exporter empties its streams",
-                        false => "it is due",
-                    };
-                    *closing = self.close_batch(&mut queue, why);
-                }
-                Some(_) if !queue.waiting => queue.waiting = true,
-                _ => {
-                    queue.consumers -= 1;
-                    queue.last_used = Instant::now();
-                    return Taken::Nothing;
-                }
+    /// A consumer has ended with its batch, in which all taken entries of these numbers are, or which it has not read. Those that it
+    /// has left without a word were dropped.
+    pub(super) fn settle(
+        &mut self,
+        numbers: &Numbers,
+        is_on_disk: bool,
+        now: Instant,
+        stream: impl Fn() -> StreamAddress,
+        why: &str,
+    ) -> Left {
+        self.in_flight -= 1;
+        self.last_used = now;
+        self.backlog_is_taken &= !is_on_disk;
+        let mut left = Left::default();
+        for range in numbers.runs() {
+            let (from, end) = self.taken_runs(range);
+            self.taken -= end - from;
+            for run in self.runs.drain(from..end).collect::<SmallVec<[Run; 4]>>() {
+                left.add(&run, true);
+                self.drop_claim(run, &stream, why);
             }
         }
-        if let Some(closed) = queue.closed.pop_front() {
-            queue.in_flight += 1;
-            queue.in_flight_since.get_or_insert(closed.opened);
-            return Taken::Batch(InFlight::new(self.clone(), closed));
-        }
-        Taken::Due(queue.open.opened().expect("a consumer waits only for an open batch") + flush)
+        self.in_memory -= left.in_memory;
+        self.give_memory_back();
+        self.check();
+        left
     }
 
-    /// Closes the open batch, if anything is in it, and returns what is to be logged of that.
-    fn close_batch(&self, queue: &mut Queue, why: &'static str) -> Option<BatchClosing> {
-        queue.close(self.signal());
-        let batch = &queue.closed.back()?.batch;
-        let (bytes, records, waiting) = (batch.len() as u64, batch.records(), queue.closed.len());
-        Some(BatchClosing { bytes, records, waiting, why })
+    /// The places of the taken runs with these numbers.
+    fn taken_runs(&self, numbers: &Range<u64>) -> (usize, usize) {
+        let from = self.at(numbers.start).min(self.taken);
+        let end = self.runs.partition_point(|run| run.numbers.start < numbers.end).min(self.taken);
+        (from, end.max(from))
     }
 
-    /// Has its consumers end what it holds without another attempt. There is no way back.
-    pub fn give_up(&self) {
-        self.given_up.store(true, Ordering::Release);
-        self.withdrawal.notify_waiters();
-        self.look_again();
+    /// The place of the first run with a number that is not below this one.
+    fn at(&self, number: u64) -> usize {
+        self.runs.partition_point(|run| run.numbers.end <= number)
     }
 
-    /// Whether [`Stream::give_up`] was called.
-    pub fn is_given_up(&self) -> bool {
-        self.given_up.load(Ordering::Acquire)
-    }
-
-    /// Framed bytes admitted and not settled.
-    pub fn pending_bytes(&self) -> u64 {
-        self.figures.word().bytes()
-    }
-
-    /// [`History::delivered_records`], without its lock.
-    pub fn delivered_records(&self) -> u64 {
-        self.figures.delivered_records()
-    }
-
-    /// [`History::not_delivered_records`], without its lock.
-    pub fn not_delivered_records(&self) -> u64 {
-        self.figures.not_delivered_records()
-    }
-
-    /// Counts an attempt of which the upstream took nothing.
-    pub fn count_failed_attempt(&self) {
-        self.figures.count_failed_attempt();
-    }
-
-    /// Attempts of which the upstream took nothing. Unlike its records they are counted from when this stream began, whatever
-    /// streams of its name there were before it.
-    pub fn all_failed_attempts(&self) -> u64 {
-        self.figures.all_failed_attempts()
-    }
-
-    /// Whether it goes on with the history of a stream of its name before it, so that what it counts of records did not begin at zero.
-    pub fn continues_another(&self) -> bool {
-        self.history.lock().admitted_entries > 0
-    }
-
-    /// Takes what waits in memory for the next batches, in order, as long as all of it together has no more than `room` bytes. Nothing
-    /// if a sender waits for any of the stream.
-    pub(super) fn take_waiting(&self, mut room: usize) -> Vec<ClosedBatch> {
-        let mut taken = Vec::new();
-        let mut queue = self.queue();
-        if !queue.stubs.is_empty() {
-            return taken;
-        }
-        loop {
-            if queue.closed.is_empty() {
-                queue.close(self.signal());
-            }
-            match queue.closed.front().map(|closed| closed.batch.len()) {
-                Some(bytes) if bytes <= room => room -= bytes,
-                _ => return taken,
-            }
-            taken.extend(queue.closed.pop_front());
+    /// A stream that had much to keep needs no room for that any more.
+    fn give_memory_back(&mut self) {
+        const KEPT: usize = 4;
+        if self.runs.is_empty() && self.runs.capacity() > KEPT {
+            self.runs = VecDeque::new();
         }
     }
 
-    /// Notes that what this process tells of itself goes this way: from now on nothing that is logged about the stream is told.
-    pub(super) fn note_own_telemetry(&self) {
-        self.has_own_telemetry.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether what this process tells of itself goes this way.
-    pub fn has_own_telemetry(&self) -> bool {
-        self.has_own_telemetry.load(Ordering::Relaxed)
-    }
-
-    /// Has a consumer that waits for the open batch look again whether it is due.
-    pub(super) fn look_again(&self) {
-        if self.queue().waiting {
-            self.wake.notify_one();
-        }
-    }
-
-    /// Counts one more failure to deliver, or, as the upstream has taken something, none; returns whether there were any before.
-    pub fn set_failing(&self, failing: bool) -> bool {
-        let was_failing = (if failing { self.figures.fail() } else { self.figures.recover() }) > 0;
-        if failing && !was_failing {
-            self.registry.shared().newly_failing.note(self.address());
-        }
-        was_failing
-    }
-
-    /// Whether the upstream has taken nothing since an attempt failed.
-    pub fn is_failing(&self) -> bool {
-        self.figures.failures() > 0
-    }
-
-    /// Whether a sender waits until anything of it is delivered.
-    pub fn is_waited_for(&self) -> bool {
-        !self.queue().stubs.is_empty()
-    }
-
-    /// Whether the sender waits whose first entry here has this number.
-    pub(super) fn is_waited_for_by(&self, first: u64) -> bool {
-        self.queue().stubs.has(first)
-    }
-
-    /// What has not ended of the entries of a sender whose first entry here has this number, by their positions in its request.
-    pub(super) fn unsettled_entries(&self, first: u64) -> Vec<usize> {
-        self.queue.lock().stubs.unsettled_entries(first)
-    }
-
-    /// Whether the last attempt to deliver was not answered in time to be called prompt: what sends keeps it here.
-    pub fn hanging(&self) -> &AtomicBool {
-        &self.hanging
-    }
-
-    /// Notes what has become of its records, or of an attempt, for the API.
-    pub fn note(&self, change: impl FnOnce(&mut History)) {
-        let mut history = self.history.lock();
-        change(&mut history);
-        self.figures.set_history(&history);
-    }
-
-    /// Records of it that have ended in any way.
-    pub fn ended_records(&self) -> u64 {
-        let history = self.history.lock();
-        history.delivered_records + history.not_delivered_records()
-    }
-
-    /// Says what it does now, for the API. It shows as held instead while any of its batches is ([`Stream::hold_batch`]), and as idle
-    /// while it holds nothing.
-    pub fn set_activity(&self, activity: Activity) {
-        self.figures.set_activity(activity);
-    }
-
-    /// What is wrong with the destination, in its words and without secrets, unless it has taken something since. What it said
-    /// of data is not told: that may be another sender's.
-    pub(super) fn destination_error(&self) -> Option<Box<str>> {
-        let history = self.history.lock();
-        let error = history.last_error.as_ref().filter(|error| error.of_destination && self.is_failing());
-        error.map(|error| error.message.clone())
-    }
-
-    /// Whether it has something that waits until what holds it is over.
-    pub fn is_held(&self) -> bool {
-        self.figures.word().activity() == Activity::Held
-    }
-
-    /// Whether an attempt is on its way.
-    pub(super) fn is_sending(&self) -> bool {
-        self.figures.word().said_activity() == Activity::Sending
-    }
-
-    /// What it has come to, its entries counted.
-    pub(super) fn history(&self) -> History {
-        let admitted = self.queue().next_sequence;
-        let mut history = self.history.lock().clone();
-        history.admitted_entries += admitted;
-        history
-    }
-
-    /// When the oldest entry that is not settled was admitted, to the microsecond.
-    pub fn oldest(&self) -> Option<Instant> {
-        self.figures.oldest()
-    }
-
-    /// What the API shows.
-    pub fn state(&self) -> StreamState {
-        let oldest = self.oldest().map(|since| since.elapsed());
-        let history = self.history();
-        let word = self.figures.word();
-        let queue = self.queue();
-        StreamState {
-            pending_bytes: word.bytes(),
-            waiting_batches: queue.closed.len() + usize::from(!queue.open.is_empty()),
-            in_flight: queue.in_flight,
-            failed_attempts: self.figures.failures(),
-            activity: word.activity(),
-            held_since: self.own_hold.since(),
-            history,
-            oldest,
-            unanswered: self.figures.unanswered().map(|since| since.elapsed()),
-        }
-    }
-
-    /// Marks a stream that has been idle since `before` as gone, so that the registry may forget it.
-    pub(super) fn retire(&self, before: Instant) -> bool {
-        let gone = self.queue().last_used < before && self.figures.retire();
-        if gone {
-            self.leave_limits();
-        }
-        gone
-    }
-
-    /// The live stream of the same name, for one that is gone.
-    pub(super) fn successor(&self) -> Result<Arc<Self>, NoStream> {
-        let successor =
-            self.registry.stream(self.signal(), self.name.key.as_written(), self.route.as_ref())?;
-        if self.has_own_telemetry() {
-            successor.note_own_telemetry();
-        }
-        Ok(successor)
-    }
-
-    /// Whether it counts against this limit of a route.
-    pub(super) fn is_of(&self, route: &Arc<StreamCount>) -> bool {
-        self.route.as_ref().is_some_and(|own| Arc::ptr_eq(own, route))
-    }
-
-    /// Whether it counts against the limit of this tenant.
-    pub(super) fn is_of_tenant(&self, id: &str) -> bool {
-        self.account.as_ref().is_some_and(|account| **account.id() == *id)
-    }
-
-    /// Whether no request has ever put an entry here.
-    pub(super) fn is_unused(&self) -> bool {
-        self.queue().next_sequence == 0
-    }
-
-    /// Takes the stream off the limits of streams, if it counts.
-    pub(super) fn leave_limits(&self) {
-        if self.counts.swap(false, Ordering::AcqRel) {
-            self.registry.shared().leave(self.route.as_ref(), self.account.as_deref());
-        }
-    }
-
-    /// Has the stream count again, whatever the limits are.
-    pub(super) fn join_limits(&self) {
-        if !self.counts.swap(true, Ordering::AcqRel) {
-            self.registry.shared().join_anyway(self.route.as_ref(), self.account.as_deref());
-        }
-    }
-
-    /// A consumer has ended with its batch, which is `closed` unless it is on disk.
-    pub(super) fn settle(&self, closed: &ClosedBatch, on_disk: bool) {
-        let mut queue = self.queue();
-        queue.in_flight -= 1;
-        if on_disk {
-            queue.leave_behind();
-        }
-        if queue.in_flight == 0 {
-            queue.in_flight_since = None;
-        }
-        queue.last_used = Instant::now();
-        queue.abandon(closed, self);
-        self.leave_memory(&mut queue, closed.batch.len() as u64);
-        drop(queue);
-        self.registry.settled(self, closed);
-        self.requests.fetch_sub(closed.requests, Ordering::AcqRel);
-        self.let_go(closed.batch.len() as u64);
-    }
-}
-
-/// What there is for a consumer.
-enum Taken {
-    Batch(InFlight),
-    /// The open batch is due then.
-    Due(Instant),
-    /// The consumer is signed off.
-    Nothing,
-}
-
-impl Queue {
-    /// When the oldest entry that is not settled was admitted.
-    fn oldest(&self) -> Option<Instant> {
-        let closed = self.closed.front().map(|closed| closed.opened);
-        let behind = self.behind.as_ref().and_then(Behind::since);
-        [self.in_flight_since, closed, self.open.opened(), behind].into_iter().flatten().min()
-    }
-
-    /// Ends what a consumer has left of its batch without a word: nobody may take it for delivered.
-    fn abandon(&mut self, closed: &ClosedBatch, stream: &Stream) {
-        if self.stubs.is_empty() && self.withdrawn.is_empty() {
+    /// Notes that entries which a consumer has taken have ended, and tells those who wait for them. `piece` is what was sent, to which they
+    /// belong; of its records so many as `lost` says were not delivered and ended otherwise, for this reason; if there is a
+    /// reason and none was lost, it is a warning.
+    pub(super) fn end(
+        &mut self,
+        piece: &Batch,
+        ended: &Numbers,
+        (lost, fate): (u64, Fate),
+        stream: impl Fn() -> StreamAddress,
+        reason: &str,
+    ) {
+        if self.claims == 0 && !self.has_withdrawn(piece.numbers()) {
             return;
         }
-        let batch = &closed.batch;
-        self.stubs.lose(batch, (batch.records(), Fate::Dropped), stream, &ABANDONED.into());
-        self.end(batch.numbers());
-    }
-
-    /// Notes that entries have ended, for those who wait for them.
-    pub(super) fn end(&mut self, numbers: &Numbers) {
-        self.stubs.settle(numbers);
-        self.withdrawn = self.withdrawn.without(numbers);
-        self.withdrawn_ends = self.withdrawn_ends.without(numbers);
-    }
-
-    fn close(&mut self, signal: Signal) {
-        self.closed.extend(self.open.close(signal));
-    }
-
-    /// The batch that a request's last entry went into is the one that gives its place back.
-    fn end_of_request(&mut self) {
-        match self.closed.back_mut() {
-            Some(last) if self.open.is_empty() => last.requests += 1,
-            _ => self.open.end_of_request(),
+        if !reason.is_empty() && self.claims > 0 {
+            self.lose(piece, (lost, fate), &stream(), &reason.into());
         }
+        for range in ended.runs() {
+            let (from, end) = self.taken_runs(range);
+            for run in self.runs.range_mut(from..end) {
+                let Some(claim) = &mut run.claim else { continue };
+                let is_waiting = claim.is_waiting();
+                let up_to = (range.end.min(run.numbers.end) - run.numbers.start) as usize;
+                claim.end(up_to.saturating_sub(claim.ended));
+                self.claims -= usize::from(is_waiting && !claim.is_waiting());
+            }
+        }
+        self.check();
     }
-}
 
-/// What a stream may hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Bound {
-    /// `queue_size`.
-    InMemory,
-    /// With a journal, what the queue has no memory for stays on disk.
-    OnDisk {
-        /// Framed bytes; in an empty stream there is room for any one request.
-        most: u64,
-        /// Whether `queue_size` counts all the same: what waits for its upstream must not pile up on disk either.
-        queue: bool,
-    },
-}
-
-impl Bound {
-    /// Framed bytes.
-    fn most(&self, settings: &QueueSettings) -> u64 {
-        match *self {
-            Self::InMemory => settings.queue_bytes,
-            Self::OnDisk { most, queue: true } => most.min(settings.queue_bytes),
-            Self::OnDisk { most, queue: false } => most,
+    /// Which records an upstream has rejected it doesn't say. Where those of several entries were sent together, each
+    /// entry that somebody waits for gets its share of them, so that together they are as many as the upstream says.
+    fn lose(&self, piece: &Batch, (lost, fate): (u64, Fate), stream: &StreamAddress, reason: &Arc<str>) {
+        let (mut before, all) = (0, piece.records());
+        for range in piece.numbers().runs() {
+            let (from, end) = self.taken_runs(range);
+            for run in self.runs.range(from..end) {
+                let Some(claim) = run.claim.as_ref().filter(|claim| claim.is_waiting()) else { continue };
+                for at in claim.ended..claim.entries.len() {
+                    if !range.contains(&(run.numbers.start + at as u64)) {
+                        continue;
+                    }
+                    let after = (before + claim.entries[at].records).min(all);
+                    claim.lose(at, share(lost, (before, after), all), fate, stream, reason);
+                    before = after;
+                }
+            }
         }
     }
 
-    /// Whether `queue_size` counts.
-    pub(super) fn is_queue(&self) -> bool {
-        matches!(self, Self::InMemory | Self::OnDisk { queue: true, .. })
+    fn has_withdrawn(&self, numbers: &Numbers) -> bool {
+        self.withdrawn_in(numbers) > 0
+    }
+
+    /// How many of these numbers were withdrawn while a consumer has them.
+    fn withdrawn_in(&self, numbers: &Numbers) -> u64 {
+        let mut count = 0;
+        for range in numbers.runs() {
+            let (from, end) = self.taken_runs(range);
+            for run in self.runs.range(from..end) {
+                let withdrawn = run.withdrawn();
+                let (start, end) = (withdrawn.start.max(range.start), withdrawn.end.min(range.end));
+                count += end.saturating_sub(start);
+            }
+        }
+        count
+    }
+
+    /// Whether all entries of these numbers were withdrawn while a consumer has them.
+    pub(super) fn is_withdrawn(&self, numbers: &Numbers) -> bool {
+        let withdrawn = self.withdrawn_in(numbers);
+        withdrawn > 0 && withdrawn == numbers.len()
+    }
+
+    /// Takes out what was withdrawn of a consumer's batch, in which all taken entries of these numbers are.
+    pub(super) fn take_withdrawn(&mut self, numbers: &Numbers) -> Left {
+        let mut left = Left::default();
+        for range in numbers.runs() {
+            let (mut at, mut end) = self.taken_runs(range);
+            while at < end {
+                let run = &mut self.runs[at];
+                let withdrawn = run.withdrawn();
+                if withdrawn.is_empty() {
+                    at += 1;
+                    continue;
+                }
+                if withdrawn.start > run.numbers.start {
+                    // What has ended of it leaves with the batch.
+                    let rest = run.split_off(withdrawn.start);
+                    left.add(&rest, true);
+                    at += 1;
+                    continue;
+                }
+                if let Some(run) = self.runs.remove(at) {
+                    left.add(&run, true);
+                }
+                self.taken -= 1;
+                end -= 1;
+            }
+        }
+        self.in_memory -= left.in_memory;
+        self.check();
+        left
+    }
+
+    /// Withdraws what has not ended of the request that has these numbers.
+    pub(super) fn withdraw(&mut self, request: &Range<u64>) -> Withdrawn {
+        let mut withdrawn = Withdrawn::default();
+        let mut at = self.at(request.start);
+        while self.runs.get(at).is_some_and(|run| run.overlaps(request)) {
+            let claim = self.runs[at].claim.as_mut().expect("all that the request has here is claimed by it");
+            let was_waiting = claim.is_waiting();
+            claim.ledger = None;
+            self.claims -= usize::from(was_waiting);
+            if at < self.taken {
+                withdrawn.consumers_have_some |= was_waiting;
+                at += 1;
+                continue;
+            }
+            let was_in_memory = at < self.taken + self.waiting;
+            if was_in_memory {
+                withdrawn.left.memory += self.cut(at);
+            } else {
+                withdrawn.consumers_have_some |= self.backlog_is_taken;
+            }
+            if let Some(run) = self.runs.remove(at) {
+                withdrawn.left.add(&run, was_in_memory);
+            }
+        }
+        self.in_memory -= withdrawn.left.in_memory;
+        self.check();
+        withdrawn
+    }
+
+    /// Takes the bytes of a run that waits in memory out, which is about to go; returns how much memory is free now.
+    fn cut(&mut self, at: usize) -> u64 {
+        let offset = self.runs.range(self.taken..at).map(|run| run.amount.bytes).sum();
+        let end = self.taken + self.waiting;
+        let is_open = !self.runs.range(at..end).any(|run| run.ends_batch);
+        let begins_batch = at == self.taken || self.runs[at - 1].ends_batch;
+        let run = &mut self.runs[at];
+        let (bytes, ends_batch, links) = (run.amount.bytes, run.ends_batch, run.links.take());
+        if is_open {
+            self.open_bytes -= bytes as usize;
+            if self.open_bytes == 0 {
+                (self.opened, self.open_links) = (None, None);
+            } else if begins_batch {
+                self.opened = self.runs.get(at + 1).map(|run| run.came);
+            }
+        }
+        match ends_batch {
+            true if begins_batch => self.ended_batches -= 1,
+            true => (self.runs[at - 1].ends_batch, self.runs[at - 1].links) = (true, links),
+            false => {}
+        }
+        self.waiting -= 1;
+        self.buffers.cut(offset, bytes)
+    }
+
+    /// Gives what has not ended back to the requests that have any of these numbers and wait: each is told why. Returns their numbers,
+    /// which are to be [withdrawn](Self::withdraw).
+    pub(super) fn give_up_requests(
+        &self,
+        numbers: &Numbers,
+        stream: &StreamAddress,
+        reason: &Arc<str>,
+    ) -> Vec<Range<u64>> {
+        let mut requests: Vec<Range<u64>> = Vec::new();
+        for range in numbers.runs() {
+            for run in self.runs.range(self.at(range.start)..).take_while(|run| run.overlaps(range)) {
+                let Some(claim) = run.claim.as_ref().filter(|claim| claim.is_waiting()) else { continue };
+                if requests.last() == Some(&claim.request) {
+                    continue;
+                }
+                if let Some(ledger) = &claim.ledger {
+                    ledger.give_up(stream.clone(), reason, self.unsettled_entries(&claim.request));
+                }
+                requests.push(claim.request.clone());
+            }
+        }
+        requests
+    }
+
+    /// Whether the request that has these numbers waits for any of them.
+    pub(super) fn is_waited_for_in(&self, request: &Range<u64>) -> bool {
+        self.claims > 0 && self.runs_of(request).any(Run::is_waited_for)
+    }
+
+    /// The positions in the request that has these numbers of its entries that have not ended.
+    pub(super) fn unsettled_entries(&self, request: &Range<u64>) -> Vec<usize> {
+        let waiting = self.runs_of(request).filter(|run| run.is_waited_for());
+        let entries = waiting.filter_map(|run| run.claim.as_ref()).flat_map(|claim| claim.unended());
+        entries.map(|entry| entry.index).collect()
+    }
+
+    fn runs_of(&self, numbers: &Range<u64>) -> impl Iterator<Item = &Run> {
+        self.runs.range(self.at(numbers.start)..).take_while(move |run| run.overlaps(numbers))
+    }
+
+    /// Leaves all on disk alone that is in memory: what the only consumer has, of which nothing has ended, and what waits behind
+    /// it. The consumer is to read it again. `None` if there are other consumers, or nothing is in memory.
+    pub(super) fn spill(&mut self) -> Option<Spilled> {
+        let count = self.taken + self.waiting;
+        if self.in_flight != 1 || count == 0 {
+            return None;
+        }
+        let (taken, mut spilled) = (self.taken, Spilled::default());
+        let mut runs: VecDeque<Run> = VecDeque::with_capacity(self.runs.len() - count + 1);
+        let since = self.runs[0].came;
+        for (at, mut run) in std::mem::take(&mut self.runs).into_iter().enumerate() {
+            if at < taken && !run.withdrawn().is_empty() {
+                debug_assert_eq!(run.withdrawn(), run.numbers, "nothing of the batch has ended");
+                spilled.withdrawn.add(&run, true);
+                continue;
+            }
+            if at < count {
+                spilled.amount += run.amount;
+                spilled.requests += std::mem::take(&mut run.requests);
+                (run.ends_batch, run.links) = (false, None);
+            }
+            match runs.back_mut() {
+                Some(last) if run.claim.is_none() && last.may_grow(run.numbers.start, run.came, since) => {
+                    last.numbers.end = run.numbers.end;
+                    last.amount += run.amount;
+                }
+                _ => runs.push_back(run),
+            }
+        }
+        (self.runs, self.taken, self.waiting) = (runs, 0, 0);
+        spilled.memory = self.buffers.clear();
+        (self.ended_batches, self.open_bytes, self.in_memory) = (0, 0, 0);
+        (self.opened, self.open_links) = (None, None);
+        self.backlog_is_taken = true;
+        self.check();
+        Some(spilled)
+    }
+
+    /// Makes a batch, for the consumer that has taken the backlog, of what was read of it when it ended before `end`. Without chunks there
+    /// is nothing up to there. What has come meanwhile stays; what was withdrawn meanwhile is not in it.
+    pub(super) fn take_read(
+        &mut self,
+        signal: Signal,
+        chunks: Vec<Chunk>,
+        end: u64,
+        stream: impl Fn() -> StreamAddress,
+        why_lost: &str,
+    ) -> ReadBatch {
+        debug_assert!(self.waiting == 0 && self.backlog_is_taken, "what is in memory goes first");
+        self.backlog_is_taken = false;
+        let end = chunks.last().map_or(end, Chunk::end);
+        let mut there = Numbers::default();
+        for chunk in &chunks {
+            there.push_run(chunk.first..chunk.end());
+        }
+        let (mut known, mut taken) = (Numbers::default(), Amount::default());
+        let (mut lost, mut found) = (Amount::default(), Amount::default());
+        let mut at = self.taken;
+        while self.runs.get(at).is_some_and(|run| run.numbers.start < end) {
+            let mut run = self.runs.remove(at).expect("it was found just now");
+            let numbers = run.numbers.start..run.numbers.end.min(end);
+            known.push_run(numbers.clone());
+            let mut rest = None;
+            if run.claim.is_some() {
+                rest = (numbers.end < run.numbers.end).then(|| self.split(&mut run, numbers.end));
+                for part in self.split_at_edges(run, &there) {
+                    if there.contains(part.numbers.start) {
+                        taken += part.amount;
+                        self.runs.insert(at, part);
+                        at += 1;
+                    } else {
+                        lost += part.amount;
+                        self.drop_claim(part, &stream, why_lost);
+                    }
+                }
+            } else {
+                let amount = amount_of(&chunks, &numbers);
+                taken += amount;
+                let (left, unknown) = run.amount.without(amount);
+                found += unknown;
+                if numbers.end < run.numbers.end {
+                    rest = Some(Run::new(numbers.end..run.numbers.end, left, run.came));
+                } else {
+                    lost += left;
+                }
+                if amount != Amount::default() {
+                    self.runs.insert(at, Run::new(numbers, amount, run.came));
+                    at += 1;
+                }
+            }
+            if let Some(rest) = rest {
+                self.runs.insert(at, rest);
+            }
+        }
+        self.taken = at;
+        let records = chunks.iter().map(Chunk::records).sum();
+        let bytes = chunks.into_iter().map(|chunk| chunk.bytes).collect::<Vec<Bytes>>();
+        let mut batch = Batch::numbered(signal, bytes, records, there.clone());
+        let withdrawn = there.without(&known);
+        if !withdrawn.is_empty() {
+            batch = batch.without_known(&withdrawn, batch.records() - taken.records);
+        }
+        self.in_memory += batch.len() as u64;
+        self.check();
+        ReadBatch { batch, lost, found }
+    }
+
+    /// Splits the entries from `at` on off a run whose entries somebody waits for, or did.
+    fn split(&mut self, run: &mut Run, at: u64) -> Run {
+        let rest = run.split_off(at);
+        self.claims += usize::from(run.is_waited_for() && rest.is_waited_for());
+        rest
+    }
+
+    /// Splits a run wherever numbers that are `there` meet some that are not.
+    fn split_at_edges(&mut self, mut run: Run, there: &Numbers) -> SmallVec<[Run; 1]> {
+        let mut parts = SmallVec::new();
+        for edge in there.runs().iter().flat_map(|range| [range.start, range.end]) {
+            if run.numbers.start < edge && edge < run.numbers.end {
+                let rest = self.split(&mut run, edge);
+                parts.push(std::mem::replace(&mut run, rest));
+            }
+        }
+        parts.push(run);
+        parts
+    }
+
+    /// Ends what has not ended of a run that has left the queue, as dropped for this reason.
+    fn drop_claim(&mut self, mut run: Run, stream: &impl Fn() -> StreamAddress, reason: &str) {
+        if let Some(claim) = run.claim.as_mut().filter(|claim| claim.is_waiting()) {
+            self.claims -= 1;
+            claim.drop_rest(&stream(), &reason.into());
+        }
+    }
+
+    /// Consumers that were started and have no batch.
+    #[cfg(test)]
+    pub(super) fn idle_consumers(&self) -> usize {
+        self.consumers - self.in_flight
+    }
+
+    /// Whether everything here fits together. All of it is looked at where that is little.
+    fn check(&self) {
+        const MOST: usize = 32;
+        debug_assert!(self.consumers >= self.in_flight || cfg!(test), "each batch has its consumer");
+        if !cfg!(debug_assertions) || self.runs.len() > MOST {
+            return;
+        }
+        let bytes = |from, end| self.runs.range(from..end).map(|run| run.amount.bytes).sum::<u64>();
+        let (taken, in_memory) = (self.taken, self.taken + self.waiting);
+        debug_assert!(in_memory <= self.runs.len());
+        let mut before = 0;
+        for run in &self.runs {
+            debug_assert!(before <= run.numbers.start && run.numbers.start < run.numbers.end, "{self:?}");
+            if let Some(claim) = &run.claim {
+                debug_assert_eq!(claim.entries.len() as u64, run.numbers.end - run.numbers.start);
+                debug_assert_eq!(Amount::of(&claim.entries), run.amount, "{self:?}");
+            }
+            before = run.numbers.end;
+        }
+        debug_assert!(before <= self.next, "{self:?}");
+        debug_assert_eq!(bytes(taken, in_memory), self.buffers.len(), "{self:?}");
+        debug_assert_eq!(bytes(0, in_memory), self.in_memory, "{self:?}");
+        let waiting = || self.runs.range(taken..in_memory);
+        debug_assert_eq!(waiting().filter(|run| run.ends_batch).count(), self.ended_batches);
+        let open = waiting().rev().take_while(|run| !run.ends_batch).map(|run| run.amount.bytes);
+        debug_assert_eq!(open.sum::<u64>(), self.open_bytes as u64, "{self:?}");
+        debug_assert_eq!(self.runs.iter().filter(|run| run.is_waited_for()).count(), self.claims);
+        debug_assert!(self.taken == 0 || self.in_flight > 0, "{self:?}");
     }
 }
 
-/// Whether a stream has room.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Room {
-    Reserved,
-    Full,
-    /// Its tenant may not hold so much.
-    OverLimit(Full),
-    /// The stream ended in this moment: look it up again.
-    Gone,
+/// How much of a range of numbers chunks have.
+fn amount_of(chunks: &[Chunk], numbers: &Range<u64>) -> Amount {
+    let mut amount = Amount::default();
+    for chunk in chunks {
+        if numbers.start <= chunk.first && chunk.end() <= numbers.end {
+            amount += Amount { bytes: chunk.bytes.len() as u64, records: chunk.records() };
+        } else if chunk.first < numbers.end && numbers.start < chunk.end() {
+            let entries = otlp::frames(&chunk.bytes).zip(&chunk.counts).zip(chunk.first..);
+            for (((frame, _), records), _) in entries.filter(|(_, number)| numbers.contains(number)) {
+                amount += Amount { bytes: frame.len() as u64, records: u64::from(*records) };
+            }
+        }
+    }
+    amount
 }
+
+#[cfg(test)]
+mod model;

@@ -13,16 +13,15 @@ use tokio::time::Instant;
 
 use super::attempts::Attempts;
 use super::decision::{self, DecisionDetails};
-use super::durable::Durable;
+use super::due_times::DueTimes;
 use super::figures::{FigureTable, ScannedStream};
 use super::history::{History, Past};
+use super::journal_place::JournalPlace;
 use super::newly_failing::NewlyFailing;
-use super::open::ClosedBatch;
-use super::queue::Stream;
-use super::reading::ReadingRoom;
+use super::queue::Amount;
+use super::reading_room::ReadingRoom;
 use super::refused::Full;
-use super::withdraw::Removed;
-use super::{Budget, QueueSettings, Shed, StreamAddress, StreamName};
+use super::{Budget, QueueSettings, Shed, Stream, StreamAddress, StreamName};
 use crate::journal::{Journal, RecoveredStream};
 use crate::route::RoutingKey;
 use crate::telemetry::OwnTelemetry;
@@ -37,7 +36,7 @@ pub trait Outlet: Send + Sync + std::fmt::Debug {
     /// Whether the exporter could send for a stream of this name: a template may not be able to take its values.
     fn check(&self, name: &StreamName) -> Result<(), String>;
 
-    /// Starts one more consumer, which takes batches by [`Stream::next`] until there are none.
+    /// Starts one more consumer, which takes batches by [`Stream::take`] until there are none.
     fn start(&self, stream: Arc<Stream>);
 
     /// Counts records of a stream of this name that were withdrawn before anybody attempted to send them.
@@ -187,6 +186,8 @@ pub struct Registry {
     /// By signal and routing key, as it is [written](RoutingKey::written).
     streams: [DashMap<Arc<str>, Arc<Stream>>; 3],
     figures: Arc<FigureTable>,
+    /// Streams with a batch that is being filled.
+    due: DueTimes<Arc<Stream>>,
     shared: Arc<Shared>,
     outlet: std::sync::OnceLock<Box<dyn Outlet>>,
     flushing: AtomicBool,
@@ -287,6 +288,7 @@ impl Registry {
             settings: ArcSwap::from_pointee(settings),
             streams: std::array::from_fn(|_| DashMap::new()),
             figures: Arc::new(FigureTable::new(shared.began.0)),
+            due: DueTimes::default(),
             shared,
             outlet: std::sync::OnceLock::new(),
             flushing: AtomicBool::new(false),
@@ -321,8 +323,10 @@ impl Registry {
     /// Changes the settings; streams use them from their next batch, which may be due by them already.
     pub fn set_settings(&self, settings: QueueSettings) {
         let before = self.settings.swap(Arc::new(settings));
-        if before.batch != self.settings().batch {
-            self.for_each(|stream| stream.look_again());
+        let now = self.settings();
+        if (before.batch, before.num_consumers) != (now.batch, now.num_consumers) {
+            self.due.reconsider();
+            self.for_each(Stream::wake);
         }
     }
 
@@ -353,9 +357,9 @@ impl Registry {
                 self.shared.join(route, account.as_deref())?;
                 let journal = self.shared.journal.as_ref();
                 let address = StreamAddress { exporter: self.exporter.clone(), name: name.clone() };
-                let durable = journal.map(|journal| Durable::new(journal, &address));
+                let place = journal.map(|journal| JournalPlace::new(journal, &address));
                 let history = self.shared.past.take(&address).unwrap_or_default();
-                let stream = Stream::new(name, self.clone(), route.cloned(), account, durable, history);
+                let stream = Stream::new(name, self.clone(), route.cloned(), account, place, history);
                 let stream = Arc::new(stream);
                 // Others wait for the map until this is done.
                 drop(vacant.insert(stream.clone()));
@@ -373,9 +377,8 @@ impl Registry {
         for (name, found) in found {
             let account = self.shared.account_of(&name);
             self.shared.join_anyway(None, account.as_deref());
-            let durable = self.shared.journal.as_ref().map(|journal| Durable::again(journal, &found));
-            let stream =
-                Arc::new(Stream::new(name, self.clone(), None, account, durable, History::default()));
+            let place = self.shared.journal.as_ref().map(|journal| JournalPlace::again(journal, &found));
+            let stream = Arc::new(Stream::new(name, self.clone(), None, account, place, History::default()));
             let details = DecisionDetails { records: Some(found.records), ..DecisionDetails::default() };
             stream.log_decision("stream opened with what the journal has of it", details);
             let (streams, key) =
@@ -456,7 +459,7 @@ impl Registry {
     /// From now on batches are sent as soon as their stream is free, whatever their size and age.
     pub fn flush(&self) {
         self.flushing.store(true, Ordering::Release);
-        self.for_each(|stream| stream.look_again());
+        self.for_each(Stream::wake);
     }
 
     /// From now on batches wait again until they are full or old enough.
@@ -566,13 +569,24 @@ impl Registry {
         self.outlet.get().expect("entries are admitted only once an exporter is attached").start(stream);
     }
 
-    /// `bytes` were reserved on the budget for the entries; what was allocated for them is `taken`.
-    pub(super) fn admitted(&self, stream: &Stream, records: u64, bytes: u64, taken: u64) {
+    /// Has a stream look again at its batch that is being filled, whose first entry was admitted then, when that is due.
+    pub(super) fn look_again_at(self: &Arc<Self>, opened: Instant, stream: Arc<Stream>) {
+        if self.due.add(opened, stream) {
+            let registry = self.clone();
+            tokio::spawn(async move {
+                let age = || registry.settings().batch.flush_timeout;
+                registry.due.watch(age, |stream| stream.wake_as_scheduled()).await;
+            });
+        }
+    }
+
+    /// As many bytes were reserved on the budget as the entries have; what was allocated for them are `memory` bytes.
+    pub(super) fn admitted(&self, stream: &Stream, Amount { bytes, records }: Amount, memory: u64) {
         self.count_routed(stream.account().map(Arc::as_ref), stream.signal(), records, bytes);
-        if taken >= bytes {
-            self.shared.budget.charge(taken - bytes);
+        if memory >= bytes {
+            self.shared.budget.charge(memory - bytes);
         } else {
-            self.shared.budget.release(bytes - taken);
+            self.shared.budget.release(bytes - memory);
         }
     }
 
@@ -610,7 +624,7 @@ impl Registry {
         self.recovered_records.load(Ordering::Relaxed)
     }
 
-    pub(super) fn recovered(&self, stream: &Stream, records: u64, bytes: u64) {
+    pub(super) fn recovered(&self, stream: &Stream, Amount { bytes, records }: Amount) {
         if let Some(account) = stream.account() {
             account.totals().count_recovered(stream.signal(), records, bytes);
         }
@@ -619,23 +633,13 @@ impl Registry {
         self.pending_bytes.fetch_add(bytes, Ordering::AcqRel);
     }
 
-    /// Entries that stay on disk, for which `bytes` were reserved on the budget.
-    pub(super) fn admitted_on_disk(&self, stream: &Stream, records: u64, bytes: u64) {
+    /// Entries that stay on disk, for which as many bytes were reserved on the budget as they have.
+    pub(super) fn admitted_on_disk(&self, stream: &Stream, Amount { bytes, records }: Amount) {
         self.count_routed(stream.account().map(Arc::as_ref), stream.signal(), records, bytes);
         self.shared.budget.release(bytes);
     }
 
-    pub(super) fn ended(&self, stream: &Stream, records: u64, bytes: u64) {
+    pub(super) fn ended(&self, stream: &Stream, Amount { bytes, records }: Amount) {
         self.count_ended(stream.account().map(Arc::as_ref), records, bytes);
-    }
-
-    pub(super) fn removed(&self, stream: &Stream, removed: &Removed) {
-        self.ended(stream, removed.records, removed.bytes);
-        self.shared.budget.release(removed.capacity);
-    }
-
-    pub(super) fn settled(&self, stream: &Stream, closed: &ClosedBatch) {
-        self.ended(stream, closed.batch.records(), closed.batch.len() as u64);
-        self.shared.budget.release(closed.capacity);
     }
 }

@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use tokio::time::advance;
 
 use super::*;
+use crate::route::RoutingKey;
 use otlp::{Signal, frame_len};
 
 mod behind;
@@ -41,8 +42,27 @@ impl Consumers {
         self.0.lock().len()
     }
 
-    fn first(&self) -> Arc<Stream> {
-        self.0.lock()[0].clone()
+    /// The stream of the consumer that was started last.
+    fn last(&self) -> Arc<Stream> {
+        self.0.lock().last().expect("one was started").clone()
+    }
+}
+
+/// The next batch of a stream, once it is due, as a consumer that was started takes it; `None` if nothing waits.
+async fn next(stream: &Arc<Stream>) -> Option<InFlight> {
+    loop {
+        for _ in 0..10 {
+            if stream.queue().idle_consumers() > 0
+                && let Some(in_flight) = stream.take()
+            {
+                return Some(in_flight);
+            }
+            tokio::task::yield_now().await;
+        }
+        if stream.state().waiting_batches == 0 && !stream.has_backlog() {
+            return None;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
 
@@ -98,6 +118,12 @@ impl House {
             placed => placed.expect("every entry fits its exporter"),
         }
         admission.commit()
+    }
+
+    /// The stream of this key.
+    fn stream(&self, key: &str) -> Arc<Stream> {
+        let name = StreamName { signal: Signal::Logs, key: RoutingKey::written(key) };
+        self.registry.find(&name).expect("there is one")
     }
 
     fn pending(&self, key: &str) -> u64 {
@@ -214,7 +240,7 @@ async fn a_queue_that_counts_requests_takes_so_many_whatever_their_size() {
     house.admit(&[("a", 10)]).unwrap();
     assert_eq!(full_stream(&house.admit(&[("a", 10)]).unwrap_err()), Some("a"));
     advance(Duration::from_secs(1)).await;
-    drop(house.consumers.first().next().await.expect("it is due"));
+    drop(next(&house.stream("a")).await.expect("it is due"));
     house.admit(&[("a", 10)]).expect("both requests are settled");
 }
 
@@ -235,11 +261,9 @@ async fn a_stream_that_is_forgotten_between_its_two_looks_is_looked_up_again() {
 async fn an_idle_stream_disappears_and_one_that_holds_something_stays() {
     let house = House::new(settings());
     house.admit(&[("idle", 100), ("held", 100)]).unwrap();
-    let streams: Vec<_> = house.consumers.0.lock().clone();
-    advance(Duration::from_secs(1)).await;
-    let idle = streams.iter().find(|stream| stream.name().key.text() == "idle").unwrap();
-    drop(idle.next().await.expect("it is due"));
-    assert!(idle.next().await.is_none());
+    let idle = house.stream("idle");
+    drop(next(&idle).await.expect("it is due"));
+    assert!(next(&idle).await.is_none());
     advance(IDLE).await;
     house.registry.sweep();
     assert_eq!(house.registry.len(), 2, "not a moment too early");
@@ -261,7 +285,7 @@ async fn what_a_stream_came_to_is_known_after_it_is_forgotten_and_goes_on_when_i
     };
     for round in 1..=3 {
         house.admit(&[("a", 100)]).unwrap();
-        let stream = house.consumers.0.lock().pop().expect("it has something to send");
+        let stream = house.stream("a");
         assert_eq!(stream.continues_another(), round > 1);
         stream.note(|history| {
             history.delivered_records += 1;
@@ -272,8 +296,8 @@ async fn what_a_stream_came_to_is_known_after_it_is_forgotten_and_goes_on_when_i
             (stream.delivered_records(), stream.not_delivered_records(), stream.all_failed_attempts());
         assert_eq!(counts, (round, 2 * round, 1));
         advance(Duration::from_millis(50)).await;
-        drop(stream.next().await);
-        assert!(stream.next().await.is_none());
+        drop(next(&stream).await);
+        assert!(next(&stream).await.is_none());
         let History { admitted_entries, delivered_records, .. } = stream.state().history;
         assert_eq!((admitted_entries, delivered_records), (round, round));
         assert_eq!(past(), [], "it is the stream's");
@@ -288,7 +312,7 @@ async fn what_a_stream_came_to_is_known_after_it_is_forgotten_and_goes_on_when_i
 async fn a_stream_is_told_of_when_it_begins_to_fail_and_not_while_it_does() {
     let house = House::new(settings());
     house.admit(&[("a", 100), ("b", 100)]).unwrap();
-    let streams: Vec<_> = house.consumers.0.lock().clone();
+    let streams = ["a", "b"].map(|key| house.stream(key));
     let told = || -> Vec<String> {
         let taken = house.shared.newly_failing.take().into_iter();
         taken.map(|stream| format!("{} {}", stream.exporter, stream.name.key.text())).collect()
@@ -325,20 +349,23 @@ async fn a_batch_is_taken_at_its_age_or_size_and_not_before() {
     let house = House::new(settings());
     let start = tokio::time::Instant::now();
     house.admit(&[("a", 100)]).unwrap();
-    let stream = house.consumers.first();
-    let in_flight = stream.next().await.unwrap();
+    let stream = house.stream("a");
+    let in_flight = next(&stream).await.unwrap();
     assert_eq!((in_flight.batch().len(), start.elapsed()), (100, Duration::from_millis(50)));
     drop(in_flight);
 
     house.admit(&[("a", 150), ("a", 100)]).unwrap();
     let at = tokio::time::Instant::now();
-    let in_flight = stream.next().await.unwrap();
+    let in_flight = next(&stream).await.unwrap();
     assert_eq!((in_flight.batch().len(), at.elapsed()), (250, Duration::ZERO));
     drop(in_flight);
-    assert!(stream.next().await.is_none(), "and with it the consumer is signed off");
+    assert!(next(&stream).await.is_none(), "and with it the consumer is signed off");
 
     house.admit(&[("a", 100)]).unwrap();
-    assert_eq!(house.consumers.started(), 2, "the next entry starts one again");
+    assert_eq!(house.consumers.started(), 1);
+    advance(Duration::from_millis(50)).await;
+    tokio::task::yield_now().await;
+    assert_eq!(house.consumers.started(), 2, "one is started when the batch is due, and not before");
 }
 
 #[tokio::test(start_paused = true)]
@@ -349,9 +376,9 @@ async fn without_a_least_size_a_batch_is_what_one_request_brings_up_to_its_most(
     house.admit(&[("a", 50), ("a", 60)]).unwrap();
     house.admit(&[("a", 70)]).unwrap();
     house.admit(&[("a", 300), ("a", 110), ("a", 40)]).unwrap();
-    let stream = house.consumers.first();
+    let stream = house.stream("a");
     let mut sizes = Vec::new();
-    while let Some(in_flight) = stream.next().await {
+    while let Some(in_flight) = next(&stream).await {
         sizes.push(in_flight.batch().len());
     }
     assert_eq!((sizes, start.elapsed()), (vec![110, 70, 300, 150], Duration::ZERO));
@@ -367,8 +394,8 @@ async fn a_batch_that_is_being_filled_is_due_by_new_settings_as_soon_as_there_ar
         let house = House::new(QueueSettings { batch, ..settings() });
         let start = tokio::time::Instant::now();
         house.admit(&[("a", 100)]).unwrap();
-        let stream = house.consumers.first();
-        let consumer = tokio::spawn(async move { stream.next().await.unwrap().batch().len() });
+        let stream = house.stream("a");
+        let consumer = tokio::spawn(async move { next(&stream).await.unwrap().batch().len() });
         tokio::time::sleep(Duration::from_secs(1)).await;
         assert!(!consumer.is_finished());
         house.registry.set_settings(QueueSettings { batch: new, ..settings() });
@@ -381,9 +408,9 @@ async fn a_batch_that_is_being_filled_is_due_by_new_settings_as_soon_as_there_ar
 async fn an_entry_that_would_make_a_batch_too_large_begins_the_next_one() {
     let house = House::new(settings());
     house.admit(&[("a", 150), ("a", 260), ("a", 30)]).unwrap();
-    let stream = house.consumers.first();
+    let stream = house.stream("a");
     let mut sizes = Vec::new();
-    while let Some(in_flight) = stream.next().await {
+    while let Some(in_flight) = next(&stream).await {
         sizes.push(in_flight.batch().len());
     }
     assert_eq!(sizes, [150, 260, 30]);
@@ -398,10 +425,10 @@ async fn one_stream_has_at_most_num_consumers_batches_in_flight() {
             house.admit(&[("a", 200)]).unwrap();
         }
         assert_eq!(house.consumers.started(), expected);
-        let stream = house.consumers.first();
+        let stream = house.stream("a");
         let mut in_flight = Vec::new();
         for _ in 0..expected {
-            in_flight.push(stream.next().await.unwrap());
+            in_flight.push(next(&stream).await.unwrap());
         }
         assert_eq!((stream.state().in_flight, stream.state().waiting_batches), (expected, 4 - expected));
         in_flight.clear();
@@ -413,29 +440,28 @@ async fn one_stream_has_at_most_num_consumers_batches_in_flight() {
 async fn a_batch_is_taken_when_it_is_due_though_another_consumer_is_busy_for_long() {
     let house = House::new(QueueSettings { num_consumers: 2, ..settings() });
     house.admit(&[("a", 100)]).unwrap();
-    let stream = house.consumers.first();
-    let hanging = stream.next().await.unwrap();
+    let stream = house.stream("a");
+    let hanging = next(&stream).await.unwrap();
     assert_eq!(house.consumers.started(), 1);
     house.admit(&[("a", 100)]).unwrap();
-    assert_eq!(house.consumers.started(), 2, "one waits until what is open is due");
     house.admit(&[("a", 50)]).unwrap();
-    assert_eq!(house.consumers.started(), 2);
+    assert_eq!(house.consumers.started(), 1, "none waits until what is open is due");
     let began = tokio::time::Instant::now();
-    let due = stream.next().await.unwrap();
+    let due = next(&stream).await.unwrap();
     assert_eq!((due.batch().len(), began.elapsed()), (150, settings().batch.flush_timeout));
     house.admit(&[("a", 50)]).unwrap();
     assert_eq!(house.consumers.started(), 2, "there may be no third one");
     drop(due);
-    assert_eq!(stream.next().await.unwrap().batch().len(), 50);
+    assert_eq!(next(&stream).await.unwrap().batch().len(), 50);
     drop(hanging);
-    assert!(stream.next().await.is_none());
+    assert!(next(&stream).await.is_none());
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_is_in_flight_counts_as_pending_until_it_is_settled() {
     let house = House::new(settings());
     house.admit(&[("a", 300)]).unwrap();
-    let in_flight = house.consumers.first().next().await.unwrap();
+    let in_flight = next(&house.stream("a")).await.unwrap();
     assert_eq!((house.registry.pending_records(), house.registry.pending_bytes()), (1, 300));
     assert!(house.registry.oldest().is_some());
     drop(in_flight);
@@ -453,9 +479,8 @@ async fn flushing_sends_what_is_open_at_once_also_in_streams_that_come_later() {
     let start = tokio::time::Instant::now();
     house.registry.flush();
     house.admit(&[("after", 10)]).unwrap();
-    let streams: Vec<_> = house.consumers.0.lock().clone();
-    for stream in streams {
-        drop(stream.next().await.unwrap());
+    for key in ["before", "after"] {
+        drop(next(&house.stream(key)).await.unwrap());
     }
     assert_eq!(start.elapsed(), Duration::ZERO);
 }
@@ -465,14 +490,13 @@ async fn after_a_flush_batches_wait_until_they_are_due_again() {
     let house = House::new(settings());
     house.admit(&[("a", 10)]).unwrap();
     house.registry.flush();
-    let stream = house.consumers.first();
-    drop(stream.next().await.unwrap());
+    let stream = house.stream("a");
+    drop(next(&stream).await.unwrap());
     house.registry.end_flush();
     let start = tokio::time::Instant::now();
     house.admit(&[("a", 10), ("b", 10)]).unwrap();
-    let streams: Vec<_> = house.consumers.0.lock().clone();
-    for stream in streams {
-        drop(stream.next().await);
+    for key in ["a", "b"] {
+        drop(next(&house.stream(key)).await);
         assert_eq!(start.elapsed(), Duration::from_millis(50));
     }
 }

@@ -9,19 +9,11 @@ use std::collections::HashMap;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::Stream;
 use super::figures::RowPlace;
 
 /// When the attempts of one exporter began that have not been answered for long, by the stream that they are of.
 #[derive(Debug, Default)]
 pub(super) struct UnansweredAttempts(Mutex<HashMap<RowPlace, Vec<Instant>>>);
-
-/// An attempt that has not been answered for long. It has ended when this is dropped.
-#[derive(Debug)]
-pub struct UnansweredAttempt<'s> {
-    stream: &'s Stream,
-    began: Instant,
-}
 
 impl UnansweredAttempts {
     /// Adds an attempt of a stream, and has it `show` the oldest that it has now.
@@ -48,19 +40,5 @@ impl UnansweredAttempts {
     /// Streams that have any.
     pub(super) fn streams(&self) -> usize {
         self.0.lock().len()
-    }
-}
-
-impl Stream {
-    /// Shows that an attempt, which `began` then, has not been answered for long, until what is returned is dropped.
-    pub fn note_unanswered(&self, began: Instant) -> UnansweredAttempt<'_> {
-        self.figures.begin_unanswered(began);
-        UnansweredAttempt { stream: self, began }
-    }
-}
-
-impl Drop for UnansweredAttempt<'_> {
-    fn drop(&mut self) {
-        self.stream.figures.end_unanswered(self.began);
     }
 }

@@ -3,6 +3,7 @@
 //! It has its room in the streams and on the budget, but is in no queue yet. The journal hands requests on in the order in
 //! which they stand in its log, from its own thread: what each stream gets there has the order that it has on disk.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
@@ -13,11 +14,12 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use super::group::Group;
-use super::queue::Stream;
-use super::receipt::{Ledger, Receipt, Stub};
+use super::ledger::Ledger;
+use super::queue::{NewEntry, NewRequest};
+use super::receipt::Receipt;
 use super::refused::{Full, Refused};
 use super::registry::Registry;
-use super::{Numbers, Reservation};
+use super::{Numbers, Reservation, Stream};
 use crate::journal::{self, Appended, Entry, Journal, NotWritten};
 use crate::telemetry::TraceContext;
 
@@ -97,15 +99,20 @@ impl WrittenGroup {
         Self { stream, registry, entries: entries.collect(), bytes, waits, trace }
     }
 
-    fn admit(&self, first: u64, stub: Option<Stub>) {
-        let entries = self.entries.iter().map(|(_, entry)| (&*entry.bytes, entry.records));
-        self.stream.append_written(entries, &self.registry.settings(), (stub, self.trace), first);
+    fn admit(&self, first: u64, ledger: Option<&Arc<Ledger>>) -> Range<u64> {
+        let entries = self.entries.iter().map(|(index, entry)| NewEntry {
+            bytes: &entry.bytes,
+            records: entry.records,
+            index: *index,
+        });
+        let request = NewRequest { ledger, trace: self.trace };
+        self.stream.append_written(entries, self.entries.len(), request, first)
     }
 
     /// What was written of it is no part of the stream.
     fn void(&self, first: u64) {
         let numbers = Numbers::from(first..first + self.entries.len() as u64);
-        self.stream.durable.as_ref().expect("with a journal every stream is in it").settle(&numbers);
+        self.stream.place().expect("with a journal every stream is in it").settle(&numbers);
         self.take_back();
     }
 
@@ -120,7 +127,7 @@ impl WrittenGroup {
 pub(super) fn write(journal: &Journal, groups: Vec<WrittenGroup>, held: Reservation) -> Writing {
     let (sender, written) = oneshot::channel();
     let of_journal = |group: &WrittenGroup| journal::Group {
-        stream: group.stream.durable.as_ref().expect("with a journal every stream is in it").id(),
+        stream: group.stream.place().expect("with a journal every stream is in it").id(),
         entries: group.entries.iter().map(|(_, entry)| entry.clone()).collect(),
     };
     let request = groups.iter().map(of_journal).collect();
@@ -152,15 +159,13 @@ pub(super) fn write(journal: &Journal, groups: Vec<WrittenGroup>, held: Reservat
 fn admit(groups: Vec<WrittenGroup>, appended: &Appended, held: Reservation) -> Option<Receipt> {
     let waiting = groups.iter().filter(|group| group.waits).map(|group| group.entries.len() as u64).sum();
     let ledger = (waiting > 0).then(|| Arc::new(Ledger::new(waiting)));
-    for (group, first) in groups.iter().zip(&appended.first) {
-        let stub = ledger.as_ref().filter(|_| group.waits).map(|ledger| {
-            let entries = group.entries.iter().map(|(index, entry)| (*index, entry.records)).collect();
-            Stub::new(ledger.clone(), entries, group.bytes)
-        });
-        group.admit(*first, stub);
+    let mut places = Vec::new();
+    for (group, first) in groups.into_iter().zip(&appended.first) {
+        let ledger = ledger.as_ref().filter(|_| group.waits);
+        let numbers = group.admit(*first, ledger);
+        if ledger.is_some() {
+            places.push((group.stream, numbers));
+        }
     }
-    let places = groups.into_iter().zip(appended.first.iter().copied());
-    let places =
-        places.filter(|(group, _)| group.waits).map(|(group, first)| (group.stream, first)).collect();
     ledger.map(|ledger| Receipt::new(ledger, places, held))
 }

@@ -198,7 +198,7 @@ impl World {
             let at = at % ready.len();
             ready.swap_remove(at)
         };
-        if let Some(in_flight) = stream.next().await {
+        if let Some(in_flight) = stream.take() {
             let copies = Reservation::empty(self.shared.budget.clone());
             self.sending.push((stream, Pieces::of(in_flight, copies)));
         }

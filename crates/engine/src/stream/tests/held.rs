@@ -8,7 +8,7 @@ fn stream() -> Arc<Stream> {
     for _ in 0..2 {
         house.admit(&[("a", 200)]).unwrap();
     }
-    house.consumers.first()
+    house.stream("a")
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::behind::{deliver, journal, next, unsettled};
+use super::behind::{deliver, journal, read_next, unsettled};
 use super::*;
 use crate::journal::simulation::SimulatedDisk;
 use crate::journal::{Journal, JournalSettings};
@@ -50,7 +50,7 @@ async fn what_others_wrote_beside_a_void_request_is_sent_once_and_in_order() {
         let (journal, _) = journal(&SimulatedDisk::new(1), 4 << 20);
         let house = House::on(&journal, memory);
         house.write(&journal, "a", ENTRY).unwrap();
-        let stream = house.consumers.first();
+        let stream = house.stream("a");
         let mut void = Vec::new();
         for round in 1..6 {
             if round % 2 == 1 {
@@ -67,7 +67,7 @@ async fn what_others_wrote_beside_a_void_request_is_sent_once_and_in_order() {
         assert_eq!(void, [1, 3, 5]);
         let mut sent = Vec::new();
         while sent.len() < 4 {
-            let (in_flight, numbers) = next(&stream).await;
+            let (in_flight, numbers) = read_next(&stream).await;
             sent.extend(numbers);
             deliver(in_flight);
         }

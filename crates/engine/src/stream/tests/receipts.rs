@@ -41,8 +41,8 @@ fn told(losses: &[Loss]) -> Vec<(usize, u64, &str)> {
 async fn a_request_waits_for_all_its_streams() {
     let house = House::new(settings());
     let receipt = house.wait_for(&[("a", 1), ("b", 2)]);
-    let streams: Vec<_> = house.consumers.0.lock().clone();
-    let (first, second) = (streams[0].next().await.unwrap(), streams[1].next().await.unwrap());
+    let streams = ["a", "b"].map(|key| house.stream(key));
+    let (first, second) = (next(&streams[0]).await.unwrap(), next(&streams[1]).await.unwrap());
     whole(&first, 0, "");
     assert!(timeout(Duration::from_secs(3600), receipt.settled()).await.is_err());
     whole(&second, 2, "refused");
@@ -54,7 +54,7 @@ async fn who_waits_is_woken() {
     let house = House::new(settings());
     let receipt = house.wait_for(&[("a", 1)]);
     let waiting = tokio::spawn(async move { receipt.settled().await });
-    let in_flight = house.consumers.first().next().await.unwrap();
+    let in_flight = next(&house.stream("a")).await.unwrap();
     tokio::task::yield_now().await;
     whole(&in_flight, 0, "");
     assert!(waiting.await.unwrap().unwrap().is_empty());
@@ -64,7 +64,7 @@ async fn who_waits_is_woken() {
 async fn what_a_consumer_drops_without_a_word_was_not_delivered() {
     let house = House::new(settings());
     let receipt = house.wait_for(&[("a", 3)]);
-    drop(house.consumers.first().next().await.unwrap());
+    drop(next(&house.stream("a")).await.unwrap());
     assert_eq!(told(&receipt.settled().await.unwrap()), [(0, 3, "sending it was broken off")]);
 }
 
@@ -72,7 +72,7 @@ async fn what_a_consumer_drops_without_a_word_was_not_delivered() {
 async fn requests_share_what_an_upstream_rejects_of_a_batch() {
     let house = House::new(settings());
     let receipts = [house.wait_for(&[("a", 3)]), house.wait_for(&[("a", 5)]), house.wait_for(&[("a", 2)])];
-    let in_flight = house.consumers.first().next().await.unwrap();
+    let in_flight = next(&house.stream("a")).await.unwrap();
     whole(&in_flight, 5, "some");
     let mut shares = Vec::new();
     for receipt in &receipts {
@@ -94,7 +94,7 @@ async fn what_is_queued_is_withdrawn_at_once_and_its_room_is_free() {
     let fourth = house.wait_for(&[("a", 4)]);
     drop((first, fourth));
     assert_eq!(house.registry.pending_records(), 3);
-    let in_flight = house.consumers.first().next().await.unwrap();
+    let in_flight = next(&house.stream("a")).await.unwrap();
     assert_eq!((in_flight.batch().records(), in_flight.batch().numbers()), (3, &Numbers::from(2..3)));
     whole(&in_flight, 0, "");
     drop(in_flight);
@@ -107,10 +107,10 @@ async fn what_is_queued_is_withdrawn_at_once_and_its_room_is_free() {
 async fn a_batch_that_was_withdrawn_as_a_whole_is_never_sent() {
     let house = House::new(settings());
     let receipt = house.wait_for(&[("a", 100)]);
-    let state = house.consumers.first().state();
+    let state = house.stream("a").state();
     assert_eq!(state.waiting_batches, 1);
     drop(receipt);
-    assert!(house.consumers.first().next().await.is_none());
+    assert!(next(&house.stream("a")).await.is_none());
     assert_eq!((house.registry.pending_bytes(), house.shared.budget.used()), (0, 0));
     assert!(house.oldest().is_none());
 }
@@ -119,8 +119,8 @@ async fn a_batch_that_was_withdrawn_as_a_whole_is_never_sent() {
 async fn what_is_in_flight_is_withdrawn_when_its_consumer_looks() {
     let house = House::new(QueueSettings { queue_requests: Some(2), ..settings() });
     let (gone, stays) = (house.wait_for(&[("a", 1)]), house.wait_for(&[("a", 2)]));
-    let stream = house.consumers.first();
-    let mut in_flight = stream.next().await.unwrap();
+    let stream = house.stream("a");
+    let mut in_flight = next(&stream).await.unwrap();
     let withdrawal = stream.withdrawal().notified();
     drop(gone);
     timeout(Duration::from_secs(1), withdrawal).await.expect("it is told");
@@ -138,8 +138,8 @@ async fn what_is_in_flight_is_withdrawn_when_its_consumer_looks() {
 async fn what_is_sent_although_it_was_withdrawn_leaves_nothing_behind() {
     let house = House::new(settings());
     let gone = house.wait_for(&[("a", 1)]);
-    let stream = house.consumers.first();
-    let mut in_flight = stream.next().await.unwrap();
+    let stream = house.stream("a");
+    let mut in_flight = next(&stream).await.unwrap();
     drop(gone);
     whole(&in_flight, 0, "");
     assert!(in_flight.withdraw().is_empty(), "it was delivered");
@@ -171,13 +171,13 @@ async fn a_request_that_no_stream_got_waits_for_nothing() {
 async fn whoever_waits_no_longer_learns_what_has_ended_and_how_and_what_has_not() {
     let house = House::new(settings());
     let receipt = house.wait_for(&[("a", 1), ("b", 2)]);
-    let streams: Vec<_> = house.consumers.0.lock().clone();
-    let first = streams[0].next().await.unwrap();
+    let streams = ["a", "b"].map(|key| house.stream(key));
+    let first = next(&streams[0]).await.unwrap();
     first.ended(first.batch(), None, (1, Fate::DeadLettered), "refused");
     let (losses, unsettled) = receipt.so_far();
     assert_eq!((told(&losses), losses[0].fate), (vec![(0, 1, "refused")], Fate::DeadLettered));
     assert_eq!(unsettled.into_iter().collect::<Vec<_>>(), [1]);
-    let second = streams[1].next().await.unwrap();
+    let second = next(&streams[1]).await.unwrap();
     second.give_back_to_senders(second.batch().numbers(), "no more retries");
     assert_eq!(&*receipt.settled().await.unwrap_err(), "no more retries");
     assert_eq!(receipt.so_far().1.into_iter().collect::<Vec<_>>(), [1], "what was given up has not ended");

@@ -30,7 +30,7 @@ impl House {
 
     /// Takes and settles one batch of the stream that was started first.
     async fn settle_one(&self) {
-        drop(self.consumers.first().next().await.expect("something is due"));
+        drop(next(&self.stream("a")).await.expect("something is due"));
         yield_often().await;
     }
 }
@@ -97,10 +97,10 @@ async fn nobody_waits_for_a_stream_whose_upstream_takes_nothing() {
     let house = house();
     house.admit(&[("a", 900)]).unwrap();
     let start = Instant::now();
-    house.consumers.first().set_failing(true);
+    house.stream("a").set_failing(true);
     assert!(!house.admit_soon(&[("a", 400)]).await.unwrap(), "it has refused the last attempt");
-    house.consumers.first().set_failing(false);
-    house.consumers.first().hanging().store(true, std::sync::atomic::Ordering::Relaxed);
+    house.stream("a").set_failing(false);
+    house.stream("a").hanging().store(true, std::sync::atomic::Ordering::Relaxed);
     assert!(!house.admit_soon(&[("a", 400)]).await.unwrap(), "it has not answered it for a second");
     assert_eq!(start.elapsed(), Duration::ZERO);
 }
@@ -176,7 +176,7 @@ async fn what_could_be_shed_for_want_of_memory_is_admitted_if_there_is_some_when
 async fn a_reservation_that_is_undone_tells_those_who_wait() {
     let house = House::new(QueueSettings { queue_requests: Some(1), ..settings() });
     house.admit(&[("a", 100)]).unwrap();
-    let stream = house.consumers.first();
+    let stream = house.stream("a");
     let in_line = stream.line.join().unwrap();
     // It has room for the bytes and none for the request; and one that finds room here, and none elsewhere.
     for entries in [&[("a", 10)][..], &[("b", 10), ("a", 10)][..]] {
@@ -188,7 +188,7 @@ async fn a_reservation_that_is_undone_tells_those_who_wait() {
     let (registry, consumers) = House::exporter("one", settings(), &shared);
     let house = House { shared, registry, consumers };
     house.admit(&[("a", 100)]).unwrap();
-    let stream = house.consumers.first();
+    let stream = house.stream("a");
     let in_line = stream.line.join().unwrap();
     let turn = in_line.turn();
     assert_eq!(house.admit(&[("a", 700), ("b", 200)]).unwrap_err(), Refused::Full(Full::Memory));
@@ -243,8 +243,8 @@ async fn a_request_of_two_full_streams_is_admitted_once_both_have_room_and_holds
     house.settle_one().await;
     assert!(!waits.is_finished(), "`b` is full");
     house.admit(&[("a", 400)]).expect("it has taken nothing of what `a` has");
-    let b = house.consumers.0.lock()[1].clone();
-    drop(b.next().await.expect("something is due"));
+    let b = house.stream("b");
+    drop(next(&b).await.expect("something is due"));
     yield_often().await;
     assert!(!waits.is_finished(), "now `a` is full");
     house.settle_one().await;
@@ -271,7 +271,7 @@ async fn one_who_gives_up_when_it_is_his_turn_leaves_it_to_the_next() {
     house.admit(&[("a", 400), ("a", 400)]).unwrap();
     let (first, second) = (house.admit_soon(&[("a", 400)]), house.admit_soon(&[("a", 400)]));
     yield_often().await;
-    drop(house.consumers.first().next().await.expect("something is due"));
+    drop(next(&house.stream("a")).await.expect("something is due"));
     first.abort();
     assert!(timeout(SHORT, second).await.expect("it is let in").unwrap());
 }

@@ -2,7 +2,7 @@
 
 use std::num::{NonZeroU64, NonZeroUsize};
 
-use super::behind::{deliver, journal, next};
+use super::behind::{deliver, journal, read_next};
 use super::*;
 use crate::journal::simulation::SimulatedDisk;
 use crate::route::RoutingKey;
@@ -57,21 +57,20 @@ impl House {
         self.quota(tenant, |quota| quota.usage(&TenantLimits::default()).streams)
     }
 
+    fn streams(&self) -> Vec<Arc<Stream>> {
+        let mut streams = Vec::new();
+        self.registry.for_each(|stream| streams.push(stream.clone()));
+        streams
+    }
+
     /// Delivers all that there is.
     async fn deliver_all(&self) {
-        while let Some(stream) = self.consumers.take_first() {
-            while let Some(mut in_flight) = stream.next().await {
+        for stream in self.streams() {
+            while let Some(mut in_flight) = next(&stream).await {
                 in_flight.read().await;
                 deliver(in_flight);
             }
         }
-    }
-}
-
-impl Consumers {
-    fn take_first(&self) -> Option<Arc<Stream>> {
-        let mut started = self.0.lock();
-        (!started.is_empty()).then(|| started.remove(0))
     }
 }
 
@@ -224,8 +223,8 @@ async fn with_a_journal_what_is_beyond_the_memory_stays_on_disk_until_the_journa
     house.write(&journal, &of("globex", "a"), ENTRY).unwrap();
 
     // What is put back takes no memory.
-    let stream = house.consumers.first();
-    let (mut in_flight, _) = next(&stream).await;
+    let stream = house.stream(&of("acme", "a"));
+    let (mut in_flight, _) = read_next(&stream).await;
     assert!(in_flight.put_back());
     assert_eq!(held(&house), (400, 4000));
     in_flight.read().await;
@@ -276,8 +275,8 @@ async fn shares_are_the_sums_of_what_streams_hold_whatever_happens() {
                     ..TenantLimits::default()
                 }),
                 1..3 => {
-                    if let Some(stream) = house.consumers.take_first() {
-                        while let Some(in_flight) = stream.next().await {
+                    if let Some(stream) = house.streams().first() {
+                        while let Some(in_flight) = next(stream).await {
                             deliver(in_flight);
                         }
                     }
