@@ -7,10 +7,10 @@ use std::sync::Arc;
 use super::disk::is_lost;
 use super::index::{Extent, Row};
 use super::merge::{Merge, Source};
+use super::number_set::NumberSet;
 use super::read::choose;
 use super::record::{Found, HEADER, Kind, Record};
 use super::run::{Got, read_run};
-use super::settled::Settled;
 use super::types::StreamKey;
 
 /// What all segments have of one stream.
@@ -42,10 +42,10 @@ pub(super) struct Live {
 /// Calls `each` for every stream of the segments, in the order of their numbers.
 pub(super) fn count(
     sources: &[Source],
-    settled: &BTreeMap<u64, Settled>,
+    settled: &BTreeMap<u64, NumberSet>,
     mut each: impl FnMut(Backlog) -> io::Result<()>,
 ) -> io::Result<()> {
-    let nothing = Settled::default();
+    let nothing = NumberSet::default();
     let mut merge = Merge::of(sources)?;
     while let Some((stream, mut rows)) = merge.next()? {
         let key = rows.iter().find_map(|(source, row)| key(source, row));
@@ -76,7 +76,7 @@ fn key(source: &Source, row: &Row) -> Option<StreamKey> {
 }
 
 /// What rows, sorted by their first number, have that is not settled.
-fn live(rows: &[(&Source, Row)], settled: &Settled) -> io::Result<Option<Live>> {
+fn live(rows: &[(&Source, Row)], settled: &NumberSet) -> io::Result<Option<Live>> {
     let (Some((_, first)), Some((_, last))) = (rows.first(), rows.last()) else { return Ok(None) };
     let apart = rows.windows(2).all(|pair| pair[0].1.end <= pair[1].1.first);
     if apart && rows.iter().all(|(_, row)| settled.is_clear_of(row.first..row.end)) {

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use super::format::Purpose;
 use super::index::{Extent, SealedIndex, is_damage};
 use super::merge::{Merge, Source, Unreadable};
+use super::number_set::NumberSet;
 use super::read::choose;
 use super::record::{ALIGN, HEADER};
 use super::run::{Entries, Got, LARGE, read_run, runs};
-use super::settled::Settled;
 use super::shared::Shared;
 use super::state::{Index, Segment, SegmentState};
 use super::supply::NoSegment;
@@ -164,7 +164,7 @@ impl Shared {
         stream: u64,
         sources: &[Source],
         extents: Vec<(Arc<Segment>, Extent)>,
-        settled: &Settled,
+        settled: &NumberSet,
     ) -> Result<(), Stopped> {
         let mut extent: Vec<Entries> = Vec::new();
         let (mut bytes, mut next) = (0, None);

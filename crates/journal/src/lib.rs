@@ -202,6 +202,7 @@ mod handle;
 mod index;
 mod inspect;
 mod merge;
+mod number_set;
 mod pieces;
 mod place;
 mod positions;
@@ -211,7 +212,6 @@ mod record;
 mod recover;
 mod run;
 mod scan;
-mod settled;
 mod shared;
 #[cfg(any(test, feature = "simulation"))]
 pub mod simulation;
@@ -232,6 +232,7 @@ mod writer;
 pub use disk::{BLOCK, Disk, DiskFile, Identity};
 pub use handle::Journal;
 pub use inspect::{InspectError, InspectedSegment, InspectedStream, Inspection, inspect};
+pub use number_set::NumberSet;
 pub use types::{
     Appended, Chunk, Damage, Done, Entry, Failing, Group, JournalSettings, JournalState, NotWritten,
     OpenError, ReadError, RecoveredStream, Recovery, StreamId, StreamKey, SyncPolicy, Unwritten, Written,

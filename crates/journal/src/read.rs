@@ -8,8 +8,8 @@ use std::sync::Arc;
 use super::chunks::Batches;
 use super::disk::is_lost;
 use super::index::{Extent, Row, SealedIndex, is_damage};
+use super::number_set::NumberSet;
 use super::run::{Got, LARGE, LastOpen, Piece, read_run, runs};
-use super::settled::Settled;
 use super::shared::Shared;
 use super::state::{Index, Segment};
 use super::survey::read_again;
@@ -20,7 +20,7 @@ const SPARSE: u64 = 32;
 
 /// Chooses from extents of a stream, in any order and possibly of two copies of an entry, those to be read from `from`
 /// on: in order, without the second copies, and without what is settled.
-pub(super) fn choose(mut extents: Vec<(Arc<Segment>, Extent)>, from: u64, settled: &Settled) -> Vec<Piece> {
+pub(super) fn choose(mut extents: Vec<(Arc<Segment>, Extent)>, from: u64, settled: &NumberSet) -> Vec<Piece> {
     // Of two copies that begin alike, the longer: it says as much with one read.
     extents.sort_by_key(|(_, extent)| (extent.first, std::cmp::Reverse(extent.entries)));
     let (mut next, mut chosen) = (from, Vec::new());

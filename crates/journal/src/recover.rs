@@ -224,7 +224,7 @@ fn count(disk: &Arc<dyn Disk>, state: &mut State, known: &Snapshot) -> io::Resul
         };
         let mut settled = known.settled.get(&stream).cloned().unwrap_or_default();
         // What is not there in front of the first that is will not come.
-        settled.add(0..live.map_or(end.max(settled.end()), |live| live.first));
+        settled.insert(0..live.map_or(end.max(settled.end()), |live| live.first));
         state.streams.insert(stream, key.clone(), settled, end);
         state.streams.table.get_mut(&stream).expect("it was just inserted").segments = segments;
         if let Some(Live { first, end, entries, records, bytes }) = live {

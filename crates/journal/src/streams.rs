@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::RangeInclusive;
 
 use super::index::Row;
+use super::number_set::NumberSet;
 use super::positions::Moved;
-use super::settled::Settled;
 use super::types::{RecoveredStream, StreamId, StreamKey};
 
 /// What is known of one stream.
@@ -17,7 +17,7 @@ pub(super) struct StreamState {
     pub(super) key: StreamKey,
     /// The sequence number of the next entry.
     pub(super) next: u64,
-    pub(super) settled: Settled,
+    pub(super) settled: NumberSet,
     /// Segments that have entries of it, settled ones included: as long as there are any, its position is needed.
     pub(super) segments: u64,
     /// How many hold its number, be it under a stand-in.
@@ -103,7 +103,7 @@ impl Streams {
         debug_assert_eq!(number, self.next, "numbers are given in turn");
         debug_assert_eq!(self.number(id), None, "a stream gets one number");
         let named = self.ids.get(key).copied();
-        self.insert(number, key.clone(), Settled::default(), 0);
+        self.insert(number, key.clone(), NumberSet::default(), 0);
         if let Some(named) = named.filter(|named| *named != id && self.number(*named).is_none()) {
             // The key has come to have another, which gets a higher number.
             self.ids.insert(key.clone(), named);
@@ -115,7 +115,7 @@ impl Streams {
     }
 
     /// Puts a stream there that was found on disk.
-    pub(super) fn insert(&mut self, number: u64, key: StreamKey, settled: Settled, next: u64) {
+    pub(super) fn insert(&mut self, number: u64, key: StreamKey, settled: NumberSet, next: u64) {
         debug_assert_eq!(number & STAND_IN, 0, "no number is so high");
         self.ids.insert(key.clone(), StreamId(number));
         // What is settled may be gone: its numbers would count as settled if they were given again.
@@ -172,7 +172,7 @@ impl Streams {
         let Some(state) = self.table.get_mut(&number) else { return };
         let (first, end) = (*sequences.start(), sequences.end().saturating_add(1).min(state.next));
         let before = state.settled.position();
-        let new = state.settled.add(first..end);
+        let new = state.settled.insert(first..end);
         if new == 0 {
             return;
         }
@@ -193,8 +193,8 @@ impl Streams {
     }
 
     /// What is settled of a stream; one that is forgotten needs nothing any more.
-    pub(super) fn settled(&self, number: u64) -> Settled {
-        self.table.get(&number).map_or_else(|| Settled::below(u64::MAX), |state| state.settled.clone())
+    pub(super) fn settled(&self, number: u64) -> NumberSet {
+        self.table.get(&number).map_or_else(|| NumberSet::from(0..u64::MAX), |state| state.settled.clone())
     }
 
     /// How many entries of a row may be live, and their bytes, as if all were alike. Entries below the position count until
@@ -223,6 +223,7 @@ impl Streams {
         above.sort_unstable();
         for (stream, number) in above {
             let range = self.table.get(&stream).and_then(|state| state.settled.around(number));
+            let range = range.filter(|range| range.start > 0);
             // The position may have moved over it since.
             if let Some(range) = range.map(|range| (stream, range))
                 && moved.above.last() != Some(&range)
@@ -234,7 +235,7 @@ impl Streams {
     }
 
     /// What is settled of every stream of which anything is.
-    pub(super) fn all_settled(&self) -> BTreeMap<u64, Settled> {
+    pub(super) fn all_settled(&self) -> BTreeMap<u64, NumberSet> {
         let moved = self.table.iter().filter(|(_, state)| !state.settled.is_empty());
         moved.map(|(number, state)| (*number, state.settled.clone())).collect()
     }

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::Numbers;
+use super::NumberSet;
 use super::decision::DecisionDetails;
 use super::open::ClosedBatch;
 use super::queue::{Queue, Stream};
@@ -31,7 +31,7 @@ pub(super) struct Behind {
     /// The sequence numbers of those that have not been read.
     pub(super) numbers: Range<u64>,
     /// Those of them that were withdrawn, and are settled. A read that began before may have them all the same.
-    withdrawn: Numbers,
+    withdrawn: NumberSet,
     bytes: u64,
     records: u64,
     /// When entries from some numbers on came; of those that were recovered, when they were found.
@@ -45,7 +45,7 @@ pub(super) struct Behind {
 /// Entries that were on disk only, and that nobody waits for any more.
 #[derive(Debug)]
 pub(super) struct Forgotten {
-    numbers: Numbers,
+    numbers: NumberSet,
     bytes: u64,
     records: u64,
     /// To be let go of where nobody waits for the queue.
@@ -71,12 +71,12 @@ pub(super) struct Difference {
 impl Behind {
     fn new(from: u64) -> Self {
         let moments = VecDeque::new();
-        let (withdrawn, ahead) = (Numbers::default(), VecDeque::new());
+        let (withdrawn, ahead) = (NumberSet::default(), VecDeque::new());
         Self { numbers: from..from, withdrawn, bytes: 0, records: 0, moments, taken: false, ahead }
     }
 
     /// What was withdrawn of those that have not been read.
-    pub(super) fn withdrawn(&self) -> &Numbers {
+    pub(super) fn withdrawn(&self) -> &NumberSet {
         &self.withdrawn
     }
 
@@ -111,8 +111,8 @@ impl Behind {
         difference.surplus.records = read.records.saturating_sub(this.records);
         this.bytes = this.bytes.saturating_sub(read.bytes);
         this.records = this.records.saturating_sub(read.records);
-        let left = Numbers::from(this.numbers.clone());
-        this.withdrawn = this.withdrawn.both(&left);
+        let left = NumberSet::from(this.numbers.clone());
+        this.withdrawn = this.withdrawn.intersection(&left);
         // What came while these were read is still to be read.
         let nothing_there = next.is_none() && this.numbers.end == end;
         if nothing_there || left.without(&this.withdrawn).is_empty() {
@@ -141,10 +141,10 @@ impl Queue {
     /// only reading tells. And takes off everything, if what is left is such parts.
     pub(super) fn withdraw_behind(&mut self, stub: Option<&Stub>) -> Option<Forgotten> {
         let behind = self.behind.as_mut()?;
-        let all = Numbers::from(behind.numbers.clone());
+        let all = NumberSet::from(behind.numbers.clone());
         let of_stub = stub.and_then(|stub| Some((&stub.unsettled, stub.all_in(&behind.numbers)?)));
         if let Some((numbers, _)) = of_stub {
-            behind.withdrawn = behind.withdrawn.with(numbers);
+            behind.withdrawn = behind.withdrawn.union(numbers);
         }
         let left = all.without(&behind.withdrawn);
         if all.is_empty() || !left.without(&self.withdrawn).is_empty() {
@@ -163,7 +163,7 @@ impl Queue {
         if behind.taken {
             // It stays where it is, so that a consumer which has it in its hands keeps its place before what comes now.
             behind.numbers.start = behind.numbers.end;
-            behind.withdrawn = Numbers::default();
+            behind.withdrawn = NumberSet::default();
             behind.moments.clear();
         } else {
             self.behind = None;
@@ -222,9 +222,9 @@ impl Stream {
         let open = queue.open.close(signal);
         let in_hand = mem::replace(in_flight, ClosedBatch::nothing(signal));
         let (mut bytes, mut records, mut capacity, mut requests) = (0, 0, 0, 0);
-        let mut back = Numbers::default();
+        let mut back = NumberSet::default();
         for closed in std::iter::once(in_hand).chain(queue.closed.drain(..)).chain(open) {
-            back = back.with(closed.batch.numbers());
+            back = back.union(closed.batch.numbers());
             bytes += closed.batch.len() as u64;
             records += closed.batch.records();
             capacity += closed.capacity;
@@ -234,7 +234,7 @@ impl Stream {
         let behind = queue.behind.get_or_insert_with(|| Behind::new(numbers.end));
         behind.numbers.end = behind.numbers.end.max(numbers.end);
         behind.numbers.start = numbers.start;
-        behind.withdrawn = behind.withdrawn.with(&Numbers::from(numbers.clone()).without(&back));
+        behind.withdrawn = behind.withdrawn.union(&NumberSet::from(numbers.clone()).without(&back));
         behind.bytes += bytes;
         behind.records += records;
         match behind.moments.front_mut() {

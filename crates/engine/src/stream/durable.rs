@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 
 use super::queue::Stream;
 use super::receipt::Stub;
-use super::{Numbers, QueueSettings, StreamAddress};
+use super::{NumberSet, QueueSettings, StreamAddress};
 use crate::journal::{Journal, RecoveredStream, StreamId};
 use crate::telemetry::TraceContext;
 
@@ -40,8 +40,8 @@ impl Durable {
     }
 
     /// These entries need not be kept.
-    pub(super) fn settle(&self, numbers: &Numbers) {
-        for run in numbers.runs() {
+    pub(super) fn settle(&self, numbers: &NumberSet) {
+        for run in numbers.ranges() {
             self.journal.settle(self.id, run.start..=run.end - 1);
         }
     }

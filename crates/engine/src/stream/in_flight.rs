@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::open::ClosedBatch;
 use super::queue::Stream;
-use super::{Batch, Numbers};
+use super::{Batch, NumberSet};
 use crate::outcome::Fate;
 use crate::telemetry::BatchLinks;
 
@@ -105,14 +105,14 @@ impl InFlight {
     }
 
     /// Whether all entries of these numbers were withdrawn.
-    pub fn is_withdrawn(&self, numbers: &Numbers) -> bool {
+    pub fn is_withdrawn(&self, numbers: &NumberSet) -> bool {
         let queue = self.stream.queue();
         !queue.withdrawn.is_empty() && numbers.without(&queue.withdrawn).is_empty()
     }
 
     /// Gives entries of these numbers back to the senders that wait for them, and says why: what is not delivered for want of
     /// retries or time is theirs still. They are noted as withdrawn; entries that nobody waits for are not.
-    pub fn give_back_to_senders(&self, numbers: &Numbers, reason: &str) {
+    pub fn give_back_to_senders(&self, numbers: &NumberSet, reason: &str) {
         self.stream.give_back_to_senders(numbers, &reason.into());
     }
 
@@ -128,14 +128,14 @@ impl InFlight {
 
     /// Takes out of the batch what was withdrawn, and returns which entries these were. Their room is given back; how
     /// their records have ended is for the caller to count.
-    pub fn withdraw(&mut self) -> Numbers {
+    pub fn withdraw(&mut self) -> NumberSet {
         let mut queue = self.stream.queue();
         if queue.withdrawn.is_empty() {
-            return Numbers::default();
+            return NumberSet::default();
         }
-        let gone = queue.withdrawn.both(self.closed.batch.numbers());
+        let gone = queue.withdrawn.intersection(self.closed.batch.numbers());
         // A batch that was put back has given the places of its requests back already, and is read without them.
-        let requests = queue.withdrawn_ends.both(&gone).len().min(self.closed.requests);
+        let requests = queue.withdrawn_ends.intersection(&gone).len().min(self.closed.requests);
         queue.withdrawn = queue.withdrawn.without(&gone);
         queue.withdrawn_ends = queue.withdrawn_ends.without(&gone);
         drop(queue);

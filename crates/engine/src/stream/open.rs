@@ -5,7 +5,7 @@ use tokio::time::Instant;
 
 use super::reading::ReadingPlace;
 use super::withdraw::Removed;
-use super::{Batch, Numbers, batch};
+use super::{Batch, NumberSet, batch};
 use crate::telemetry::{BatchLinks, TraceContext};
 use otlp::{self, Signal};
 
@@ -28,7 +28,7 @@ pub(super) struct OpenBatch {
     len: usize,
     capacity: usize,
     records: u64,
-    numbers: Numbers,
+    numbers: NumberSet,
     requests: u64,
     opened: Option<Instant>,
     first_chunk: usize,
@@ -68,7 +68,7 @@ impl ClosedBatch {
         for closed in behind {
             chunks.extend_from_slice(closed.batch.chunks());
             records += closed.batch.records();
-            numbers = numbers.with(closed.batch.numbers());
+            numbers = numbers.union(closed.batch.numbers());
             self.capacity += closed.capacity;
             self.requests += closed.requests;
         }
@@ -91,7 +91,7 @@ impl OpenBatch {
     }
 
     /// The sequence numbers of its entries.
-    pub(super) fn numbers(&self) -> &Numbers {
+    pub(super) fn numbers(&self) -> &NumberSet {
         &self.numbers
     }
 
@@ -142,7 +142,7 @@ impl OpenBatch {
     /// Takes entries that it has out, and returns what they had; what comes later still goes into this batch.
     /// A request whose last entry is among them has to be taken
     /// off by [`OpenBatch::take_request`].
-    pub(super) fn remove(&mut self, gone: &Numbers, signal: Signal) -> Removed {
+    pub(super) fn remove(&mut self, gone: &NumberSet, signal: Signal) -> Removed {
         let len = self.len;
         // The chunk's spare room is lost, and stays counted until the batch is settled.
         self.full.push(std::mem::take(&mut self.chunk).freeze());
@@ -200,7 +200,7 @@ mod tests {
         let closed = open.close(Signal::Logs).unwrap();
         assert_eq!(closed.batch.to_bytes(), expected);
         assert_eq!(closed.batch.records(), 300);
-        assert_eq!(*closed.batch.numbers(), Numbers::from(0..300));
+        assert_eq!(*closed.batch.numbers(), NumberSet::from(0..300));
         assert!(open.close(Signal::Logs).is_none());
     }
 

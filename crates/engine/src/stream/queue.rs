@@ -28,7 +28,7 @@ use super::receipt::{Stub, Stubs};
 use super::refused::Full;
 use super::registry::{NoStream, Registry, StreamCount};
 use super::share::OwnShares;
-use super::{Numbers, QueueSettings, StreamAddress, StreamName};
+use super::{NumberSet, QueueSettings, StreamAddress, StreamName};
 use crate::outcome::Fate;
 use crate::telemetry::TraceContext;
 use crate::tenants::TenantAccount;
@@ -107,8 +107,8 @@ pub(super) struct Queue {
     /// Of requests that wait until their entries are settled.
     pub(super) stubs: Stubs,
     /// Entries in flight that were withdrawn, and those of them that were the last of their request.
-    pub(super) withdrawn: Numbers,
-    pub(super) withdrawn_ends: Numbers,
+    pub(super) withdrawn: NumberSet,
+    pub(super) withdrawn_ends: NumberSet,
     pub(super) in_flight: usize,
     in_flight_since: Option<Instant>,
     pub(super) consumers: usize,
@@ -157,8 +157,8 @@ impl Stream {
             behind: None,
             in_memory: 0,
             stubs: Stubs::default(),
-            withdrawn: Numbers::default(),
-            withdrawn_ends: Numbers::default(),
+            withdrawn: NumberSet::default(),
+            withdrawn_ends: NumberSet::default(),
             in_flight: 0,
             in_flight_since: None,
             consumers: 0,
@@ -721,7 +721,7 @@ impl Queue {
     }
 
     /// Notes that entries have ended, for those who wait for them.
-    pub(super) fn end(&mut self, numbers: &Numbers) {
+    pub(super) fn end(&mut self, numbers: &NumberSet) {
         self.stubs.settle(numbers);
         self.withdrawn = self.withdrawn.without(numbers);
         self.withdrawn_ends = self.withdrawn_ends.without(numbers);

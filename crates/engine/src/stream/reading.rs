@@ -16,7 +16,7 @@ use tracing::{error, warn};
 use super::behind::{Amount, Behind, Difference};
 use super::open::ClosedBatch;
 use super::queue::{Queue, Stream};
-use super::{Batch, Budget, Numbers, Reservation};
+use super::{Batch, Budget, NumberSet, Reservation};
 use crate::journal::{Chunk, Journal, ReadError};
 use crate::notice;
 use otlp::Signal;
@@ -271,7 +271,7 @@ impl Stream {
         let next = chunks.last().map(|chunk| chunk.first + chunk.entries);
         let mut batch = batch_of(self.signal(), chunks);
         // Or some of it.
-        let withdrawn = queue.behind.as_ref().map(|behind| behind.withdrawn().both(batch.numbers()));
+        let withdrawn = queue.behind.as_ref().map(|behind| behind.withdrawn().intersection(batch.numbers()));
         if let Some(withdrawn) = withdrawn.filter(|withdrawn| !withdrawn.is_empty()) {
             (batch, _) = batch.without(&withdrawn);
         }
@@ -314,9 +314,9 @@ impl Stream {
 }
 
 fn batch_of(signal: Signal, chunks: Vec<Chunk>) -> Batch {
-    let mut numbers = Numbers::default();
+    let mut numbers = NumberSet::default();
     for chunk in &chunks {
-        numbers = numbers.with(&Numbers::from(chunk.first..chunk.first + chunk.entries));
+        numbers = numbers.union(&NumberSet::from(chunk.first..chunk.first + chunk.entries));
     }
     let records = chunks.iter().map(|chunk| chunk.records).sum();
     Batch::numbered(signal, chunks.into_iter().map(|chunk| chunk.bytes).collect(), records, numbers)

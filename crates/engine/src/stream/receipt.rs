@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::behind::Amount;
 use super::queue::Stream;
-use super::{Batch, Numbers, Reservation, StreamAddress, StreamName};
+use super::{Batch, NumberSet, Reservation, StreamAddress, StreamName};
 use crate::outcome::Fate;
 
 /// Of how many exporters a sender is told what it waits for.
@@ -86,7 +86,7 @@ pub(super) struct Stub {
     bytes: u64,
     first: u64,
     admitted: Instant,
-    pub(super) unsettled: Numbers,
+    pub(super) unsettled: NumberSet,
 }
 
 /// The stubs of a stream's requests, by the first number of each.
@@ -219,7 +219,7 @@ impl Stub {
     /// Of a request with these entries in the stream, each as its position in the request and its records; with their
     /// framed `bytes`.
     pub(super) fn new(ledger: Arc<Ledger>, entries: Box<[(usize, u64)]>, bytes: u64) -> Self {
-        Self { ledger, entries, bytes, first: 0, admitted: Instant::now(), unsettled: Numbers::default() }
+        Self { ledger, entries, bytes, first: 0, admitted: Instant::now(), unsettled: NumberSet::default() }
     }
 
     /// What its entries are, if all of them have these numbers and none is settled.
@@ -288,7 +288,7 @@ impl Stubs {
     /// Adds the stub of a request whose entries got their numbers from `first` on.
     pub(super) fn add(&mut self, first: u64, mut stub: Stub) {
         stub.first = first;
-        stub.unsettled = Numbers::from(first..first + stub.entries.len() as u64);
+        stub.unsettled = NumberSet::from(first..first + stub.entries.len() as u64);
         self.by_first.insert(first, stub);
     }
 
@@ -298,7 +298,7 @@ impl Stubs {
 
     /// Tells the senders that wait for entries of these numbers of `stream` that they are given up, and why.
     /// Returns the first number of each request.
-    pub(super) fn give_up(&self, numbers: &Numbers, stream: &Stream, reason: &Arc<str>) -> Vec<u64> {
+    pub(super) fn give_up(&self, numbers: &NumberSet, stream: &Stream, reason: &Arc<str>) -> Vec<u64> {
         let mut firsts: Vec<u64> = Vec::new();
         for number in numbers.iter() {
             if let Some(stub) = self.of(number).filter(|stub| firsts.last() != Some(&stub.first)) {
@@ -332,7 +332,7 @@ impl Stubs {
     }
 
     /// Notes that the entries of these numbers have ended. Of others than those that wait nothing is known.
-    pub(super) fn settle(&mut self, numbers: &Numbers) {
+    pub(super) fn settle(&mut self, numbers: &NumberSet) {
         let Some(last) = numbers.last() else { return };
         // Each request has its numbers in a row, so that one after the other is looked for.
         let mut from = numbers.first();

@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 
 use tokio::sync::Notify;
 
-use super::Numbers;
+use super::NumberSet;
 use super::open::ClosedBatch;
 use super::queue::{Queue, Stream};
 use super::receipt::Stub;
@@ -59,7 +59,7 @@ impl Stream {
 
     /// Gives entries of these numbers back to the senders that wait for them, which are told to send them again, and why. All
     /// that their requests have here is withdrawn. Entries that nobody waits for stay.
-    pub(super) fn give_back_to_senders(&self, numbers: &Numbers, reason: &Arc<str>) {
+    pub(super) fn give_back_to_senders(&self, numbers: &NumberSet, reason: &Arc<str>) {
         let firsts = self.queue().stubs.give_up(numbers, self, reason);
         for first in firsts {
             self.withdraw(first);
@@ -84,7 +84,7 @@ impl Queue {
         let first = rest.first().unwrap_or_default();
         let mut at = self.closed.partition_point(|closed| closed.batch.numbers().last() < Some(first));
         while let Some(closed) = self.closed.get_mut(at) {
-            let here = rest.both(closed.batch.numbers());
+            let here = rest.intersection(closed.batch.numbers());
             if here.is_empty() {
                 break;
             }
@@ -102,7 +102,7 @@ impl Queue {
                 }
             }
         }
-        let here = rest.both(self.open.numbers());
+        let here = rest.intersection(self.open.numbers());
         if !here.is_empty() {
             if here.contains(stub.last()) {
                 self.open.take_request();
@@ -115,16 +115,16 @@ impl Queue {
             rest = rest.without(&here);
         }
         if rest.contains(stub.last()) {
-            self.withdrawn_ends = self.withdrawn_ends.with(&Numbers::from(stub.last()..stub.last() + 1));
+            self.withdrawn_ends = self.withdrawn_ends.union(&NumberSet::from(stub.last()..stub.last() + 1));
         }
-        self.withdrawn = self.withdrawn.with(&rest);
+        self.withdrawn = self.withdrawn.union(&rest);
         removed
     }
 }
 
 impl ClosedBatch {
     /// Takes out entries that it has.
-    pub(super) fn remove(&mut self, gone: &Numbers) -> Removed {
+    pub(super) fn remove(&mut self, gone: &NumberSet) -> Removed {
         let (rest, records) = self.batch.without(gone);
         let bytes = (self.batch.len() - rest.len()) as u64;
         // Chunks have some room that nobody uses. It is given back with the last of them.

@@ -17,7 +17,7 @@ use super::queue::Stream;
 use super::receipt::{Ledger, Receipt, Stub};
 use super::refused::{Full, Refused};
 use super::registry::Registry;
-use super::{Numbers, Reservation};
+use super::{NumberSet, Reservation};
 use crate::journal::{self, Appended, Entry, Journal, NotWritten};
 use crate::telemetry::TraceContext;
 
@@ -104,7 +104,7 @@ impl WrittenGroup {
 
     /// What was written of it is no part of the stream.
     fn void(&self, first: u64) {
-        let numbers = Numbers::from(first..first + self.entries.len() as u64);
+        let numbers = NumberSet::from(first..first + self.entries.len() as u64);
         self.stream.durable.as_ref().expect("with a journal every stream is in it").settle(&numbers);
         self.take_back();
     }
