@@ -98,6 +98,12 @@ impl Streams {
         self.stand_ins.get(&id.0).filter(|stand_in| stand_in.number.is_none()).map(|stand_in| &stand_in.key)
     }
 
+    /// The key of a stream, whether it has a number or not; `None` if it is not known.
+    pub(super) fn key(&self, id: StreamId) -> Option<&StreamKey> {
+        let numbered = || self.table.get(&self.number(id)?).map(|stream| &stream.key);
+        self.unnumbered(id).or_else(numbered)
+    }
+
     /// Gives a stream its number, which is the next one: its first entry has been written under it.
     pub(super) fn give_number(&mut self, id: StreamId, key: &StreamKey, number: u64) {
         debug_assert_eq!(number, self.next, "numbers are given in turn");
@@ -198,7 +204,7 @@ impl Streams {
     }
 
     /// How many entries of a row may be live, and their bytes, as if all were alike. Entries below the position count until
-    /// all of the row are settled: a stream that gets on is not worth being carried out of a segment that it soon leaves.
+    /// all of the row are settled: a stream that gets on is not worth being copied out of a segment that it soon leaves.
     pub(super) fn live_in(&self, row: &Row) -> (u64, u64) {
         let Some(StreamState { settled, .. }) = self.table.get(&row.stream) else { return (0, 0) };
         let open: u64 = settled.gaps(row.first..row.end).map(|gap| gap.end - gap.start).sum();
