@@ -6,11 +6,10 @@ use std::sync::Arc;
 
 use super::disk::is_lost;
 use super::index::{Extent, Row};
-use super::merge::{Merge, Source};
-use super::read::choose;
+use super::indexed::{IndexedSegment, Merge};
+use super::number_set::NumberSet;
 use super::record::{Found, HEADER, Kind, Record};
-use super::run::{Got, read_run};
-use super::settled::Settled;
+use super::run::{Got, choose, read_run};
 use super::types::StreamKey;
 
 /// What all segments have of one stream.
@@ -41,14 +40,14 @@ pub(super) struct Live {
 
 /// Calls `each` for every stream of the segments, in the order of their numbers.
 pub(super) fn count(
-    sources: &[Source],
-    settled: &BTreeMap<u64, Settled>,
+    segments: &[IndexedSegment],
+    settled: &BTreeMap<u64, NumberSet>,
     mut each: impl FnMut(Backlog) -> io::Result<()>,
 ) -> io::Result<()> {
-    let nothing = Settled::default();
-    let mut merge = Merge::of(sources)?;
+    let nothing = NumberSet::default();
+    let mut merge = Merge::of(segments)?;
     while let Some((stream, mut rows)) = merge.next()? {
-        let key = rows.iter().find_map(|(source, row)| key(source, row));
+        let key = rows.iter().find_map(|(segment, row)| key(segment, row));
         let end = rows.iter().map(|(_, row)| row.end).max().unwrap_or(0);
         let (segments, settled) = (rows.len() as u64, settled.get(&stream).unwrap_or(&nothing));
         rows.retain(|(_, row)| !settled.covers(row.first..row.end));
@@ -60,23 +59,23 @@ pub(super) fn count(
 }
 
 /// The key of a stream as one segment has it.
-fn key(source: &Source, row: &Row) -> Option<StreamKey> {
+fn key(segment: &IndexedSegment, row: &Row) -> Option<StreamKey> {
     if row.key_at == 0 {
         return None;
     }
-    let seed = source.segment.header.seed();
+    let (file, seed) = (segment.file().ok()?, segment.segment.header.seed());
     let mut header = [0; HEADER];
-    source.file.read_at(&mut header, row.key_at).ok()?;
+    file.read_at(&mut header, row.key_at).ok()?;
     let (Found::Broken(record) | Found::Whole(record)) = Record::find(&header, seed) else { return None };
     let mut bytes = vec![0; HEADER + record.length as usize];
-    source.file.read_at(&mut bytes, row.key_at).ok()?;
+    file.read_at(&mut bytes, row.key_at).ok()?;
     let whole = matches!(Record::find(&bytes, seed), Found::Whole(_));
     let ours = whole && record.kind == Kind::Stream && record.stream == row.stream;
     ours.then(|| StreamKey::from(&bytes[HEADER..]))
 }
 
 /// What rows, sorted by their first number, have that is not settled.
-fn live(rows: &[(&Source, Row)], settled: &Settled) -> io::Result<Option<Live>> {
+fn live(rows: &[(&IndexedSegment, Row)], settled: &NumberSet) -> io::Result<Option<Live>> {
     let (Some((_, first)), Some((_, last))) = (rows.first(), rows.last()) else { return Ok(None) };
     let apart = rows.windows(2).all(|pair| pair[0].1.end <= pair[1].1.first);
     if apart && rows.iter().all(|(_, row)| settled.is_clear_of(row.first..row.end)) {
@@ -90,13 +89,8 @@ fn live(rows: &[(&Source, Row)], settled: &Settled) -> io::Result<Option<Live>> 
     }
     // Part of a row is settled, or entries stand in two segments: their extents are counted one by one.
     let mut extents = Vec::new();
-    for (source, row) in rows {
-        extents.extend(
-            source
-                .extents(row, settled.position())?
-                .into_iter()
-                .map(|extent| (source.segment.clone(), extent)),
-        );
+    for (segment, row) in rows {
+        extents.extend(segment.all_extents(row, settled.position())?);
     }
     let mut live: Option<Live> = None;
     for piece in choose(extents, 0, settled) {
@@ -104,9 +98,9 @@ fn live(rows: &[(&Source, Row)], settled: &Settled) -> io::Result<Option<Live>> 
         let (entries, records, bytes) = if piece.from == first && piece.end == piece.extent.end() {
             (u64::from(piece.extent.entries), piece.extent.records, piece.extent.framed())
         } else {
-            let source = rows.iter().find(|(source, _)| source.segment.id() == piece.segment.id());
-            let source = source.expect("pieces are of the rows").0;
-            match read_run(&*source.file, &Arc::default(), std::slice::from_ref(&piece)) {
+            let segment = rows.iter().find(|(segment, _)| segment.segment.id() == piece.segment.id());
+            let (segment, _) = segment.expect("pieces are of the rows");
+            match read_run(&*segment.file()?, &Arc::default(), std::slice::from_ref(&piece)) {
                 Ok(mut got) => match got.pop() {
                     Some(Got::Entries(entries)) => {
                         let records = entries.counts.iter().map(|count| u64::from(*count)).sum();

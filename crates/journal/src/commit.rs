@@ -1,41 +1,53 @@
 //! The committer: writes all requests that wait as one group, makes them durable together, and answers them in order.
+//!
+//! Its log is locked while a group is written and answered; of other locks those of the queue, of the segment supply, of the
+//! catalog and of the journal's health are taken meanwhile, the catalog's not while requests are answered.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use smallvec::SmallVec;
 use tokio::time::Instant;
 
+use super::catalog::{Catalog, SharedCatalog};
+use super::closing::Closing;
+use super::health::Health;
+use super::queue::CommitQueue;
 use super::record::{ALIGN, HEADER, counts_len};
-use super::shared::Shared;
-use super::state::State;
-use super::supply::NoSegment;
-use super::types::{Appended, Done, Group, NotWritten, StreamId, StreamKey, SyncPolicy, Unwritten};
+use super::supply::{NoSegment, SegmentSupply};
+use super::types::{Appended, Done, Group, NotWritten, StreamId, StreamKey, SyncPolicy};
+use super::watched::PendingChanges;
 use super::writer::Writer;
-
-/// A group takes no further request beyond this many bytes.
-const GROUP: u64 = 4 << 20;
 
 /// A record takes no further entry beyond this many bytes, so that a backlog can be read in pieces.
 const RECORD: usize = 256 << 10;
 
-/// Requests that wait to be written.
-#[derive(Default)]
-pub(super) struct Queue {
-    waiting: VecDeque<Request>,
-    /// Bytes that they take on disk.
-    bytes: u64,
-    /// Records in them.
-    records: u64,
-    /// Requests that are being written, and their records.
-    in_hand: Unwritten,
-    closed: bool,
+/// Writes the log.
+pub(super) struct Committer {
+    pub(super) queue: CommitQueue<Request>,
+    log: Mutex<Log>,
+    sync: SyncPolicy,
+    catalog: SharedCatalog,
+    supply: Arc<SegmentSupply>,
+    health: Arc<Health>,
+    pending: Arc<PendingChanges>,
+    closing: Arc<Closing>,
 }
 
-struct Request {
+/// The log's segments, as they are written.
+#[derive(Debug)]
+struct Log {
+    writer: Writer,
+    /// Since when something is written and not synced, under [`SyncPolicy::Every`].
+    unsynced: Option<Instant>,
+}
+
+/// A request that is to be written.
+pub(super) struct Request {
     groups: Vec<Group>,
-    records: u64,
     size: Size,
     done: Done,
 }
@@ -45,14 +57,6 @@ struct Request {
 struct Size {
     bytes: u64,
     extents: u64,
-}
-
-/// The writer of the log.
-#[derive(Debug, Default)]
-pub(super) struct Committer {
-    writer: Writer,
-    /// Since when something is written and not synced, under [`SyncPolicy::Every`].
-    unsynced: Option<Instant>,
 }
 
 impl Size {
@@ -67,47 +71,9 @@ impl Size {
     }
 }
 
-impl Queue {
-    /// Requests that wait, and the bytes that they take.
-    pub(super) fn waiting(&self) -> (u64, u64) {
-        (self.waiting.len() as u64, self.bytes)
-    }
-
-    /// All requests that have not been answered.
-    pub(super) fn unwritten(&self) -> Unwritten {
-        let Unwritten { requests, records } = self.in_hand;
-        Unwritten { requests: requests + self.waiting.len() as u64, records: records + self.records }
-    }
-
-    /// The next group.
-    fn take(&mut self) -> VecDeque<Request> {
-        let (mut group, mut bytes, mut records) = (VecDeque::new(), 0, 0);
-        while let Some(request) = self.waiting.front() {
-            if bytes > 0 && bytes + request.size.bytes > GROUP {
-                break;
-            }
-            bytes += request.size.bytes;
-            records += request.records;
-            group.extend(self.waiting.pop_front());
-        }
-        self.bytes -= bytes;
-        self.records -= records;
-        debug_assert!(!self.waiting.is_empty() || (self.bytes, self.records) == (0, 0), "nothing is nothing");
-        self.in_hand = Unwritten { requests: group.len() as u64, records };
-        group
-    }
-}
-
-impl Committer {
-    /// A committer that goes on behind the segment that was the log's last, which ends there.
-    pub(super) fn behind(before: Option<(u64, u64)>) -> Self {
-        Self { writer: Writer::behind(before), unsynced: None }
-    }
-}
-
 /// The numbers that streams and entries get if what is put together is written. If it is not, others get them.
 #[derive(Default)]
-struct Numbers {
+struct NewNumbers {
     /// For each stream the number of its next entry.
     next: HashMap<u64, u64>,
     /// Streams that have no number yet, in the order in which they get theirs.
@@ -117,27 +83,28 @@ struct Numbers {
 /// Streams, and their keys.
 type Keys<S> = SmallVec<[(S, StreamKey); 2]>;
 
-impl Numbers {
+impl NewNumbers {
     /// The number of a stream, if it has one or is to get one.
-    fn of_stream(&self, stream: StreamId, state: &State) -> Option<u64> {
-        state.streams.number(stream).or_else(|| {
+    fn of_stream(&self, stream: StreamId, catalog: &Catalog) -> Option<u64> {
+        catalog.streams.number(stream).or_else(|| {
             let place = self.fresh.iter().position(|(fresh, _)| *fresh == stream)?;
-            Some(state.streams.next + place as u64)
+            Some(catalog.streams.next + place as u64)
         })
     }
 
     /// Gives the streams and the entries of a request theirs: names each stream by its number, and returns the first number
     /// that each group has for its entries.
-    fn give(&mut self, groups: &mut [Group], state: &State) -> SmallVec<[u64; 4]> {
+    fn give(&mut self, groups: &mut [Group], catalog: &Catalog) -> SmallVec<[u64; 4]> {
         let mut firsts = SmallVec::new();
         for group in groups {
-            let number = self.of_stream(group.stream, state).unwrap_or_else(|| {
-                let key = state.streams.unnumbered(group.stream).expect("the streams of a request are known");
+            let number = self.of_stream(group.stream, catalog).unwrap_or_else(|| {
+                let key =
+                    catalog.streams.unnumbered(group.stream).expect("the streams of a request are known");
                 self.fresh.push((group.stream, key.clone()));
-                state.streams.next + self.fresh.len() as u64 - 1
+                catalog.streams.next + self.fresh.len() as u64 - 1
             });
             group.stream = StreamId(number);
-            let known = || state.streams.table.get(&number).map_or(0, |stream| stream.next);
+            let known = || catalog.streams.table.get(&number).map_or(0, |stream| stream.next);
             let next = self.next.entry(number).or_insert_with(known);
             firsts.push(*next);
             *next += group.entries.len() as u64;
@@ -146,13 +113,13 @@ impl Numbers {
     }
 
     /// They are in the log: from now on they are taken.
-    fn take(self, state: &mut State) {
+    fn take(self, catalog: &mut Catalog) {
         for (stream, key) in self.fresh {
-            let number = state.streams.next;
-            state.streams.give_number(stream, &key, number);
+            let number = catalog.streams.next;
+            catalog.streams.give_number(stream, &key, number);
         }
         for (stream, next) in self.next {
-            if let Some(stream) = state.streams.table.get_mut(&stream) {
+            if let Some(stream) = catalog.streams.table.get_mut(&stream) {
                 debug_assert!(stream.next <= next, "numbers of entries only rise");
                 stream.next = next;
             }
@@ -160,107 +127,91 @@ impl Numbers {
     }
 }
 
-impl Shared {
+impl Committer {
+    /// A committer that goes on behind the segment that was the log's last, which ends at the offset.
+    pub(super) fn new(
+        last: Option<(u64, u64)>,
+        sync: SyncPolicy,
+        catalog: SharedCatalog,
+        supply: Arc<SegmentSupply>,
+        health: Arc<Health>,
+        pending: Arc<PendingChanges>,
+        closing: Arc<Closing>,
+    ) -> Self {
+        let log = Mutex::new(Log { writer: Writer::behind(last), unsynced: None });
+        Self { queue: CommitQueue::new(), log, sync, catalog, supply, health, pending, closing }
+    }
+
     /// See [`super::Journal::append`].
     pub(super) fn append(&self, groups: Vec<Group>, done: Done) {
         let size = Size::of(&groups);
         let records = groups.iter().flat_map(|group| &group.entries).map(|entry| entry.records).sum();
-        let mut queue = self.queue.lock();
-        if queue.closed {
-            drop(queue);
-            return done(Err(NotWritten::Closed));
+        if let Err(request) = self.queue.push(Request { groups, size, done }, size.bytes, records) {
+            (request.done)(Err(NotWritten::Closed));
         }
-        let idle = queue.waiting.is_empty();
-        queue.bytes += size.bytes;
-        queue.records += records;
-        queue.waiting.push_back(Request { groups, records, size, done });
-        drop(queue);
-        if idle {
-            self.work.notify_one();
-        }
-    }
-
-    /// Takes no more requests; those that wait are still written.
-    pub(super) fn close_queue(&self) {
-        self.queue.lock().closed = true;
-        self.work.notify_all();
     }
 
     /// The committer's thread: until the queue is closed and empty.
     pub(super) fn commit_until_closed(&self) {
-        loop {
-            let wait = self.next_sync();
-            {
-                let mut queue = self.queue.lock();
-                if queue.waiting.is_empty() {
-                    if queue.closed {
-                        break;
-                    }
-                    match wait {
-                        Some(wait) => drop(self.work.wait_for(&mut queue, wait)),
-                        None => self.work.wait(&mut queue),
-                    }
-                }
-            }
+        while self.queue.wait(self.next_sync()) {
             while self.commit_once() {}
         }
     }
 
     fn next_sync(&self) -> Option<Duration> {
-        let SyncPolicy::Every(interval) = self.settings.sync else { return None };
-        let since = self.committer.lock().unsynced?;
+        let SyncPolicy::Every(interval) = self.sync else { return None };
+        let since = self.log.lock().unsynced?;
         Some((since + interval).saturating_duration_since(Instant::now()))
     }
 
     /// Writes one group of requests, and syncs if it is time. Whether there was one.
     pub(super) fn commit_once(&self) -> bool {
-        let mut committer = self.committer.lock();
-        let mut group = self.queue.lock().take();
+        let mut log = self.log.lock();
+        let mut group = self.queue.take_group();
         let any = !group.is_empty();
-        // Not while the state is locked: those who are answered may let go of a stream.
-        if let Some(failing) = self.failing() {
+        if let Some(failing) = self.health.failing() {
             refuse(group.drain(..), &NotWritten::Disk(failing.why));
         }
         if !group.is_empty() {
-            self.asked.set_writing_group(true);
+            self.pending.set_writing_group(true);
             while !group.is_empty() {
-                self.commit_what_fits(&mut committer, &mut group);
+                self.commit_what_fits(&mut log, &mut group);
             }
-            self.asked.set_writing_group(false);
+            self.pending.set_writing_group(false);
         }
-        self.queue.lock().in_hand = Unwritten::default();
-        if let (SyncPolicy::Every(interval), Some(since)) = (self.settings.sync, committer.unsynced)
+        self.queue.answered();
+        if let (SyncPolicy::Every(interval), Some(since)) = (self.sync, log.unsynced)
             && since + interval <= Instant::now()
         {
-            self.sync_log(&mut committer);
+            self.sync_log(&mut log);
         }
         any
     }
 
     /// Writes the requests at the front of the group that one segment takes, or refuses some.
-    fn commit_what_fits(&self, committer: &mut Committer, group: &mut VecDeque<Request>) {
+    fn commit_what_fits(&self, log: &mut Log, group: &mut VecDeque<Request>) {
         let began = Instant::now();
-        let mut numbers = Numbers::default();
+        let mut numbers = NewNumbers::default();
         let mut written: Vec<(Done, Appended)> = Vec::with_capacity(group.len());
         let mut requests: Vec<Vec<Group>> = Vec::with_capacity(group.len());
         // What they take that are not put into the buffer yet.
         let mut waiting = Size { bytes: 0, extents: 0 };
         while let Some(request) = group.front() {
-            let Some(keys) = self.keys(&committer.writer, &request.groups, &numbers) else {
+            let Some(keys) = self.keys(&log.writer, &request.groups, &numbers) else {
                 refuse(group.pop_front(), &NotWritten::Forgotten);
                 continue;
             };
             let key_bytes: usize = keys.iter().map(|(_, key)| key_len(key)).sum();
             let Size { bytes, extents } = request.size;
             let (bytes, streams) = (bytes + key_bytes as u64, request.groups.len() as u64);
-            if !committer.writer.fits(waiting.bytes + bytes, waiting.extents + extents, streams) {
+            if !log.writer.fits(waiting.bytes + bytes, waiting.extents + extents, streams) {
                 if !written.is_empty() {
                     break;
                 }
                 // In a new segment every stream needs its key.
                 let all: usize = self.key_bytes(&request.groups);
                 let length = Writer::segment_for(request.size.bytes + all as u64, extents, streams);
-                match self.change_segment(committer, length) {
+                match self.change_segment(log, length) {
                     Ok(()) => continue,
                     Err(reason @ NotWritten::TooLarge { .. }) => refuse(group.pop_front(), &reason),
                     Err(reason) => refuse(group.drain(..), &reason),
@@ -269,13 +220,13 @@ impl Shared {
             }
             let mut request = group.pop_front().expect("it was looked at");
             let (first, keys) = {
-                let state = self.state.lock();
-                let first = numbers.give(&mut request.groups, &state);
-                let number = |stream| numbers.of_stream(stream, &state).expect("it was just given");
+                let catalog = self.catalog.lock();
+                let first = numbers.give(&mut request.groups, &catalog);
+                let number = |stream| numbers.of_stream(stream, &catalog).expect("it was just given");
                 (first, keys.into_iter().map(|(stream, key)| (number(stream), key)).collect::<Keys<u64>>())
             };
             for (stream, key) in keys {
-                committer.writer.put_key(stream, &key);
+                log.writer.put_key(stream, &key);
             }
             waiting.bytes += request.size.bytes;
             waiting.extents += extents;
@@ -286,19 +237,19 @@ impl Shared {
             return;
         }
         let firsts = written.iter().flat_map(|(_, appended)| appended.first.iter().copied());
-        let entries = put(&mut committer.writer, firsts.zip(requests.iter().flatten()).collect());
-        match self.write_log(committer) {
+        let entries = put(&mut log.writer, firsts.zip(requests.iter().flatten()).collect());
+        match self.write_log(log) {
             Ok(sync) => {
-                let mut state = self.state.lock();
-                numbers.take(&mut state);
-                committer.writer.publish(&mut state);
+                let mut catalog = self.catalog.lock();
+                numbers.take(&mut catalog);
+                log.writer.publish(&mut catalog);
                 let bytes: usize = requests
                     .iter()
                     .flatten()
                     .flat_map(|group| &group.entries)
                     .map(|entry| otlp::frame_len(entry.bytes.len()))
                     .sum();
-                let figures = &mut state.figures;
+                let figures = &mut catalog.figures;
                 figures.written.requests += written.len() as u64;
                 figures.written.entries += entries;
                 figures.written.bytes += bytes as u64;
@@ -306,16 +257,16 @@ impl Shared {
                 figures.last_commit = began.elapsed();
                 figures.commit_time += figures.last_commit;
                 if let Some(took) = sync {
-                    figures.count_sync(took);
+                    catalog.count_sync(took);
                 }
-                state.log_room = committer.writer.room();
-                drop(state);
+                catalog.log_room = log.writer.room();
+                drop(catalog);
                 for (done, appended) in written {
                     done(Ok(appended));
                 }
             }
             Err(error) => {
-                let reason = self.give_up(committer, &error);
+                let reason = self.give_up(log, &error);
                 for (done, _) in written {
                     done(Err(reason.clone()));
                 }
@@ -324,12 +275,12 @@ impl Shared {
     }
 
     /// The keys that the open segment needs for a request; `None` if one of its streams is not known.
-    fn keys(&self, writer: &Writer, groups: &[Group], numbers: &Numbers) -> Option<Keys<StreamId>> {
+    fn keys(&self, writer: &Writer, groups: &[Group], numbers: &NewNumbers) -> Option<Keys<StreamId>> {
         let mut keys = Keys::new();
-        let state = self.state.lock();
+        let catalog = self.catalog.lock();
         for group in groups {
-            let (stream, key) = (group.stream, key_of(group.stream, &state)?);
-            let has_key = numbers.of_stream(stream, &state).is_some_and(|number| writer.knows(number));
+            let (stream, key) = (group.stream, catalog.streams.key(group.stream)?);
+            let has_key = numbers.of_stream(stream, &catalog).is_some_and(|number| writer.knows(number));
             if !group.entries.is_empty() && !has_key && keys.iter().all(|(known, _)| *known != stream) {
                 keys.push((stream, key.clone()));
             }
@@ -338,75 +289,76 @@ impl Shared {
     }
 
     fn key_bytes(&self, groups: &[Group]) -> usize {
-        let state = self.state.lock();
-        groups.iter().filter_map(|group| key_of(group.stream, &state)).map(key_len).sum()
+        let catalog = self.catalog.lock();
+        groups.iter().filter_map(|group| catalog.streams.key(group.stream)).map(key_len).sum()
     }
 
     /// Goes on in a new segment, of at least `length` bytes.
-    fn change_segment(&self, committer: &mut Committer, length: u64) -> Result<(), NotWritten> {
-        if length > self.largest_segment() {
+    fn change_segment(&self, log: &mut Log, length: u64) -> Result<(), NotWritten> {
+        if length > self.supply.largest_segment() {
             return Err(NotWritten::TooLarge { size: length });
         }
-        if committer.unsynced.is_some() {
-            self.sync_log(committer);
+        if log.unsynced.is_some() {
+            self.sync_log(log);
         }
-        match self.next_of_log(length) {
+        match self.supply.next_of_log(length) {
             Ok(prepared) => {
-                let mut state = self.state.lock();
-                committer.writer.finish(&mut state);
-                committer.writer.begin_segment(prepared, &state);
+                let mut catalog = self.catalog.lock();
+                log.writer.finish(&mut catalog);
+                log.writer.begin_segment(prepared, &catalog);
                 Ok(())
             }
             Err(NoSegment::Full) => {
-                self.hurry();
+                self.closing.report_shortage();
                 Err(NotWritten::Full)
             }
-            Err(NoSegment::Io(error)) => Err(self.give_up(committer, &error)),
+            Err(NoSegment::Io(error)) => Err(self.give_up(log, &error)),
         }
     }
 
     /// Writes what is put together, and makes it durable if that is asked for; how long the sync took.
-    fn write_log(&self, committer: &mut Committer) -> io::Result<Option<Duration>> {
-        committer.writer.write()?;
-        match self.settings.sync {
+    fn write_log(&self, log: &mut Log) -> io::Result<Option<Duration>> {
+        log.writer.write()?;
+        match self.sync {
             SyncPolicy::Always => {
                 let began = Instant::now();
-                committer.writer.sync()?;
+                log.writer.sync()?;
                 return Ok(Some(began.elapsed()));
             }
-            SyncPolicy::Every(_) => committer.unsynced = committer.unsynced.or_else(|| Some(Instant::now())),
+            SyncPolicy::Every(_) => log.unsynced = log.unsynced.or_else(|| Some(Instant::now())),
             SyncPolicy::Never => {}
         }
         Ok(None)
     }
 
-    fn sync_log(&self, committer: &mut Committer) {
+    fn sync_log(&self, log: &mut Log) {
         let began = Instant::now();
-        match committer.writer.sync() {
-            Ok(()) => self.state.lock().figures.count_sync(began.elapsed()),
-            Err(error) => drop(self.give_up(committer, &error)),
+        match log.writer.sync() {
+            Ok(()) => self.catalog.lock().count_sync(began.elapsed()),
+            Err(error) => drop(self.give_up(log, &error)),
         }
-        committer.unsynced = None;
+        log.unsynced = None;
     }
 
     /// The disk failed: nothing is known about what came behind the last success, so the segment ends there.
-    fn give_up(&self, committer: &mut Committer, error: &io::Error) -> NotWritten {
+    fn give_up(&self, log: &mut Log, error: &io::Error) -> NotWritten {
         let why = error.to_string();
-        let mut state = self.state.lock();
-        committer.writer.finish(&mut state);
-        committer.unsynced = None;
-        state.fail(&why);
-        state.log_room = 0;
+        self.health.fail(&why);
+        let mut catalog = self.catalog.lock();
+        log.writer.finish(&mut catalog);
+        catalog.log_room = 0;
+        drop(catalog);
+        log.unsynced = None;
         NotWritten::Disk(why.into())
     }
 
     /// Makes everything durable and ends the log's segment.
-    pub(super) fn finish_log(&self) {
-        let mut committer = self.committer.lock();
-        if self.settings.sync != SyncPolicy::Always {
-            self.sync_log(&mut committer);
+    pub(super) fn finish(&self) {
+        let mut log = self.log.lock();
+        if self.sync != SyncPolicy::Always {
+            self.sync_log(&mut log);
         }
-        committer.writer.finish(&mut self.state.lock());
+        log.writer.finish(&mut self.catalog.lock());
     }
 }
 
@@ -433,12 +385,6 @@ fn put(writer: &mut Writer, mut groups: Vec<(u64, &Group)>) -> u64 {
         }
     }
     put
-}
-
-/// The key of a stream, whether it has a number or not; `None` if it is not known.
-fn key_of(stream: StreamId, state: &State) -> Option<&StreamKey> {
-    let numbered = || state.streams.table.get(&state.streams.number(stream)?).map(|stream| &stream.key);
-    state.streams.unnumbered(stream).or_else(numbered)
 }
 
 /// Bytes that the record with a key takes, at most.

@@ -20,8 +20,8 @@ const COPIES: [usize; 2] = [0, BLOCK / 2];
 pub(super) enum Purpose {
     /// A segment of requests as they came.
     Log,
-    /// A segment of entries that were carried forward.
-    Carried,
+    /// A segment that compaction wrote.
+    Compacted,
     /// Positions.
     Positions,
 }
@@ -30,13 +30,13 @@ impl Purpose {
     const fn code(self) -> u32 {
         match self {
             Self::Log => 1,
-            Self::Carried => 2,
+            Self::Compacted => 2,
             Self::Positions => 3,
         }
     }
 
     fn from_code(code: u32) -> Option<Self> {
-        [Self::Log, Self::Carried, Self::Positions].into_iter().find(|purpose| purpose.code() == code)
+        [Self::Log, Self::Compacted, Self::Positions].into_iter().find(|purpose| purpose.code() == code)
     }
 }
 

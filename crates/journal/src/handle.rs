@@ -1,7 +1,7 @@
 //! The journal as the streams see it.
 
-use std::collections::VecDeque;
-use std::io;
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
 use std::ops::{Range, RangeInclusive};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
@@ -13,14 +13,28 @@ use tokio::sync::oneshot;
 use tokio::task::{JoinError, JoinHandle as TaskHandle};
 use tokio::time::{Instant, timeout_at};
 
+use super::buffers::Buffers;
+use super::catalog::SharedCatalog;
+use super::checkpoint::Checkpoints;
+use super::closing::Closing;
+use super::commit::Committer;
+use super::compaction::Compactor;
 use super::directory::Directory;
 use super::disk::Disk;
-use super::shared::Shared;
-use super::state::{Index, SegmentState};
+use super::format::Purpose;
+use super::health::Health;
+use super::maintenance::Maintenance;
+use super::read::Reader;
+use super::recovery::{Recovered, last, recover};
+use super::repair::Repairs;
+use super::seal::Sealer;
+use super::supply::SegmentSupply;
 use super::types::{
     Chunk, Done, Failing, Group, JournalSettings, JournalState, OpenError, ReadError, RecoveredStream,
     Recovery, StreamId, StreamKey, Unwritten,
 };
+use super::watched::{PendingChanges, WatchedDisk};
+use super::writer::Writer;
 
 /// Keys, indexes and padding are small beside the entries, but they are there.
 fn about_on_disk(bytes: u64) -> u64 {
@@ -33,14 +47,132 @@ pub struct Journal {
     inner: Arc<Inner>,
 }
 
-#[derive(Debug)]
 struct Inner {
-    shared: Arc<Shared>,
+    objects: Arc<Objects>,
     /// None if the journal is driven by hand.
     threads: Mutex<Vec<JoinHandle<()>>>,
     /// Whether somebody has begun to close it.
     closing: AtomicBool,
     by_hand: bool,
+}
+
+/// What a journal consists of.
+pub(super) struct Objects {
+    settings: JournalSettings,
+    pub(super) catalog: SharedCatalog,
+    pub(super) health: Arc<Health>,
+    pending: Arc<PendingChanges>,
+    closing: Arc<Closing>,
+    supply: Arc<SegmentSupply>,
+    committer: Committer,
+    reader: Reader,
+    checkpoints: Arc<Checkpoints>,
+    pub(super) maintenance: Maintenance,
+    /// The directory is this process's as long as this is there.
+    lock: Mutex<Option<Box<dyn Send + Sync>>>,
+}
+
+/// What a thread does until the journal is closed.
+type Run = fn(&Objects);
+
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inner").field("settings", &self.objects.settings).finish_non_exhaustive()
+    }
+}
+
+impl Objects {
+    /// Recovers what is in a directory, and puts the objects together.
+    fn open(
+        settings: JournalSettings,
+        disk: Arc<dyn Disk>,
+        patience: Duration,
+    ) -> Result<(Self, Recovery), OpenError> {
+        let pending = Arc::new(PendingChanges::new(patience));
+        let disk: Arc<dyn Disk> = Arc::new(WatchedDisk::new(disk, pending.clone()));
+        let Recovered { catalog, positions, segment_size, lock, recovery } = recover(&settings, &disk)?;
+        let log = last(&catalog.segments, Purpose::Log);
+        let copies = last(&catalog.segments, Purpose::Compacted);
+        let catalog: SharedCatalog = Arc::new(Mutex::new(catalog));
+        let path = settings.directory.display().to_string();
+        let health = positions.identities().and_then(|files| {
+            Health::new(disk.clone(), catalog.clone(), pending.clone(), path.clone(), files)
+        });
+        let health = Arc::new(health.map_err(|source| OpenError::Io { directory: path, source })?);
+        let closing = Arc::new(Closing::default());
+        let buffers = Arc::new(Buffers::default());
+        let supply = Arc::new(SegmentSupply::new(
+            disk.clone(),
+            catalog.clone(),
+            health.clone(),
+            settings.max_size,
+            segment_size,
+        ));
+        let checkpoints =
+            Arc::new(Checkpoints::new(positions, disk.clone(), catalog.clone(), supply.clone()));
+        let sealer = Arc::new(Sealer::new(disk.clone(), catalog.clone(), health.clone()));
+        // Without room for their indexes, segments are found by their records next time as well.
+        sealer.seal_closed();
+        let repairs = Arc::new(Repairs::new(disk.clone(), catalog.clone(), health.clone()));
+        let compactor = Compactor {
+            writer: Writer::behind(copies),
+            left_alone: BTreeMap::new(),
+            disk: disk.clone(),
+            catalog: catalog.clone(),
+            supply: supply.clone(),
+            sealer: sealer.clone(),
+            checkpoints: checkpoints.clone(),
+            repairs: repairs.clone(),
+            buffers: buffers.clone(),
+        };
+        let objects = Self {
+            committer: Committer::new(
+                log,
+                settings.sync,
+                catalog.clone(),
+                supply.clone(),
+                health.clone(),
+                pending.clone(),
+                closing.clone(),
+            ),
+            reader: Reader::new(disk.clone(), catalog.clone(), repairs.clone(), buffers.clone()),
+            maintenance: Maintenance {
+                compactor: Mutex::new(compactor),
+                disk,
+                catalog: catalog.clone(),
+                health: health.clone(),
+                supply: supply.clone(),
+                sealer,
+                checkpoints: checkpoints.clone(),
+                repairs,
+                buffers,
+                closing: closing.clone(),
+            },
+            lock: Mutex::new(Some(lock)),
+            settings,
+            catalog,
+            health,
+            pending,
+            closing,
+            supply,
+            checkpoints,
+        };
+        Ok((objects, recovery))
+    }
+
+    /// Writes what has been appended, ends the threads, makes everything durable, and lets go of the directory.
+    fn close(&self, threads: Vec<JoinHandle<()>>) {
+        self.committer.queue.close();
+        while self.committer.commit_once() {}
+        self.closing.close();
+        for thread in threads {
+            // Its panic has been told where it happened.
+            let _ = thread.join();
+        }
+        self.committer.finish();
+        self.maintenance.finish();
+        *self.lock.lock() = None;
+    }
 }
 
 impl Journal {
@@ -57,22 +189,19 @@ impl Journal {
         patience: Duration,
     ) -> Result<(Self, Recovery), OpenError> {
         let (journal, recovery) = Self::open_on(settings, disk, patience, false)?;
-        let start = |name: &str, run: fn(&Shared)| {
-            let shared = journal.inner.shared.clone();
-            thread::Builder::new().name(name.to_owned()).spawn(move || run(&shared))
-        };
-        let start_all = || {
-            Ok([
-                start("journal-commit", Shared::commit_until_closed)?,
-                start("journal-carry", Shared::tend_until_closed)?,
-                start("journal-tell", Shared::tell_until_closed)?,
-                start("journal-look", Shared::look_until_closed)?,
-            ])
-        };
-        let started: io::Result<_> = start_all();
-        let directory = || journal.inner.shared.settings.directory.display().to_string();
-        let started = started.map_err(|source| OpenError::Io { directory: directory(), source })?;
-        journal.inner.threads.lock().extend(started);
+        let threads: [(&str, Run); 4] = [
+            ("journal-commit", |objects| objects.committer.commit_until_closed()),
+            ("journal-maintain", |objects| objects.maintenance.run_until_closed()),
+            ("journal-report", |objects| objects.health.report_until_closed(&objects.closing)),
+            ("journal-check", |objects| objects.health.check_until_closed(&objects.closing)),
+        ];
+        for (name, run) in threads {
+            let objects = journal.inner.objects.clone();
+            let started = thread::Builder::new().name(name.to_owned()).spawn(move || run(&objects));
+            let directory = || journal.inner.objects.settings.directory.display().to_string();
+            let thread = started.map_err(|source| OpenError::Io { directory: directory(), source })?;
+            journal.inner.threads.lock().push(thread);
+        }
         Ok((journal, recovery))
     }
 
@@ -92,9 +221,9 @@ impl Journal {
         patience: Duration,
         by_hand: bool,
     ) -> Result<(Self, Recovery), OpenError> {
-        let (shared, recovery) = Shared::open(settings, disk, patience)?;
+        let (objects, recovery) = Objects::open(settings, disk, patience)?;
         let (threads, closing) = (Mutex::default(), AtomicBool::new(false));
-        let inner = Inner { shared: Arc::new(shared), threads, closing, by_hand };
+        let inner = Inner { objects: Arc::new(objects), threads, closing, by_hand };
         Ok((Self { inner: Arc::new(inner) }, recovery))
     }
 
@@ -130,31 +259,31 @@ impl Journal {
     /// Writes one group of the requests that wait. Whether there was one.
     #[cfg(any(test, feature = "simulation"))]
     pub fn commit_once(&self) -> bool {
-        self.inner.shared.commit_once()
+        self.inner.objects.committer.commit_once()
     }
 
     /// Does what is done beside the log, once. Afterwards the positions are durable, if the disk takes them.
     #[cfg(any(test, feature = "simulation"))]
     pub fn tend_once(&self) {
-        self.inner.shared.tend(true);
+        self.inner.objects.maintenance.run_once(true);
     }
 
     /// How a stream is named, which is made if it is not known. Nothing is written before its first entry, with which it gets
     /// its number. The name is valid until it is given back: each call is followed by one of [`Journal::forget`], or by the
     /// end.
     pub fn stream(&self, key: &StreamKey) -> StreamId {
-        self.inner.shared.state.lock().streams.id(key)
+        self.inner.objects.catalog.lock().streams.id(key)
     }
 
     /// As [`Journal::stream`], for one that was recovered, and its number.
     pub fn stream_again(&self, found: &RecoveredStream) -> StreamId {
-        self.inner.shared.state.lock().streams.id_again(found)
+        self.inner.objects.catalog.lock().streams.id_again(found)
     }
 
     /// Gives a stream's name back. When all have, and none of its entries is on disk any more, the stream is
     /// forgotten, and its key begins anew.
     pub fn forget(&self, stream: StreamId) {
-        self.inner.shared.state.lock().streams.release(stream);
+        self.inner.objects.catalog.lock().streams.release(stream);
     }
 
     /// Queues one request to be written. `done` is called on the journal's thread, for all requests in the order in
@@ -164,38 +293,32 @@ impl Journal {
     /// There is one way in which something of a refused request can be there after all: if the disk failed, and the
     /// process ends before it works again.
     pub fn append(&self, request: Vec<Group>, done: Done) {
-        self.inner.shared.append(request, done);
+        self.inner.objects.committer.append(request, done);
     }
 
     /// These entries of a stream need not be kept: in any order, usually rising. Never blocks.
     pub fn settle(&self, stream: StreamId, sequences: RangeInclusive<u64>) {
-        self.inner.shared.state.lock().streams.settle(stream, &sequences);
+        self.inner.objects.catalog.lock().streams.settle(stream, &sequences);
     }
 
-    /// Looks whether the directory is where it was opened.
+    /// What it consists of.
     #[cfg(test)]
-    pub(crate) fn look_once(&self) {
-        self.inner.shared.look_at_place();
-    }
-
-    /// As if numbers had been given to so many streams.
-    #[cfg(test)]
-    pub(crate) fn skip_numbers(&self, streams: u64) {
-        self.inner.shared.state.lock().streams.next += streams;
+    pub(crate) fn objects(&self) -> &Objects {
+        &self.inner.objects
     }
 
     /// The number of a stream that has something on disk.
     #[cfg(test)]
     pub(crate) fn number(&self, stream: StreamId) -> u64 {
-        self.inner.shared.state.lock().streams.number(stream).unwrap()
+        self.inner.objects.catalog.lock().streams.number(stream).unwrap()
     }
 
     /// The sequence numbers of a stream from the first that is not settled to the last that was given; nothing if all are
     /// settled.
     #[cfg(any(test, feature = "simulation"))]
     pub fn unsettled(&self, stream: StreamId) -> Option<Range<u64>> {
-        let state = self.inner.shared.state.lock();
-        let known = state.streams.table.get(&state.streams.number(stream)?)?;
+        let catalog = self.inner.objects.catalog.lock();
+        let known = catalog.streams.table.get(&catalog.streams.number(stream)?)?;
         let position = known.settled.position();
         (position < known.next).then_some(position..known.next)
     }
@@ -224,98 +347,67 @@ impl Journal {
         max_bytes: usize,
         batches: usize,
     ) -> Result<VecDeque<Vec<Chunk>>, ReadError> {
-        self.inner.shared.read_batches(stream, numbers, max_bytes, batches)
+        self.inner.objects.reader.read_batches(stream, numbers, max_bytes, batches)
     }
 
     /// The bytes that there is room for, if a request of `bytes` (its entries, for all streams) would be taken now, behind
     /// those that wait. Nothing while the disk fails.
     pub fn room_for(&self, bytes: u64) -> Option<u64> {
-        let shared = &self.inner.shared;
-        let ready = shared.ready.lock().as_ref().map_or(0, |ready| ready.length);
-        let (requests, waiting) = shared.queue.lock().waiting();
+        let Objects { catalog, supply, committer, closing, .. } = &*self.inner.objects;
+        let (requests, waiting) = committer.queue.waiting();
         if self.is_failing() {
             return None;
         }
-        let state = shared.state.lock();
+        let catalog = catalog.lock();
         let wanted = waiting + about_on_disk(bytes) + requests * 512;
-        let unused = shared.unused(&state);
-        let more = if unused < shared.segment_size { 0 } else { unused };
-        let log_room = state.log_room;
-        drop(state);
-        if wanted > log_room.max(more + ready) {
-            shared.hurry();
+        let unused = supply.unused(&catalog);
+        let more = catalog.ready_room + if unused < supply.segment_size() { 0 } else { unused };
+        let log_room = catalog.log_room;
+        drop(catalog);
+        if wanted > log_room.max(more) {
+            closing.report_shortage();
             return None;
         }
-        Some((log_room + more + ready).saturating_sub(waiting))
+        Some((log_room + more).saturating_sub(waiting))
     }
 
     /// Whether nothing can be written now: the disk fails, hangs, or is not there any more.
     pub fn is_failing(&self) -> bool {
-        self.inner.shared.failing().is_some()
+        self.inner.objects.health.failing().is_some()
     }
 
     /// How long those who wait for a request to be written should do so.
     pub fn patience(&self) -> Duration {
-        self.inner.shared.asked.patience()
+        self.inner.objects.pending.patience()
     }
 
     /// What has been appended and not answered: whether it is on disk, or will be, can't be said.
     pub fn unwritten(&self) -> Unwritten {
-        self.inner.shared.queue.lock().unwritten()
+        self.inner.objects.committer.queue.unwritten()
     }
 
     /// Since when and why the journal is not where it was opened, if so: nothing is kept there for the next process.
     pub fn displaced(&self) -> Option<Failing> {
-        self.inner.shared.state.lock().displaced.clone()
+        self.inner.objects.health.displaced()
     }
 
     /// Whether a request of `bytes` would be taken if nothing else were there.
     pub fn would_ever_fit(&self, bytes: u64) -> bool {
-        about_on_disk(bytes) <= self.inner.shared.largest_segment()
+        about_on_disk(bytes) <= self.inner.objects.supply.largest_segment()
     }
 
     /// What the journal says about itself.
     pub fn state(&self) -> JournalState {
-        let shared = &self.inner.shared;
-        let (waiting, _) = shared.queue.lock().waiting();
-        let failing = shared.failing();
-        let state = shared.state.lock();
-        let figures = &state.figures;
-        let used = |segment: &&SegmentState| match &segment.index {
-            Index::Open(index) => index.extents > 0,
-            Index::Closed(..) | Index::Sealed(_) => true,
-        };
-        let live = |segment: &SegmentState| match &segment.index {
-            Index::Open(index) => index.bytes,
-            Index::Closed(..) | Index::Sealed(_) => segment.live_bytes,
-        };
-        JournalState {
-            bytes_on_disk: state.bytes_on_disk(),
-            max_size: shared.settings.max_size,
-            live_bytes: state.segments.values().map(live).sum(),
-            segments: state.segments.values().filter(used).count() as u64,
-            spare_segments: state.spares.len() as u64,
-            streams: state.streams.table.len() as u64,
-            waiting,
-            written: figures.written,
-            settled_entries: state.streams.settled,
-            carried_bytes: figures.carried_bytes,
-            quarantined: figures.quarantined,
-            quarantined_bytes: figures.quarantined_bytes,
-            failing,
-            commits: figures.commits,
-            last_commit: figures.last_commit,
-            commit_time: figures.commit_time,
-            syncs: figures.syncs,
-            last_sync: figures.last_sync,
-            sync_time: figures.sync_time,
-        }
+        let Objects { settings, catalog, health, committer, .. } = &*self.inner.objects;
+        let (waiting, _) = committer.queue.waiting();
+        let failing = health.failing();
+        JournalState { max_size: settings.max_size, waiting, failing, ..catalog.lock().state() }
     }
 
     /// Has the disk keep what is settled by now, so that none of it comes back after a crash. Blocks; what can't be written is said in
     /// the log, and tried again.
     pub fn make_settled_durable(&self) {
-        self.inner.shared.make_positions_durable();
+        self.inner.objects.checkpoints.write(true);
     }
 
     /// Writes what has been appended, makes the positions durable, and ends the threads. What is appended afterwards is
@@ -351,21 +443,8 @@ impl Inner {
         if self.closing.swap(true, Ordering::AcqRel) {
             return None;
         }
-        let (shared, threads) = (self.shared.clone(), std::mem::take(&mut *self.threads.lock()));
-        Some(move || {
-            shared.close_queue();
-            while shared.commit_once() {}
-            *shared.ended.lock() = true;
-            shared.end.notify_all();
-            shared.end_watch();
-            for thread in threads {
-                // Its panic has been told where it happened.
-                let _ = thread.join();
-            }
-            shared.finish_log();
-            shared.finish_tending();
-            *shared.lock.lock() = None;
-        })
+        let (objects, threads) = (self.objects.clone(), std::mem::take(&mut *self.threads.lock()));
+        Some(move || objects.close(threads))
     }
 }
 
@@ -382,7 +461,7 @@ impl Drop for Inner {
             let _ = done.send(());
         });
         if started.is_ok() {
-            let _ = closed.recv_timeout(self.shared.asked.patience());
+            let _ = closed.recv_timeout(self.objects.pending.patience());
         }
     }
 }

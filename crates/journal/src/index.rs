@@ -165,7 +165,7 @@ pub(super) fn index_size(extents: u64, rows: u64) -> u64 {
 pub(super) fn encode_index<'a>(
     header: &Header,
     end: u64,
-    before: Option<(u64, u64)>,
+    predecessor: Option<(u64, u64)>,
     offset: u64,
     streams: impl Iterator<Item = (u64, u64, &'a [Extent])>,
 ) -> (Vec<u8>, Trailer, Vec<Row>) {
@@ -184,7 +184,7 @@ pub(super) fn encode_index<'a>(
     }
     let trailer = Trailer {
         end,
-        before,
+        predecessor,
         extents_at: offset,
         extents: extents_so_far,
         rows_at: offset + rows_from as u64,

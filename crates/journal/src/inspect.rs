@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use thiserror::Error;
 
@@ -10,9 +11,9 @@ use super::backlog::{self, Backlog};
 use super::directory::{Directory, LOCK};
 use super::disk::Disk;
 use super::format::{Purpose, VERSION};
-use super::merge::Source;
+use super::indexed::IndexedSegment;
 use super::positions;
-use super::state::{Index, SPARE, segment_of};
+use super::segments::{Amount, SPARE, segment_of};
 use super::survey::{Found, Survey, survey, verify};
 use super::types::{Damage, StreamKey};
 
@@ -39,7 +40,7 @@ pub struct Inspection {
 pub struct InspectedSegment {
     /// Its file.
     pub file: String,
-    /// Whether it holds entries that were carried forward, rather than requests as they came.
+    /// Whether compaction wrote it; otherwise it holds requests as they came.
     pub carried: bool,
     /// Whether it has its index; if not, it is being written, or was when the process ended.
     pub sealed: bool,
@@ -93,7 +94,7 @@ pub enum InspectError {
 /// Looks at the journal in a directory; a running process is not disturbed. With `verify` every record is read and
 /// checked, otherwise indexes are trusted.
 pub fn inspect(directory: &Path, verify: bool) -> Result<Inspection, InspectError> {
-    let disk = Directory::new(directory);
+    let disk: Arc<dyn Disk> = Arc::new(Directory::new(directory));
     let unreadable = |source| InspectError::Unreadable { directory: directory.to_owned(), source };
     if !disk.list().map_err(unreadable)?.iter().any(|(name, _)| is_of_a_journal(name)) {
         return Err(InspectError::NotAJournal(directory.to_owned()));
@@ -106,7 +107,7 @@ fn is_of_a_journal(name: &str) -> bool {
     name == LOCK || positions::FILES.contains(&name) || segment_of(name).is_some() || name.starts_with(SPARE)
 }
 
-fn inspect_until_still(disk: &dyn Disk, verify: bool) -> io::Result<Inspection> {
+fn inspect_until_still(disk: &Arc<dyn Disk>, verify: bool) -> io::Result<Inspection> {
     let mut tries = 0;
     loop {
         tries += 1;
@@ -121,8 +122,8 @@ fn inspect_until_still(disk: &dyn Disk, verify: bool) -> io::Result<Inspection> 
 }
 
 /// What is there, and whether files went meanwhile.
-fn inspect_once(disk: &dyn Disk, check: bool) -> io::Result<(Inspection, bool)> {
-    let mut survey = survey(disk)?;
+fn inspect_once(disk: &Arc<dyn Disk>, check: bool) -> io::Result<(Inspection, bool)> {
+    let mut survey = survey(&**disk)?;
     if let Some((file, version)) = survey.other_version {
         let why =
             format!("`{file}` has version {version} of the format, and this Sluice knows only {VERSION}");
@@ -130,7 +131,7 @@ fn inspect_once(disk: &dyn Disk, check: bool) -> io::Result<(Inspection, bool)> 
     }
     if check {
         for found in survey.segments.values_mut() {
-            found.corrupt.extend(verify(disk, found)?);
+            found.corrupt.extend(verify(&**disk, found)?);
         }
     }
     let Survey { spares, .. } = &survey;
@@ -144,15 +145,15 @@ fn inspect_once(disk: &dyn Disk, check: bool) -> io::Result<(Inspection, bool)> 
     Ok((inspection, survey.has_lost_files))
 }
 
-fn streams(disk: &dyn Disk, survey: &Survey) -> io::Result<Vec<InspectedStream>> {
-    let mut sources = Vec::with_capacity(survey.segments.len());
-    for found in survey.segments.values() {
-        sources.push(Source::open(disk, &found.segment, &found.file, &found.index)?);
-    }
+fn streams(disk: &Arc<dyn Disk>, survey: &Survey) -> io::Result<Vec<InspectedStream>> {
+    let found = survey.segments.values();
+    let mut segments: Vec<_> =
+        found.map(|found| IndexedSegment::found(disk, &found.segment, &found.index, &found.file)).collect();
+    IndexedSegment::keep_open(&mut segments)?;
     let nothing = BTreeMap::new();
     let settled = survey.positions.snapshot.as_ref().map_or(&nothing, |snapshot| &snapshot.settled);
     let mut streams = Vec::new();
-    backlog::count(&sources, settled, |backlog| {
+    backlog::count(&segments, settled, |backlog| {
         let Backlog { stream: number, key, segments, end, live } = backlog;
         let [entries, records, bytes] = live.map_or([0; 3], |live| [live.entries, live.records, live.bytes]);
         let first = live.map_or(end, |live| live.first);
@@ -170,20 +171,13 @@ impl Inspection {
 
 impl InspectedSegment {
     fn of(found: &Found) -> Self {
-        let (sealed, used, streams, entries, bytes) = match &found.index {
-            Index::Sealed(index) => {
-                let trailer = &index.trailer;
-                (true, trailer.end, trailer.rows, trailer.entries, trailer.bytes)
-            }
-            Index::Closed(index, end) => (false, *end, index.rows.len() as u64, index.entries, index.bytes),
-            Index::Open(_) => (false, 0, 0, 0, 0),
-        };
+        let Amount { entries, bytes, streams } = found.index.amount();
         Self {
             file: found.file.clone(),
-            carried: found.segment.header.purpose == Purpose::Carried,
-            sealed,
+            carried: found.segment.header.purpose == Purpose::Compacted,
+            sealed: found.index.sealed().is_some(),
             length: found.length,
-            used,
+            used: found.index.end(),
             streams,
             entries,
             bytes,

@@ -57,7 +57,7 @@
 //! |---|---|
 //! | 0..8 | `sluicejl` |
 //! | 8..12 | version: 3. In all versions the first 12 bytes and the checksum stay where they are, so that another one is recognised and refused |
-//! | 12..16 | purpose: 1 a segment of the log, 2 a segment of carried entries, 3 positions |
+//! | 12..16 | purpose: 1 a segment of the log, 2 a segment that compaction wrote, 3 positions |
 //! | 16..24 | number of the segment, or generation of the positions |
 //! | 24..32 | salt |
 //! | 60..64 | CRC32C of bytes 0..60 |
@@ -97,7 +97,7 @@
 //!
 //! The payload of entries is a piece of a request as it is sent: a backlog is read into batches without looking at entries.
 //! What the requests of a group have for the same stream stands together, so that there are few records, and large ones.
-//! A record takes entries up to 256 KiB (512 KiB when carried), or one that is larger. Stream numbers hold for the whole
+//! A record takes entries up to 256 KiB (512 KiB when compacted), or one that is larger. Stream numbers hold for the whole
 //! journal and are never given twice, though a key may have several; a stream gets its number with its first entry that is
 //! written, so that what is refused uses up none. Each segment has the key of each of its streams, once,
 //! so it can be read alone, and when one copy is damaged the others do.
@@ -134,7 +134,7 @@
 //! one read for both. Reads of 32 KiB and more go past the page cache, into memory that is used again; smaller ones go
 //! through it, as others read what stands beside them.
 //!
-//! # Settling, freeing, carrying
+//! # Settling, freeing, compaction
 //!
 //! Settling happens in memory, in any order: a stream has a position, below which all is settled, and ranges above it. Every
 //! 200 ms the positions that have moved are written and the ranges that have grown, each second they are synced, so a crash
@@ -144,14 +144,14 @@
 //! there or not.
 //!
 //! Few live entries must not keep a segment, be they of a stream that is stuck among others, or stuck themselves while those
-//! behind them are settled. Those of segments with less than a quarter alive are *carried*: copied to a segment of the same
-//! format, synced, and the sources freed as above. If there is no room, any segment with a little that is dead will do, and
-//! two segments' worth of `max_size` are kept for it. In the same way entries of streams that fell behind, of eight segments
-//! at a time and once only, are brought together by stream. A segment that can't be read is left where it is as long as the
-//! process runs, and keeps no other from being carried.
+//! behind them are settled. Segments with less than a quarter alive are *compacted*: what is live in them is copied to a
+//! segment of the same format and synced, and the sources are freed as above. If there is no room, any segment with a little
+//! that is dead will do, and two segments' worth of `max_size` are kept for it. In the same way entries of streams that fell
+//! behind, of eight segments at a time and once only, are brought together by stream. A segment that can't be read is left
+//! where it is as long as the process runs, and keeps no other from being compacted.
 //!
 //! An entry that stands in two segments is one entry: it has the same stream and number. So a crash in the middle of
-//! carrying leaves copies, but no damage.
+//! compaction leaves copies, but no damage.
 //!
 //! # Recovery
 //!
@@ -174,54 +174,80 @@
 //! | another version | refused; nothing is touched |
 //! | positions lost | everything in the segments comes again; reported |
 //!
+//! # What it consists of
+//!
+//! | | |
+//! |---|---|
+//! | `catalog.rs` | which streams (`streams.rs`) and segments (`segments.rs`) there are, what is settled, what is live |
+//! | `commit.rs` | the committer: writes requests from its `queue.rs` in groups, by a `writer.rs`, and answers them |
+//! | `supply.rs` | makes segments, keeps one ready and some spare, and takes freed ones back |
+//! | `read.rs` | reads a backlog: plans by the indexes, reads `run.rs` by run, and makes batches (`chunks.rs`) |
+//! | `seal.rs` | writes the index of a segment that is full |
+//! | `checkpoint.rs` | writes positions (`positions.rs`), and frees the segments that they make needless |
+//! | `compaction.rs` | copies live entries together |
+//! | `repair.rs` | quarantines damage that is met, and makes damaged indexes again |
+//! | `maintenance.rs` | has the last four, and the supply, do in rounds what is due |
+//! | `health.rs` | whether anything can be written: the disk fails, hangs (`watched.rs`), or is another |
+//! | `recovery.rs` | makes a catalog of what is on disk (`survey.rs`, `backlog.rs`); `inspect.rs` shows the same |
+//! | `handle.rs` | puts these together |
+//!
 //! # Threads and locks
 //!
-//! `journal-commit` writes the log; `journal-carry` does everything else. `journal-tell` and `journal-look` only watch: the
-//! first asks nothing of the disk, so that it can say when that hangs, the second looks whether the directory is still the
-//! one that was opened. See `shared.rs` for the locks.
+//! `journal-commit` writes the log; `journal-maintain` does everything else. `journal-report` and `journal-check` only watch:
+//! the first asks nothing of the disk, so that it can say when that hangs, the second looks whether the directory is still the
+//! one that was opened.
+//!
+//! Four locks are held while files are written: the committer's log or the compactor of maintenance, and below these the
+//! positions or the segment that is ready. All others are held for a moment only, and none is taken meanwhile; so is the
+//! catalog's. Whoever is called back with an answer may ask for anything: of the four, only the log is locked then, which
+//! nobody but the committer asks for.
 //!
 //! # A disk that does not answer
 //!
 //! What a disk is asked to change is noted until it answers (`watched.rs`). If it takes 5 s, the journal counts as failing,
 //! as if the disk had refused, until it answers. Requests that wait longer than that for the disk are given up by those who
 //! wait: what is written of them later is settled at once. The journal also counts as
-//! failing when the directory, or a file that is open in it, is not there any more (`place.rs`); then nothing is written,
+//! failing when the directory, or a file that is open in it, is not there any more (`health.rs`); then nothing is written,
 //! freed, or taken for damaged.
 
 mod backlog;
 mod buffer;
 mod buffers;
-mod carry;
+mod catalog;
+mod checkpoint;
 mod chunks;
+mod closing;
 mod commit;
+mod compaction;
 mod directory;
 mod disk;
-mod failing;
 mod format;
 mod handle;
+mod health;
 mod index;
+mod indexed;
 mod inspect;
-mod merge;
+mod maintenance;
+mod number_set;
 mod pieces;
-mod place;
 mod positions;
 mod quarantine;
+mod queue;
 mod read;
 mod record;
-mod recover;
+mod recovery;
+mod repair;
 mod run;
 mod scan;
-mod settled;
-mod shared;
+mod seal;
+mod segments;
 #[cfg(any(test, feature = "simulation"))]
 pub mod simulation;
 #[cfg(any(test, feature = "simulation"))]
 pub mod stalling;
-mod state;
 mod streams;
 mod supply;
 mod survey;
-mod tend;
 #[cfg(test)]
 mod tests;
 mod trailer;
@@ -229,9 +255,15 @@ mod types;
 mod watched;
 mod writer;
 
+/// The locks of the commit queue, which a test replaces.
+mod sync {
+    pub(super) use parking_lot::{Condvar, Mutex};
+}
+
 pub use disk::{BLOCK, Disk, DiskFile, Identity};
 pub use handle::Journal;
 pub use inspect::{InspectError, InspectedSegment, InspectedStream, Inspection, inspect};
+pub use number_set::NumberSet;
 pub use types::{
     Appended, Chunk, Damage, Done, Entry, Failing, Group, JournalSettings, JournalState, NotWritten,
     OpenError, ReadError, RecoveredStream, Recovery, StreamId, StreamKey, SyncPolicy, Unwritten, Written,

@@ -24,10 +24,10 @@ use std::sync::Arc;
 use super::buffer::BlockBuffer;
 use super::disk::{BLOCK, Disk, DiskFile, Identity};
 use super::format::{BadHeader, Header, Purpose, u64_at, whole_blocks};
+use super::number_set::NumberSet;
 use super::pieces::Pieces;
 use super::record::{ALIGN, Kind, Record};
 use super::scan::scan;
-use super::settled::Settled;
 
 /// The two files.
 pub(super) const FILES: [&str; 2] = ["positions-a", "positions-b"];
@@ -57,7 +57,7 @@ pub(super) struct Snapshot {
     pub(super) next_stream: u64,
     pub(super) next_segment: u64,
     /// What is settled of each stream of which anything is.
-    pub(super) settled: BTreeMap<u64, Settled>,
+    pub(super) settled: BTreeMap<u64, NumberSet>,
     /// Segments that were freed.
     pub(super) freed: BTreeSet<u64>,
 }
@@ -102,8 +102,12 @@ pub(super) struct Read {
 
 impl Snapshot {
     fn encode(&self) -> Vec<u8> {
-        let above = |(stream, of): (&u64, &Settled)| {
-            of.above().take(RANGES).map(|range| (*stream, range)).collect::<Vec<_>>()
+        let above = |(stream, of): (&u64, &NumberSet)| {
+            of.ranges()
+                .filter(|range| range.start > 0)
+                .take(RANGES)
+                .map(|range| (*stream, range))
+                .collect::<Vec<_>>()
         };
         let above: Vec<_> = self.settled.iter().flat_map(above).take(RANGES_IN_ALL).collect();
         let (positions, ranges) = (self.settled.len(), above.len());
@@ -144,7 +148,7 @@ impl Snapshot {
     }
 
     fn add(&mut self, stream: u64, numbers: Range<u64>) {
-        self.settled.entry(stream).or_default().add(numbers);
+        self.settled.entry(stream).or_default().insert(numbers);
         // It may have got its number since the snapshot, and be gone from the segments.
         self.next_stream = self.next_stream.max(stream.saturating_add(1));
     }

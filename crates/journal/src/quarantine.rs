@@ -1,14 +1,9 @@
-//! What is not what was written is kept for people to look at.
+//! The directory of copies of what was damaged.
 
 use std::io;
-use std::ops::Range;
 
 use super::buffer::BlockBuffer;
 use super::disk::{BLOCK, Disk, read_what_is_left};
-use super::index::Extent;
-use super::record::HEADER;
-use super::shared::Shared;
-use super::state::Segment;
 
 /// The directory below the journal's.
 const DIRECTORY: &str = "quarantine";
@@ -51,38 +46,5 @@ pub(super) fn keep_if_possible(disk: &dyn Disk, file: &str, offset: u64, length:
 pub(super) fn keep_whole_if_possible(disk: &dyn Disk, file: &str) {
     if let Err(error) = disk.rename(file, &format!("{DIRECTORY}/{file}")) {
         tracing::error!(file, %error, "a file that is no segment of the journal can't be moved to `quarantine/`");
-    }
-}
-
-impl Shared {
-    /// Keeps a copy of a record that is not what was written.
-    pub(super) fn quarantine(&self, segment: &Segment, extent: &Extent) {
-        let end = extent.offset + HEADER as u64 + u64::from(extent.length);
-        self.quarantine_range(segment, &(extent.offset..end));
-    }
-
-    /// The same for a part of a segment where there is no record any more.
-    pub(super) fn quarantine_range(&self, segment: &Segment, range: &Range<u64>) {
-        let length = range.end - range.start;
-        let kept = keep(&*self.disk, &segment.name(), range.start, length);
-        let mut state = self.state.lock();
-        state.figures.quarantined += 1;
-        state.figures.quarantined_bytes += length;
-        drop(state);
-        if let Some(more) = sluice_notice::due("journal", "corrupt") {
-            let (segment, at) = (segment.name(), range.start);
-            match kept {
-                Ok(kept) => tracing::error!(
-                    segment,
-                    at,
-                    kept,
-                    more,
-                    "a record of the journal is corrupt and was put aside"
-                ),
-                Err(error) => tracing::error!(
-                    segment, at, %error, more, "a record of the journal is corrupt, and no copy of it can be kept"
-                ),
-            }
-        }
     }
 }

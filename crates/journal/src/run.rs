@@ -10,8 +10,9 @@ use super::buffers::Buffers;
 use super::disk::{BLOCK, Disk, DiskFile, is_lost};
 use super::format::{u32_at, whole_blocks};
 use super::index::Extent;
+use super::number_set::NumberSet;
 use super::record::{Found, HEADER, Record, counts_len};
-use super::state::Segment;
+use super::segments::Segment;
 
 /// Records that are so near to each other are read at once, what is between them included.
 const GAP: u64 = 16 << 10;
@@ -94,6 +95,21 @@ pub(super) enum Got {
     Entries(Entries),
     /// The record is not what was written.
     Corrupt,
+}
+
+/// Chooses from extents of a stream, in any order and possibly of two copies of an entry, those to be read from `from`
+/// on: in order, without the second copies, and without what is settled.
+pub(super) fn choose(mut extents: Vec<(Arc<Segment>, Extent)>, from: u64, settled: &NumberSet) -> Vec<Piece> {
+    // Of two copies that begin alike, the longer: it says as much with one read.
+    extents.sort_by_key(|(_, extent)| (extent.first, std::cmp::Reverse(extent.entries)));
+    let (mut next, mut chosen) = (from, Vec::new());
+    for (segment, extent) in extents {
+        for Range { start: from, end } in settled.gaps(next.max(extent.first)..extent.end()) {
+            chosen.push(Piece { segment: segment.clone(), extent, from, end });
+        }
+        next = next.max(extent.end());
+    }
+    chosen
 }
 
 /// Cuts pieces into what is read at once.

@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::RangeInclusive;
 
 use super::index::Row;
+use super::number_set::NumberSet;
 use super::positions::Moved;
-use super::settled::Settled;
 use super::types::{RecoveredStream, StreamId, StreamKey};
 
 /// What is known of one stream.
@@ -17,7 +17,7 @@ pub(super) struct StreamState {
     pub(super) key: StreamKey,
     /// The sequence number of the next entry.
     pub(super) next: u64,
-    pub(super) settled: Settled,
+    pub(super) settled: NumberSet,
     /// Segments that have entries of it, settled ones included: as long as there are any, its position is needed.
     pub(super) segments: u64,
     /// How many hold its number, be it under a stand-in.
@@ -98,12 +98,18 @@ impl Streams {
         self.stand_ins.get(&id.0).filter(|stand_in| stand_in.number.is_none()).map(|stand_in| &stand_in.key)
     }
 
+    /// The key of a stream, whether it has a number or not; `None` if it is not known.
+    pub(super) fn key(&self, id: StreamId) -> Option<&StreamKey> {
+        let numbered = || self.table.get(&self.number(id)?).map(|stream| &stream.key);
+        self.unnumbered(id).or_else(numbered)
+    }
+
     /// Gives a stream its number, which is the next one: its first entry has been written under it.
     pub(super) fn give_number(&mut self, id: StreamId, key: &StreamKey, number: u64) {
         debug_assert_eq!(number, self.next, "numbers are given in turn");
         debug_assert_eq!(self.number(id), None, "a stream gets one number");
         let named = self.ids.get(key).copied();
-        self.insert(number, key.clone(), Settled::default(), 0);
+        self.insert(number, key.clone(), NumberSet::default(), 0);
         if let Some(named) = named.filter(|named| *named != id && self.number(*named).is_none()) {
             // The key has come to have another, which gets a higher number.
             self.ids.insert(key.clone(), named);
@@ -115,7 +121,7 @@ impl Streams {
     }
 
     /// Puts a stream there that was found on disk.
-    pub(super) fn insert(&mut self, number: u64, key: StreamKey, settled: Settled, next: u64) {
+    pub(super) fn insert(&mut self, number: u64, key: StreamKey, settled: NumberSet, next: u64) {
         debug_assert_eq!(number & STAND_IN, 0, "no number is so high");
         self.ids.insert(key.clone(), StreamId(number));
         // What is settled may be gone: its numbers would count as settled if they were given again.
@@ -172,7 +178,7 @@ impl Streams {
         let Some(state) = self.table.get_mut(&number) else { return };
         let (first, end) = (*sequences.start(), sequences.end().saturating_add(1).min(state.next));
         let before = state.settled.position();
-        let new = state.settled.add(first..end);
+        let new = state.settled.insert(first..end);
         if new == 0 {
             return;
         }
@@ -193,12 +199,12 @@ impl Streams {
     }
 
     /// What is settled of a stream; one that is forgotten needs nothing any more.
-    pub(super) fn settled(&self, number: u64) -> Settled {
-        self.table.get(&number).map_or_else(|| Settled::below(u64::MAX), |state| state.settled.clone())
+    pub(super) fn settled(&self, number: u64) -> NumberSet {
+        self.table.get(&number).map_or_else(|| NumberSet::from(0..u64::MAX), |state| state.settled.clone())
     }
 
     /// How many entries of a row may be live, and their bytes, as if all were alike. Entries below the position count until
-    /// all of the row are settled: a stream that gets on is not worth being carried out of a segment that it soon leaves.
+    /// all of the row are settled: a stream that gets on is not worth being copied out of a segment that it soon leaves.
     pub(super) fn live_in(&self, row: &Row) -> (u64, u64) {
         let Some(StreamState { settled, .. }) = self.table.get(&row.stream) else { return (0, 0) };
         let open: u64 = settled.gaps(row.first..row.end).map(|gap| gap.end - gap.start).sum();
@@ -223,6 +229,7 @@ impl Streams {
         above.sort_unstable();
         for (stream, number) in above {
             let range = self.table.get(&stream).and_then(|state| state.settled.around(number));
+            let range = range.filter(|range| range.start > 0);
             // The position may have moved over it since.
             if let Some(range) = range.map(|range| (stream, range))
                 && moved.above.last() != Some(&range)
@@ -234,7 +241,7 @@ impl Streams {
     }
 
     /// What is settled of every stream of which anything is.
-    pub(super) fn all_settled(&self) -> BTreeMap<u64, Settled> {
+    pub(super) fn all_settled(&self) -> BTreeMap<u64, NumberSet> {
         let moved = self.table.iter().filter(|(_, state)| !state.settled.is_empty());
         moved.map(|(number, state)| (*number, state.settled.clone())).collect()
     }

@@ -1,12 +1,20 @@
 //! New segments, and what becomes of old ones.
+//!
+//! The segment that is ready for the log is locked while it is made, read or written; of other locks the catalog's is taken
+//! meanwhile, and that of the streams that leave.
 
 use std::io;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 use super::buffer::BlockBuffer;
-use super::disk::BLOCK;
+use super::catalog::{Catalog, SharedCatalog};
+use super::disk::{BLOCK, Disk, DiskFile};
 use super::format::{Header, Purpose};
-use super::shared::Shared;
-use super::state::{LARGEST, RECORDS_AT, Segment, SegmentState, State, segment_name, spare_name};
+use super::health::Health;
+use super::indexed::IndexedSegment;
+use super::segments::{LARGEST, RECORDS_AT, Segment, SegmentState, segment_name, spare_name};
 use super::writer::Prepared;
 
 /// Spare segments that are kept at most.
@@ -27,36 +35,67 @@ impl From<io::Error> for NoSegment {
     }
 }
 
-impl Shared {
-    /// Bytes that the log leaves for what is carried forward: without them, a full journal could not free anything.
-    pub(super) fn reserve(&self) -> u64 {
+/// Makes segments out of spare files or new ones, within `max_size`.
+#[derive(Debug)]
+pub(super) struct SegmentSupply {
+    disk: Arc<dyn Disk>,
+    catalog: SharedCatalog,
+    health: Arc<Health>,
+    max_size: u64,
+    segment_size: u64,
+    /// The log's next segment, if it is there already. Locked while that is made or taken, so that segments are used in the
+    /// order of their numbers.
+    ready: Mutex<Option<Prepared>>,
+    /// Streams that had entries in segments whose end is not known to be durable: once for each segment.
+    leaving: Mutex<Vec<u64>>,
+}
+
+impl SegmentSupply {
+    pub(super) fn new(
+        disk: Arc<dyn Disk>,
+        catalog: SharedCatalog,
+        health: Arc<Health>,
+        max_size: u64,
+        segment_size: u64,
+    ) -> Self {
+        let (ready, leaving) = (Mutex::default(), Mutex::default());
+        Self { disk, catalog, health, max_size, segment_size, ready, leaving }
+    }
+
+    /// Bytes of a segment, as long as no request needs a larger one.
+    pub(super) fn segment_size(&self) -> u64 {
+        self.segment_size
+    }
+
+    /// Bytes that the log leaves for compaction: without them, a full journal could not free anything.
+    fn reserve(&self) -> u64 {
         2 * self.segment_size
     }
 
     /// Bytes that the segments may take that are not there yet, for the log.
-    pub(super) fn unused(&self, state: &State) -> u64 {
-        self.settings.max_size.saturating_sub(state.segments.bytes() + state.positions_bytes + self.reserve())
+    pub(super) fn unused(&self, catalog: &Catalog) -> u64 {
+        self.max_size.saturating_sub(catalog.segments.bytes() + catalog.positions_bytes + self.reserve())
     }
 
     /// Makes a segment of `length` bytes. When this returns, nothing about the file depends on the directory any more.
     pub(super) fn prepare(&self, purpose: Purpose, length: u64) -> Result<Prepared, NoSegment> {
-        self.is_in_place()?;
+        self.health.is_in_place()?;
         let (id, spare, removed) = {
-            let mut state = self.state.lock();
-            if purpose == Purpose::Log && self.unused(&state) < length {
+            let mut catalog = self.catalog.lock();
+            if purpose == Purpose::Log && self.unused(&catalog) < length {
                 return Err(NoSegment::Full);
             }
-            let spare = state.spares.iter().position(|(_, spare)| *spare >= length);
-            let spare = spare.map(|at| state.spares.swap_remove(at));
+            let spare = catalog.spares.iter().position(|(_, spare)| *spare >= length);
+            let spare = spare.map(|at| catalog.spares.swap_remove(at));
             let mut removed = Vec::new();
             if spare.is_none() {
-                while state.bytes_on_disk() + length > self.settings.max_size {
+                while catalog.bytes_on_disk() + length > self.max_size {
                     // Too short to be of use, and in the way.
-                    removed.push(state.spares.pop().ok_or(NoSegment::Full)?);
+                    removed.push(catalog.spares.pop().ok_or(NoSegment::Full)?);
                 }
             }
-            state.next_segment += 1;
-            (state.next_segment - 1, spare, removed)
+            catalog.next_segment += 1;
+            (catalog.next_segment - 1, spare, removed)
         };
         let removed = removed.iter().map(|(name, length)| self.discard(name, *length));
         removed.fold(Ok(()), Result::and)?;
@@ -71,11 +110,7 @@ impl Shared {
                 None => self.disk.create(&fresh, length)?,
             };
             there = Some(from.clone());
-            let mut block = BlockBuffer::default();
-            block.put(&[0; BLOCK]);
-            header.encode(block.at(0, BLOCK));
-            file.write_at(block.as_slice(), 0)?;
-            file.sync_data()?;
+            write_header(&*file, &header)?;
             self.disk.rename(from, &segment_name(id))?;
             there = Some(segment_name(id));
             self.disk.sync_directory()?;
@@ -87,7 +122,7 @@ impl Shared {
             Ok((file, identity)) => {
                 let segment = Segment::new(header);
                 let state = SegmentState::empty(segment.clone(), identity, length);
-                self.state.lock().segments.insert(id, state);
+                self.catalog.lock().segments.insert(id, state);
                 Ok(Prepared { segment, file, length })
             }
             Err(error) => {
@@ -102,38 +137,92 @@ impl Shared {
     /// The next segment of the log: the one that is ready, or else a new one. The log's segments are numbered in the order
     /// in which they are written, so one that was made ready and passed over is never used.
     pub(super) fn next_of_log(&self, length: u64) -> Result<Prepared, NoSegment> {
-        let _alone = self.supply.lock();
-        let ready = self.ready.lock().take();
-        match ready {
-            Some(ready) if ready.length >= length => return Ok(ready),
-            Some(ready) => {
-                let id = ready.segment.id();
-                drop(ready);
-                if let Err(error) = self.retire(&[id]) {
-                    // It stays, gets an index without rows, and goes as others do.
-                    self.state.lock().close(id, RECORDS_AT);
-                    return Err(error.into());
-                }
+        let mut ready = self.ready.lock();
+        if let Some(ready) = self.take_ready(&mut ready) {
+            if ready.length >= length {
+                return Ok(ready);
             }
-            None => {}
+            let id = ready.segment.id();
+            drop(ready);
+            if let Err(error) = self.retire(&[id]) {
+                self.pass_over(id);
+                return Err(error.into());
+            }
         }
         self.prepare(Purpose::Log, length.max(self.segment_size))
+    }
+
+    /// Makes the log's next segment before it is needed, once the present one is half full.
+    pub(super) fn make_ready(&self) {
+        let log_room = self.catalog.lock().log_room;
+        if self.health.has_failed() || log_room == 0 || log_room >= self.segment_size / 2 {
+            return;
+        }
+        let mut ready = self.ready.lock();
+        if ready.is_none()
+            && let Ok(prepared) = self.prepare(Purpose::Log, self.segment_size)
+        {
+            self.put_ready(&mut ready, prepared);
+        }
+    }
+
+    /// If the disk fails, looks whether it does so still: by making a segment, since that takes all that the log does.
+    pub(super) fn try_failed_disk(&self) {
+        if !self.health.has_failed() {
+            return;
+        }
+        let mut ready = self.ready.lock();
+        let tried = match self.take_ready(&mut ready) {
+            // Its first block is written again as it is: nothing else is in it.
+            Some(ready) => match write_header(&*ready.file, &ready.segment.header) {
+                Ok(()) => Ok(ready),
+                Err(error) => {
+                    self.pass_over(ready.segment.id());
+                    Err(NoSegment::Io(error))
+                }
+            },
+            None => self.prepare(Purpose::Log, self.segment_size),
+        };
+        match tried {
+            Ok(prepared) => {
+                self.put_ready(&mut ready, prepared);
+                self.health.recover();
+            }
+            // That the journal is full is another matter, which passes by itself.
+            Err(NoSegment::Full) => self.health.recover(),
+            Err(NoSegment::Io(error)) => self.health.fail(&error.to_string()),
+        }
+    }
+
+    /// Gives up a segment that was ready: it stays, gets an index without rows, and goes as others do.
+    fn pass_over(&self, id: u64) {
+        self.catalog.lock().close_segment(id, RECORDS_AT);
+    }
+
+    fn take_ready(&self, ready: &mut Option<Prepared>) -> Option<Prepared> {
+        self.catalog.lock().ready_room = 0;
+        ready.take()
+    }
+
+    fn put_ready(&self, ready: &mut Option<Prepared>, prepared: Prepared) {
+        self.catalog.lock().ready_room = prepared.length;
+        *ready = Some(prepared);
     }
 
     /// Takes segments out of the journal, nothing of which is needed: their files are kept to be used again, or removed.
     /// Positions that say so are durable. A segment whose file stays does so as well, to be tried again.
     pub(super) fn retire(&self, ids: &[u64]) -> io::Result<()> {
-        self.is_in_place()?;
+        self.health.is_in_place()?;
         let (mut kept, mut left, mut done) = (Vec::new(), Vec::new(), Ok(()));
         for id in ids {
             let streams = self.streams_of(*id);
             let (keep, gone) = {
-                let mut state = self.state.lock();
-                let Some(gone) = state.segments.remove(*id) else { continue };
+                let mut catalog = self.catalog.lock();
+                let Some(gone) = catalog.segments.remove(*id) else { continue };
                 // With the entry out of the map nobody else can come to have it.
-                let unread = std::sync::Arc::strong_count(&gone.segment) == 1;
-                let fits = gone.length() == self.segment_size && state.spares.len() + kept.len() < SPARES;
-                (unread && fits && state.bytes_on_disk() + gone.length() <= self.settings.max_size, gone)
+                let unread = Arc::strong_count(&gone.segment) == 1;
+                let fits = gone.length() == self.segment_size && catalog.spares.len() + kept.len() < SPARES;
+                (unread && fits && catalog.bytes_on_disk() + gone.length() <= self.max_size, gone)
             };
             let name = gone.segment.name();
             let spare = spare_name(*id);
@@ -146,7 +235,7 @@ impl Shared {
                 // Somebody else has removed it.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => left.extend(streams),
                 Err(error) => {
-                    self.state.lock().segments.insert(*id, gone);
+                    self.catalog.lock().segments.insert(*id, gone);
                     done = Err(error);
                 }
             }
@@ -157,14 +246,14 @@ impl Shared {
             for (name, length) in kept {
                 let _ = self.discard(&name, length);
             }
-            self.state.lock().leaving.extend(left);
+            self.leaving.lock().extend(left);
             return Err(error);
         }
-        let mut state = self.state.lock();
-        state.spares.extend(kept);
-        let leaving = std::mem::take(&mut state.leaving);
-        for stream in leaving.into_iter().chain(left) {
-            state.streams.leave_segment(stream);
+        left.append(&mut self.leaving.lock());
+        let mut catalog = self.catalog.lock();
+        catalog.spares.extend(kept);
+        for stream in left {
+            catalog.streams.leave_segment(stream);
         }
         done
     }
@@ -172,15 +261,9 @@ impl Shared {
     /// The streams that a segment has entries of. Those whose rows can't be read are remembered for longer than they have to
     /// be.
     fn streams_of(&self, id: u64) -> Vec<u64> {
-        const AT_ONCE: usize = 1024;
-        let segment = self.state.lock().segments.get(&id).map(|segment| segment.segment.clone());
-        let Some(segment) = segment else { return Vec::new() };
         let mut streams = Vec::new();
-        while let Ok(rows) = self.rows(&segment, streams.len(), AT_ONCE) {
-            streams.extend(rows.iter().map(|row| row.stream));
-            if rows.len() < AT_ONCE {
-                break;
-            }
+        if let Some(segment) = IndexedSegment::of(&self.disk, &self.catalog, id) {
+            let _ = segment.for_each_rows(|rows| streams.extend(rows.iter().map(|row| row.stream)));
         }
         streams
     }
@@ -189,7 +272,7 @@ impl Shared {
     fn discard(&self, name: &str, length: u64) -> io::Result<()> {
         match self.disk.remove(name) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                self.state.lock().spares.push((name.to_owned(), length));
+                self.catalog.lock().spares.push((name.to_owned(), length));
                 Err(error)
             }
             _ => Ok(()),
@@ -198,6 +281,15 @@ impl Shared {
 
     /// Bytes that a request may take with all that belongs to it: what could never be taken is not asked back.
     pub(super) fn largest_segment(&self) -> u64 {
-        self.settings.max_size.saturating_sub(self.reserve() + self.segment_size).min(LARGEST)
+        self.max_size.saturating_sub(self.reserve() + self.segment_size).min(LARGEST)
     }
+}
+
+/// Writes the first block of a segment, and has the disk keep it.
+fn write_header(file: &dyn DiskFile, header: &Header) -> io::Result<()> {
+    let mut block = BlockBuffer::default();
+    block.put(&[0; BLOCK]);
+    header.encode(block.at(0, BLOCK));
+    file.write_at(block.as_slice(), 0)?;
+    file.sync_data()
 }

@@ -12,7 +12,9 @@ use super::pieces::Pieces;
 use super::positions;
 use super::record::Kind;
 use super::scan::scan;
-use super::state::{Before, Index, OpenIndex, RECORDS_AT, SPARE, Segment, segment_name, segment_of};
+use super::segments::{
+    ClosedIndex, OpenIndex, Predecessors, RECORDS_AT, SPARE, Segment, segment_name, segment_of,
+};
 use super::trailer::Trailer;
 use super::types::Damage;
 
@@ -40,8 +42,8 @@ pub(super) struct Found {
     pub(super) file: String,
     pub(super) length: u64,
     pub(super) segment: Arc<Segment>,
-    pub(super) before: Before,
-    pub(super) index: Index,
+    pub(super) predecessors: Predecessors,
+    pub(super) index: ClosedIndex,
     /// What is neither a record nor the padding behind one.
     pub(super) corrupt: Vec<Range<u64>>,
     pub(super) torn: Option<Range<u64>>,
@@ -135,7 +137,7 @@ impl Survey {
                 self.has_lost_files = true;
                 continue;
             };
-            ends.extend(found.before.iter().copied());
+            ends.extend(found.predecessors.iter().copied());
             self.segments.insert(id, found);
         }
         Ok(())
@@ -148,8 +150,12 @@ impl Survey {
             // What was freed is not known.
             return;
         };
-        let named: BTreeSet<u64> =
-            self.segments.values().filter_map(|found| found.before.first()).map(|(id, _)| *id).collect();
+        let named: BTreeSet<u64> = self
+            .segments
+            .values()
+            .filter_map(|found| found.predecessors.first())
+            .map(|(id, _)| *id)
+            .collect();
         let there = |id: &u64| {
             let name = segment_name(*id);
             self.segments.contains_key(id)
@@ -214,20 +220,29 @@ fn read_segment(
         rows => rows.transpose()?.flatten(),
     };
     if let (Some(trailer), Some(rows)) = (trailer, rows) {
-        let index = Index::Sealed(Arc::new(SealedIndex::new(trailer, header.seed(), rows)));
+        let index = ClosedIndex::Sealed(Arc::new(SealedIndex::new(trailer, header.seed(), rows)));
         let (corrupt, torn) = (Vec::new(), None);
-        let before = trailer.before.into_iter().collect();
-        return Ok(Found { file: name, length, segment, before, index, corrupt, torn, bad_index: false });
+        let predecessors = trailer.predecessor.into_iter().collect();
+        return Ok(Found {
+            file: name,
+            length,
+            segment,
+            predecessors,
+            index,
+            corrupt,
+            torn,
+            bad_index: false,
+        });
     }
     let end = end.or(trailer.map(|trailer| trailer.end));
     let found = find_records(&*file, length, &header, end)?;
-    let FoundRecords { index, end, before, corrupt, torn } = found;
-    let index = Index::Closed(Arc::new(index), end);
+    let FoundRecords { index, end, predecessors, corrupt, torn } = found;
+    let index = ClosedIndex::Unsealed(Arc::new(index), end);
     Ok(Found {
         file: name,
         length,
         segment,
-        before,
+        predecessors,
         index,
         corrupt,
         torn,
@@ -237,7 +252,7 @@ fn read_segment(
 
 /// Reads every record of a segment that has its index, and returns what is none.
 pub(super) fn verify(disk: &dyn Disk, found: &Found) -> io::Result<Vec<Range<u64>>> {
-    let Index::Sealed(index) = &found.index else { return Ok(Vec::new()) };
+    let Some(index) = found.index.sealed() else { return Ok(Vec::new()) };
     let file = disk.open_to_read(&found.file)?;
     let end = Some(index.trailer.end);
     Ok(find_records(&*file, found.length, &found.segment.header, end)?.corrupt)
@@ -260,7 +275,7 @@ pub(super) fn read_again(
 struct FoundRecords {
     index: OpenIndex,
     end: u64,
-    before: Before,
+    predecessors: Predecessors,
     corrupt: Vec<Range<u64>>,
     torn: Option<Range<u64>>,
 }
@@ -277,14 +292,15 @@ fn find_records(
 
 /// The records in a file, or in its beginning up to `end`.
 fn records_in(mut file: Pieces<'_>, header: &Header, end: Option<u64>) -> io::Result<FoundRecords> {
-    let (mut index, mut before) = (OpenIndex::default(), Before::new());
+    let (mut index, mut predecessors) = (OpenIndex::default(), Predecessors::new());
     let seed = header.seed();
     let mut scan = scan(&mut file, seed, |file, at, record| {
         match record.kind {
             Kind::Stream => index.rows.entry(record.stream).or_default().key_at = at,
             Kind::Opening => {
                 let payload = file.payload(at, record, seed)?.unwrap_or_default();
-                before = payload.chunks_exact(16).map(|pair| (u64_at(pair, 0), u64_at(pair, 8))).collect();
+                predecessors =
+                    payload.chunks_exact(16).map(|pair| (u64_at(pair, 0), u64_at(pair, 8))).collect();
             }
             _ => {
                 if let Some(extent) = Extent::of(at, record) {
@@ -305,5 +321,5 @@ fn records_in(mut file: Pieces<'_>, header: &Header, end: Option<u64>) -> io::Re
     }
     index.sort();
     let end = whole_blocks(scan.end).max(RECORDS_AT);
-    Ok(FoundRecords { index, end, before, corrupt: scan.corrupt, torn: scan.torn })
+    Ok(FoundRecords { index, end, predecessors, corrupt: scan.corrupt, torn: scan.torn })
 }

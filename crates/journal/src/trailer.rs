@@ -30,7 +30,7 @@ pub(super) struct Trailer {
     /// Where the records end.
     pub(super) end: u64,
     /// What the segment's opening says: the segment before, and where that one ends.
-    pub(super) before: Option<(u64, u64)>,
+    pub(super) predecessor: Option<(u64, u64)>,
     /// Where the extents begin, and how many there are.
     pub(super) extents_at: u64,
     pub(super) extents: u64,
@@ -51,13 +51,13 @@ impl Trailer {
         bytes.extend_from_slice(&VERSION.to_le_bytes());
         bytes.extend_from_slice(&self.rows_crc.to_le_bytes());
         // No segment has the number `u64::MAX`: they count from 1.
-        let (before, before_end) = self.before.unwrap_or((u64::MAX, 0));
+        let (predecessor, predecessor_end) = self.predecessor.unwrap_or((u64::MAX, 0));
         for number in [
             header.id,
             header.salt,
             self.end,
-            before,
-            before_end,
+            predecessor,
+            predecessor_end,
             self.extents_at,
             self.extents,
             self.rows_at,
@@ -82,7 +82,7 @@ impl Trailer {
         ours.then(|| Self {
             rows_crc: u32_at(body, 12),
             end: number(2),
-            before: (number(3) != u64::MAX).then(|| (number(3), number(4))),
+            predecessor: (number(3) != u64::MAX).then(|| (number(3), number(4))),
             extents_at: number(5),
             extents: number(6),
             rows_at: number(7),

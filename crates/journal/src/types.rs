@@ -290,7 +290,7 @@ pub struct JournalState {
     pub written: Written,
     /// Entries that were settled since the start.
     pub settled_entries: u64,
-    /// Bytes that were carried forward since the start.
+    /// Bytes of entries that compaction has copied since the start.
     pub carried_bytes: u64,
     /// Corrupt places that were put aside since the start, and the bytes of them.
     pub quarantined: u64,

@@ -12,7 +12,7 @@ use super::types::Failing;
 
 /// What the disk has been asked to change and has not answered, and since when.
 #[derive(Debug)]
-pub(super) struct Asked {
+pub(super) struct PendingChanges {
     /// How long the disk may take for an answer before it counts as hanging.
     patience: Duration,
     inner: Mutex<Inner>,
@@ -34,7 +34,7 @@ fn now() -> Instant {
     Instant::now()
 }
 
-impl Asked {
+impl PendingChanges {
     pub(super) fn new(patience: Duration) -> Self {
         let inner = Inner { changes: BTreeMap::new(), next: 0, last_answer: now(), group: None };
         Self { patience, inner: Mutex::new(inner) }
@@ -85,26 +85,26 @@ impl Asked {
     }
 }
 
-/// Another disk. What is asked of it is in [`Asked`] until it is answered.
+/// Another disk. What is asked of it is in [`PendingChanges`] until it is answered.
 #[derive(Debug)]
 pub(super) struct WatchedDisk {
     disk: Arc<dyn Disk>,
-    asked: Arc<Asked>,
+    pending: Arc<PendingChanges>,
 }
 
 #[derive(Debug)]
 struct WatchedFile {
     file: Arc<dyn DiskFile>,
-    asked: Arc<Asked>,
+    pending: Arc<PendingChanges>,
 }
 
 impl WatchedDisk {
-    pub(super) fn new(disk: Arc<dyn Disk>, asked: Arc<Asked>) -> Self {
-        Self { disk, asked }
+    pub(super) fn new(disk: Arc<dyn Disk>, pending: Arc<PendingChanges>) -> Self {
+        Self { disk, pending }
     }
 
     fn file(&self, file: io::Result<Arc<dyn DiskFile>>) -> io::Result<Arc<dyn DiskFile>> {
-        Ok(Arc::new(WatchedFile { file: file?, asked: self.asked.clone() }))
+        Ok(Arc::new(WatchedFile { file: file?, pending: self.pending.clone() }))
     }
 }
 
@@ -118,11 +118,11 @@ impl Disk for WatchedDisk {
     }
 
     fn create(&self, name: &str, len: u64) -> io::Result<Arc<dyn DiskFile>> {
-        self.file(self.asked.change("make a file", || self.disk.create(name, len)))
+        self.file(self.pending.change("make a file", || self.disk.create(name, len)))
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        self.file(self.asked.change("open a file", || self.disk.open(name)))
+        self.file(self.pending.change("open a file", || self.disk.open(name)))
     }
 
     fn open_to_read(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
@@ -134,15 +134,15 @@ impl Disk for WatchedDisk {
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        self.asked.change("rename a file", || self.disk.rename(from, to))
+        self.pending.change("rename a file", || self.disk.rename(from, to))
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        self.asked.change("remove a file", || self.disk.remove(name))
+        self.pending.change("remove a file", || self.disk.remove(name))
     }
 
     fn sync_directory(&self) -> io::Result<()> {
-        self.asked.change("sync the directory", || self.disk.sync_directory())
+        self.pending.change("sync the directory", || self.disk.sync_directory())
     }
 
     fn nonce(&self) -> u64 {
@@ -150,7 +150,7 @@ impl Disk for WatchedDisk {
     }
 
     fn identity(&self, name: Option<&str>) -> io::Result<Option<Identity>> {
-        self.asked.ask("say which file has a name", || self.disk.identity(name))
+        self.pending.ask("say which file has a name", || self.disk.identity(name))
     }
 }
 
@@ -168,15 +168,15 @@ impl DiskFile for WatchedFile {
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.asked.change("write", || self.file.write_at(bytes, offset))
+        self.pending.change("write", || self.file.write_at(bytes, offset))
     }
 
     fn allocate(&self, len: u64) -> io::Result<()> {
-        self.asked.change("reserve room for a file", || self.file.allocate(len))
+        self.pending.change("reserve room for a file", || self.file.allocate(len))
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.asked.change("sync a file", || self.file.sync_data())
+        self.pending.change("sync a file", || self.file.sync_data())
     }
 
     fn identity(&self) -> io::Result<Option<Identity>> {

@@ -1,15 +1,16 @@
-//! Writing records into one segment after the other. The log has a writer, and what is carried forward has one.
+//! Writing records into one segment after the other. The log has a writer, and compaction has one.
 
 use std::collections::HashSet;
 use std::io;
 use std::sync::Arc;
 
 use super::buffer::BlockBuffer;
+use super::catalog::Catalog;
 use super::disk::{BLOCK, DiskFile};
 use super::format::whole_blocks;
 use super::index::{Extent, index_size};
 use super::record::{ALIGN, HEADER, Kind, Record, within_a_segment};
-use super::state::{Before, RECORDS_AT, Segment, State};
+use super::segments::{Predecessors, RECORDS_AT, Segment};
 use super::types::StreamKey;
 
 /// What the buffer keeps of its memory when it is empty, in bytes.
@@ -28,8 +29,8 @@ pub(super) struct Prepared {
 #[derive(Debug, Default)]
 pub(super) struct Writer {
     open: Option<Open>,
-    /// What the next segment has to say.
-    before: Before,
+    /// What the opening of the next segment has to say.
+    predecessors: Predecessors,
     buffer: BlockBuffer,
     staged: Vec<Staged>,
 }
@@ -48,7 +49,7 @@ struct Open {
 
 #[derive(Debug)]
 enum Staged {
-    Opening(Before),
+    Opening(Predecessors),
     Key(u64, u64),
     Entries(u64, Extent),
 }
@@ -58,9 +59,9 @@ enum Staged {
 pub(super) struct Begun(usize);
 
 impl Writer {
-    /// A writer that goes on behind `before`.
-    pub(super) fn behind(before: Option<(u64, u64)>) -> Self {
-        Self { before: before.into_iter().collect(), ..Self::default() }
+    /// A writer whose first segment has this predecessor, which ends at the offset.
+    pub(super) fn behind(predecessor: Option<(u64, u64)>) -> Self {
+        Self { predecessors: predecessor.into_iter().collect(), ..Self::default() }
     }
 
     /// Whether a segment is open that has room for records of so many bytes, `extents` of them with entries, of `streams`
@@ -98,20 +99,25 @@ impl Writer {
         self.open.as_ref().map(|open| &open.prepared.segment)
     }
 
-    /// Goes on in a new segment. What is known of the segments before is in `state`.
-    pub(super) fn begin_segment(&mut self, prepared: Prepared, state: &State) {
+    /// Goes on in a new segment. What is known of the segments before is in `catalog`.
+    pub(super) fn begin_segment(&mut self, prepared: Prepared, catalog: &Catalog) {
         let mut first = true;
-        self.before.retain(|(id, _)| {
-            let unsealed = state.segments.get(id).is_some_and(|before| before.sealed().is_none());
+        self.predecessors.retain(|(id, _)| {
+            let segment = catalog.segments.get(id);
+            let unsealed = segment.is_some_and(|segment| segment.sealed().is_none());
             std::mem::take(&mut first) || unsealed
         });
         self.open =
             Some(Open { prepared, at: RECORDS_AT, good: RECORDS_AT, keys: HashSet::new(), extents: 0 });
-        if !self.before.is_empty() {
-            let payload: Vec<u8> =
-                self.before.iter().flat_map(|(id, end)| [*id, *end]).flat_map(u64::to_le_bytes).collect();
+        if !self.predecessors.is_empty() {
+            let payload: Vec<u8> = self
+                .predecessors
+                .iter()
+                .flat_map(|(id, end)| [*id, *end])
+                .flat_map(u64::to_le_bytes)
+                .collect();
             self.put_plain(Kind::Opening, 0, &payload);
-            self.staged.push(Staged::Opening(self.before.clone()));
+            self.staged.push(Staged::Opening(self.predecessors.clone()));
         }
     }
 
@@ -213,23 +219,24 @@ impl Writer {
     }
 
     /// Lets everybody see what was written.
-    pub(super) fn publish(&mut self, state: &mut State) {
+    pub(super) fn publish(&mut self, catalog: &mut Catalog) {
         let Some(open) = &mut self.open else { return };
         let id = open.prepared.segment.id();
         for staged in self.staged.drain(..) {
             match staged {
-                Staged::Opening(before) => {
-                    state.segments.get_mut(id).expect("an open segment is there").before = before;
+                Staged::Opening(predecessors) => {
+                    catalog.segments.get_mut(id).expect("an open segment is there").predecessors =
+                        predecessors;
                 }
                 Staged::Key(stream, at) => {
-                    if let Some(stream) = state.streams.table.get_mut(&stream) {
+                    if let Some(stream) = catalog.streams.table.get_mut(&stream) {
                         stream.segments += 1;
                     }
-                    let index = state.open_index(id).expect("only its writer closes it");
+                    let index = catalog.segments.open_index(id).expect("only its writer closes it");
                     index.rows.entry(stream).or_default().key_at = at;
                 }
                 Staged::Entries(stream, extent) => {
-                    state.open_index(id).expect("only its writer closes it").add(stream, extent);
+                    catalog.segments.open_index(id).expect("only its writer closes it").add(stream, extent);
                 }
             }
         }
@@ -237,17 +244,17 @@ impl Writer {
     }
 
     /// Ends the open segment where everything is published, and drops what is not.
-    pub(super) fn finish(&mut self, state: &mut State) {
+    pub(super) fn finish(&mut self, catalog: &mut Catalog) {
         self.staged.clear();
         self.buffer.clear(KEEP);
         if let Some(open) = self.open.take() {
             let id = open.prepared.segment.id();
             if open.good > RECORDS_AT {
-                self.before.clear();
+                self.predecessors.clear();
             }
             // Otherwise what its opening should have said is still to be said.
-            self.before.push((id, open.good));
-            state.close(id, open.good);
+            self.predecessors.push((id, open.good));
+            catalog.close_segment(id, open.good);
         }
     }
 }

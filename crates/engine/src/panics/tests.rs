@@ -115,7 +115,7 @@ fn a_panic_in_a_thread_of_the_journal_ends_the_process() {
     if let Some(place) = place() {
         return wait_for_a_journal_whose_thread_panics(place);
     }
-    for thread in ["journal-commit", "journal-carry"] {
+    for thread in ["journal-commit", "journal-maintain"] {
         let test = "a_panic_in_a_thread_of_the_journal_ends_the_process";
         let log = log_of_a_loud_end(&process_that_panics_in(thread, test));
         assert!(log.contains(&format!("found by the thread `{thread}`")), "{log}");

@@ -37,7 +37,7 @@ use super::read_ahead::{EarlyBatches, EarlyRead, ReadAhead};
 use super::reading_room::ReadingPlace;
 use super::refused::Full;
 use super::registry::{NoStream, Registry, StreamCount};
-use super::{Batch, Numbers, QueueSettings, StreamAddress, StreamAttempt, StreamName};
+use super::{Batch, NumberSet, QueueSettings, StreamAddress, StreamAttempt, StreamName};
 use crate::journal::{Chunk, RecoveredStream};
 use crate::notice;
 use crate::outcome::Fate;
@@ -446,7 +446,7 @@ impl Stream {
 
     /// A consumer has ended with its batch, whose entries had these numbers, and which takes so much `memory`; or it has not read
     /// what is on disk.
-    pub(super) fn settle(&self, numbers: &Numbers, memory: u64, is_on_disk: bool) {
+    pub(super) fn settle(&self, numbers: &NumberSet, memory: u64, is_on_disk: bool) {
         let mut queue = self.queue();
         let left = queue.settle(numbers, is_on_disk, Instant::now(), || self.address(), ABANDONED);
         self.leave_memory(left.in_memory);
@@ -508,7 +508,7 @@ impl Stream {
 
     /// Takes what was withdrawn out of a consumer's batch, whose entries had these numbers, and returns what it was. How its records
     /// have ended is for the caller to count.
-    pub(super) fn take_withdrawn(&self, numbers: &Numbers) -> Left {
+    pub(super) fn take_withdrawn(&self, numbers: &NumberSet) -> Left {
         let mut queue = self.queue();
         let left = queue.take_withdrawn(numbers);
         self.leave_memory(left.in_memory);
@@ -523,12 +523,12 @@ impl Stream {
     }
 
     /// Whether all entries of these numbers were withdrawn while a consumer has them.
-    pub(super) fn is_withdrawn(&self, numbers: &Numbers) -> bool {
+    pub(super) fn is_withdrawn(&self, numbers: &NumberSet) -> bool {
         self.queue().is_withdrawn(numbers)
     }
 
     /// Notes that entries which a consumer has have ended: see [`Queue::end`].
-    pub(super) fn end(&self, piece: &Batch, ended: &Numbers, lost: (u64, Fate), reason: &str) {
+    pub(super) fn end(&self, piece: &Batch, ended: &NumberSet, lost: (u64, Fate), reason: &str) {
         if let Some(place) = &self.place {
             place.settle(ended);
         }
@@ -537,7 +537,7 @@ impl Stream {
 
     /// Gives entries of these numbers back to the senders that wait for them, which are told to send them again, and why. All
     /// that their requests have here is withdrawn. Entries that nobody waits for stay.
-    pub(super) fn give_back_to_senders(&self, numbers: &Numbers, reason: &Arc<str>) {
+    pub(super) fn give_back_to_senders(&self, numbers: &NumberSet, reason: &Arc<str>) {
         let requests = self.queue().give_up_requests(numbers, &self.address(), reason);
         for request in &requests {
             self.withdraw(request);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::handle::{BacklogBatch, Stream};
 use super::queue::TakenBatch;
 use super::reading_room::ReadingPlace;
-use super::{Batch, Numbers};
+use super::{Batch, NumberSet};
 use crate::outcome::Fate;
 use crate::telemetry::BatchLinks;
 
@@ -17,7 +17,7 @@ pub struct InFlight {
     stream: Arc<Stream>,
     batch: Batch,
     /// Of all entries that were taken, those among them that have ended or were withdrawn since.
-    numbers: Numbers,
+    numbers: NumberSet,
     /// Bytes of memory that it takes.
     memory: u64,
     /// If it was read from the journal, its part of the memory that there is for that.
@@ -38,7 +38,15 @@ impl InFlight {
     /// A batch that has not been read.
     pub(super) fn on_disk(stream: Arc<Stream>) -> Self {
         let batch = Batch::new(stream.signal(), Vec::new(), 0);
-        Self { stream, batch, numbers: Numbers::default(), memory: 0, room: None, links: None, on_disk: true }
+        Self {
+            stream,
+            batch,
+            numbers: NumberSet::default(),
+            memory: 0,
+            room: None,
+            links: None,
+            on_disk: true,
+        }
     }
 
     /// Whether it has to be read before it can be sent: until then it is empty.
@@ -76,7 +84,7 @@ impl InFlight {
         } else if self.stream.spill() {
             self.stream.registry().shared().budget.release(self.memory);
             self.batch = Batch::new(self.batch.signal(), Vec::new(), 0);
-            (self.numbers, self.memory) = (Numbers::default(), 0);
+            (self.numbers, self.memory) = (NumberSet::default(), 0);
             (self.room, self.links, self.on_disk) = (None, None, true);
         }
         self.on_disk
@@ -108,13 +116,13 @@ impl InFlight {
     }
 
     /// Whether all entries of these numbers were withdrawn.
-    pub fn is_withdrawn(&self, numbers: &Numbers) -> bool {
+    pub fn is_withdrawn(&self, numbers: &NumberSet) -> bool {
         self.stream.is_withdrawn(numbers)
     }
 
     /// Gives entries of these numbers back to the senders that wait for them, and says why: what is not delivered for want of
     /// retries or time is theirs still. They are noted as withdrawn; entries that nobody waits for are not.
-    pub fn give_back_to_senders(&self, numbers: &Numbers, reason: &str) {
+    pub fn give_back_to_senders(&self, numbers: &NumberSet, reason: &str) {
         self.stream.give_back_to_senders(numbers, &reason.into());
     }
 
@@ -126,7 +134,7 @@ impl InFlight {
         }
         let room = most.saturating_sub(self.batch.len());
         for TakenBatch { batch, memory, .. } in self.stream.take_more(room) {
-            self.numbers = self.numbers.with(batch.numbers());
+            self.numbers = self.numbers.union(batch.numbers());
             self.memory += memory;
             self.batch = self.batch.followed_by(&batch);
         }
@@ -134,7 +142,7 @@ impl InFlight {
 
     /// Takes out of the batch what was withdrawn, and returns which entries these were. Their room is given back; how
     /// their records have ended is for the caller to count.
-    pub fn withdraw(&mut self) -> Numbers {
+    pub fn withdraw(&mut self) -> NumberSet {
         let left = self.stream.take_withdrawn(&self.numbers);
         if !left.numbers.is_empty() {
             let rest = self.batch.without_known(&left.numbers, left.amount.records);

@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 use tracing::error;
 
-use super::{Numbers, StreamAddress};
+use super::{NumberSet, StreamAddress};
 use crate::journal::{Chunk, Journal, ReadError, RecoveredStream, StreamId};
 use crate::notice;
 
@@ -40,8 +40,8 @@ impl JournalPlace {
     }
 
     /// Has the journal keep these entries no longer.
-    pub(super) fn settle(&self, numbers: &Numbers) {
-        for range in numbers.runs() {
+    pub(super) fn settle(&self, numbers: &NumberSet) {
+        for range in numbers.ranges() {
             self.journal.settle(self.id, range.start..=range.end - 1);
         }
     }

@@ -26,7 +26,7 @@ use tokio::time::Instant;
 use super::buffers::Buffers;
 use super::decision::BatchClosing;
 use super::ledger::{Claim, ClaimedEntry, Ledger, share};
-use super::{Batch, BatchSettings, Numbers, StreamAddress};
+use super::{Batch, BatchSettings, NumberSet, StreamAddress};
 use crate::journal::Chunk;
 use crate::outcome::Fate;
 use crate::telemetry::{BatchLinks, TraceContext};
@@ -168,7 +168,7 @@ pub(super) struct Wake {
 /// Runs that are not in the queue any more.
 #[derive(Debug, Default)]
 pub(super) struct Left {
-    pub(super) numbers: Numbers,
+    pub(super) numbers: NumberSet,
     pub(super) amount: Amount,
     /// Of that, framed bytes that were in memory.
     pub(super) in_memory: u64,
@@ -234,7 +234,7 @@ impl Amount {
 
 impl Left {
     fn add(&mut self, run: &Run, was_in_memory: bool) {
-        self.numbers.push_run(run.numbers.clone());
+        self.numbers.insert(run.numbers.clone());
         self.amount += run.amount;
         self.in_memory += if was_in_memory { run.amount.bytes } else { 0 };
         self.requests += run.requests;
@@ -561,9 +561,9 @@ impl Queue {
 
     /// Takes the first batch that has ended.
     fn take_batch(&mut self, signal: Signal) -> TakenBatch {
-        let (mut numbers, mut amount, mut count) = (Numbers::default(), Amount::default(), 0);
+        let (mut numbers, mut amount, mut count) = (NumberSet::default(), Amount::default(), 0);
         for run in self.runs.range(self.taken..self.taken + self.waiting) {
-            numbers.push_run(run.numbers.clone());
+            numbers.insert(run.numbers.clone());
             amount += run.amount;
             count += 1;
             if run.ends_batch {
@@ -608,7 +608,7 @@ impl Queue {
     /// has left without a word were dropped.
     pub(super) fn settle(
         &mut self,
-        numbers: &Numbers,
+        numbers: &NumberSet,
         is_on_disk: bool,
         now: Instant,
         stream: impl Fn() -> StreamAddress,
@@ -618,8 +618,8 @@ impl Queue {
         self.last_used = now;
         self.backlog_is_taken &= !is_on_disk;
         let mut left = Left::default();
-        for range in numbers.runs() {
-            let (from, end) = self.taken_runs(range);
+        for range in numbers.ranges() {
+            let (from, end) = self.taken_runs(&range);
             self.taken -= end - from;
             for run in self.runs.drain(from..end).collect::<SmallVec<[Run; 4]>>() {
                 left.add(&run, true);
@@ -658,7 +658,7 @@ impl Queue {
     pub(super) fn end(
         &mut self,
         piece: &Batch,
-        ended: &Numbers,
+        ended: &NumberSet,
         (lost, fate): (u64, Fate),
         stream: impl Fn() -> StreamAddress,
         reason: &str,
@@ -669,8 +669,8 @@ impl Queue {
         if !reason.is_empty() && self.claims > 0 {
             self.lose(piece, (lost, fate), &stream(), &reason.into());
         }
-        for range in ended.runs() {
-            let (from, end) = self.taken_runs(range);
+        for range in ended.ranges() {
+            let (from, end) = self.taken_runs(&range);
             for run in self.runs.range_mut(from..end) {
                 let Some(claim) = &mut run.claim else { continue };
                 let is_waiting = claim.is_waiting();
@@ -686,8 +686,8 @@ impl Queue {
     /// entry that somebody waits for gets its share of them, so that together they are as many as the upstream says.
     fn lose(&self, piece: &Batch, (lost, fate): (u64, Fate), stream: &StreamAddress, reason: &Arc<str>) {
         let (mut before, all) = (0, piece.records());
-        for range in piece.numbers().runs() {
-            let (from, end) = self.taken_runs(range);
+        for range in piece.numbers().ranges() {
+            let (from, end) = self.taken_runs(&range);
             for run in self.runs.range(from..end) {
                 let Some(claim) = run.claim.as_ref().filter(|claim| claim.is_waiting()) else { continue };
                 for at in claim.ended..claim.entries.len() {
@@ -702,15 +702,15 @@ impl Queue {
         }
     }
 
-    fn has_withdrawn(&self, numbers: &Numbers) -> bool {
+    fn has_withdrawn(&self, numbers: &NumberSet) -> bool {
         self.withdrawn_in(numbers) > 0
     }
 
     /// How many of these numbers were withdrawn while a consumer has them.
-    fn withdrawn_in(&self, numbers: &Numbers) -> u64 {
+    fn withdrawn_in(&self, numbers: &NumberSet) -> u64 {
         let mut count = 0;
-        for range in numbers.runs() {
-            let (from, end) = self.taken_runs(range);
+        for range in numbers.ranges() {
+            let (from, end) = self.taken_runs(&range);
             for run in self.runs.range(from..end) {
                 let withdrawn = run.withdrawn();
                 let (start, end) = (withdrawn.start.max(range.start), withdrawn.end.min(range.end));
@@ -721,16 +721,16 @@ impl Queue {
     }
 
     /// Whether all entries of these numbers were withdrawn while a consumer has them.
-    pub(super) fn is_withdrawn(&self, numbers: &Numbers) -> bool {
+    pub(super) fn is_withdrawn(&self, numbers: &NumberSet) -> bool {
         let withdrawn = self.withdrawn_in(numbers);
         withdrawn > 0 && withdrawn == numbers.len()
     }
 
     /// Takes out what was withdrawn of a consumer's batch, in which all taken entries of these numbers are.
-    pub(super) fn take_withdrawn(&mut self, numbers: &Numbers) -> Left {
+    pub(super) fn take_withdrawn(&mut self, numbers: &NumberSet) -> Left {
         let mut left = Left::default();
-        for range in numbers.runs() {
-            let (mut at, mut end) = self.taken_runs(range);
+        for range in numbers.ranges() {
+            let (mut at, mut end) = self.taken_runs(&range);
             while at < end {
                 let run = &mut self.runs[at];
                 let withdrawn = run.withdrawn();
@@ -815,13 +815,13 @@ impl Queue {
     /// which are to be [withdrawn](Self::withdraw).
     pub(super) fn give_up_requests(
         &self,
-        numbers: &Numbers,
+        numbers: &NumberSet,
         stream: &StreamAddress,
         reason: &Arc<str>,
     ) -> Vec<Range<u64>> {
         let mut requests: Vec<Range<u64>> = Vec::new();
-        for range in numbers.runs() {
-            for run in self.runs.range(self.at(range.start)..).take_while(|run| run.overlaps(range)) {
+        for range in numbers.ranges() {
+            for run in self.runs.range(self.at(range.start)..).take_while(|run| run.overlaps(&range)) {
                 let Some(claim) = run.claim.as_ref().filter(|claim| claim.is_waiting()) else { continue };
                 if requests.last() == Some(&claim.request) {
                     continue;
@@ -902,17 +902,17 @@ impl Queue {
         debug_assert!(self.waiting == 0 && self.backlog_is_taken, "what is in memory goes first");
         self.backlog_is_taken = false;
         let end = chunks.last().map_or(end, Chunk::end);
-        let mut there = Numbers::default();
+        let mut there = NumberSet::default();
         for chunk in &chunks {
-            there.push_run(chunk.first..chunk.end());
+            there.insert(chunk.first..chunk.end());
         }
-        let (mut known, mut taken) = (Numbers::default(), Amount::default());
+        let (mut known, mut taken) = (NumberSet::default(), Amount::default());
         let (mut lost, mut found) = (Amount::default(), Amount::default());
         let mut at = self.taken;
         while self.runs.get(at).is_some_and(|run| run.numbers.start < end) {
             let mut run = self.runs.remove(at).expect("it was found just now");
             let numbers = run.numbers.start..run.numbers.end.min(end);
-            known.push_run(numbers.clone());
+            known.insert(numbers.clone());
             let mut rest = None;
             if run.claim.is_some() {
                 rest = (numbers.end < run.numbers.end).then(|| self.split(&mut run, numbers.end));
@@ -966,9 +966,9 @@ impl Queue {
     }
 
     /// Splits a run wherever numbers that are `there` meet some that are not.
-    fn split_at_edges(&mut self, mut run: Run, there: &Numbers) -> SmallVec<[Run; 1]> {
+    fn split_at_edges(&mut self, mut run: Run, there: &NumberSet) -> SmallVec<[Run; 1]> {
         let mut parts = SmallVec::new();
-        for edge in there.runs().iter().flat_map(|range| [range.start, range.end]) {
+        for edge in there.ranges().flat_map(|range| [range.start, range.end]) {
             if run.numbers.start < edge && edge < run.numbers.end {
                 let rest = self.split(&mut run, edge);
                 parts.push(std::mem::replace(&mut run, rest));

@@ -19,7 +19,7 @@ use super::queue::{NewEntry, NewRequest};
 use super::receipt::Receipt;
 use super::refused::{Full, Refused};
 use super::registry::Registry;
-use super::{Numbers, Reservation, Stream};
+use super::{NumberSet, Reservation, Stream};
 use crate::journal::{self, Appended, Entry, Journal, NotWritten};
 use crate::telemetry::TraceContext;
 
@@ -111,7 +111,7 @@ impl WrittenGroup {
 
     /// What was written of it is no part of the stream.
     fn void(&self, first: u64) {
-        let numbers = Numbers::from(first..first + self.entries.len() as u64);
+        let numbers = NumberSet::from(first..first + self.entries.len() as u64);
         self.stream.place().expect("with a journal every stream is in it").settle(&numbers);
         self.take_back();
     }

@@ -5,9 +5,8 @@ use super::*;
 use crate::disk::BLOCK;
 use crate::format::Header;
 use crate::index::ROW;
-use crate::shared::Shared;
+use crate::segments::{ClosedIndex, Index};
 use crate::simulation::Faults;
-use crate::state::Index;
 use crate::trailer::Trailer;
 
 /// A journal of six segments, two or three of which are not among the newest: in each a few entries of `stuck` stand among many
@@ -115,10 +114,10 @@ fn rows_that_were_left_on_disk_and_damaged_there_free_nothing() {
     let (journal, ids, [of_stuck, of_busy]) = stuck_among_busy(&disk);
     let [stuck, busy] = ids.map(|id| StreamId(journal.number(id)));
     drop(journal);
-    let (shared, _) = Shared::open(settings(64), disk.process(), JournalSettings::PATIENCE).unwrap();
-    for segment in shared.state.lock().segments.values_mut() {
+    let (journal, _) = open(&disk);
+    for segment in journal.objects().catalog.lock().segments.values_mut() {
         if let Some(on_disk) = segment.sealed().and_then(|index| index.without_rows()) {
-            segment.index = Index::Sealed(Arc::new(on_disk));
+            segment.index = Index::Closed(ClosedIndex::Sealed(Arc::new(on_disk)));
         }
     }
     // As if everything that the first segment has of `stuck` were settled.
@@ -129,11 +128,14 @@ fn rows_that_were_left_on_disk_and_damaged_there_free_nothing() {
     bytes[row + 24..row + 32].fill(0);
     assert_eq!(bytes[row + ROW..row + ROW + 8], busy.0.to_le_bytes());
     disk.put(&name, bytes);
-    shared.state.lock().streams.settle(busy, &(0..=of_busy - 1));
-    (0..3).for_each(|_| shared.tend(true));
-    let gone = shared.state.lock().segments.values().all(|segment| segment.segment.name() != name);
-    assert!(gone, "its index was made again, and what is live in it carried elsewhere");
+    journal.settle(busy, 0..=of_busy - 1);
+    (0..3).for_each(|_| journal.tend_once());
+    assert!(
+        !segments(&disk).contains(&name),
+        "its index was made again, and what is live in it carried elsewhere"
+    );
     disk.kill();
+    drop(journal);
     let (journal, recovery) = open(&disk);
     assert_eq!(recovery.damage, []);
     let stuck = journal.stream(&key("stuck"));

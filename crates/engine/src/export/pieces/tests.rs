@@ -189,7 +189,7 @@ impl World {
         }
     }
 
-    async fn take(&mut self, at: usize) {
+    fn take(&mut self, at: usize) {
         let stream = {
             let mut ready = self.consumers.ready.lock();
             if ready.is_empty() {
@@ -297,11 +297,11 @@ impl World {
         (self.exact, self.broken) = (false, true);
     }
 
-    async fn step(&mut self, number: usize, step: &Step) {
+    fn step(&mut self, number: usize, step: &Step) {
         let some = |at: usize| at % self.sending.len().max(1);
         match step {
             Step::Admit(entries, waits) => self.admit(number, entries, *waits),
-            Step::Take(at) => self.take(*at).await,
+            Step::Take(at) => self.take(*at),
             Step::Leave(at) if !self.waiting.is_empty() => self.leave(*at),
             _ if self.sending.is_empty() => {}
             Step::Halve(at) => {
@@ -344,7 +344,7 @@ impl World {
             } else if self.consumers.ready.lock().is_empty() {
                 break;
             } else {
-                self.take(0).await;
+                self.take(0);
             }
         }
         let mut told = 0;
@@ -384,7 +384,7 @@ proptest! {
         runtime.block_on(async {
             let mut world = World::new();
             for (number, step) in steps.iter().enumerate() {
-                world.step(number, step).await;
+                world.step(number, step);
             }
             world.finish().await;
         });

@@ -71,7 +71,7 @@ enum Fared {
 #[derive(Debug)]
 struct Held {
     batch: Batch,
-    numbers: Numbers,
+    numbers: NumberSet,
     ended: usize,
     memory: u64,
 }
@@ -142,9 +142,9 @@ impl World {
         self.queue.skip_to(answered.recv().unwrap().unwrap().first[0]);
     }
 
-    fn settle(&self, numbers: &Numbers) {
+    fn settle(&self, numbers: &NumberSet) {
         let Some(Log { journal, id }) = &self.log else { return };
-        for range in numbers.runs() {
+        for range in numbers.ranges() {
             journal.settle(*id, range.start..=range.end - 1);
         }
     }
@@ -227,8 +227,10 @@ impl World {
         let held = &mut self.held[at];
         let ended: Vec<u64> = held.batch.numbers().iter().skip(held.ended).take(entries).collect();
         held.ended += ended.len();
-        let mut numbers = Numbers::default();
-        ended.iter().for_each(|number| numbers.push_run(*number..number + 1));
+        let mut numbers = NumberSet::default();
+        for number in &ended {
+            numbers.push(*number);
+        }
         if numbers.is_empty() {
             return;
         }
@@ -252,7 +254,7 @@ impl World {
         self.withdrawn(&left.numbers);
     }
 
-    fn withdrawn(&mut self, numbers: &Numbers) {
+    fn withdrawn(&mut self, numbers: &NumberSet) {
         self.settle(numbers);
         for number in numbers.iter() {
             let (_, fared) = self.entries.get_mut(&number).unwrap();
@@ -307,7 +309,7 @@ impl World {
                 self.write(&[vec![0]]);
                 if self.log.is_some() {
                     let next = self.queue.next();
-                    self.settle(&Numbers::from(next..next + 1));
+                    self.settle(&NumberSet::from(next..next + 1));
                     self.queue.skip_to(next + 1);
                 }
                 assert!(self.queue.next() >= before);
@@ -327,7 +329,7 @@ impl World {
                 for taken in self.queue.take_more(Signal::Logs, room) {
                     let held = &mut self.held[at % held];
                     assert!(held.numbers.last() < taken.batch.numbers().first());
-                    held.numbers = held.numbers.with(taken.batch.numbers());
+                    held.numbers = held.numbers.union(taken.batch.numbers());
                     held.batch = held.batch.followed_by(&taken.batch);
                     held.memory += taken.memory;
                     self.last_taken = self.last_taken.max(held.numbers.last().unwrap() + 1);
@@ -337,9 +339,9 @@ impl World {
         }
         self.queue.check();
         let pending =
-            |numbers: &Numbers| numbers.iter().any(|number| self.entries[&number].1 == Fared::Pending);
+            |numbers: &NumberSet| numbers.iter().any(|number| self.entries[&number].1 == Fared::Pending);
         for (numbers, ledger) in &self.requests {
-            let waits = pending(&Numbers::from(numbers.clone()));
+            let waits = pending(&NumberSet::from(numbers.clone()));
             assert_eq!((ledger.is_settled(), self.queue.is_waited_for_in(numbers)), (!waits, waits));
         }
     }

@@ -95,7 +95,7 @@ async fn what_is_queued_is_withdrawn_at_once_and_its_room_is_free() {
     drop((first, fourth));
     assert_eq!(house.registry.pending_records(), 3);
     let in_flight = next(&house.stream("a")).await.unwrap();
-    assert_eq!((in_flight.batch().records(), in_flight.batch().numbers()), (3, &Numbers::from(2..3)));
+    assert_eq!((in_flight.batch().records(), in_flight.batch().numbers()), (3, &NumberSet::from(2..3)));
     whole(&in_flight, 0, "");
     drop(in_flight);
     assert!(third.settled().await.unwrap().is_empty());
@@ -125,7 +125,7 @@ async fn what_is_in_flight_is_withdrawn_when_its_consumer_looks() {
     drop(gone);
     timeout(Duration::from_secs(1), withdrawal).await.expect("it is told");
     assert_eq!(house.registry.pending_records(), 3);
-    assert_eq!(in_flight.withdraw(), Numbers::from(0..1));
+    assert_eq!(in_flight.withdraw(), NumberSet::from(0..1));
     assert_eq!((in_flight.batch().records(), house.registry.pending_records()), (2, 2));
     house.admit(&[("a", 10)]).expect("a place is free");
     assert!(in_flight.withdraw().is_empty(), "once");

@@ -1,68 +1,20 @@
-//! What the journal's threads share: which segments there are, and what is in those that have no index on disk yet.
+//! The segments of a journal: their files' names, what is in each, and what is known of how much of that is live.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Deref;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
 
 use smallvec::SmallVec;
 
 use super::disk::{BLOCK, Identity};
 use super::format::{Header, Purpose};
 use super::index::{Extent, Row, SealedIndex};
-use super::streams::Streams;
-use super::types::{Failing, Written};
 
-/// Behind one short lock, which nobody holds while reading or writing.
-#[derive(Debug, Default)]
-pub(super) struct State {
-    pub(super) streams: Streams,
-    pub(super) segments: Segments,
-    /// Files to be segments again, and their lengths.
-    pub(super) spares: Vec<(String, u64)>,
-    /// Streams that had entries in segments whose end is not known to be durable: once for each segment.
-    pub(super) leaving: Vec<u64>,
-    /// The number of the next segment.
-    pub(super) next_segment: u64,
-    /// Bytes of the two files of positions.
-    pub(super) positions_bytes: u64,
-    /// Bytes that are left in the log's open segment.
-    pub(super) log_room: u64,
-    /// The disk says that it can't write.
-    pub(super) failing: Option<Failing>,
-    /// The directory is not where it was opened, or a file in it isn't.
-    pub(super) displaced: Option<Failing>,
-    pub(super) figures: Figures,
-}
-
-/// All segments by number, and what their files take together: requests that come ask for it, each of them.
+/// All segments by number, and what their files take together, which each request that comes asks for.
 #[derive(Debug, Default)]
 pub(super) struct Segments {
     by_id: BTreeMap<u64, SegmentState>,
     bytes: u64,
-}
-
-/// Counters for people.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Figures {
-    pub(super) written: Written,
-    pub(super) carried_bytes: u64,
-    pub(super) quarantined: u64,
-    pub(super) quarantined_bytes: u64,
-    pub(super) commits: u64,
-    pub(super) last_commit: Duration,
-    pub(super) commit_time: Duration,
-    pub(super) syncs: u64,
-    pub(super) last_sync: Duration,
-    pub(super) sync_time: Duration,
-}
-
-impl Figures {
-    pub(super) fn count_sync(&mut self, took: Duration) {
-        self.syncs += 1;
-        self.last_sync = took;
-        self.sync_time += took;
-    }
 }
 
 /// What never changes about a segment. A file is used again only when nobody else has this, so that nobody reads one
@@ -72,9 +24,9 @@ pub(super) struct Segment {
     pub(super) header: Header,
 }
 
-/// What the opening of a segment says: the segment that was written before, and where it ends; and so for others that
-/// failed at their first write.
-pub(super) type Before = SmallVec<[(u64, u64); 1]>;
+/// What the opening of a segment says of its predecessors: the number of the segment that its writer wrote before, and where
+/// that one ends; behind it the same of segments whose first write failed.
+pub(super) type Predecessors = SmallVec<[(u64, u64); 1]>;
 
 /// A segment, and what becomes of it.
 #[derive(Debug)]
@@ -85,14 +37,11 @@ pub(super) struct SegmentState {
     /// Bytes of the file; [`Segments::set_length`] changes it.
     length: u64,
     pub(super) index: Index,
-    pub(super) before: Before,
-    /// Entries that may be unsettled, and their bytes, as of when it was last looked through.
-    pub(super) live_entries: u64,
-    pub(super) live_bytes: u64,
-    /// Streams with such entries.
-    pub(super) live_streams: u64,
+    pub(super) predecessors: Predecessors,
+    /// What may be unsettled in it, as of when that was last counted.
+    pub(super) live: Amount,
     /// How many entries had been settled in all streams then.
-    pub(super) looked_at: u64,
+    pub(super) counted_at: u64,
     /// Everything live in it stands in another segment as well, durably: it only has to be freed.
     pub(super) copied: bool,
     /// There is a place in it that can't be written, so that its index goes behind that.
@@ -101,13 +50,29 @@ pub(super) struct SegmentState {
     pub(super) unreadable: bool,
 }
 
+/// How much of entries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Amount {
+    pub(super) entries: u64,
+    /// Of the entries under their frames.
+    pub(super) bytes: u64,
+    /// That have such entries.
+    pub(super) streams: u64,
+}
+
 /// Where a segment's entries are.
 #[derive(Debug)]
 pub(super) enum Index {
     /// It is being written.
     Open(OpenIndex),
-    /// Nothing more is written to it but its index; it ends at the offset.
-    Closed(Arc<OpenIndex>, u64),
+    Closed(ClosedIndex),
+}
+
+/// Where the entries of a segment are to which no more entries are written.
+#[derive(Clone, Debug)]
+pub(super) enum ClosedIndex {
+    /// The index is still to be written; the records end at the offset.
+    Unsealed(Arc<OpenIndex>, u64),
     /// The index is on disk.
     Sealed(Arc<SealedIndex>),
 }
@@ -175,6 +140,10 @@ pub(super) fn spare_of(name: &str) -> Option<u64> {
 }
 
 impl OpenIndex {
+    pub(super) fn amount(&self) -> Amount {
+        Amount { entries: self.entries, bytes: self.bytes, streams: self.rows.len() as u64 }
+    }
+
     /// Adds a record with entries; `key_at` is where the stream's key is, once in a segment.
     pub(super) fn add(&mut self, stream: u64, extent: Extent) {
         self.extents += 1;
@@ -207,6 +176,32 @@ impl OpenIndex {
     }
 }
 
+impl ClosedIndex {
+    /// Where the records end.
+    pub(super) fn end(&self) -> u64 {
+        match self {
+            Self::Unsealed(_, end) => *end,
+            Self::Sealed(index) => index.trailer.end,
+        }
+    }
+
+    /// All that is in the segment, settled or not.
+    pub(super) fn amount(&self) -> Amount {
+        match self {
+            Self::Unsealed(index, _) => index.amount(),
+            Self::Sealed(index) => {
+                let trailer = &index.trailer;
+                Amount { entries: trailer.entries, bytes: trailer.bytes, streams: trailer.rows }
+            }
+        }
+    }
+
+    /// The index on disk.
+    pub(super) fn sealed(&self) -> Option<&Arc<SealedIndex>> {
+        if let Self::Sealed(index) = self { Some(index) } else { None }
+    }
+}
+
 impl SegmentState {
     /// A segment that is empty, and its file, if this process has made it.
     pub(super) fn empty(segment: Arc<Segment>, identity: Option<Identity>, length: u64) -> Self {
@@ -215,15 +210,24 @@ impl SegmentState {
             identity,
             length,
             index: Index::Open(OpenIndex::default()),
-            before: Before::new(),
-            live_entries: 0,
-            live_bytes: 0,
-            live_streams: 0,
-            looked_at: 0,
+            predecessors: Predecessors::new(),
+            live: Amount::default(),
+            counted_at: 0,
             copied: false,
             index_moved: false,
             unreadable: false,
         }
+    }
+
+    /// A segment that was written by a process before. All in it may be unsettled.
+    pub(super) fn recovered(
+        segment: Arc<Segment>,
+        length: u64,
+        predecessors: Predecessors,
+        index: ClosedIndex,
+    ) -> Self {
+        let live = index.amount();
+        Self { predecessors, live, index: Index::Closed(index), ..Self::empty(segment, None, length) }
     }
 
     /// Bytes of the file.
@@ -231,18 +235,18 @@ impl SegmentState {
         self.length
     }
 
-    /// Where its records end; `None` while it is written.
-    pub(super) fn end(&self) -> Option<u64> {
-        match &self.index {
-            Index::Open(_) => None,
-            Index::Closed(_, end) => Some(*end),
-            Index::Sealed(index) => Some(index.trailer.end),
-        }
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self.index, Index::Open(_))
+    }
+
+    /// Its index, once no more entries are written to it.
+    pub(super) fn closed(&self) -> Option<&ClosedIndex> {
+        if let Index::Closed(index) = &self.index { Some(index) } else { None }
     }
 
     /// Its index on disk.
     pub(super) fn sealed(&self) -> Option<&Arc<SealedIndex>> {
-        if let Index::Sealed(index) = &self.index { Some(index) } else { None }
+        self.closed()?.sealed()
     }
 }
 
@@ -275,6 +279,41 @@ impl Segments {
         }
     }
 
+    /// The index of the segment that is being written; nobody but its writer closes it.
+    pub(super) fn open_index(&mut self, id: u64) -> Option<&mut OpenIndex> {
+        match &mut self.by_id.get_mut(&id)?.index {
+            Index::Open(index) => Some(index),
+            Index::Closed(_) => None,
+        }
+    }
+
+    /// Notes that no more entries are written to a segment, whose records end at `end`. How much of it has been settled
+    /// meanwhile is not known, so it is due to be counted: `settled` entries are in all streams by now.
+    pub(super) fn close(&mut self, id: u64, end: u64, settled: u64) {
+        let Some(segment) = self.by_id.get_mut(&id) else { return };
+        if let Index::Open(index) = &mut segment.index {
+            let mut index = std::mem::take(index);
+            index.sort();
+            segment.live = index.amount();
+            segment.counted_at = settled.saturating_sub(index.entries);
+            segment.index = Index::Closed(ClosedIndex::Unsealed(Arc::new(index), end));
+        }
+    }
+
+    /// Segments that others name as their predecessors and that are not there any more: as long as they are named, it has to
+    /// be known that they were freed.
+    pub(super) fn freed_predecessors(&self) -> BTreeSet<u64> {
+        let named = self.values().filter_map(|segment| segment.predecessors.first());
+        named.map(|(id, _)| *id).filter(|id| !self.contains_key(id)).collect()
+    }
+
+    /// Whether nothing depends on what the opening of a segment says: its predecessors are gone, or say themselves where they
+    /// end.
+    pub(super) fn needs_no_opening(&self, segment: &SegmentState) -> bool {
+        let mut there = segment.predecessors.iter().filter_map(|(id, _)| self.get(id));
+        there.all(|predecessor| predecessor.sealed().is_some())
+    }
+
     pub(super) fn get_mut(&mut self, id: u64) -> Option<&mut SegmentState> {
         self.by_id.get_mut(&id)
     }
@@ -289,59 +328,6 @@ impl Deref for Segments {
 
     fn deref(&self) -> &Self::Target {
         &self.by_id
-    }
-}
-
-impl State {
-    /// Bytes of all files.
-    pub(super) fn bytes_on_disk(&self) -> u64 {
-        let spares: u64 = self.spares.iter().map(|(_, length)| length).sum();
-        self.segments.bytes() + spares + self.positions_bytes
-    }
-
-    /// The segment that is being written; nobody else ends it.
-    pub(super) fn open_index(&mut self, id: u64) -> Option<&mut OpenIndex> {
-        match self.segments.get_mut(id).map(|segment| &mut segment.index) {
-            Some(Index::Open(index)) => Some(index),
-            _ => None,
-        }
-    }
-
-    /// Notes that no more is written to a segment, which ends at `end`.
-    pub(super) fn close(&mut self, id: u64, end: u64) {
-        let settled = self.streams.settled;
-        let Some(segment) = self.segments.get_mut(id) else { return };
-        if let Index::Open(index) = &mut segment.index {
-            let mut index = std::mem::take(index);
-            index.sort();
-            (segment.live_entries, segment.live_bytes) = (index.entries, index.bytes);
-            segment.live_streams = index.rows.len() as u64;
-            // How much of it has been settled meanwhile is not known: it is due to be looked through.
-            segment.looked_at = settled.saturating_sub(index.entries);
-            segment.index = Index::Closed(Arc::new(index), end);
-        }
-    }
-
-    /// Segments that others say come before them, and that are not there any more: as long as this is said, it has to be
-    /// known that they were freed.
-    pub(super) fn gone(&self) -> BTreeSet<u64> {
-        let before = self.segments.values().filter_map(|segment| segment.before.first());
-        before.map(|(id, _)| *id).filter(|id| !self.segments.contains_key(id)).collect()
-    }
-
-    /// Whether nothing depends on what the opening of a segment says: those it speaks of are gone, or say themselves
-    /// where they end.
-    pub(super) fn spoken_for(&self, segment: &SegmentState) -> bool {
-        let mut before = segment.before.iter().filter_map(|(id, _)| self.segments.get(id));
-        before.all(|before| before.sealed().is_some())
-    }
-
-    /// Notes that the disk fails.
-    pub(super) fn fail(&mut self, why: &str) {
-        match &mut self.failing {
-            Some(failing) => failing.why = why.into(),
-            None => self.failing = Some(Failing { since: SystemTime::now(), why: why.into() }),
-        }
     }
 }
 

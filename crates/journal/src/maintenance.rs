@@ -1,0 +1,163 @@
+//! What is done beside the log, in rounds: indexes are written, positions made durable, segments freed that nobody needs any
+//! more, and live entries brought together.
+//!
+//! The compactor is locked for a round; of other locks those of checkpoints, the segment supply, the catalog and the journal's
+//! health are taken meanwhile.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use sluice_notice as notice;
+
+use super::buffers::Buffers;
+use super::catalog::SharedCatalog;
+use super::checkpoint::Checkpoints;
+use super::closing::Closing;
+use super::compaction::Compactor;
+use super::disk::Disk;
+use super::health::Health;
+use super::index::is_damage;
+use super::indexed::{IndexedSegment, Unreadable};
+use super::repair::Repairs;
+use super::seal::Sealer;
+use super::segments::Amount;
+use super::supply::SegmentSupply;
+
+/// How often positions are written, and everything else looked after.
+const INTERVAL: Duration = Duration::from_millis(200);
+
+/// The same while there is no room.
+const SHORTEST: Duration = Duration::from_millis(20);
+
+/// The positions are made durable, and a disk that failed is tried again, each so many intervals.
+const SYNC_EVERY: u64 = 5;
+
+/// Rows in which live entries are counted in one round, unless there is no room.
+const ROWS_AT_ONCE: u64 = 256 << 10;
+
+/// Looks after the files of a journal.
+#[derive(Debug)]
+pub(super) struct Maintenance {
+    pub(super) compactor: Mutex<Compactor>,
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) catalog: SharedCatalog,
+    pub(super) health: Arc<Health>,
+    pub(super) supply: Arc<SegmentSupply>,
+    pub(super) sealer: Arc<Sealer>,
+    pub(super) checkpoints: Arc<Checkpoints>,
+    pub(super) repairs: Arc<Repairs>,
+    pub(super) buffers: Arc<Buffers>,
+    pub(super) closing: Arc<Closing>,
+}
+
+impl Maintenance {
+    /// The maintenance thread: until the journal is closed.
+    pub(super) fn run_until_closed(&self) {
+        let mut round: u64 = 0;
+        while self.closing.wait_for_shortage(SHORTEST, INTERVAL) {
+            round += 1;
+            self.run_once(round.is_multiple_of(SYNC_EVERY));
+        }
+    }
+
+    /// One round. With `sync`, positions are durable afterwards, and a disk that failed is tried again.
+    pub(super) fn run_once(&self, sync: bool) {
+        let mut compactor = self.compactor.lock();
+        let shortage = self.closing.take_shortage();
+        let is_in_place = self.health.is_in_place().is_ok();
+        self.health.report();
+        if !is_in_place {
+            // Names lead elsewhere. What is open can still be written, and will be found if the directory comes back.
+            return self.checkpoints.write(sync);
+        }
+        self.sealer.seal_closed();
+        if sync {
+            self.supply.try_failed_disk();
+            self.health.report();
+            self.buffers.clear();
+        }
+        self.supply.make_ready();
+        self.count_live(shortage);
+        self.checkpoints.write_and_free(&self.needless(), sync);
+        if !self.health.has_failed() {
+            compactor.compact(shortage);
+        }
+    }
+
+    /// Makes all positions durable, and ends the segment of compaction.
+    pub(super) fn finish(&self) {
+        let mut compactor = self.compactor.lock();
+        compactor.finish();
+        if self.health.is_in_place().is_err() {
+            return self.checkpoints.write(true);
+        }
+        self.sealer.seal_closed();
+        self.count_live(true);
+        self.checkpoints.write_and_free(&self.needless(), true);
+    }
+
+    /// Counts what is live in the segments where that may have changed: in all of them, or some at a time.
+    fn count_live(&self, all: bool) {
+        let due: Vec<IndexedSegment> = {
+            let catalog = self.catalog.lock();
+            let settled = catalog.streams.settled;
+            let due = catalog.segments.values().filter(|segment| {
+                let since = settled.saturating_sub(segment.counted_at);
+                segment.live.entries == 0 || since >= (segment.live.entries / 4).max(1)
+            });
+            let mut due: Vec<_> = due.filter(|segment| !segment.is_open() && !segment.copied).collect();
+            // Those first that were not counted for longest, so that every one gets its turn.
+            due.sort_by_key(|segment| segment.counted_at);
+            let indexed = |index| IndexedSegment::new(&self.disk, index);
+            due.into_iter().filter_map(indexed).collect()
+        };
+        let mut rows = 0;
+        for segment in due {
+            if rows > ROWS_AT_ONCE && !all {
+                break;
+            }
+            match self.count_live_in(&segment) {
+                Ok(counted) => rows += counted,
+                Err(Unreadable { segment, error }) => {
+                    let mended = is_damage(&error) && self.repairs.make_index_again(&segment).is_ok();
+                    if !mended && let Some(more) = notice::due("journal", "look") {
+                        let segment = segment.name();
+                        tracing::warn!(segment, %error, more, "a segment of the journal can't be read, and is kept");
+                    }
+                }
+            }
+        }
+    }
+
+    /// Counts what is live in one segment; how many rows it has.
+    fn count_live_in(&self, segment: &IndexedSegment) -> Result<u64, Unreadable> {
+        let settled = self.catalog.lock().streams.settled;
+        let mut live = Amount::default();
+        let counted = segment.for_each_rows(|rows| {
+            let catalog = self.catalog.lock();
+            for row in rows {
+                let (entries, bytes) = catalog.streams.live_in(row);
+                live.entries += entries;
+                live.bytes += bytes;
+                live.streams += u64::from(entries > 0);
+            }
+        })?;
+        if let Some(known) = self.catalog.lock().segments.get_mut(segment.segment.id()) {
+            (known.live, known.counted_at) = (live, settled);
+        }
+        Ok(counted)
+    }
+
+    /// The segments of which nothing is needed.
+    fn needless(&self) -> Vec<u64> {
+        let segments = &self.catalog.lock().segments;
+        let needless = segments.values().filter(|segment| {
+            // One without its index could come back with what it held behind its end, if the directory is not durable.
+            (segment.live.entries == 0 || segment.copied)
+                && segment.sealed().is_some()
+                && segments.needs_no_opening(segment)
+        });
+        needless.map(|segment| segment.segment.id()).collect()
+    }
+}
