@@ -34,7 +34,7 @@ pub use self::grpc::{GrpcTarget, GrpcTransport, MAX_MESSAGE as MAX_GRPC_MESSAGE}
 pub use self::http::error_message;
 #[cfg(test)]
 pub(crate) use self::http::tests::{exporter as exporter_settings, http_settings};
-pub use self::http::{FRAMING_HEADERS, HttpTarget, HttpTransport};
+pub use self::http::{HttpTarget, HttpTransport};
 pub use self::upstream::circuit::{Asker, Change, Circuit, CircuitState, Pass, Sign};
 pub use self::upstream::destination::Origin;
 pub use self::upstream::detail::{Secrets, is_basic_credential};
@@ -43,6 +43,7 @@ pub use self::upstream::proxy::ProxyError;
 pub use self::upstream::status::retry_after;
 pub use self::upstream::status::{StatusAction, Statuses, TimedAction};
 pub use self::upstream::tls::TlsError;
+pub use self::upstream::transport::FRAMING_HEADERS;
 pub use self::upstream::url::UrlError;
 pub use self::upstream::url::{LONGEST_HOST, has_usable_port};
 pub use auth::{
@@ -69,6 +70,7 @@ pub use release::{ReleasedStreams, WaitingStreams};
 pub use settings::{
     Compression, DeadLetterSettings, DebugSettings, Encoding, ExporterKind, ExporterSettings, FileSettings,
     OtlpGrpcSettings, OtlpHttpSettings, RetrySettings, SecretTemplate, TelemetrySettings, TlsClientSettings,
+    UpstreamSettings,
 };
 pub use tenant_row::{WithRow, alternatives};
 pub use transport::{Answer, Conditions, Outcome, Target, TargetError, Transport, TransportError};

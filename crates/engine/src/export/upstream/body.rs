@@ -23,7 +23,7 @@ const LARGE_AT_HIGH_LEVEL: usize = 64 * 1024;
 
 /// A request body. Cloning shares the bytes.
 #[derive(Clone, Debug)]
-pub(in crate::export) struct RequestBody {
+pub struct RequestBody {
     payload: Payload,
     /// The chunk to send next.
     next: usize,

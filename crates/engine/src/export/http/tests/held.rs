@@ -118,7 +118,7 @@ async fn an_hour_of_401_holds_the_streams_and_then_all_is_delivered_in_order() {
         .await
     };
     let mut http = http_settings(&format!("http://{}/{{{{ key }}}}", upstream.address));
-    http.headers = vec![header("authorization", "Bearer hunter2")];
+    http.upstream.headers = vec![header("authorization", "Bearer hunter2")];
     let mut settings = exporter(http);
     // What is only unavailable would have been given up by then.
     settings.retry.max_elapsed_time = Duration::from_secs(300);
