@@ -19,10 +19,11 @@ use crate::config::model::{
 use crate::config::node::Node;
 use crate::config::presets::Preset;
 use crate::config::secrets::named;
+use crate::encoding::Encoding;
 use crate::export::{
-    Compression, DebugSettings, Encoding, ExporterAuth, ExporterKind, ExporterSettings, FileSettings,
-    MAX_GRPC_MESSAGE, OtlpGrpcSettings, OtlpHttpSettings, SecretTemplate, Statuses, TlsClientSettings,
-    UpstreamSettings, ValidKey,
+    Compression, DebugSettings, ExporterAuth, ExporterKind, ExporterSettings, FileSettings, MAX_GRPC_MESSAGE,
+    OtlpGrpcSettings, OtlpHttpSettings, SecretTemplate, Statuses, TlsClientSettings, UpstreamSettings,
+    ValidKey,
 };
 use crate::otlp::Signal;
 use crate::route::Template;

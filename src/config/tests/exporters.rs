@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use super::*;
-use crate::export::{
-    Compression, Encoding, HoldScope, OtlpGrpcSettings, StatusAction, Statuses, TimedAction,
-};
+use crate::encoding::Encoding;
+use crate::export::{Compression, HoldScope, OtlpGrpcSettings, StatusAction, Statuses, TimedAction};
 use crate::route::{Template, TemplateValue};
 use crate::rpc::Code;
 use crate::stream::WhenFull;

@@ -5,13 +5,11 @@ mod attempt_span;
 mod auth;
 mod backoff;
 mod counters;
-mod dead_letter;
 mod debug;
 mod deliver;
 mod division;
 mod exporter;
 mod file;
-mod file_name;
 mod grpc;
 mod histogram;
 mod holds;
@@ -26,7 +24,6 @@ mod transport;
 mod unanswered;
 mod undelivered_cause;
 mod upstream;
-mod utc;
 mod valid_key;
 
 pub use self::grpc::call;
@@ -52,11 +49,6 @@ pub use auth::{
 };
 pub use backoff::{AskedWait, Backoff, Wait};
 pub use counters::Counters;
-pub use dead_letter::{
-    ConditionError, DeadLetters, Letter, LetterContents, LetterFault, LetterFilter, LetterOrigin, LetterPage,
-    LetterPart, LetterPlace, LetterSelection, LetterTurn, LetterWalk, Letters, LettersLock, ListedLetter,
-    StoreError, StoredLetter, WalkedLetters, letters,
-};
 pub use debug::{DebugTarget, DebugTransport};
 pub use deliver::TENANT_REMOVED;
 pub use exporter::{Active, DeadLetterBox, Exporter, bury_at};
@@ -68,14 +60,12 @@ pub use last_errors::LastErrors;
 pub use own_telemetry::TelemetryUpstream;
 pub use release::{ReleasedStreams, WaitingStreams};
 pub use settings::{
-    Compression, DeadLetterSettings, DebugSettings, Encoding, ExporterKind, ExporterSettings, FileSettings,
-    OtlpGrpcSettings, OtlpHttpSettings, RetrySettings, SecretTemplate, TelemetrySettings, TlsClientSettings,
-    UpstreamSettings,
+    Compression, DebugSettings, ExporterKind, ExporterSettings, FileSettings, OtlpGrpcSettings,
+    OtlpHttpSettings, RetrySettings, SecretTemplate, TelemetrySettings, TlsClientSettings, UpstreamSettings,
 };
 pub use tenant_row::{WithRow, alternatives};
 pub use transport::{Answer, Conditions, Outcome, Target, TargetError, Transport, TransportError};
 pub use undelivered_cause::UndeliveredCause;
-pub use utc::rfc3339;
 pub use valid_key::ValidKey;
 
 pub use crate::outcome::Fate;

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use http::HeaderName;
 use secrecy::{ExposeSecret as _, SecretString};
-use serde::{Deserialize, Serialize};
 
 use super::grpc::GREETING;
 use super::{ExporterAuth, Statuses, ValidKey};
 use crate::coding::{self, Coding};
+use crate::encoding::Encoding;
 use crate::route::{Template, TemplateValue};
 use crate::stream::QueueSettings;
 
@@ -192,17 +192,6 @@ impl std::fmt::Debug for SecretTemplate {
     }
 }
 
-/// The encoding of a batch or a dead letter.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Encoding {
-    /// `application/x-protobuf`.
-    #[default]
-    Proto,
-    /// `application/json`.
-    Json,
-}
-
 /// The compression of a request body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compression {
@@ -299,16 +288,4 @@ pub struct FileSettings {
 pub struct DebugSettings {
     /// Print every batch as OTLP JSON, not only its size.
     pub detailed: bool,
-}
-
-/// `dead_letter`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DeadLetterSettings {
-    /// Where dead letters are written.
-    pub directory: PathBuf,
-    /// Bytes the directory may hold; beyond, new dead letters are dropped (and counted).
-    pub max_size: u64,
-    /// Whether a letter is made safe against a power cut before it counts as stored. With a journal that is synced it
-    /// is: an entry leaves the journal when its letter is stored.
-    pub synced: bool,
 }

@@ -34,7 +34,8 @@ use super::upstream::first_bytes::{FirstBytes, Spoken};
 use super::upstream::proxy::{Proxies, ProxyError};
 use super::upstream::target::OtlpTarget;
 use super::upstream::transport::{Exchange, OtlpProtocol, OtlpTransport};
-use super::{Answer, Compression, Encoding, OtlpGrpcSettings, Outcome, UpstreamSettings};
+use super::{Answer, Compression, OtlpGrpcSettings, Outcome, UpstreamSettings};
+use crate::encoding::Encoding;
 use crate::route::Template;
 use crate::rpc::{ACCEPT_ENCODING, ACCEPTED, ENCODING, MEDIA_TYPE};
 

@@ -36,7 +36,8 @@ use super::upstream::first_bytes::{FirstBytes, Spoken};
 use super::upstream::proxy::{Proxies, ProxyError, Way};
 use super::upstream::target::OtlpTarget;
 use super::upstream::transport::{Exchange, OtlpProtocol, OtlpTransport};
-use super::{Answer, Encoding, OtlpHttpSettings, UpstreamSettings};
+use super::{Answer, OtlpHttpSettings, UpstreamSettings};
+use crate::encoding::Encoding;
 use crate::route::Template;
 
 /// The transport of an `otlp_http` exporter.

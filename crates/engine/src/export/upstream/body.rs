@@ -10,7 +10,8 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use lz4_flex::frame::{BlockSize, FrameEncoder, FrameInfo};
 
-use crate::export::{Compression, Encoding};
+use crate::encoding::Encoding;
+use crate::export::Compression;
 use crate::stream::{Batch, Budget, Reservation};
 use otlp::write_request;
 

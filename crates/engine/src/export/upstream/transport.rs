@@ -20,10 +20,11 @@ use super::sanitizer::Sanitizer;
 use super::target::OtlpTarget;
 use super::tls::Tls;
 use super::url::{is_https, parse_url, shown};
+use crate::encoding::Encoding;
 use crate::export::auth::{AuthHeader, AuthHeaders, secrets_of};
 use crate::export::{
-    Answer, Conditions, Encoding, ExporterSettings, Outcome, RetrySettings, Statuses, TargetError,
-    TransportError, UpstreamSettings, ValidKey,
+    Answer, Conditions, ExporterSettings, Outcome, RetrySettings, Statuses, TargetError, TransportError,
+    UpstreamSettings, ValidKey,
 };
 use crate::net::{Network, Transmission};
 use crate::route::{Template, Values};

@@ -13,7 +13,8 @@ use serde_json::Value;
 
 use super::upstream::{Received, Then, Upstream};
 use super::{exporter, header, http_settings};
-use crate::export::{Active, DeadLetterSettings, DeadLetters, Exporter, Fate, letters};
+use crate::dead_letters::{DeadLetterSettings, DeadLetters, letters};
+use crate::export::{Active, Exporter, Fate};
 use crate::net::Network;
 use crate::stream::{Admission, Budget, Placement, Reservation, Shared, StreamCount};
 use otlp::{Signal, put_frame};

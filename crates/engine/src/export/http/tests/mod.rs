@@ -16,10 +16,11 @@ use http::HeaderName;
 
 use self::upstream::Upstream;
 use super::HttpTransport;
+use crate::encoding::Encoding;
 use crate::export::transport::LoneAttempt;
 use crate::export::{
-    Answer, Compression, Encoding, ExporterKind, ExporterSettings, HoldScope, OtlpHttpSettings, Outcome,
-    RetrySettings, SecretTemplate, Statuses, TransportError, UpstreamSettings,
+    Answer, Compression, ExporterKind, ExporterSettings, HoldScope, OtlpHttpSettings, Outcome, RetrySettings,
+    SecretTemplate, Statuses, TransportError, UpstreamSettings,
 };
 use crate::net::Network;
 use crate::route::{RoutingKey, Template};
