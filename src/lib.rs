@@ -27,5 +27,6 @@ use sluice_engine::{
     byte_order_mark, descriptors, notice, regular, rename, rounded, rpc, secret_hash, terminal,
 };
 pub use sluice_engine::{
-    export, glob, journal, net, panics, query, receive, route, stream, tap, telemetry, tenants, watches,
+    dead_letters, encoding, export, glob, journal, net, panics, query, receive, route, stream, tap,
+    telemetry, tenants, utc, watches,
 };

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::export::rfc3339;
 use crate::run::{ReloadError, ReloadRecord, Router};
+use crate::utc::rfc3339;
 
 /// `GET /api/v1/config`.
 pub(super) fn config(router: &Router) -> Value {

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::export::rfc3339;
 use crate::rounded::millis;
 use crate::stream::StreamAttempt;
+use crate::utc::rfc3339;
 
 /// An attempt, where it is known what stream it is of.
 pub(super) fn json(attempt: &StreamAttempt) -> Value {

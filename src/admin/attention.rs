@@ -24,9 +24,9 @@ pub(super) use self::limits::JOURNAL_NEARLY_FULL;
 use self::rows::Findings;
 pub(super) use self::rows::TableFindings;
 use super::troubled::TroubledStreams;
-use crate::export::rfc3339;
 use crate::run::Router;
 use crate::stream::{StreamAddress, StreamName};
+use crate::utc::rfc3339;
 
 /// What is listed at the most.
 const LISTED: usize = 50;

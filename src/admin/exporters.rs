@@ -9,10 +9,11 @@ use super::attempt_row;
 use super::query;
 use super::stream_row::{self, operator_hold};
 use super::tenant_list::named;
-use crate::export::{Exporter, ExporterKind, Fate, rfc3339};
+use crate::export::{Exporter, ExporterKind, Fate};
 use crate::otlp::Signal;
 use crate::rounded::seconds;
 use crate::run::Router;
+use crate::utc::rfc3339;
 
 /// The most exporters that are listed in one answer, and how many are if the query does not say.
 const MOST: usize = 1000;

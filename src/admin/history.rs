@@ -27,9 +27,9 @@ use self::single::{SingleHistories, Subjects as _};
 use self::subjects::{KnownTenants, LiveStreams};
 use super::sample::{CounterSample, DeliveryTotals, per_second};
 use super::stream_detail::WrittenName;
-use crate::export::rfc3339;
 use crate::run::Router;
 use crate::stream::StreamAddress;
+use crate::utc::rfc3339;
 
 /// Exporters of which there is a history: those that come first in the configuration.
 const EXPORTERS: usize = 100;

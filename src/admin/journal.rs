@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::export::rfc3339;
 use crate::journal::{JournalSettings, JournalState, SyncPolicy};
 use crate::rounded::seconds;
 use crate::run::{Recovered, Router, Unclaimed};
+use crate::utc::rfc3339;
 
 /// Kinds of damage and exporters that are listed; there is a line in the log for each.
 const LISTED: usize = 100;

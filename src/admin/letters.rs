@@ -14,10 +14,11 @@ use super::change_author::ChangeAuthor;
 use super::server::{self, JSON};
 use super::{body, query};
 use crate::access::AdminCredential;
-use crate::export::{
-    ConditionError, DeadLetters, Encoding, LetterContents, LetterFilter, LetterSelection, ListedLetter,
-    StoredLetter,
+use crate::dead_letters::{
+    ConditionError, DeadLetterContents, DeadLetterFilter, DeadLetterSelection, DeadLetters, ListedDeadLetter,
+    StoredDeadLetter,
 };
+use crate::encoding::Encoding;
 use crate::otlp::Redaction;
 use crate::receive::Answer;
 use crate::route::Values as _;
@@ -67,7 +68,7 @@ impl<'p> LettersPage<'p> {
 struct Wanted {
     limit: usize,
     after: Option<String>,
-    filter: LetterFilter,
+    filter: DeadLetterFilter,
 }
 
 /// Answers a request that only reads.
@@ -87,7 +88,7 @@ pub(super) async fn show(router: &Router, page: LettersPage<'_>, query: &str) ->
 }
 
 fn wanted(text: &str) -> Result<Wanted, String> {
-    let mut wanted = Wanted { limit: LETTERS, after: None, filter: LetterFilter::default() };
+    let mut wanted = Wanted { limit: LETTERS, after: None, filter: DeadLetterFilter::default() };
     for (name, value) in query::parameters(text) {
         match name {
             "limit" => wanted.limit = query::number("limit", &value)?.clamp(1, MOST),
@@ -133,14 +134,14 @@ fn unreadable(directory: &DeadLetters, error: &std::io::Error) -> Answer {
     server::problem(StatusCode::INTERNAL_SERVER_ERROR, &format!("can't read `{path}`: {error}"))
 }
 
-fn listed_json(listed: &ListedLetter) -> Value {
+fn listed_json(listed: &ListedDeadLetter) -> Value {
     match &listed.letter {
         Ok(letter) => letter_json(&listed.file, letter),
         Err(problem) => json!({ "file": listed.file, "problem": problem }),
     }
 }
 
-fn letter_json(file: &str, letter: &StoredLetter) -> Value {
+fn letter_json(file: &str, letter: &StoredDeadLetter) -> Value {
     json!({
         "file": file,
         "time": letter.time(),
@@ -160,7 +161,7 @@ async fn look_inside(directory: Option<&DeadLetters>, file: String, redaction: A
     let none = || server::problem(StatusCode::NOT_FOUND, "there is no dead letter of this name");
     let Some(directory) = directory else { return none() };
     let letter = match directory.letter(file).await {
-        Ok(Some(ListedLetter { file, letter: Ok(letter) })) => (file, letter),
+        Ok(Some(ListedDeadLetter { file, letter: Ok(letter) })) => (file, letter),
         Ok(Some(damaged)) => return server::json(StatusCode::OK, &listed_json(&damaged)),
         Ok(None) => return none(),
         Err(error) => return unreadable(directory, &error),
@@ -171,15 +172,15 @@ async fn look_inside(directory: Option<&DeadLetters>, file: String, redaction: A
         // It may have been replayed in between.
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => none(),
         Err(error) => {
-            let damaged = ListedLetter { file, letter: Err(format!("its bytes can't be read: {error}")) };
+            let damaged = ListedDeadLetter { file, letter: Err(format!("its bytes can't be read: {error}")) };
             server::json(StatusCode::OK, &listed_json(&damaged))
         }
     }
 }
 
-fn contents_json(file: &str, letter: &StoredLetter, contents: LetterContents) -> Value {
+fn contents_json(file: &str, letter: &StoredDeadLetter, contents: DeadLetterContents) -> Value {
     let mut shown = letter_json(file, letter);
-    let LetterContents { entries, offending, faults, truncated } = contents;
+    let DeadLetterContents { entries, offending, faults, truncated } = contents;
     shown["encoding"] = match letter.encoding() {
         Encoding::Proto => "proto".into(),
         Encoding::Json => "json".into(),
@@ -187,7 +188,8 @@ fn contents_json(file: &str, letter: &StoredLetter, contents: LetterContents) ->
     shown["record_count"] = letter.records().into();
     shown["records"] = entries.into();
     shown["offending"] = offending.into();
-    let fault = |fault: crate::export::LetterFault| json!({ "path": fault.path, "reason": fault.reason });
+    let fault =
+        |fault: crate::dead_letters::DeadLetterFault| json!({ "path": fault.path, "reason": fault.reason });
     shown["faults"] = faults.into_iter().map(fault).collect();
     shown["truncated"] = truncated.into();
     shown
@@ -277,21 +279,21 @@ fn tally_json(action: LettersAction, tally: &LetterTally) -> Value {
 }
 
 /// Which letters are meant, for the log: of names how many, and the first.
-fn selection_text(selection: &LetterSelection) -> String {
+fn selection_text(selection: &DeadLetterSelection) -> String {
     match selection {
-        LetterSelection::Files(names) => {
+        DeadLetterSelection::Files(names) => {
             let first = names.first().map(|name| format!(": {name:?}")).unwrap_or_default();
             format!("{} named{first}", names.len())
         }
-        LetterSelection::Matching(filter) if filter.is_empty() => "all".to_owned(),
-        LetterSelection::Matching(filter) => filter.to_string(),
+        DeadLetterSelection::Matching(filter) if filter.is_empty() => "all".to_owned(),
+        DeadLetterSelection::Matching(filter) => filter.to_string(),
     }
 }
 
 /// What the body of a request asks for.
 #[derive(Debug)]
 struct LettersRequest {
-    selection: LetterSelection,
+    selection: DeadLetterSelection,
     removed_tenants: bool,
 }
 
@@ -306,7 +308,7 @@ impl LettersRequest {
                 ("filter", Value::Object(conditions)) => selections.push(matching(conditions)?),
                 ("filter", _) => return Err("`filter` is an object of conditions".to_owned()),
                 ("all", Value::Bool(true)) => {
-                    selections.push(LetterSelection::Matching(LetterFilter::default()));
+                    selections.push(DeadLetterSelection::Matching(DeadLetterFilter::default()));
                 }
                 ("all", _) => return Err("`all` is true or not there".to_owned()),
                 ("removed_tenants", Value::Bool(also)) if action == LettersAction::Replay => {
@@ -330,7 +332,7 @@ impl LettersRequest {
     }
 }
 
-fn named(files: Vec<Value>) -> Result<LetterSelection, String> {
+fn named(files: Vec<Value>) -> Result<DeadLetterSelection, String> {
     if files.len() > MOST_NAMED {
         return Err(format!("`files` has at most {MOST_NAMED} names; a `filter` can mean more"));
     }
@@ -338,11 +340,11 @@ fn named(files: Vec<Value>) -> Result<LetterSelection, String> {
         Value::String(name) => Ok(name),
         _ => Err("`files` is a list of names".to_owned()),
     };
-    files.into_iter().map(name).collect::<Result<_, _>>().map(LetterSelection::Files)
+    files.into_iter().map(name).collect::<Result<_, _>>().map(DeadLetterSelection::Files)
 }
 
-fn matching(conditions: Map<String, Value>) -> Result<LetterSelection, String> {
-    let mut filter = LetterFilter::default();
+fn matching(conditions: Map<String, Value>) -> Result<DeadLetterSelection, String> {
+    let mut filter = DeadLetterFilter::default();
     for (name, value) in conditions {
         match value {
             Value::Null => {}
@@ -353,5 +355,5 @@ fn matching(conditions: Map<String, Value>) -> Result<LetterSelection, String> {
     if filter.is_empty() {
         return Err("the `filter` has no condition: `all: true` means every letter".to_owned());
     }
-    Ok(LetterSelection::Matching(filter))
+    Ok(DeadLetterSelection::Matching(filter))
 }

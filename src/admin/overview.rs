@@ -9,10 +9,10 @@ use super::flow_picture::picture;
 use super::history::MetricHistory;
 use super::sample::{CounterSample, NotDelivered, ReceivedTotals, per_second};
 use super::troubled::{TroubledStreams, troubled_streams};
-use crate::export::rfc3339;
 use crate::otlp::Signal;
 use crate::rounded::{rounded, seconds};
 use crate::run::{Phase, Router};
+use crate::utc::rfc3339;
 
 /// Shows the overview. It looks at every stream.
 pub(super) fn shown(router: &Router, history: &MetricHistory, findings: &TableFindings) -> Value {

@@ -5,9 +5,10 @@ use std::time::SystemTime;
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
-use crate::export::{HoldScope, OperatorHold, ShownHold, StreamHold, rfc3339};
+use crate::export::{HoldScope, OperatorHold, ShownHold, StreamHold};
 use crate::rounded::seconds;
 use crate::stream::{Activity, LastError, StreamName, StreamState};
+use crate::utc::rfc3339;
 
 /// What there is to show of a stream.
 pub(super) struct ShownStream<'s> {

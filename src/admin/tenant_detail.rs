@@ -7,11 +7,12 @@ use serde_json::{Map, Value, json};
 use super::attempt_row;
 use super::stream_list::{self, WantedStreams};
 use super::tenant_state::{ShownTenant, failure, streams_of};
-use crate::export::{Fate, rfc3339};
+use crate::export::Fate;
 use crate::otlp::Signal;
 use crate::receive::Outcome;
 use crate::run::Router;
 use crate::tenants::{Sender, TableRow, Tenant, TenantAccount, TenantTotals};
+use crate::utc::rfc3339;
 
 /// Streams listed, those first that have waited longest.
 const STREAMS: usize = 20;

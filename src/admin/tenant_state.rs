@@ -7,13 +7,14 @@ use std::time::{Duration, SystemTime};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::export::{Fate, rfc3339};
+use crate::export::Fate;
 use crate::otlp::Signal;
 use crate::receive::Outcome;
 use crate::rounded::seconds;
 use crate::run::Router;
 use crate::stream::{Activity, ScannedStream};
 use crate::tenants::{RowProblem, Tenant, TenantAccount, TenantFailure, TenantTotals};
+use crate::utc::rfc3339;
 
 /// A tenant from which nothing has come for so long is silent.
 const SILENT: Duration = Duration::from_secs(600);

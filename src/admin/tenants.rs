@@ -19,10 +19,11 @@ use super::server::{self, JSON};
 use super::{body, query};
 use crate::access::AdminCredential;
 use crate::config::{self, LARGEST_ROW};
-use crate::export::{ReleasedStreams, rfc3339};
+use crate::export::ReleasedStreams;
 use crate::receive::Answer;
 use crate::run::{IssuedToken, RemovedTenant, Router, SwitchedTenant, TenantChangeError, TenantSwitch};
 use crate::tenants::Tenant;
+use crate::utc::rfc3339;
 
 /// The media type of a JSON merge patch (RFC 7396).
 const MERGE_PATCH: &str = "application/merge-patch+json";

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::export::rfc3339;
 use crate::rounded::seconds;
 use crate::run::Router;
+use crate::utc::rfc3339;
 use crate::watches::{FiringSeries, RecordWatch, Threshold};
 
 /// The most series of a watch that are shown; there is one for each tenant.

@@ -20,9 +20,13 @@ use clap::Args;
 use super::config_file::{ConfigArgs, lacks_secrets_alone};
 use super::counted::counted;
 use crate::config::{self, Compiled, RowCheck, Secrets, Source};
+use crate::dead_letters::{
+    ConditionError, DeadLetterFilter, DeadLetterPart, DeadLettersLock, FoundDeadLetters, StoredDeadLetter,
+    letters,
+};
 use crate::export::{
-    Answer, AskedWait, Backoff, ConditionError, Conditions, ExporterSettings, LetterFilter, LetterPart,
-    Letters, LettersLock, Outcome, StoredLetter, TENANT_REMOVED, Target, Transport, WithRow, letters,
+    Answer, AskedWait, Backoff, Conditions, ExporterSettings, Outcome, TENANT_REMOVED, Target, Transport,
+    WithRow,
 };
 use crate::net::Network;
 use crate::otlp::{Redaction, Signal};
@@ -92,7 +96,7 @@ struct LetterFilterArgs {
 }
 
 impl LetterFilterArgs {
-    fn filter(&self) -> Result<LetterFilter, ConditionError> {
+    fn filter(&self) -> Result<DeadLetterFilter, ConditionError> {
         let Self { exporter, tenant, key, reason, signal, from, to } = self;
         let given = [
             ("exporter", exporter),
@@ -103,7 +107,7 @@ impl LetterFilterArgs {
             ("from", from),
             ("to", to),
         ];
-        let mut filter = LetterFilter::default();
+        let mut filter = DeadLetterFilter::default();
         for (name, value) in given {
             if let Some(value) = value {
                 filter.set(name, value)?;
@@ -115,7 +119,7 @@ impl LetterFilterArgs {
 
 /// The value of a condition, if it can be one.
 fn condition(name: &str, value: &str) -> Result<String, ConditionError> {
-    LetterFilter::default().set(name, value).map(|()| value.to_owned())
+    DeadLetterFilter::default().set(name, value).map(|()| value.to_owned())
 }
 
 /// Replays a directory by the exporters of `source`, and says what came of it.
@@ -143,7 +147,7 @@ pub fn replay(
         io::Error::new(error.kind(), format!("can't read `{}`: {error}", args.directory.display()))
     };
     let take_lock = || {
-        LettersLock::take(&args.directory).map_err(unreadable)?.ok_or_else(|| {
+        DeadLettersLock::take(&args.directory).map_err(unreadable)?.ok_or_else(|| {
             let directory = args.directory.display();
             io::Error::other(format!(
                 "the letters in `{directory}` are being replayed or deleted by somebody else: try again when that has ended"
@@ -228,7 +232,7 @@ impl Replay {
     }
 
     /// Sends what was found; `true` if nothing is left and nothing was rejected.
-    async fn letters(mut self, found: &Letters, out: &mut dyn Write) -> io::Result<bool> {
+    async fn letters(mut self, found: &FoundDeadLetters, out: &mut dyn Write) -> io::Result<bool> {
         for (path, reason) in &found.damaged {
             writeln!(out, "{}", told(path, &format!("skipped: {reason}")))?;
         }
@@ -260,7 +264,7 @@ impl Replay {
     }
 
     /// Sends one letter, which is divided first if it never had an exporter.
-    async fn letter(&mut self, letter: &StoredLetter, out: &mut dyn Write) -> io::Result<()> {
+    async fn letter(&mut self, letter: &StoredDeadLetter, out: &mut dyn Write) -> io::Result<()> {
         if let Some(name) = letter.exporter() {
             return self.letter_for(name, letter, out).await;
         }
@@ -288,7 +292,7 @@ impl Replay {
     }
 
     /// What a letter is to be divided into that never had an exporter, or why it can't be sent.
-    fn address(&mut self, letter: &StoredLetter) -> Result<Vec<LetterPart>, String> {
+    fn address(&mut self, letter: &StoredDeadLetter) -> Result<Vec<DeadLetterPart>, String> {
         if self.is_embedded {
             return Err("it goes where routes send it, and the embedded configuration has none of yours: name the configuration by \
                         `--config FILE`"
@@ -303,7 +307,12 @@ impl Replay {
     }
 
     /// Says what would become of a part of a letter.
-    fn show_part(&mut self, letter: &StoredLetter, part: &LetterPart, out: &mut dyn Write) -> io::Result<()> {
+    fn show_part(
+        &mut self,
+        letter: &StoredDeadLetter,
+        part: &DeadLetterPart,
+        out: &mut dyn Write,
+    ) -> io::Result<()> {
         let (Some(name), Some(key)) = (&part.exporter, &part.key) else {
             return self.leave(letter, &part.reason, out);
         };
@@ -316,7 +325,7 @@ impl Replay {
     /// Says where records would go.
     fn show(
         &mut self,
-        letter: &StoredLetter,
+        letter: &StoredDeadLetter,
         records: u64,
         name: &str,
         target: &Target,
@@ -330,7 +339,12 @@ impl Replay {
     }
 
     /// Sends a letter to the exporter that it was recorded for, unless its stream has stopped.
-    async fn letter_for(&mut self, name: &str, letter: &StoredLetter, out: &mut dyn Write) -> io::Result<()> {
+    async fn letter_for(
+        &mut self,
+        name: &str,
+        letter: &StoredDeadLetter,
+        out: &mut dyn Write,
+    ) -> io::Result<()> {
         if letter.reason() == TENANT_REMOVED && !self.removed_tenants {
             let why = "its tenant was removed, and the id may be somebody else's by now: add `--removed-tenants` to send it by the \
                        row that has the id";
@@ -364,7 +378,7 @@ impl Replay {
         self.leave(letter, &failure, out)
     }
 
-    fn leave(&mut self, letter: &StoredLetter, reason: &str, out: &mut dyn Write) -> io::Result<()> {
+    fn leave(&mut self, letter: &StoredDeadLetter, reason: &str, out: &mut dyn Write) -> io::Result<()> {
         self.tally.left += 1;
         let said = format!("left: {reason}{}", how_it_came(letter));
         writeln!(out, "{}", told(letter.path(), &said))
@@ -388,7 +402,12 @@ impl Replay {
     }
 
     /// Attempts a letter until the answer is final or patience ends.
-    async fn send(&mut self, name: &Arc<str>, target: &Target, letter: &StoredLetter) -> io::Result<Answer> {
+    async fn send(
+        &mut self,
+        name: &Arc<str>,
+        target: &Target,
+        letter: &StoredDeadLetter,
+    ) -> io::Result<Answer> {
         let batch = Batch::new(letter.signal(), vec![letter.load()?], letter.records());
         let transport = &self.transports[name];
         let attempts = if self.unresponsive.contains(name) { 1 } else { ATTEMPTS };
@@ -430,7 +449,7 @@ fn told(path: &Path, said: &str) -> String {
 }
 
 /// What to add to a line about a letter that never had an exporter.
-fn how_it_came(letter: &StoredLetter) -> String {
+fn how_it_came(letter: &StoredDeadLetter) -> String {
     letter.origin().map_or_else(String::new, |origin| format!("; {origin}"))
 }
 

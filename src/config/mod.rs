@@ -38,8 +38,9 @@ use std::time::Duration;
 
 use crate::access::AdminTokens;
 use crate::byte_order_mark;
+use crate::dead_letters::DeadLetterSettings;
 use crate::descriptors::Demand;
-use crate::export::{DeadLetterSettings, ExporterKind, ExporterSettings, MOST_OPEN_FILES, TelemetrySettings};
+use crate::export::{ExporterKind, ExporterSettings, MOST_OPEN_FILES, TelemetrySettings};
 use crate::journal::JournalSettings;
 use crate::receive::{Acknowledge, ListenerSettings};
 use crate::route::{RouteSpec, Unrouted};

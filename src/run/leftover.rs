@@ -12,7 +12,8 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use tracing::error;
 
-use crate::export::{DeadLetters, Exporter, Fate};
+use crate::dead_letters::DeadLetters;
+use crate::export::{Exporter, Fate};
 use crate::otlp::Signal;
 use crate::stream::Stream;
 

@@ -4,7 +4,8 @@ use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::export::{Encoding, LetterPart, StoredLetter};
+use crate::dead_letters::{DeadLetterPart, StoredDeadLetter};
+use crate::encoding::Encoding;
 use crate::otlp::{self, Entry, Signal};
 use crate::receive::Owner;
 use crate::route::{self, CopyAllowance, EntryRoutes, Miss, RoutingKey, TakenEntry, Values as _};
@@ -30,7 +31,7 @@ struct AddressedStream {
 /// The parts of a letter, in the order in which they are to be sent.
 #[derive(Default)]
 struct AddressedParts {
-    parts: Vec<LetterPart>,
+    parts: Vec<DeadLetterPart>,
     /// The last part of each stream.
     last: HashMap<(Arc<str>, RoutingKey), usize>,
 }
@@ -47,7 +48,7 @@ impl<F: FnMut(&Arc<str>, &StreamName) -> Result<usize, String>> LetterAddresses<
     /// What a letter is to be divided into: a part for each stream that the configuration has for its entries, several if
     /// they are too many for a batch, and at the end one without an exporter of those that it has none for. If that would
     /// be all of it, why. Blocks.
-    pub fn address(&mut self, letter: &StoredLetter) -> Result<Vec<LetterPart>, String> {
+    pub fn address(&mut self, letter: &StoredDeadLetter) -> Result<Vec<DeadLetterPart>, String> {
         let signal = letter.signal();
         let bytes = letter.load().map_err(|error| format!("its bytes can't be read: {error}"))?;
         let split = match letter.encoding() {
@@ -64,7 +65,7 @@ impl<F: FnMut(&Arc<str>, &StreamName) -> Result<usize, String>> LetterAddresses<
         };
         let allowance = CopyAllowance::new(MOST_COPIED);
         let mut addressed = AddressedParts::default();
-        let mut rest: Option<LetterPart> = None;
+        let mut rest: Option<DeadLetterPart> = None;
         let receiver = letter.origin().map(|origin| origin.receiver.as_str());
         for mut entry in split.entries {
             let parts = match self.owner_of(letter, &mut entry) {
@@ -88,7 +89,7 @@ impl<F: FnMut(&Arc<str>, &StreamName) -> Result<usize, String>> LetterAddresses<
                         }
                     }
                     Err(reason) => {
-                        let rest = rest.get_or_insert_with(|| LetterPart {
+                        let rest = rest.get_or_insert_with(|| DeadLetterPart {
                             exporter: None,
                             key: None,
                             reason,
@@ -107,7 +108,11 @@ impl<F: FnMut(&Arc<str>, &StreamName) -> Result<usize, String>> LetterAddresses<
     }
 
     /// The tenant that an entry is taken for, or why it can't be. It gets the stamp that it would have had.
-    fn owner_of(&self, letter: &StoredLetter, entry: &mut Entry<'_>) -> Result<Option<Arc<Tenant>>, String> {
+    fn owner_of(
+        &self,
+        letter: &StoredDeadLetter,
+        entry: &mut Entry<'_>,
+    ) -> Result<Option<Arc<Tenant>>, String> {
         let (origin, table) = (letter.origin(), &*self.routes.table);
         let recorded = origin.and_then(|origin| origin.tenant.as_deref());
         let owner = match recorded {
@@ -208,7 +213,7 @@ impl AddressedParts {
     /// `most` bytes.
     fn add(
         &mut self,
-        letter: &StoredLetter,
+        letter: &StoredDeadLetter,
         exporter: &Arc<str>,
         stream: &StreamName,
         entry: &[u8],
@@ -219,7 +224,7 @@ impl AddressedParts {
             let framed = otlp::frame_len(piece.len());
             if self.parts.get(*last).is_none_or(|part| part.bytes.len() + framed > most) {
                 *last = self.parts.len();
-                self.parts.push(LetterPart {
+                self.parts.push(DeadLetterPart {
                     exporter: Some(exporter.to_string()),
                     key: Some(stream.key.clone()),
                     reason: format!(
@@ -235,7 +240,7 @@ impl AddressedParts {
     }
 }
 
-fn put(part: &mut LetterPart, entry: &[u8], records: u64) {
+fn put(part: &mut DeadLetterPart, entry: &[u8], records: u64) {
     otlp::put_frame(&mut part.bytes, entry.len());
     part.bytes.extend_from_slice(entry);
     part.records += records;

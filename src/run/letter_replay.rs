@@ -19,10 +19,11 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::letter_address::LetterAddresses;
 use super::{Phase, Router};
-use crate::export::{
-    Encoding, Exporter, Fate, HoldScope, LetterPart, LetterSelection, LetterWalk, StoredLetter, StreamHold,
-    TENANT_REMOVED, WalkedLetters,
+use crate::dead_letters::{
+    DeadLetterPart, DeadLetterSelection, DeadLetterWalk, StoredDeadLetter, WalkedDeadLetters,
 };
+use crate::encoding::Encoding;
+use crate::export::{Exporter, Fate, HoldScope, StreamHold, TENANT_REMOVED};
 use crate::otlp;
 use crate::receive::Snapshot;
 use crate::route::{EntryRoutes, RequestHeaders, Values as _};
@@ -93,7 +94,7 @@ pub enum LettersError {
 
 /// A walk through letters, for which the shutdown waits.
 struct Work {
-    walk: LetterWalk,
+    walk: DeadLetterWalk,
     _underway: OwnedMutexGuard<()>,
 }
 
@@ -101,7 +102,7 @@ impl Router {
     /// Sends letters again, those of tenants that were removed only if that is wanted. Dropped before its end, it leaves the rest.
     pub async fn replay_letters(
         self: &Arc<Self>,
-        selection: LetterSelection,
+        selection: DeadLetterSelection,
         removed_tenants: bool,
     ) -> Result<LetterTally, LettersError> {
         let mut work = self.begin_work(selection).await?;
@@ -122,11 +123,11 @@ impl Router {
     /// Removes letters for good.
     pub async fn delete_letters(
         self: &Arc<Self>,
-        selection: LetterSelection,
+        selection: DeadLetterSelection,
     ) -> Result<LetterTally, LettersError> {
         let mut work = self.begin_work(selection).await?;
         let mut tally = LetterTally::default();
-        while let Some(WalkedLetters { letters, missing }) = work.next().await? {
+        while let Some(WalkedDeadLetters { letters, missing }) = work.next().await? {
             for file in missing {
                 tally.leave(file, NO_SUCH_LETTER.to_owned());
             }
@@ -135,7 +136,7 @@ impl Router {
                 match removed {
                     Ok(true) => {
                         tally.letters += 1;
-                        tally.records += listed.letter.as_ref().map_or(0, StoredLetter::records);
+                        tally.records += listed.letter.as_ref().map_or(0, StoredDeadLetter::records);
                     }
                     Ok(false) => tally.leave(listed.file, NO_SUCH_LETTER.to_owned()),
                     Err(error) => tally.leave(listed.file, format!("it can't be removed: {error}")),
@@ -146,13 +147,13 @@ impl Router {
         Ok(tally)
     }
 
-    async fn begin_work(&self, selection: LetterSelection) -> Result<Work, LettersError> {
+    async fn begin_work(&self, selection: DeadLetterSelection) -> Result<Work, LettersError> {
         let underway = self.letters_underway().clone().try_lock_owned().map_err(|_| LettersError::Busy)?;
         if self.phase() == Phase::Stopping {
             return Err(LettersError::Stopping);
         }
         let letters = self.intake().dead_letters.load_full().ok_or(LettersError::NoDirectory)?;
-        match letters.walk(selection).await {
+        match DeadLetterWalk::begin(&letters, selection).await {
             Ok(Some(walk)) => Ok(Work { walk, _underway: underway }),
             Ok(None) => Err(LettersError::Busy),
             Err(reason) => Err(LettersError::Directory { directory: letters.directory().into(), reason }),
@@ -164,7 +165,7 @@ impl Router {
 const NO_SUCH_LETTER: &str = "there is no such letter";
 
 impl Work {
-    async fn next(&mut self) -> Result<Option<WalkedLetters>, LettersError> {
+    async fn next(&mut self) -> Result<Option<WalkedDeadLetters>, LettersError> {
         self.walk.next().await.map_err(|reason| self.unreadable(reason))
     }
 
@@ -208,7 +209,7 @@ struct LetterStream {
 /// Letters of a stream that are admitted together.
 struct LetterBatch {
     /// Each with the number of its entries.
-    letters: Vec<(StoredLetter, usize)>,
+    letters: Vec<(StoredDeadLetter, usize)>,
     /// One request of all of them.
     body: Bytes,
     /// For the body.
@@ -267,11 +268,11 @@ impl From<Refused> for Unadmitted {
 
 impl LetterReplay {
     /// Sends some letters, and returns when all of them have ended or are left.
-    async fn letters(self: &Arc<Self>, walked: WalkedLetters) {
+    async fn letters(self: &Arc<Self>, walked: WalkedDeadLetters) {
         for file in walked.missing {
             self.tally.lock().leave(file, NO_SUCH_LETTER.to_owned());
         }
-        let mut streams: Vec<(LetterStream, VecDeque<StoredLetter>)> = Vec::new();
+        let mut streams: Vec<(LetterStream, VecDeque<StoredDeadLetter>)> = Vec::new();
         let mut positions: HashMap<LetterStream, usize> = HashMap::new();
         for listed in walked.letters {
             let letters = match listed.letter {
@@ -308,7 +309,7 @@ impl LetterReplay {
     }
 
     /// What a letter that never had an exporter is divided into, in the directory as well; nothing, if it is left.
-    async fn divided(&self, letter: StoredLetter) -> Vec<StoredLetter> {
+    async fn divided(&self, letter: StoredDeadLetter) -> Vec<StoredDeadLetter> {
         let snapshot = self.router.intake().snapshot.load_full();
         let table = Arc::clone(&self.router.tenants().table());
         let dividing = spawn_blocking(move || {
@@ -330,7 +331,7 @@ impl LetterReplay {
     }
 
     /// The stream that a letter goes to, or why it is left.
-    fn stream_of(&self, letter: &StoredLetter) -> Result<LetterStream, String> {
+    fn stream_of(&self, letter: &StoredDeadLetter) -> Result<LetterStream, String> {
         let Some(exporter) = letter.exporter() else { return Err(letter.reason().to_owned()) };
         if letter.reason() == TENANT_REMOVED && !self.removed_tenants {
             return Err("its tenant was removed, and the id may be somebody else's by now: `removed_tenants` sends it by the row that has \
@@ -342,7 +343,7 @@ impl LetterReplay {
     }
 
     /// Sends letters of one stream one after the other, until one is not delivered.
-    async fn stream(self: Arc<Self>, stream: LetterStream, mut letters: VecDeque<StoredLetter>) {
+    async fn stream(self: Arc<Self>, stream: LetterStream, mut letters: VecDeque<StoredDeadLetter>) {
         let mut stopped = self.obstacle(&stream);
         while stopped.is_none() && !letters.is_empty() {
             stopped = self.next_batch(&stream, &mut letters).await.err();
@@ -371,7 +372,7 @@ impl LetterReplay {
     async fn next_batch(
         &self,
         stream: &LetterStream,
-        letters: &mut VecDeque<StoredLetter>,
+        letters: &mut VecDeque<StoredDeadLetter>,
     ) -> Result<(), String> {
         if self.router.phase() == Phase::Stopping {
             return Err(LettersError::Stopping.to_string());
@@ -421,10 +422,10 @@ impl LetterReplay {
     /// Reads letters, for which there has to be memory until the deadline. Those that can't be read, or are not valid, are left.
     async fn load(
         &self,
-        letters: Vec<StoredLetter>,
+        letters: Vec<StoredDeadLetter>,
         bytes: u64,
         deadline: Instant,
-    ) -> Result<LetterBatch, (Vec<StoredLetter>, String)> {
+    ) -> Result<LetterBatch, (Vec<StoredDeadLetter>, String)> {
         let budget = &self.router.shared().budget;
         let mut held = Reservation::empty(budget.clone());
         while !held.grow(bytes) {
@@ -516,7 +517,7 @@ impl LetterReplay {
     /// How each letter has ended; nothing, if it has not.
     fn ends(
         &self,
-        letters: &[(StoredLetter, usize)],
+        letters: &[(StoredDeadLetter, usize)],
         losses: &[Loss],
         unsettled: &BTreeSet<usize>,
     ) -> Vec<Option<LetterEnd>> {
@@ -547,7 +548,7 @@ impl LetterReplay {
     }
 
     /// Removes a letter that was sent, unless nothing else keeps some of its records.
-    async fn end(&self, letter: StoredLetter, end: LetterEnd) {
+    async fn end(&self, letter: StoredDeadLetter, end: LetterEnd) {
         if end.lost > 0 {
             let lost = end.lost;
             return self.leave(
@@ -575,7 +576,7 @@ impl LetterReplay {
         }
     }
 
-    fn leave(&self, letter: &StoredLetter, why: String) {
+    fn leave(&self, letter: &StoredDeadLetter, why: String) {
         let file = letter.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
         self.tally.lock().leave(file, why);
     }
@@ -603,7 +604,11 @@ fn held_for(exporter: &Exporter, name: &StreamName) -> Option<String> {
 }
 
 /// What a letter that never had an exporter is to be divided into by the routes in use, or why it is left.
-fn address(snapshot: &Snapshot, table: Arc<Table>, letter: &StoredLetter) -> Result<Vec<LetterPart>, String> {
+fn address(
+    snapshot: &Snapshot,
+    table: Arc<Table>,
+    letter: &StoredDeadLetter,
+) -> Result<Vec<DeadLetterPart>, String> {
     let routes = EntryRoutes {
         routes: snapshot.routes.clone(),
         exporters: snapshot.exporters.iter().map(|exporter| exporter.name().clone()).collect(),
@@ -620,7 +625,7 @@ fn address(snapshot: &Snapshot, table: Arc<Table>, letter: &StoredLetter) -> Res
 }
 
 /// The bytes of a letter and how many entries they are, or why they can't be sent.
-fn read(letter: &StoredLetter) -> Result<(Bytes, usize), String> {
+fn read(letter: &StoredDeadLetter) -> Result<(Bytes, usize), String> {
     let bytes = letter.load().map_err(|error| format!("its bytes can't be read: {error}"))?;
     let invalid = |why: String| format!("it is no valid OTLP: {why}");
     if letter.encoding() == Encoding::Json {

@@ -15,10 +15,11 @@ use super::Router;
 use super::tenant_directory::TenantDirectory;
 use super::whole_files;
 use crate::config::{LARGEST_ROW, Problem, ReadRow, RowText, TENANT_IDS, UnwritableRow, is_tenant_id};
-use crate::export::{Fate, ReleasedStreams, WaitingStreams, rfc3339};
+use crate::export::{Fate, ReleasedStreams, WaitingStreams};
 use crate::otlp::Signal;
 use crate::stream::StreamName;
 use crate::tenants::{Credential, GeneratedToken, RowContent, Sender, TableRow, Tenant, TenantAccount};
+use crate::utc::rfc3339;
 
 /// What a request may say of a row, in the order in which it is written.
 const FIELDS: [&str; 6] = ["platform", "values", "exporters", "limits", "paused", "hold"];

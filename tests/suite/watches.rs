@@ -16,7 +16,7 @@ fn alerts(asked: &Asked) -> Vec<(String, bool)> {
     let alerts: Vec<Value> = serde_json::from_slice(&asked.body).expect("alerts are a list");
     let name = |alert: &Value| alert["labels"]["alertname"].as_str().unwrap().to_owned();
     let ends = |alert: &Value| alert["endsAt"].as_str().unwrap().to_owned();
-    let now = sluice::export::rfc3339(std::time::SystemTime::now());
+    let now = sluice::utc::rfc3339(std::time::SystemTime::now());
     alerts.iter().map(|alert| (name(alert), ends(alert) <= now)).collect()
 }
 

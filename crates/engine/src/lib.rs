@@ -22,7 +22,9 @@
 
 pub mod byte_order_mark;
 pub mod coding;
+pub mod dead_letters;
 pub mod descriptors;
+pub mod encoding;
 pub mod export;
 pub mod glob;
 pub mod net;
@@ -42,6 +44,7 @@ pub mod tap;
 pub mod telemetry;
 pub mod tenants;
 pub mod terminal;
+pub mod utc;
 pub mod watches;
 
 pub use sluice_journal as journal;

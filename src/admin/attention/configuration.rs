@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use super::words::{ago, ended, time};
 use super::{Attention, AttentionSubject, Urgency};
-use crate::export::{Exporter, ExporterKind};
+use crate::export::Exporter;
 use crate::receive::TlsServer;
 use crate::run::{ReloadError, Router};
 
@@ -54,12 +54,7 @@ fn of_certificate(listener: &Arc<str>, tls: &TlsServer) -> Option<Attention> {
 fn of_client_certificate(exporter: &Exporter) -> Option<Attention> {
     let active = exporter.active();
     let (urgency, ends, is_over) = end_of(active.transport.certificate_expiry())?;
-    let tls = match &active.settings.kind {
-        ExporterKind::OtlpHttp(http) => &http.tls,
-        ExporterKind::OtlpGrpc(grpc) => &grpc.tls,
-        ExporterKind::File(_) | ExporterKind::Debug(_) | ExporterKind::Nop => return None,
-    };
-    let file = tls.cert_file.as_ref()?.display();
+    let file = active.settings.upstream()?.tls.cert_file.as_ref()?.display();
     let then = if is_over {
         "so that upstreams that ask for one refuse it"
     } else {

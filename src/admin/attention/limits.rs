@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::words::{ago, counted, ended, size};
 use super::{Attention, AttentionSubject, NEARLY_FULL, Urgency};
+use crate::dead_letters::DeadLetters;
 use crate::descriptors::{Use, descriptors};
-use crate::export::DeadLetters;
 use crate::journal::JournalState;
 use crate::run::Router;
 

@@ -22,7 +22,7 @@ use tokio::time::Instant;
 use super::rings::{FINE, HistoryRange, Ring};
 use super::{HistoryStep, OF_DELIVERY, delivery_values};
 use crate::admin::sample::DeliveryTotals;
-use crate::export::rfc3339;
+use crate::utc::rfc3339;
 
 /// Streams, and tenants, of which there is a history.
 pub(super) const MOST: usize = 1_000;

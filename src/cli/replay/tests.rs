@@ -9,7 +9,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::export::{DeadLetterSettings, DeadLetters, Encoding, Letter};
+use crate::dead_letters::{DeadLetter, DeadLetterSettings, DeadLetters};
+use crate::encoding::Encoding;
 
 /// An upstream that answers with the status in the body, whose first word it is.
 async fn upstream() -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
@@ -68,7 +69,7 @@ async fn store_for(root: &TempDir, reason: &str, list: &[(Option<&str>, &str, &'
     let settings = DeadLetterSettings { directory: root.path().into(), max_size: 1 << 20, synced: false };
     let dead = DeadLetters::open(&settings).unwrap();
     for (exporter, key, body) in list {
-        let letter = Letter {
+        let letter = DeadLetter {
             exporter: exporter.map(str::to_owned),
             signal: Signal::Logs,
             encoding: Encoding::Proto,

@@ -19,9 +19,10 @@ use crate::config::model::{
 use crate::config::node::Node;
 use crate::config::presets::Preset;
 use crate::config::secrets::named;
+use crate::encoding::Encoding;
 use crate::export::{
-    Compression, DebugSettings, Encoding, ExporterAuth, ExporterKind, ExporterSettings, FileSettings,
-    MAX_GRPC_MESSAGE, OtlpGrpcSettings, OtlpHttpSettings, SecretTemplate, Statuses, TlsClientSettings,
+    Compression, DebugSettings, ExporterAuth, ExporterKind, ExporterSettings, FileSettings, MAX_GRPC_MESSAGE,
+    OtlpGrpcSettings, OtlpHttpSettings, SecretTemplate, Statuses, TlsClientSettings, UpstreamSettings,
     ValidKey,
 };
 use crate::otlp::Signal;
@@ -324,19 +325,21 @@ fn otlp_http(
 
     OtlpHttpSettings {
         urls,
-        headers,
-        auth,
+        upstream: UpstreamSettings {
+            headers,
+            auth,
+            compression,
+            timeout: http.timeout.0,
+            tls: tls(&http.tls, node.near(&["tls"]), context),
+            max_connection_age: http.max_connection_age.0,
+        },
         encoding: match http.encoding {
             model::Encoding::Proto => Encoding::Proto,
             model::Encoding::Json => Encoding::Json,
         },
-        compression,
-        timeout: http.timeout.0,
-        tls: tls(&http.tls, node.near(&["tls"]), context),
         proxy_url: proxy(http, node, context),
         max_idle_connections: 0,
         idle_timeout: http.idle_conn_timeout.0,
-        max_connection_age: http.max_connection_age.0,
     }
 }
 
@@ -370,17 +373,19 @@ fn otlp_grpc(
     warn_of_plain_credentials(upstream.as_slice(), &headers, auth.is_some(), node, context);
     OtlpGrpcSettings {
         url: upstream.map(|upstream| upstream.url),
-        headers,
-        auth,
-        compression: match grpc.compression {
-            model::GrpcCompression::None => Compression::None,
-            model::GrpcCompression::Gzip => Compression::Gzip { level: 1 },
-            model::GrpcCompression::Zstd => Compression::Zstd { level: 3 },
-            model::GrpcCompression::Snappy => Compression::SnappyFrames,
+        upstream: UpstreamSettings {
+            headers,
+            auth,
+            compression: match grpc.compression {
+                model::GrpcCompression::None => Compression::None,
+                model::GrpcCompression::Gzip => Compression::Gzip { level: 1 },
+                model::GrpcCompression::Zstd => Compression::Zstd { level: 3 },
+                model::GrpcCompression::Snappy => Compression::SnappyFrames,
+            },
+            timeout: grpc.timeout.0,
+            tls: tls(&grpc.tls, node.near(&["tls"]), context),
+            max_connection_age: grpc.max_connection_age.0,
         },
-        timeout: grpc.timeout.0,
-        tls: tls(&grpc.tls, node.near(&["tls"]), context),
-        max_connection_age: grpc.max_connection_age.0,
     }
 }
 

@@ -30,7 +30,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::access::AdminTokens;
-use crate::export::{DeadLetterSettings, ExporterSettings, TelemetrySettings};
+use crate::dead_letters::DeadLetterSettings;
+use crate::export::{ExporterSettings, TelemetrySettings};
 use crate::journal::{JournalSettings, SyncPolicy};
 use crate::receive::{Acknowledge, ListenerSettings};
 use crate::route::{RouteSpec, Unrouted};

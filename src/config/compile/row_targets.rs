@@ -11,7 +11,7 @@ use crate::config::credential::MisshapenCredential;
 use crate::config::node::Node;
 use crate::config::problem::{Report, Span};
 use crate::config::secrets::named;
-use crate::export::{ExporterKind, ExporterSettings, SecretTemplate, TargetError, alternatives};
+use crate::export::{ExporterSettings, SecretTemplate, TargetError, alternatives};
 use crate::glob::Glob;
 use crate::otlp::Signal;
 use crate::route::{
@@ -284,12 +284,8 @@ fn check_credentials(
     node: &Node,
     report: &mut Report,
 ) {
-    let headers = match &settings.kind {
-        ExporterKind::OtlpHttp(http) => &http.headers,
-        ExporterKind::OtlpGrpc(grpc) => &grpc.headers,
-        ExporterKind::File(_) | ExporterKind::Debug(_) | ExporterKind::Nop => return,
-    };
-    for (_, SecretTemplate(template)) in headers.iter().filter(|(name, _)| *name == AUTHORIZATION) {
+    let headers = settings.upstream().into_iter().flat_map(|upstream| &upstream.headers);
+    for (_, SecretTemplate(template)) in headers.filter(|(name, _)| *name == AUTHORIZATION) {
         let is_assumed = |name: &str| stream.assumed.iter().any(|assumed| assumed == name);
         let mut read = template.row_reads().filter(|name| stream.row.values.get(name).is_some());
         let Some(name) = read.next() else { continue };

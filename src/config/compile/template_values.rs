@@ -141,10 +141,10 @@ fn templates<'a>(kind: &'a ExporterKind, node: &'a Node) -> Vec<(&'a Template, &
             let mut urls: Vec<_> = urls.collect();
             // One `endpoint` makes the URLs of several signals.
             urls.dedup_by_key(|(_, node)| node.span.start);
-            (urls, &http.headers)
+            (urls, &http.upstream.headers)
         }
         ExporterKind::OtlpGrpc(grpc) => {
-            (grpc.url.iter().map(|url| (url, node.near(&["endpoint"]))).collect(), &grpc.headers)
+            (grpc.url.iter().map(|url| (url, node.near(&["endpoint"]))).collect(), &grpc.upstream.headers)
         }
         ExporterKind::File(_) | ExporterKind::Debug(_) | ExporterKind::Nop => return Vec::new(),
     };

@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, de::Error as _};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::export::rfc3339;
+use crate::utc::rfc3339;
 
 /// A time span: `50ms`, `30s`, `1h30m`, `0`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -32,8 +32,8 @@ fn auth_in(yaml: &str) -> Option<ExporterAuth> {
     let compiled = good(yaml);
     assert_eq!(compiled.warnings, []);
     match &compiled.exporters[0].1.kind {
-        ExporterKind::OtlpHttp(http) => http.auth.clone(),
-        ExporterKind::OtlpGrpc(grpc) => grpc.auth.clone(),
+        ExporterKind::OtlpHttp(http) => http.upstream.auth.clone(),
+        ExporterKind::OtlpGrpc(grpc) => grpc.upstream.auth.clone(),
         other => panic!("{other:?}"),
     }
 }

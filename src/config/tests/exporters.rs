@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use super::*;
-use crate::export::{
-    Compression, Encoding, HoldScope, OtlpGrpcSettings, StatusAction, Statuses, TimedAction,
-};
+use crate::encoding::Encoding;
+use crate::export::{Compression, HoldScope, OtlpGrpcSettings, StatusAction, Statuses, TimedAction};
 use crate::route::{Template, TemplateValue};
 use crate::rpc::Code;
 use crate::stream::WhenFull;
@@ -31,9 +30,9 @@ fn the_defaults_are_the_documented_ones() {
     assert_eq!(settings.statuses, Statuses::retrying(vec![429, 502, 503, 504]));
     assert_eq!(settings.retry.max_elapsed_time, Duration::ZERO);
     let ExporterKind::OtlpHttp(http) = settings.kind else { panic!() };
-    assert_eq!(http.compression, Compression::Gzip { level: 1 });
+    assert_eq!(http.upstream.compression, Compression::Gzip { level: 1 });
     assert_eq!(http.encoding, Encoding::Proto);
-    assert_eq!(http.timeout, Duration::from_secs(30));
+    assert_eq!(http.upstream.timeout, Duration::from_secs(30));
     assert_eq!(http.max_idle_connections, 256);
     assert_eq!(http.urls[0], url("https://example.com/otlp/v1/traces"));
     assert_eq!(http.urls[2], url("https://example.com/otlp/v1/logs"));
@@ -102,10 +101,10 @@ fn an_exporter_without_an_endpoint_says_so_once() {
 fn headers_keep_their_order_and_may_be_templates() {
     let http =
         otlp_http("endpoint: http://localhost:1\nheaders: { X-B: 1, Authorization: \"Bearer {{ key }}\" }");
-    let names: Vec<&str> = http.headers.iter().map(|(name, _)| name.as_str()).collect();
+    let names: Vec<&str> = http.upstream.headers.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["x-b", "authorization"]);
-    assert_eq!(http.headers[0].1.0.as_text(), Some("1"));
-    assert_eq!(http.headers[1].1.0.as_text(), None);
+    assert_eq!(http.upstream.headers[0].1.0.as_text(), Some("1"));
+    assert_eq!(http.upstream.headers[1].1.0.as_text(), None);
 }
 
 #[test]
@@ -113,7 +112,7 @@ fn headers_may_be_a_list_as_in_newer_collectors() {
     let http = otlp_http(
         "endpoint: http://localhost:1\nheaders:\n  - { name: X-B, value: 1 }\n  - { name: X-A, value: b }",
     );
-    let names: Vec<&str> = http.headers.iter().map(|(name, _)| name.as_str()).collect();
+    let names: Vec<&str> = http.upstream.headers.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["x-b", "x-a"]);
     assert_eq!(
         said_of("endpoint: https://a\nheaders: [{ name: X, value: a }, { name: x, value: b }, { value: c }]"),
@@ -173,7 +172,7 @@ fn a_credential_over_plain_http_is_a_warning() {
 
 #[test]
 fn compression_is_what_the_collector_has() {
-    let compression = |lines: &str| otlp_http(&format!("endpoint: https://a\n{lines}")).compression;
+    let compression = |lines: &str| otlp_http(&format!("endpoint: https://a\n{lines}")).upstream.compression;
     assert_eq!(compression("compression: none"), Compression::None);
     assert_eq!(compression("compression: zstd"), Compression::Zstd { level: 3 });
     assert_eq!(compression("compression: zlib"), Compression::Zlib { level: 1, deflate: false });
@@ -213,9 +212,10 @@ fn compression_is_what_the_collector_has() {
 fn a_level_of_0_or_minus_1_is_the_default_as_in_the_collector() {
     let compression = |name: &str, level: i32| {
         let lines = format!("compression: {name}\ncompression_params: {{ level: {level} }}");
-        otlp_http(&format!("endpoint: https://a\n{lines}")).compression
+        otlp_http(&format!("endpoint: https://a\n{lines}")).upstream.compression
     };
-    let without = |name: &str| otlp_http(&format!("endpoint: https://a\ncompression: {name}")).compression;
+    let without =
+        |name: &str| otlp_http(&format!("endpoint: https://a\ncompression: {name}")).upstream.compression;
     for name in ["gzip", "zlib", "deflate", "zstd"] {
         assert_eq!([0, -1].map(|level| compression(name, level)), [without(name), without(name)], "{name}");
     }
@@ -233,11 +233,11 @@ fn a_level_of_0_or_minus_1_is_the_default_as_in_the_collector() {
 
 #[test]
 fn a_header_without_a_value_is_an_empty_one_as_in_the_collector() {
-    let empty = otlp_http("endpoint: https://a\nheaders: { X-A: '' }").headers;
+    let empty = otlp_http("endpoint: https://a\nheaders: { X-A: '' }").upstream.headers;
     for headers in ["{ X-A: }", "{ X-A: ~ }", "{ X-A: null }", "[{ name: X-A, value: }]", "[{ name: X-A }]"] {
         let lines = format!("endpoint: https://a\nheaders: {headers}");
         assert_eq!(good(&with_exporter("otlp_http", &lines)).warnings, [], "{headers}");
-        assert_eq!(otlp_http(&lines).headers, empty, "{headers}");
+        assert_eq!(otlp_http(&lines).upstream.headers, empty, "{headers}");
     }
 }
 
@@ -249,7 +249,10 @@ fn compression_of_grpc_is_what_the_collector_has() {
         ("zstd", Compression::Zstd { level: 3 }),
         ("snappy", Compression::SnappyFrames),
     ] {
-        assert_eq!(otlp_grpc(&format!("endpoint: a:4317\ncompression: {written}")).compression, compression);
+        assert_eq!(
+            otlp_grpc(&format!("endpoint: a:4317\ncompression: {written}")).upstream.compression,
+            compression
+        );
     }
 }
 
@@ -538,7 +541,7 @@ fn connections_are_limited_as_in_the_collector() {
 fn a_timeout_of_zero_is_no_limit_as_in_the_collector() {
     let http = otlp_http("endpoint: https://a\ntimeout: 0\nidle_conn_timeout: 0s\nmax_connection_age: 0");
     assert_eq!(
-        (http.timeout, http.idle_timeout, http.max_connection_age),
+        (http.upstream.timeout, http.idle_timeout, http.upstream.max_connection_age),
         (Duration::ZERO, Duration::ZERO, Duration::ZERO)
     );
     good(&with_exporter("otlp_grpc", "endpoint: host:4317\ntimeout: 0"));
@@ -677,12 +680,12 @@ fn a_collectors_block_of_grpc_means_the_same() {
         let ExporterKind::OtlpGrpc(grpc) = &compiled.exporters[0].1.kind else { panic!() };
         assert_eq!(grpc.url.as_ref().unwrap().as_text(), Some("http://otel.highlight.io:4317"));
         assert_eq!(
-            (grpc.compression, grpc.timeout),
+            (grpc.upstream.compression, grpc.upstream.timeout),
             (Compression::Zstd { level: 3 }, Duration::from_secs(5))
         );
         assert_eq!(compiled.warnings.len(), 3, "of what has no effect: {:?}", compiled.warnings);
     }
-    assert_eq!(otlp_grpc("endpoint: a:4317").compression, Compression::Gzip { level: 1 });
+    assert_eq!(otlp_grpc("endpoint: a:4317").upstream.compression, Compression::Gzip { level: 1 });
 }
 
 #[test]
@@ -802,9 +805,9 @@ fn what_asks_for_nothing_is_its_default() {
     );
     assert_eq!(good(&with_exporter("otlp_http", &lines)).warnings, []);
     let http = otlp_http(&lines);
-    assert_eq!((http.compression, http.encoding), (Compression::Gzip { level: 1 }, Encoding::Proto));
+    assert_eq!((http.upstream.compression, http.encoding), (Compression::Gzip { level: 1 }, Encoding::Proto));
     assert_eq!(http.urls[0], url("https://a:1/v1/traces"));
-    assert_eq!(http.tls, otlp_http("endpoint: https://a").tls);
+    assert_eq!(http.upstream.tls, otlp_http("endpoint: https://a").upstream.tls);
     // What is not the Collector's default asks for something.
     for line in [
         "auth: { authenticator: '' }",
@@ -888,8 +891,8 @@ fn words_of_which_there_is_one_are_checked_like_others() {
             "5:25 error: `1.0` is not a value of `min_version` (did you mean `1.2`? the values are `1.2` and `1.3`)"
         ]
     );
-    assert!(!otlp_http("endpoint: https://a\ntls: { min_version: \"1.2\" }").tls.only_tls13);
-    assert!(otlp_http("endpoint: https://a\ntls: { min_version: \"1.3\" }").tls.only_tls13);
+    assert!(!otlp_http("endpoint: https://a\ntls: { min_version: \"1.2\" }").upstream.tls.only_tls13);
+    assert!(otlp_http("endpoint: https://a\ntls: { min_version: \"1.3\" }").upstream.tls.only_tls13);
 }
 
 #[test]
@@ -915,7 +918,7 @@ routes: [{ match: { s2.stream: "*" }, key: s2.stream, exporters: [otlphttp/s2] }
     assert_eq!((settings.queue.batch.min_size, settings.queue.batch.max_size), (262_144, 524_288));
     let ExporterKind::OtlpHttp(http) = &settings.kind else { panic!() };
     assert_eq!(http.urls[2], url("https://my-basin.b.s2.dev/otlp/v1/logs"));
-    assert_eq!(http.headers[0].1.0.as_text(), Some("Bearer t0ken"));
+    assert_eq!(http.upstream.headers[0].1.0.as_text(), Some("Bearer t0ken"));
 }
 
 /// What is said of an exporter of this type with these lines, beside receivers for HTTP and gRPC at these endpoints.

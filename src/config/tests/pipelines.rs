@@ -726,7 +726,7 @@ fn headers_that_are_written_are_set_and_others_left_as_they_are() {
         let shown = |(name, value): &(http::HeaderName, crate::export::SecretTemplate)| {
             (name.to_string(), value.0.as_text().unwrap().to_string())
         };
-        let mut headers: Vec<_> = http.headers.iter().map(shown).collect();
+        let mut headers: Vec<_> = http.upstream.headers.iter().map(shown).collect();
         headers.sort();
         headers
     };
@@ -969,8 +969,8 @@ fn a_header_of_the_request_that_an_exporter_sends_on_is_a_part_of_the_key() {
     };
     let compiled = runs(&with("{ key: X-Scope-OrgID, from_context: X-Tenant }"));
     let ExporterKind::OtlpHttp(http) = &compiled.exporters[0].1.kind else { panic!() };
-    assert_eq!(http.headers[0].0, "x-scope-orgid");
-    assert_eq!(http.headers[0].1.0.reads().count(), 1);
+    assert_eq!(http.upstream.headers[0].0, "x-scope-orgid");
+    assert_eq!(http.upstream.headers[0].1.0.reads().count(), 1);
     assert_eq!(targets_of(&compiled, &[], &[], &[("x-tenant", "acme")]), ["nop", "otlphttp/a acme"]);
     assert_eq!(
         targets_of(&compiled, &[], &[], &[]),

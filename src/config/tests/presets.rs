@@ -43,8 +43,8 @@ fn http(settings: &ExporterSettings) -> &OtlpHttpSettings {
 /// The headers as they are sent for a stream of this key.
 fn headers(settings: &ExporterSettings, key: &str, signal: Signal) -> Vec<String> {
     let headers = match &settings.kind {
-        ExporterKind::OtlpHttp(http) => &http.headers,
-        ExporterKind::OtlpGrpc(grpc) => &grpc.headers,
+        ExporterKind::OtlpHttp(http) => &http.upstream.headers,
+        ExporterKind::OtlpGrpc(grpc) => &grpc.upstream.headers,
         other => panic!("{other:?}"),
     };
     let stream = ExampleStream(RoutingKey::written(key), signal);
@@ -178,6 +178,7 @@ fn a_token_may_be_a_template_and_what_is_substituted_into_it_is_none() {
     let text = format!("{text}tenants: {{ list: [{{ id: acme, values: {{ token: s3cret }} }}] }}\n");
     let compiled = load_with(&text, &env).unwrap_or_else(|problems| panic!("{problems}"));
     let (_, value) = http(&compiled.exporters[0].1)
+        .upstream
         .headers
         .iter()
         .find(|(name, _)| name == AUTHORIZATION)
@@ -205,10 +206,10 @@ fn what_is_written_beside_a_preset_wins() {
     let of = |lines: &str| settings(&keyed("otlp_http", &format!("{s2}{lines}"), "s2.stream"));
     let plain = of("");
     assert_eq!((plain.queue.batch.min_size, plain.queue.batch.max_size), (256 << 10, 512 << 10));
-    assert_eq!(http(&plain).compression, crate::export::Compression::None);
+    assert_eq!(http(&plain).upstream.compression, crate::export::Compression::None);
     let written = of("compression: zstd\nsending_queue: { batch: { max_size: 1MiB } }");
     assert_eq!((written.queue.batch.min_size, written.queue.batch.max_size), (256 << 10, 1 << 20));
-    assert_eq!(http(&written).compression, crate::export::Compression::Zstd { level: 3 });
+    assert_eq!(http(&written).upstream.compression, crate::export::Compression::Zstd { level: 3 });
 
     // Of statuses each by itself, whatever the width of what is written.
     let mut expected = Statuses::retrying(vec![408, 429, 500, 502, 503, 504]);
@@ -287,7 +288,7 @@ fn what_names_a_stream_is_filled_in_where_each_route_has_a_key_of_one_text() {
         let compiled = good(&keyed("otlp_http", loki, &format!("{key}, signals: [logs]")));
         let warned: Vec<String> = compiled.warnings.iter().map(|warning| warning.message.clone()).collect();
         let settings = &compiled.exporters[0].1;
-        (http(settings).headers.len(), settings.valid_key.is_some(), warned)
+        (http(settings).upstream.headers.len(), settings.valid_key.is_some(), warned)
     };
     for key in ["tenant.id", "[tenant.id, service.name]", "\"{{ resource['a'] }}\""] {
         assert_eq!(of(key), (1, true, Vec::new()), "{key}");

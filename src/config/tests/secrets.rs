@@ -63,7 +63,7 @@ fn the_number_of_records_at_which_a_watch_fires_is_shown_and_nothing_else_in_its
 fn header_values_and_proxies_are_not_in_the_debug_text() {
     let mut compiled = good(SECRETS);
     let ExporterKind::OtlpHttp(http) = &compiled.exporters[0].1.kind else { panic!() };
-    assert!(!format!("{:?} {:?}", http.headers, http.proxy_url).contains("s3cret"));
+    assert!(!format!("{:?} {:?}", http.upstream.headers, http.proxy_url).contains("s3cret"));
     let text = format!("{:?}", {
         compiled.exporters.clear();
         compiled

@@ -125,7 +125,7 @@ fn braces_of_a_variable_or_a_file_are_text() {
             with_exporter("otlp_http", &format!("endpoint: https://a\nheaders: {{ X: \"{written}\" }}"));
         let mut compiled = load_with(&yaml, &brought).unwrap_or_else(|problems| panic!("{problems}"));
         let ExporterKind::OtlpHttp(http) = compiled.exporters.remove(0).1.kind else { panic!() };
-        http.headers[0].1.0.clone()
+        http.upstream.headers[0].1.0.clone()
     };
     assert_eq!(header("${env:PW}").as_text(), Some("ab{{ key }}cd"));
     assert_eq!(header("${env:OPEN}").as_text(), Some("ab{{cd"));

@@ -14,9 +14,11 @@ use tracing::{debug, error, warn};
 use super::last_errors::LastErrors;
 use super::tenant_row::{CredentialChoices, WithRow};
 use super::{
-    Counters, DeadLetters, Encoding, ExporterSettings, Fate, Holds, Letter, LetterPlace, StoreError,
-    StreamHold, Target, TargetError, Transport, TransportError, UndeliveredCause, deliver,
+    Counters, ExporterSettings, Fate, Holds, StreamHold, Target, TargetError, Transport, TransportError,
+    UndeliveredCause, deliver,
 };
+use crate::dead_letters::{DeadLetter, DeadLetterPlace, DeadLetters, StoreError};
+use crate::encoding::Encoding;
 use crate::journal::RecoveredStream;
 use crate::net::Network;
 use crate::notice;
@@ -285,7 +287,7 @@ impl Exporter {
         target: Option<&Target>,
     ) -> Fate {
         let signal = name.signal;
-        let letter = Letter {
+        let letter = DeadLetter {
             exporter: Some(self.name().to_string()),
             signal,
             encoding: Encoding::Proto,
@@ -381,7 +383,7 @@ impl Drop for Attempting<'_> {
 }
 
 /// Stores a dead letter at a place that was taken for it, and says what became of its records.
-pub async fn bury_at(directory: &DeadLetters, place: LetterPlace, letter: Letter) -> Fate {
+pub async fn bury_at(directory: &DeadLetters, place: DeadLetterPlace, letter: DeadLetter) -> Fate {
     fate_of(directory.store_at(place, letter).await)
 }
 

@@ -9,6 +9,7 @@
 //! and nothing is cut off it.
 
 mod log;
+mod name;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -21,7 +22,6 @@ use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
 use self::log::Log;
-use super::file_name;
 use super::{Answer, FileSettings, Outcome};
 use crate::descriptors::{MakesRoom, TakenDescriptors, Use, User, descriptors};
 use crate::route::Values;
@@ -99,7 +99,7 @@ impl FileTransport {
     }
 
     pub(super) fn target(&self, values: &impl Values) -> FileTarget {
-        let directory = self.shared.settings.path.join(file_name::directory(values.key()));
+        let directory = self.shared.settings.path.join(name::directory(values.key()));
         FileTarget { path: directory.join(format!("{}.jsonl", values.signal())).into() }
     }
 

@@ -23,9 +23,10 @@ use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 use tokio::time::Instant;
 
-use super::{AskedWait, Backoff, RetrySettings, Wait, rfc3339};
+use super::{AskedWait, Backoff, RetrySettings, Wait};
 use crate::stream::{LastError, StreamName};
 use crate::tenants::Tenant;
+use crate::utc::rfc3339;
 
 /// How long a hold is kept after its time, so that one stream tries it before others go on. Of what comes later none waits.
 const KEPT: Duration = Duration::from_secs(60);

@@ -5,13 +5,11 @@ mod attempt_span;
 mod auth;
 mod backoff;
 mod counters;
-mod dead_letter;
 mod debug;
 mod deliver;
 mod division;
 mod exporter;
 mod file;
-mod file_name;
 mod grpc;
 mod histogram;
 mod holds;
@@ -26,7 +24,6 @@ mod transport;
 mod unanswered;
 mod undelivered_cause;
 mod upstream;
-mod utc;
 mod valid_key;
 
 pub use self::grpc::call;
@@ -34,7 +31,7 @@ pub use self::grpc::{GrpcTarget, GrpcTransport, MAX_MESSAGE as MAX_GRPC_MESSAGE}
 pub use self::http::error_message;
 #[cfg(test)]
 pub(crate) use self::http::tests::{exporter as exporter_settings, http_settings};
-pub use self::http::{FRAMING_HEADERS, HttpTarget, HttpTransport};
+pub use self::http::{HttpTarget, HttpTransport};
 pub use self::upstream::circuit::{Asker, Change, Circuit, CircuitState, Pass, Sign};
 pub use self::upstream::destination::Origin;
 pub use self::upstream::detail::{Secrets, is_basic_credential};
@@ -43,6 +40,7 @@ pub use self::upstream::proxy::ProxyError;
 pub use self::upstream::status::retry_after;
 pub use self::upstream::status::{StatusAction, Statuses, TimedAction};
 pub use self::upstream::tls::TlsError;
+pub use self::upstream::transport::FRAMING_HEADERS;
 pub use self::upstream::url::UrlError;
 pub use self::upstream::url::{LONGEST_HOST, has_usable_port};
 pub use auth::{
@@ -51,11 +49,6 @@ pub use auth::{
 };
 pub use backoff::{AskedWait, Backoff, Wait};
 pub use counters::Counters;
-pub use dead_letter::{
-    ConditionError, DeadLetters, Letter, LetterContents, LetterFault, LetterFilter, LetterOrigin, LetterPage,
-    LetterPart, LetterPlace, LetterSelection, LetterTurn, LetterWalk, Letters, LettersLock, ListedLetter,
-    StoreError, StoredLetter, WalkedLetters, letters,
-};
 pub use debug::{DebugTarget, DebugTransport};
 pub use deliver::TENANT_REMOVED;
 pub use exporter::{Active, DeadLetterBox, Exporter, bury_at};
@@ -67,13 +60,12 @@ pub use last_errors::LastErrors;
 pub use own_telemetry::TelemetryUpstream;
 pub use release::{ReleasedStreams, WaitingStreams};
 pub use settings::{
-    Compression, DeadLetterSettings, DebugSettings, Encoding, ExporterKind, ExporterSettings, FileSettings,
-    OtlpGrpcSettings, OtlpHttpSettings, RetrySettings, SecretTemplate, TelemetrySettings, TlsClientSettings,
+    Compression, DebugSettings, ExporterKind, ExporterSettings, FileSettings, OtlpGrpcSettings,
+    OtlpHttpSettings, RetrySettings, SecretTemplate, TelemetrySettings, TlsClientSettings, UpstreamSettings,
 };
 pub use tenant_row::{WithRow, alternatives};
 pub use transport::{Answer, Conditions, Outcome, Target, TargetError, Transport, TransportError};
 pub use undelivered_cause::UndeliveredCause;
-pub use utc::rfc3339;
 pub use valid_key::ValidKey;
 
 pub use crate::outcome::Fate;

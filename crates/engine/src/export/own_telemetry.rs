@@ -47,7 +47,7 @@ impl TelemetryUpstream {
         let mut upstream = settings.upstream.clone();
         if let ExporterKind::OtlpHttp(http) = &mut upstream.kind {
             let instance = Template::parse(instance_id.secret()).expect("it has no braces");
-            http.headers.push((INSTANCE_HEADER, SecretTemplate(instance)));
+            http.upstream.headers.push((INSTANCE_HEADER, SecretTemplate(instance)));
         }
         let transport = Transport::new("telemetry", &upstream, network, None)?;
         Ok(Self { settings, transport, hanging: AtomicBool::new(false) })

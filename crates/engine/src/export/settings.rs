@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use http::HeaderName;
 use secrecy::{ExposeSecret as _, SecretString};
-use serde::{Deserialize, Serialize};
 
 use super::grpc::GREETING;
 use super::{ExporterAuth, Statuses, ValidKey};
 use crate::coding::{self, Coding};
+use crate::encoding::Encoding;
 use crate::route::{Template, TemplateValue};
 use crate::stream::QueueSettings;
 
@@ -31,13 +31,18 @@ pub struct ExporterSettings {
 }
 
 impl ExporterSettings {
-    /// `timeout`, where it has one: how long an attempt may take, and zero for ever.
-    pub fn timeout(&self) -> Option<Duration> {
+    /// What it has as an exporter to the network, if it is one.
+    pub fn upstream(&self) -> Option<&UpstreamSettings> {
         match &self.kind {
-            ExporterKind::OtlpHttp(http) => Some(http.timeout),
-            ExporterKind::OtlpGrpc(grpc) => Some(grpc.timeout),
+            ExporterKind::OtlpHttp(http) => Some(&http.upstream),
+            ExporterKind::OtlpGrpc(grpc) => Some(&grpc.upstream),
             ExporterKind::File(_) | ExporterKind::Debug(_) | ExporterKind::Nop => None,
         }
+    }
+
+    /// `timeout`, where it has one: how long an attempt may take, and zero for ever.
+    pub fn timeout(&self) -> Option<Duration> {
+        self.upstream().map(|upstream| upstream.timeout)
     }
 
     /// How long a new connection may take to begin with the protocol, where that has a limit of its own beside `timeout`.
@@ -47,12 +52,13 @@ impl ExporterSettings {
 
     /// The values that its templates read.
     pub fn reads(&self) -> impl Iterator<Item = &TemplateValue> {
-        let (urls, headers): (&[Option<Template>], &[_]) = match &self.kind {
-            ExporterKind::OtlpHttp(http) => (&http.urls, &http.headers),
-            ExporterKind::OtlpGrpc(grpc) => (std::slice::from_ref(&grpc.url), &grpc.headers),
-            ExporterKind::File(_) | ExporterKind::Debug(_) | ExporterKind::Nop => (&[], &[]),
+        let urls: &[Option<Template>] = match &self.kind {
+            ExporterKind::OtlpHttp(http) => &http.urls,
+            ExporterKind::OtlpGrpc(grpc) => std::slice::from_ref(&grpc.url),
+            ExporterKind::File(_) | ExporterKind::Debug(_) | ExporterKind::Nop => &[],
         };
-        let headers = headers.iter().map(|(_, template): &(HeaderName, SecretTemplate)| &template.0);
+        let headers = self.upstream().into_iter().flat_map(|upstream| &upstream.headers);
+        let headers = headers.map(|(_, template)| &template.0);
         urls.iter().flatten().chain(headers).flat_map(Template::reads)
     }
 }
@@ -115,64 +121,55 @@ impl RetrySettings {
     }
 }
 
+/// What every exporter to the network has.
+#[derive(Clone, Debug, PartialEq)]
+pub struct UpstreamSettings {
+    /// Names and value templates of headers or metadata, in the order of the file; they replace Sluice's own of the same name.
+    pub headers: Vec<(HeaderName, SecretTemplate)>,
+    /// What each attempt is authenticated with, beside `headers`.
+    pub auth: Option<ExporterAuth>,
+    /// How a body or message is compressed.
+    pub compression: Compression,
+    /// For one attempt, from the first byte of the connection to the last of the answer; zero means no limit. Over gRPC also the
+    /// call's deadline.
+    pub timeout: Duration,
+    /// For `https` URLs.
+    pub tls: TlsClientSettings,
+    /// A connection is not used for new requests beyond this age, so that an upstream that moves is followed; zero
+    /// means that age doesn't matter.
+    pub max_connection_age: Duration,
+}
+
 /// An `otlp_http` exporter.
 #[derive(Clone, Debug)]
 pub struct OtlpHttpSettings {
     /// The full URL of each signal, by `Signal::index`: `endpoint` + `/v1/<signal>`, or `<signal>_endpoint`
     /// as it is. `None` where neither is given.
     pub urls: [Option<Template>; 3],
-    /// Header names and value templates, in the order of the file; they replace Sluice's own of the same name.
-    pub headers: Vec<(HeaderName, SecretTemplate)>,
-    /// What each attempt is authenticated with, beside `headers`.
-    pub auth: Option<ExporterAuth>,
+    /// What it has as every exporter to the network.
+    pub upstream: UpstreamSettings,
     /// How a batch is encoded.
     pub encoding: Encoding,
-    /// How a body is compressed.
-    pub compression: Compression,
-    /// For one attempt, from the first byte of the connection to the last of the answer; zero means no limit.
-    pub timeout: Duration,
-    /// For `https` URLs.
-    pub tls: TlsClientSettings,
     /// `proxy_url`; without it the environment (`HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`) decides.
     pub proxy_url: Option<SecretString>,
     /// `max_idle_conns_per_host`: idle connections kept per destination.
     pub max_idle_connections: usize,
     /// `idle_conn_timeout`: an idle connection is closed after this time; zero means never.
     pub idle_timeout: Duration,
-    /// A connection is not used for new requests beyond this age, so that an upstream that moves is followed; zero
-    /// means that age doesn't matter.
-    pub max_connection_age: Duration,
 }
 
 /// A reload leaves an exporter alone if its settings are equal, so none may be left out here.
 impl PartialEq for OtlpHttpSettings {
     fn eq(&self, other: &Self) -> bool {
-        let Self {
-            urls,
-            headers,
-            auth,
-            encoding,
-            compression,
-            timeout,
-            tls,
-            proxy_url,
-            max_idle_connections,
-            idle_timeout,
-            max_connection_age,
-        } = self;
+        let Self { urls, upstream, encoding, proxy_url, max_idle_connections, idle_timeout } = self;
         let text =
             |secret: &Option<SecretString>| secret.as_ref().map(|secret| secret.expose_secret().to_owned());
         *urls == other.urls
-            && *headers == other.headers
-            && *auth == other.auth
+            && *upstream == other.upstream
             && *encoding == other.encoding
-            && *compression == other.compression
-            && *timeout == other.timeout
-            && *tls == other.tls
             && text(proxy_url) == text(&other.proxy_url)
             && *max_idle_connections == other.max_idle_connections
             && *idle_timeout == other.idle_timeout
-            && *max_connection_age == other.max_connection_age
     }
 }
 
@@ -181,18 +178,8 @@ impl PartialEq for OtlpHttpSettings {
 pub struct OtlpGrpcSettings {
     /// The endpoint: `https` speaks TLS, `http` does not. `None` where there is none.
     pub url: Option<Template>,
-    /// Metadata names and value templates, in the order of the file.
-    pub headers: Vec<(HeaderName, SecretTemplate)>,
-    /// What each attempt is authenticated with, beside `headers`.
-    pub auth: Option<ExporterAuth>,
-    /// How messages are compressed.
-    pub compression: Compression,
-    /// For one attempt, from the first byte of the connection to the last of the answer; also the call's deadline.
-    pub timeout: Duration,
-    /// For `https` endpoints.
-    pub tls: TlsClientSettings,
-    /// A connection is not used for new calls beyond this age, so that an upstream that moves is followed.
-    pub max_connection_age: Duration,
+    /// What it has as every exporter to the network.
+    pub upstream: UpstreamSettings,
 }
 
 /// A template whose text must not be shown.
@@ -203,17 +190,6 @@ impl std::fmt::Debug for SecretTemplate {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("[redacted]")
     }
-}
-
-/// The encoding of a batch or a dead letter.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Encoding {
-    /// `application/x-protobuf`.
-    #[default]
-    Proto,
-    /// `application/json`.
-    Json,
 }
 
 /// The compression of a request body.
@@ -312,16 +288,4 @@ pub struct FileSettings {
 pub struct DebugSettings {
     /// Print every batch as OTLP JSON, not only its size.
     pub detailed: bool,
-}
-
-/// `dead_letter`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DeadLetterSettings {
-    /// Where dead letters are written.
-    pub directory: PathBuf,
-    /// Bytes the directory may hold; beyond, new dead letters are dropped (and counted).
-    pub max_size: u64,
-    /// Whether a letter is made safe against a power cut before it counts as stored. With a journal that is synced it
-    /// is: an entry leaves the journal when its letter is stored.
-    pub synced: bool,
 }

@@ -19,6 +19,7 @@ use super::http::{HttpTarget, HttpTransport};
 use super::upstream::circuit::{Circuit, CircuitState, Pass, Sign};
 use super::upstream::proxy::ProxyError;
 use super::upstream::status::says_nobody_is_there;
+use super::upstream::target::check_target;
 use super::upstream::tls::TlsError;
 use super::upstream::url::{UrlError, shown};
 use super::{ExporterKind, ExporterSettings, HoldScope};
@@ -333,12 +334,10 @@ impl Transport {
             (Self::Debug(debug), Target::Debug(target)) if conditions.begin() => {
                 Some(debug.attempt(target, batch).await)
             }
-            (Self::Nop, Target::Nop) if conditions.begin() => Some(Answer {
-                code: "discarded".into(),
-                outcome: Outcome::Delivered { rejected: 0, warning: false },
-                least: Duration::ZERO,
-                detail: String::new(),
-            }),
+            (Self::Nop, Target::Nop) if conditions.begin() => {
+                let outcome = Outcome::Delivered { rejected: 0, warning: false };
+                Some(Answer::own("discarded", outcome, String::new()))
+            }
             (Self::File(_), Target::File(_))
             | (Self::Debug(_), Target::Debug(_))
             | (Self::Nop, Target::Nop) => None,
@@ -352,8 +351,8 @@ impl ExporterSettings {
     /// Finds out whether a stream with these values has a target, as far as it is the templates that decide it.
     pub fn check_target(&self, values: &impl Values) -> Result<(), TargetError> {
         match &self.kind {
-            ExporterKind::OtlpHttp(http) => super::http::check_target(http, values),
-            ExporterKind::OtlpGrpc(grpc) => super::grpc::check_target(grpc, values),
+            ExporterKind::OtlpHttp(http) => check_target(&**http, values),
+            ExporterKind::OtlpGrpc(grpc) => check_target(&**grpc, values),
             ExporterKind::File(_) | ExporterKind::Debug(_) | ExporterKind::Nop => Ok(()),
         }
     }
@@ -385,6 +384,11 @@ impl Outcome {
 }
 
 impl Answer {
+    /// What an attempt comes to that no upstream has answered.
+    pub(super) fn own(code: &'static str, outcome: Outcome, detail: String) -> Self {
+        Self { code: code.into(), outcome, least: Duration::ZERO, detail }
+    }
+
     /// What it shows of the destination. Whoever says when to come again is there, whatever else it says; but only if
     /// that has lengthened the wait, which is then `wished`: what asks for more attempts than there would be is no
     /// reason to leave a circuit closed. A status that ends or divides the batch, because the configuration says so, is

@@ -27,7 +27,7 @@ use super::remarks::{Remarks, Why};
 use super::room::{Lacking, Unadmitted, Unread};
 use super::tally::{PlacedEntry, Tally};
 use super::{Caller, Outcome, SenderIdentity, Transport, TransportCounters};
-use crate::export::Encoding;
+use crate::encoding::Encoding;
 use crate::route::{EntryOrigin, Unroutable, Unrouted};
 use crate::stream::{Admission, Budget, Misplaced, Placement, Receipt, Refused, Shed, Writing};
 use crate::telemetry::{LogScope, RequestTrace, integer};

@@ -16,7 +16,9 @@ use tracing::warn;
 use super::Caller;
 use super::acknowledge::Acknowledge;
 use super::intake::{Intake, Snapshot, Verdict};
-use crate::export::{self, Encoding, Fate, Letter, LetterOrigin, UndeliveredCause};
+use crate::dead_letters::{DeadLetter, DeadLetterOrigin};
+use crate::encoding::Encoding;
+use crate::export::{self, Fate, UndeliveredCause};
 use crate::notice;
 use crate::stream::{Budget, Reservation, Shed};
 use crate::telemetry::LogScope;
@@ -188,12 +190,12 @@ impl Intake {
         if !sheds.is_empty() {
             bury_sheds(snapshot, scope, sheds, for_sheds);
         }
-        let letter = |encoding, tenant: Option<Arc<str>>, reason, records, bytes: Vec<u8>| Letter {
+        let letter = |encoding, tenant: Option<Arc<str>>, reason, records, bytes: Vec<u8>| DeadLetter {
             exporter: None,
             signal,
             encoding,
             key: None,
-            origin: Some(LetterOrigin {
+            origin: Some(DeadLetterOrigin {
                 receiver: caller.receiver().to_string(),
                 peer: caller.peer(),
                 user_agent: caller.user_agent(),
@@ -232,7 +234,7 @@ impl Intake {
         &self,
         signal: Signal,
         scope: LogScope,
-        letters: Vec<Letter>,
+        letters: Vec<DeadLetter>,
         held: Reservation,
     ) -> Option<JoinHandle<()>> {
         let Some(directory) = self.dead_letters.load_full() else {

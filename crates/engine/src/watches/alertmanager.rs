@@ -18,7 +18,8 @@ use serde_json::{Value as Json, json};
 use thiserror::Error;
 use tokio::time::Instant;
 
-use crate::export::{Dialer, Origin, TlsClientSettings, TlsError, rfc3339};
+use crate::export::{Dialer, Origin, TlsClientSettings, TlsError};
+use crate::utc::rfc3339;
 
 /// How often what fires is told again.
 const REPEATED: Duration = Duration::from_secs(60);

@@ -17,9 +17,9 @@ use serde::de::IgnoredAny;
 use tracing::warn;
 
 use crate::export::FileSettings;
-use crate::export::utc;
 use crate::notice;
 use crate::rename::rename_to_new;
+use crate::utc;
 
 /// How much of a file's end is read at a time to find its last whole line.
 const STEP: usize = 64 * 1024;

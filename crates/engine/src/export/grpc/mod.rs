@@ -8,56 +8,51 @@
 mod answer;
 pub mod call;
 mod pool;
-mod target;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD as BASE64;
 use bytes::Bytes;
 use h2::client::SendRequest;
-use http::HeaderValue;
-use tokio::time::{Instant, timeout, timeout_at};
+use http::header::{CONTENT_TYPE, TE, USER_AGENT};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use otlp::Signal;
+use tokio::time::{Instant, timeout};
 use tracing::trace;
 
 use self::call::{Answered, CallError, Message, call};
-use self::pool::{Place, Pool, Unopened};
-use self::target::FixedTargets;
-pub use self::target::GrpcTarget;
-pub(super) use self::target::check_target;
-use super::auth::{AuthHeader, AuthHeaders, secrets_of};
+use self::pool::{IDLE, Place, Pool, Unopened};
 use super::upstream::body::RequestBody;
-use super::upstream::circuit::CircuitState;
-use super::upstream::destination::{Destinations, Origin, keep_swept};
+use super::upstream::connection_age::STALE;
+use super::upstream::destination::Origin;
 use super::upstream::detail::chain;
-use super::upstream::dial::{self, Connector, DialError};
+use super::upstream::dial::DialError;
 use super::upstream::first_bytes::{FirstBytes, Spoken};
-use super::upstream::proxy::Proxies;
-use super::upstream::sanitizer::Sanitizer;
-use super::upstream::tls::Tls;
-use super::upstream::{STALE, is_https};
-use super::{
-    Answer, Compression, Conditions, Encoding, ExporterSettings, OtlpGrpcSettings, Outcome, RetrySettings,
-    Statuses, TargetError, TransportError, ValidKey,
-};
-use crate::net::Network;
-use crate::route::{Template, Values};
-use crate::stream::{Batch, Budget};
+use super::upstream::proxy::{Proxies, ProxyError};
+use super::upstream::target::OtlpTarget;
+use super::upstream::transport::{Exchange, OtlpProtocol, OtlpTransport};
+use super::{Answer, Compression, OtlpGrpcSettings, Outcome, UpstreamSettings};
+use crate::encoding::Encoding;
+use crate::route::Template;
+use crate::rpc::{ACCEPT_ENCODING, ACCEPTED, ENCODING, MEDIA_TYPE};
+
+/// The transport of an `otlp_grpc` exporter.
+pub type GrpcTransport = OtlpTransport<OtlpGrpcSettings>;
+
+/// Where the calls of one stream go.
+pub type GrpcTarget = OtlpTarget<OtlpGrpcSettings>;
 
 /// The largest message that servers take if nobody tells them otherwise.
 pub const MAX_MESSAGE: usize = 4 * 1024 * 1024;
-
-/// The largest request that is sent, before compression (OTLP rule 4): a record that is alone in its batch.
-const MAX_REQUEST: usize = 64 * 1024 * 1024;
 
 /// How long a message may take to be written on a connection that it shares.
 const WRITE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// How long a new connection may take to show that HTTP/2 is spoken.
 pub(super) const GREETING: Duration = Duration::from_secs(10);
-
-/// Connections without a call are closed after this time.
-const IDLE: Duration = Duration::from_secs(90);
 
 /// Bytes of answers that may be on their way on one connection: several times what one call may have, so that none
 /// fills it.
@@ -66,260 +61,209 @@ const ANSWERS_WINDOW: u32 = 1024 * 1024;
 /// Bytes of an answer's head, and of its trailers: as many as servers write by default at most.
 const MAX_HEAD: u32 = 16 * 1024;
 
-/// The `otlp_grpc` transport of one exporter, shared by its streams.
-#[derive(Debug)]
-pub struct GrpcTransport {
-    shared: Arc<Shared>,
-}
+impl OtlpProtocol for OtlpGrpcSettings {
+    type Pool = Pool;
 
-#[derive(Debug)]
-struct Shared {
-    settings: OtlpGrpcSettings,
-    auth: Option<Arc<AuthHeaders>>,
-    max_in_flight: usize,
-    retry: RetrySettings,
-    statuses: Statuses,
-    valid_key: Option<ValidKey>,
-    connector: Connector,
-    tls: Tls,
-    proxies: Proxies,
-    fixed: FixedTargets,
-    destinations: Arc<Destinations<Pool>>,
+    const IS_HTTP2: bool = true;
+
+    fn upstream(&self) -> &UpstreamSettings {
+        &self.upstream
+    }
+
+    fn urls(&self) -> impl Iterator<Item = &Template> {
+        self.url.iter()
+    }
+
+    fn url(&self, _: Signal) -> Option<&Template> {
+        self.url.as_ref()
+    }
+
+    fn fixed_path(signal: Signal) -> Option<&'static str> {
+        Some(signal.method())
+    }
+
+    fn header_text(name: &HeaderName, value: String) -> String {
+        // Metadata of this name is binary, and written in Base64.
+        if name.as_str().ends_with("-bin") { BASE64.encode(value) } else { value }
+    }
+
+    fn own_headers(&self, _: &Origin) -> HeaderMap {
+        let mut headers = HeaderMap::with_capacity(8);
+        headers.insert(CONTENT_TYPE, MEDIA_TYPE);
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+        headers.insert(USER_AGENT, HeaderValue::from_static(concat!("sluice/", env!("CARGO_PKG_VERSION"))));
+        headers.insert(ACCEPT_ENCODING, ACCEPTED.clone());
+        if let Some(name) = self.upstream.compression.in_grpc() {
+            headers.insert(ENCODING, HeaderValue::from_static(name));
+        }
+        headers
+    }
+
+    fn encoding(&self) -> Encoding {
+        Encoding::Proto
+    }
+
+    fn proxies(&self) -> Result<Proxies, ProxyError> {
+        Ok(Proxies::from_env())
+    }
+
+    fn pool(&self) -> Pool {
+        Pool::new(self.upstream.max_connection_age)
+    }
+
+    fn sweep_pause(&self) -> Duration {
+        IDLE / 2
+    }
+
+    async fn exchange(transport: &GrpcTransport, exchange: Exchange<'_, Self>, body: RequestBody) -> Answer {
+        let Exchange { deadline, batch, sanitizer, .. } = &exchange;
+        match deadline.apply(send(transport, &exchange, &body)).await {
+            Some(Ok(answered)) => {
+                answered.judge(&transport.statuses, batch.records(), batch.len(), sanitizer)
+            }
+            Some(Err(Failure::Open(unopened))) => exchange.unanswered(unopened.code, &unopened.detail),
+            Some(Err(Failure::Call(error))) => {
+                // An upstream that closes a connection may say why.
+                let detail = sanitizer.clean("the call ended without an answer", &chain(&error));
+                Answer::own("reset", Outcome::Retry { after: None }, detail)
+            }
+            None => exchange.timed_out(),
+        }
+    }
 }
 
 /// Why an attempt ended without an answer.
 enum Failure {
     Open(Unopened),
     Call(h2::Error),
-    Timeout(Duration),
 }
 
-impl GrpcTransport {
-    pub(super) fn new(
-        settings: &ExporterSettings,
-        grpc: &OtlpGrpcSettings,
-        network: &Network,
-        former: Option<&Arc<AuthHeaders>>,
-    ) -> Result<Self, TransportError> {
-        let wants_tls = grpc.url.as_ref().and_then(Template::as_text).is_some_and(is_https);
-        let destinations = Arc::<Destinations<Pool>>::default();
-        let shared = Shared {
-            tls: Tls::new(grpc.tls.clone(), b"h2", wants_tls)?,
-            connector: Connector::new(network, grpc.timeout, destinations.room()),
-            proxies: Proxies::from_env(),
-            auth: grpc.auth.as_ref().map(|auth| AuthHeaders::new(auth, network, former)).transpose()?,
-            max_in_flight: settings.max_in_flight,
-            retry: settings.retry.clone(),
-            statuses: settings.statuses.clone(),
-            valid_key: settings.valid_key.clone(),
-            fixed: FixedTargets::default(),
-            destinations,
-            settings: grpc.clone(),
+/// Sends on a connection with room, or on a new one; once more, at once, if that says that it has not taken the call, or
+/// ends as one does that was closed just when it was used again. The others whose calls were on it do the same, so that
+/// the next one, which is younger than the first, is theirs too. After an attempt that hung the call has a connection of its own.
+async fn send(
+    transport: &GrpcTransport,
+    exchange: &Exchange<'_, OtlpGrpcSettings>,
+    body: &RequestBody,
+) -> Result<Answered, Failure> {
+    let (target, budget) = (exchange.target, exchange.conditions.budget);
+    let UpstreamSettings { compression, timeout, .. } = transport.protocol.upstream;
+    let message = Message {
+        chunks: body.chunks().cloned(),
+        len: body.len(),
+        compressed: compression != Compression::None,
+    };
+    let mut alone = exchange.conditions.hanging.load(Ordering::Relaxed);
+    let mut first = None;
+    while !alone {
+        let (place, is_new) = place(transport, target, first).await?;
+        let started = Instant::now();
+        let request = head(exchange, timeout);
+        let sent = call(place.sender(), request, message.clone(), Some(WRITE_PATIENCE), budget).await;
+        let (error, not_taken) = match sent {
+            Ok(answered) => return Ok(answered),
+            Err(CallError::Stuck) => {
+                alone = true;
+                continue;
+            }
+            Err(CallError::Unsent(error)) => (error, true),
+            Err(CallError::Ended(error)) => {
+                let stale = !is_new && error.is_io() && started.elapsed() < STALE;
+                (error, stale)
+            }
         };
-        shared.check_templates()?;
-        Ok(Self { shared: Arc::new(shared) })
-    }
-
-    pub(super) fn target(&self, values: &impl Values) -> Result<Arc<GrpcTarget>, TargetError> {
-        if let Some(valid_key) = &self.shared.valid_key {
-            valid_key.check(values)?;
+        if not_taken {
+            trace!(reason = ?error.reason(), "a connection takes no more calls");
+            place.close();
         }
-        self.shared.target(values)
-    }
-
-    pub(super) fn auth(&self) -> Option<&Arc<AuthHeaders>> {
-        self.shared.auth.as_ref()
-    }
-
-    pub(super) fn circuits(&self) -> Vec<(String, CircuitState)> {
-        self.shared.destinations.circuits()
-    }
-
-    pub(super) fn certificate_expiry(&self) -> Option<SystemTime> {
-        self.shared.tls.certificate_expiry()
-    }
-
-    pub(super) async fn attempt(
-        &self,
-        target: &GrpcTarget,
-        batch: &Batch,
-        conditions: Conditions<'_>,
-    ) -> Option<Answer> {
-        if batch.len() > MAX_REQUEST {
-            let detail = format!("{} bytes are more than the {MAX_REQUEST} that are sent", batch.len());
-            return Some(Answer {
-                code: "oversize".into(),
-                outcome: Outcome::Bad,
-                least: Duration::ZERO,
-                detail,
-            });
+        if !not_taken || first.is_some() {
+            return Err(Failure::Call(error));
         }
-        keep_swept(&self.shared, IDLE / 2, |shared| (&*shared.destinations, &shared.tls));
-        // What waits for its header takes no place among the calls to the destination.
-        let auth = self.shared.auth.as_deref();
-        if let Err(answer) = AuthHeaders::ready(auth).await {
-            return Some(answer);
-        }
-        let alone = conditions.hanging.load(Ordering::Relaxed);
-        let exchange = || {
-            AuthHeaders::attempt(auth, async |header| {
-                self.shared.exchange(target, header.as_deref(), batch, alone, conditions).await
-            })
-        };
-        target.destination.allowance.run(conditions.hanging, || conditions.begin(), exchange).await
+        first = Some(started);
+    }
+    let place = open(transport, target, false).await.map_err(Failure::Open)?;
+    match call(place.sender(), head(exchange, timeout), message, None, budget).await {
+        Ok(answered) => Ok(answered),
+        Err(CallError::Unsent(error) | CallError::Ended(error)) => Err(Failure::Call(error)),
+        Err(CallError::Stuck) => unreachable!("patience has no end here"),
     }
 }
 
-impl Shared {
-    /// One call and its answer. `alone`: on a connection of its own.
-    async fn exchange(
-        &self,
-        target: &GrpcTarget,
-        header: Option<&AuthHeader>,
-        batch: &Batch,
-        alone: bool,
-        conditions: Conditions<'_>,
-    ) -> Answer {
-        let (budget, traceparent) = (conditions.budget, conditions.traceparent());
-        let sanitizer = Sanitizer {
-            secrets: secrets_of(&target.secrets, header),
-            redaction: conditions.redaction,
-            batch,
+/// The head of a call that has so much time; zero: all it wants.
+fn head(exchange: &Exchange<'_, OtlpGrpcSettings>, timeout: Duration) -> http::Request<()> {
+    let mut request = exchange.request(());
+    *request.version_mut() = http::Version::HTTP_2;
+    if !timeout.is_zero() {
+        // At most eight digits.
+        let text = match timeout.as_millis() {
+            millis @ 0..=99_999_999 => format!("{millis}m"),
+            _ => format!("{}S", timeout.as_secs().min(99_999_999)),
         };
-        let compression = self.settings.compression;
-        let message = match RequestBody::new(batch, Encoding::Proto, compression, budget).await {
-            Ok(message) => message,
-            Err(error) => {
-                let detail = format!("the batch can't be encoded: {error}");
-                return Answer {
-                    code: "encode".into(),
-                    outcome: Outcome::Refused,
-                    least: Duration::ZERO,
-                    detail,
-                };
-            }
-        };
-        let limit = self.settings.timeout;
-        let heads = (header, traceparent.as_ref());
-        let sent = match Instant::now().checked_add(limit).filter(|_| !limit.is_zero()) {
-            Some(deadline) => timeout_at(deadline, self.send(target, heads, &message, alone, budget)).await,
-            None => Ok(self.send(target, heads, &message, alone, budget).await),
-        };
-        match sent.unwrap_or(Err(Failure::Timeout(limit))) {
-            Ok(answered) => answered.judge(&self.statuses, batch.records(), batch.len(), &sanitizer),
-            Err(failure) => failure.answer(&sanitizer),
-        }
+        let value = HeaderValue::from_str(&text).expect("digits and a letter are printable");
+        request.headers_mut().insert("grpc-timeout", value);
     }
+    request
+}
 
-    /// Sends on a connection with room, or on a new one; once more, at once, if that says that it has not taken the call, or
-    /// ends as one does that was closed just when it was used again. The others whose calls were on it do the same, so that
-    /// the next one, which is younger than the first, is theirs too.
-    async fn send(
-        &self,
-        target: &GrpcTarget,
-        heads: (Option<&AuthHeader>, Option<&HeaderValue>),
-        message: &RequestBody,
-        mut alone: bool,
-        budget: &Arc<Budget>,
-    ) -> Result<Answered, Failure> {
-        let message = Message {
-            chunks: message.chunks().cloned(),
-            len: message.len(),
-            compressed: self.settings.compression != Compression::None,
-        };
-        let mut first = None;
-        while !alone {
-            let (place, is_new) = self.place(target, first).await?;
-            let started = Instant::now();
-            let request = target.request(heads, self.settings.timeout);
-            let sent = call(place.sender(), request, message.clone(), Some(WRITE_PATIENCE), budget).await;
-            let (error, not_taken) = match sent {
-                Ok(answered) => return Ok(answered),
-                Err(CallError::Stuck) => {
-                    alone = true;
-                    continue;
-                }
-                Err(CallError::Unsent(error)) => (error, true),
-                Err(CallError::Ended(error)) => {
-                    let stale = !is_new && error.is_io() && started.elapsed() < STALE;
-                    (error, stale)
-                }
-            };
-            if not_taken {
-                trace!(reason = ?error.reason(), "a connection takes no more calls");
-                place.close();
-            }
-            if !not_taken || first.is_some() {
-                return Err(Failure::Call(error));
-            }
-            first = Some(started);
-        }
-        let place = self.open(target, false).await.map_err(Failure::Open)?;
-        let request = target.request(heads, self.settings.timeout);
-        match call(place.sender(), request, message, None, budget).await {
-            Ok(answered) => Ok(answered),
-            Err(CallError::Unsent(error) | CallError::Ended(error)) => Err(Failure::Call(error)),
-            Err(CallError::Stuck) => unreachable!("patience has no end here"),
-        }
+/// A place on a connection of the destination, of those that were opened `since` then, and whether it was opened for
+/// this.
+async fn place(
+    transport: &GrpcTransport,
+    target: &GrpcTarget,
+    since: Option<Instant>,
+) -> Result<(Place, bool), Failure> {
+    let pool = &target.destination.pool;
+    if let Some(place) = pool.take(transport.tls.generation(), since) {
+        return Ok((place, false));
     }
-
-    /// A place on a connection of the destination, of those that were opened `since` then, and whether it was opened for
-    /// this.
-    async fn place(&self, target: &GrpcTarget, since: Option<Instant>) -> Result<(Place, bool), Failure> {
-        let pool = &target.destination.pool;
-        if let Some(place) = pool.take(self.tls.generation(), since) {
-            return Ok((place, false));
-        }
-        let asked = Instant::now();
-        let mut opening = pool.opening.lock().await;
-        if let Some(place) = pool.take(self.tls.generation(), since) {
-            return Ok((place, false));
-        }
-        // Tried by another while this one waited.
-        if let Some(unopened) = opening.as_ref().filter(|unopened| unopened.at > asked) {
-            return Err(Failure::Open(unopened.clone()));
-        }
-        let opened = self.open(target, true).await;
-        *opening = opened.as_ref().err().cloned();
-        opened.map(|place| (place, true)).map_err(Failure::Open)
+    let asked = Instant::now();
+    let mut opening = pool.opening.lock().await;
+    if let Some(place) = pool.take(transport.tls.generation(), since) {
+        return Ok((place, false));
     }
+    // Tried by another while this one waited.
+    if let Some(unopened) = opening.as_ref().filter(|unopened| unopened.at > asked) {
+        return Err(Failure::Open(unopened.clone()));
+    }
+    let opened = open(transport, target, true).await;
+    *opening = opened.as_ref().err().cloned();
+    opened.map(|place| (place, true)).map_err(Failure::Open)
+}
 
-    async fn open(&self, target: &GrpcTarget, shared: bool) -> Result<Place, Unopened> {
-        let destination = &target.destination;
-        let (io, generation) =
-            dial::dial(&self.connector, &self.tls, &destination.origin, &destination.way).await?;
-        let (io, first) = FirstBytes::of(io);
-        let greeting = async {
-            let (sender, mut connection): (SendRequest<Bytes>, _) = h2::client::Builder::new()
-                .enable_push(false)
-                .max_header_list_size(MAX_HEAD)
-                .initial_connection_window_size(ANSWERS_WINDOW)
-                .handshake(io)
-                .await?;
-            let mut pings = connection.ping_pong().expect("it is asked for once");
-            let closed = Arc::new(AtomicBool::new(false));
-            let ended = Arc::clone(&closed);
-            tokio::spawn(async move {
-                if let Err(error) = connection.await {
-                    // Not the error: what the upstream says in it may be of records.
-                    trace!(reason = ?error.reason(), "an upstream connection ended");
-                }
-                ended.store(true, Ordering::Relaxed);
-            });
-            // What the other side allows, above all how many calls, comes before its answer.
-            pings.ping(h2::Ping::opaque()).await?;
-            Ok::<_, h2::Error>((sender, closed))
-        };
-        match timeout(GREETING, greeting).await {
-            Ok(Ok((sender, closed))) => Ok(destination.pool.opened(sender, generation, closed, shared)),
-            Ok(Err(error)) => {
-                let code = if first.is_empty() { "reset" } else { "protocol" };
-                Err(Unopened::without_greeting(&destination.origin, first.spoken(), code, &chain(&error)))
+async fn open(transport: &GrpcTransport, target: &GrpcTarget, shared: bool) -> Result<Place, Unopened> {
+    let destination = &target.destination;
+    let (io, generation) = transport.dial(target).await?;
+    let (io, first) = FirstBytes::of(io);
+    let greeting = async {
+        let (sender, mut connection): (SendRequest<Bytes>, _) = h2::client::Builder::new()
+            .enable_push(false)
+            .max_header_list_size(MAX_HEAD)
+            .initial_connection_window_size(ANSWERS_WINDOW)
+            .handshake(io)
+            .await?;
+        let mut pings = connection.ping_pong().expect("it is asked for once");
+        let closed = Arc::new(AtomicBool::new(false));
+        let ended = Arc::clone(&closed);
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                // Not the error: what the upstream says in it may be of records.
+                trace!(reason = ?error.reason(), "an upstream connection ended");
             }
-            Err(_) => {
-                let error = format!("no answer within {GREETING:?}");
-                Err(Unopened::without_greeting(&destination.origin, first.spoken(), "timeout", &error))
-            }
+            ended.store(true, Ordering::Relaxed);
+        });
+        // What the other side allows, above all how many calls, comes before its answer.
+        pings.ping(h2::Ping::opaque()).await?;
+        Ok::<_, h2::Error>((sender, closed))
+    };
+    match timeout(GREETING, greeting).await {
+        Ok(Ok((sender, closed))) => Ok(destination.pool.opened(sender, generation, closed, shared)),
+        Ok(Err(error)) => {
+            let code = if first.is_empty() { "reset" } else { "protocol" };
+            Err(Unopened::without_greeting(&destination.origin, first.spoken(), code, &chain(&error)))
+        }
+        Err(_) => {
+            let error = format!("no answer within {GREETING:?}");
+            Err(Unopened::without_greeting(&destination.origin, first.spoken(), "timeout", &error))
         }
     }
 }
@@ -365,30 +309,15 @@ impl From<DialError> for Unopened {
     }
 }
 
-impl Failure {
-    /// None of these is an answer, so all are worth another attempt.
-    fn answer(self, sanitizer: &Sanitizer<'_>) -> Answer {
-        let (code, detail) = match self {
-            Self::Open(unopened) => (unopened.code, sanitizer.clean_own(&unopened.detail)),
-            Self::Timeout(limit) => ("timeout", sanitizer.clean_own(&format!("no answer within {limit:?}"))),
-            // An upstream that closes a connection may say why.
-            Self::Call(error) => {
-                ("reset", sanitizer.clean("the call ended without an answer", &chain(&error)))
-            }
-        };
-        let (outcome, least) = (Outcome::Retry { after: None }, Duration::ZERO);
-        Answer { code: code.into(), outcome, least, detail }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::export::ExporterKind;
     use crate::export::transport::LoneAttempt;
-    use crate::route::{RoutingKey, Template};
-    use crate::stream::{BatchSettings, QueueSettings, WhenFull};
-    use otlp::Signal;
+    use crate::export::upstream::transport::MAX_REQUEST;
+    use crate::export::{ExporterKind, ExporterSettings, RetrySettings, Statuses};
+    use crate::net::Network;
+    use crate::route::{RoutingKey, Values};
+    use crate::stream::{Batch, BatchSettings, QueueSettings, WhenFull};
 
     /// A stream without a key.
     struct Stream;
@@ -405,12 +334,14 @@ mod tests {
     fn transport(address: std::net::SocketAddr) -> GrpcTransport {
         let grpc = OtlpGrpcSettings {
             url: Some(Template::parse(&format!("http://{address}")).unwrap()),
-            headers: vec![],
-            auth: None,
-            compression: Compression::None,
-            timeout: Duration::from_secs(10),
-            tls: crate::export::TlsClientSettings::default(),
-            max_connection_age: Duration::from_secs(300),
+            upstream: UpstreamSettings {
+                headers: vec![],
+                auth: None,
+                compression: Compression::None,
+                timeout: Duration::from_secs(10),
+                tls: crate::export::TlsClientSettings::default(),
+                max_connection_age: Duration::from_secs(300),
+            },
         };
         let settings = ExporterSettings {
             kind: ExporterKind::OtlpGrpc(Box::new(grpc.clone())),

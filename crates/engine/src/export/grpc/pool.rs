@@ -11,27 +11,17 @@ use std::time::Duration;
 use bytes::Bytes;
 use h2::client::SendRequest;
 use parking_lot::Mutex;
-use rand::Rng as _;
 use tokio::time::Instant;
 
+use crate::export::upstream::connection_age::ConnectionAge;
 use crate::export::upstream::destination::Connections;
+
+/// Connections without a call are closed after this time.
+pub(super) const IDLE: Duration = Duration::from_secs(90);
 
 /// Calls at a time on one connection, if the upstream allows more: those on one connection share its window, and wait
 /// for each other's lost packets.
 const MOST_CALLS: usize = 100;
-
-/// By which part of itself the age of a connection is shortened at most, so that connections that were opened
-/// together are not all opened anew together.
-const AGE_SPREAD: f64 = 0.1;
-
-/// When connections are closed.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct PoolLimits {
-    /// Idle ones after this time.
-    pub(super) idle_timeout: Duration,
-    /// All, once their calls have ended, after this time; zero: never.
-    pub(super) max_age: Duration,
-}
 
 /// An open connection.
 #[derive(Debug)]
@@ -40,11 +30,7 @@ pub(super) struct Connection {
     calls: AtomicUsize,
     /// Set once it takes no more calls.
     closed: Arc<AtomicBool>,
-    opened: Instant,
-    /// Not used for new calls from then on.
-    expires: Option<Instant>,
-    /// The state of the TLS files when it was opened.
-    generation: u64,
+    age: ConnectionAge,
     idle_since: Mutex<Instant>,
 }
 
@@ -54,8 +40,9 @@ pub(super) struct Place(Arc<Connection>);
 
 /// The connections of one destination.
 #[derive(Debug)]
-pub(super) struct Pool {
-    limits: PoolLimits,
+pub struct Pool {
+    /// Connections are closed after this time, once their calls have ended; zero: never.
+    max_age: Duration,
     connections: Mutex<Vec<Arc<Connection>>>,
     /// Held while one is opened; how that went last, if it failed.
     pub(super) opening: tokio::sync::Mutex<Option<Unopened>>,
@@ -73,9 +60,7 @@ pub(super) struct Unopened {
 
 impl Connection {
     fn usable(&self, generation: u64, now: Instant) -> bool {
-        !self.closed.load(Ordering::Relaxed)
-            && self.generation == generation
-            && self.expires.is_none_or(|expires| now < expires)
+        !self.closed.load(Ordering::Relaxed) && self.age.allows_requests(generation, now)
     }
 
     /// Since when it has had no call; `None` if it has one.
@@ -113,8 +98,8 @@ impl Drop for Place {
 }
 
 impl Pool {
-    pub(super) fn new(limits: PoolLimits) -> Self {
-        Self { limits, connections: Mutex::default(), opening: tokio::sync::Mutex::default() }
+    pub(super) fn new(max_age: Duration) -> Self {
+        Self { max_age, connections: Mutex::default(), opening: tokio::sync::Mutex::default() }
     }
 
     /// A place on a connection that has room, of those that were opened `since` then.
@@ -122,7 +107,7 @@ impl Pool {
         let now = Instant::now();
         let mut connections = self.connections.lock();
         connections.retain(|connection| connection.usable(generation, now));
-        let young = |connection: &&Arc<Connection>| since.is_none_or(|since| connection.opened >= since);
+        let young = |connection: &&Arc<Connection>| since.is_none_or(|since| connection.age.opened >= since);
         connections.iter().filter(young).find_map(Connection::enter)
     }
 
@@ -134,17 +119,13 @@ impl Pool {
         closed: Arc<AtomicBool>,
         shared: bool,
     ) -> Place {
-        let now = Instant::now();
-        let age = self.limits.max_age.mul_f64(1.0 - AGE_SPREAD * rand::rng().random::<f64>());
-        let expires = if self.limits.max_age.is_zero() { None } else { now.checked_add(age) };
+        let age = ConnectionAge::new(self.max_age, generation);
         let connection = Arc::new(Connection {
             sender,
             calls: AtomicUsize::new(1),
             closed,
-            opened: now,
-            expires,
-            generation,
-            idle_since: Mutex::new(now),
+            idle_since: Mutex::new(age.opened),
+            age,
         });
         if shared {
             self.connections.lock().push(Arc::clone(&connection));
@@ -161,11 +142,11 @@ impl Connections for Pool {
 
     /// Forgets connections that can't be used again, or have not been for too long; they close after their last call.
     fn sweep(&self, generation: u64) {
-        let (now, limit) = (Instant::now(), self.limits.idle_timeout);
+        let now = Instant::now();
         self.connections.lock().retain(|connection| {
             let busy = connection.calls.load(Ordering::Acquire) > 0;
             connection.usable(generation, now)
-                && (busy || limit.is_zero() || now.duration_since(*connection.idle_since.lock()) < limit)
+                && (busy || now.duration_since(*connection.idle_since.lock()) < IDLE)
         });
     }
 

@@ -5,19 +5,14 @@ use std::time::Duration;
 
 use hyper::client::conn::http1::SendRequest;
 use parking_lot::Mutex;
-use rand::Rng as _;
 use tokio::time::{Instant, timeout};
 
-use super::Destination;
 use crate::export::upstream::body::RequestBody;
-use crate::export::upstream::destination::Connections;
+use crate::export::upstream::connection_age::ConnectionAge;
+use crate::export::upstream::destination::{Connections, Destination};
 
 /// How long a connection that was answered early may take to finish its request before it is given up.
 const FINISH: Duration = Duration::from_secs(1);
-
-/// By which part of itself the age of a connection is shortened at most, so that connections that were opened
-/// together are not all opened anew together.
-const AGE_SPREAD: f64 = 0.1;
 
 /// When connections are closed.
 #[derive(Clone, Copy, Debug)]
@@ -34,17 +29,14 @@ pub(super) struct PoolLimits {
 #[derive(Debug)]
 pub(super) struct Connection {
     pub(super) sender: SendRequest<RequestBody>,
-    /// Not used for new requests from then on.
-    expires: Option<Instant>,
-    /// The state of the TLS files when it was opened.
-    generation: u64,
+    age: ConnectionAge,
     idle_since: Instant,
 }
 
 /// Idle connections, the one used last at the end: it is taken first, so that a pool that is larger than needed
 /// shrinks.
 #[derive(Debug)]
-pub(super) struct Pool {
+pub struct Pool {
     limits: PoolLimits,
     idle: Mutex<Vec<Connection>>,
 }
@@ -52,8 +44,7 @@ pub(super) struct Pool {
 impl Connection {
     fn usable(&self, limits: &PoolLimits, generation: u64, now: Instant) -> bool {
         !self.sender.is_closed()
-            && self.generation == generation
-            && self.expires.is_none_or(|expires| now < expires)
+            && self.age.allows_requests(generation, now)
             && (limits.idle_timeout.is_zero() || now.duration_since(self.idle_since) < limits.idle_timeout)
     }
 }
@@ -65,10 +56,8 @@ impl Pool {
 
     /// A connection just opened, in use.
     pub(super) fn opened(&self, sender: SendRequest<RequestBody>, generation: u64) -> Connection {
-        let now = Instant::now();
-        let age = self.limits.max_age.mul_f64(1.0 - AGE_SPREAD * rand::rng().random::<f64>());
-        let expires = if self.limits.max_age.is_zero() { None } else { now.checked_add(age) };
-        Connection { sender, expires, generation, idle_since: now }
+        let age = ConnectionAge::new(self.limits.max_age, generation);
+        Connection { sender, idle_since: age.opened, age }
     }
 
     /// An idle connection that is not closed, too old, or of an older generation of TLS files.
@@ -84,7 +73,7 @@ impl Pool {
     }
 
     /// Takes back a connection whose answer has been read to its end.
-    pub(super) fn give_back(destination: &Arc<Destination>, mut connection: Connection) {
+    pub(super) fn give_back(destination: &Arc<Destination<Self>>, mut connection: Connection) {
         if connection.sender.is_ready() {
             destination.pool.put(connection);
         } else if !connection.sender.is_closed() {
@@ -99,8 +88,9 @@ impl Pool {
     }
 
     fn put(&self, mut connection: Connection) {
-        connection.idle_since = Instant::now();
-        if !connection.usable(&self.limits, connection.generation, connection.idle_since) {
+        let now = Instant::now();
+        connection.idle_since = now;
+        if connection.sender.is_closed() || !connection.age.is_young(now) {
             return;
         }
         let mut idle = self.idle.lock();

@@ -10,7 +10,8 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use lz4_flex::frame::{BlockSize, FrameEncoder, FrameInfo};
 
-use crate::export::{Compression, Encoding};
+use crate::encoding::Encoding;
+use crate::export::Compression;
 use crate::stream::{Batch, Budget, Reservation};
 use otlp::write_request;
 
@@ -23,7 +24,7 @@ const LARGE_AT_HIGH_LEVEL: usize = 64 * 1024;
 
 /// A request body. Cloning shares the bytes.
 #[derive(Clone, Debug)]
-pub(in crate::export) struct RequestBody {
+pub struct RequestBody {
     payload: Payload,
     /// The chunk to send next.
     next: usize,

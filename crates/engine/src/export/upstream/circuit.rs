@@ -1,19 +1,30 @@
-//! Whether a destination is worth asking.
+//! Whether a destination is worth an attempt.
 //!
 //! An upstream that dies under many streams would be asked by each of them, again and again: a storm that meets it
-//! when it comes back. So all streams of a destination share a *circuit*. It is closed as long as the destination
-//! lives, and opens when several streams in a row have met nothing there that could take their data: no connection, no
-//! answer in time, one in another protocol, or a gateway's 502 to 504 or 520 to 530. While it is open streams wait, and now
-//! and then one of them probes, after pauses that grow as those between the attempts at a batch do. The first sign of life
-//! closes it, and the streams go on in the order in which they ask for the destination's allowance.
+//! when it comes back. So all streams of a destination share a *circuit*, which is in one of three states:
 //!
-//! One stream's trouble never opens it, nor that of several which hang beside others that are answered: a failure
-//! counts only if the destination has given no sign of life since that attempt began. Should those others have been
-//! silent for so long, they wait in a line of their own, from which one a second may probe, however long the pauses of
-//! the others have become and whatever their probe does.
+//! | state | an answer | a failure of the destination | a stream asks |
+//! |---|---|---|---|
+//! | **closed** | closed | suspected | goes on |
+//! | **suspected**, with the streams that have failed | closed | one stream more; from [`SEVERAL`] on: open | goes on |
+//! | **open**, with the time at which the next probe is due | closed, and all waiting streams go on | open | waits in line; the first in line goes as a probe once that is due |
+//!
+//! An *answer* is anything in the exporter's protocol, whatever it says. A *failure of the destination* is an attempt that has met
+//! nothing there that could take its data: no connection, no answer in time, one in another protocol, or a gateway's 502 to
+//! 504 or 520 to 530. It counts only if the destination has given no answer since that attempt began: so one stream's trouble
+//! never opens the circuit, nor that of several which hang beside others that are answered. An attempt that shows neither
+//! changes nothing.
+//!
+//! There are two lines, each with a due time of its own. In that of the *troubled*, whose own last attempt failed, one probe
+//! is on its way at a time, and the pauses between them grow as those between the attempts at a batch do. Streams that are in
+//! no trouble may have been silent for so long, and the circuit may be open for reasons that are none of theirs: one of them
+//! a second may probe, however long the pauses of the others have become and whatever their probe does.
+//!
+//! All of this is decided by [`Breaker`], which knows no locks and no clock. [`Circuit`] has it behind one mutex. What waits
+//! does so outside: for the circuit to close all wait for one `Notify`; and of each line only the first stream waits for the
+//! due time, since a hundred thousand that all slept until then would all wake for one probe.
 
 use std::borrow::Cow;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -26,14 +37,14 @@ use crate::export::{Backoff, RetrySettings};
 /// So many different streams must have failed.
 const SEVERAL: usize = 5;
 
-/// Between two probes, whatever is configured for retries.
+/// Between two probes of a line, whatever is configured for retries.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
 
-/// The longest pause, whatever is configured for retries: a probe is one request, and those who wait for it are many.
+/// The longest pause, whatever is configured for retries: a probe is one request, and the streams that wait for it are many.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
-/// How long a probe keeps those waiting that are in no trouble of their own.
-const LONGEST_WAIT_OF_OTHERS: Duration = Duration::from_secs(1);
+/// The longest pause between two probes of streams that are in no trouble of their own.
+const LONGEST_UNTROUBLED_PAUSE: Duration = Duration::from_secs(1);
 
 /// What an attempt has shown of its destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,40 +53,282 @@ pub enum Sign {
     Alive,
     /// There is nothing that answers, or it speaks another protocol.
     Down,
-    /// Neither.
+    /// The attempt ended for reasons that are not the destination's.
     Unclear,
+}
+
+/// What an event has done to the circuit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Nothing.
+    None,
+    /// From now on streams wait.
+    Opened,
+    /// They go on.
+    Closed,
+}
+
+/// The stream that asks for leave to make an attempt.
+#[derive(Clone, Copy, Debug)]
+pub struct Asker {
+    /// Whatever tells the destination's streams apart.
+    pub stream: usize,
+    /// Whether its own last attempt came to nothing.
+    pub in_trouble: bool,
+}
+
+/// The line that a stream waits in while the circuit is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum WaitingLine {
+    Untroubled,
+    Troubled,
+}
+
+/// The states of the circuit and what changes them.
+#[derive(Debug)]
+struct Breaker {
+    retry: RetrySettings,
+    state: BreakerState,
+    last_answer: Option<Instant>,
+    /// The probes on their way, by [`WaitingLine`]; they may be older than the state.
+    probes: [usize; 2],
+}
+
+#[derive(Debug)]
+enum BreakerState {
+    Closed,
+    Suspected {
+        /// The streams that have failed since the last answer.
+        failed: SmallVec<[usize; SEVERAL]>,
+    },
+    Open {
+        since: Instant,
+        /// The code of the newest failure.
+        code: Cow<'static, str>,
+        /// When the first stream of each line may probe, by [`WaitingLine`].
+        due: [Instant; 2],
+        /// The pauses of the troubled.
+        backoff: Backoff,
+    },
+}
+
+/// What a stream that asks is told.
+#[derive(Debug, PartialEq, Eq)]
+enum Leave {
+    /// The attempt may be made.
+    Go,
+    /// The attempt may be made, as a probe.
+    Probe,
+    /// No attempt before this time, unless the circuit closes.
+    WaitUntil(Instant),
+    /// No attempt before the stream is the first in its line, unless the circuit closes.
+    StandInLine,
+}
+
+impl Breaker {
+    fn new(retry: &RetrySettings) -> Self {
+        Self { retry: retry.clone(), state: BreakerState::Closed, last_answer: None, probes: [0; 2] }
+    }
+
+    /// A stream asks, as the first in its line or not.
+    fn ask(&mut self, line: WaitingLine, is_first: bool, now: Instant) -> Leave {
+        match &mut self.state {
+            BreakerState::Closed | BreakerState::Suspected { .. } => Leave::Go,
+            BreakerState::Open { .. } if !is_first => Leave::StandInLine,
+            BreakerState::Open { due, .. } if now < due[line as usize] => {
+                Leave::WaitUntil(due[line as usize])
+            }
+            BreakerState::Open { due, backoff, .. } => {
+                due[line as usize] = now + line.pause(backoff, &self.retry);
+                self.probes[line as usize] += 1;
+                debug_assert!(self.probes[WaitingLine::Troubled as usize] <= 1, "two probes of the troubled");
+                Leave::Probe
+            }
+        }
+    }
+
+    /// The destination has answered.
+    fn answered(&mut self, now: Instant) -> Change {
+        let change = if self.is_open() { Change::Closed } else { Change::None };
+        (self.last_answer, self.state) = (Some(now), BreakerState::Closed);
+        change
+    }
+
+    /// The destination has failed, in an attempt of `stream` that began then.
+    fn failed(&mut self, stream: usize, began: Instant, code: Cow<'static, str>, now: Instant) -> Change {
+        let counts = self.last_answer.is_none_or(|answer| answer <= began);
+        match &mut self.state {
+            BreakerState::Closed | BreakerState::Suspected { .. } if !counts => Change::None,
+            BreakerState::Closed => {
+                self.state = BreakerState::Suspected { failed: SmallVec::from_slice(&[stream]) };
+                Change::None
+            }
+            BreakerState::Suspected { failed } => {
+                if !failed.contains(&stream) {
+                    failed.push(stream);
+                }
+                if failed.len() < SEVERAL {
+                    return Change::None;
+                }
+                let mut backoff = Backoff::new();
+                let due = [WaitingLine::Untroubled, WaitingLine::Troubled]
+                    .map(|line| now + line.pause(&mut backoff, &self.retry));
+                self.state = BreakerState::Open { since: now, code, due, backoff };
+                Change::Opened
+            }
+            BreakerState::Open { code: newest, .. } => {
+                *newest = code;
+                Change::None
+            }
+        }
+    }
+
+    /// A probe has ended, whatever it has shown.
+    fn probe_ended(&mut self, line: WaitingLine) {
+        self.probes[line as usize] -= 1;
+    }
+
+    fn is_open(&self) -> bool {
+        matches!(self.state, BreakerState::Open { .. })
+    }
+
+    fn shown(&self) -> CircuitState {
+        match &self.state {
+            BreakerState::Closed | BreakerState::Suspected { .. } => {
+                CircuitState { open_since: None, failure: None, probing: false, next_probe: None }
+            }
+            BreakerState::Open { since, code, due, .. } => CircuitState {
+                open_since: Some(*since),
+                failure: Some(code.clone()),
+                probing: self.probes != [0; 2],
+                next_probe: Some(due[WaitingLine::Troubled as usize]),
+            },
+        }
+    }
+}
+
+impl WaitingLine {
+    const fn of(asker: Asker) -> Self {
+        if asker.in_trouble { Self::Troubled } else { Self::Untroubled }
+    }
+
+    /// How long after this moment the next probe is due; of the troubled longer every time.
+    fn pause(self, backoff: &mut Backoff, retry: &RetrySettings) -> Duration {
+        let wait = match self {
+            Self::Untroubled => Backoff::new().hold_wait(retry, None).length.min(LONGEST_UNTROUBLED_PAUSE),
+            Self::Troubled => backoff.hold_wait(retry, None).length.min(LONGEST_PAUSE),
+        };
+        wait.max(SHORTEST_PAUSE)
+    }
 }
 
 /// The circuit of one destination.
 #[derive(Debug)]
 pub struct Circuit {
-    retry: RetrySettings,
-    born: Instant,
-    /// Microseconds from `born` to the last sign of life, plus one; 0 if there was none.
-    alive: AtomicU64,
-    /// Whether anything is amiss: as long as it isn't, answers need no lock.
-    suspected: AtomicBool,
-    open: AtomicBool,
-    state: Mutex<State>,
+    breaker: Mutex<Breaker>,
     closed: Notify,
-    /// The streams that wait; those in trouble of their own in the second, where nobody probes before the last probe has
-    /// ended.
-    lines: [Semaphore; 2],
+    /// The places at the head of the lines, by [`WaitingLine`], given to waiting streams in the order in which they came.
+    heads: [Semaphore; 2],
 }
 
-#[derive(Debug, Default)]
-struct State {
-    /// The streams that have failed since the last sign of life.
-    failed: SmallVec<[usize; SEVERAL]>,
-    /// The code of the newest attempt that has met nothing.
-    failure: Cow<'static, str>,
-    /// Since when it is open.
-    since: Option<Instant>,
-    /// When the first of either line may probe; none while it is closed.
-    due: [Option<Instant>; 2],
-    backoff: Backoff,
-    /// Probes on their way.
-    probes: usize,
+/// The leave to make one attempt. What that has shown is told by [`Pass::end`]; dropped without, it has shown nothing.
+#[derive(Debug)]
+pub struct Pass<'a> {
+    circuit: &'a Circuit,
+    stream: usize,
+    began: Instant,
+    /// The line that a probe has come from.
+    probe: Option<WaitingLine>,
+    /// The place that the probe of a troubled stream keeps, so that no other of them probes before it has ended.
+    _head: Option<SemaphorePermit<'a>>,
+}
+
+impl Circuit {
+    /// A closed circuit, whose probes are as far apart as `retry` says of attempts.
+    pub(in crate::export) fn new(retry: &RetrySettings) -> Self {
+        Self {
+            breaker: Mutex::new(Breaker::new(retry)),
+            closed: Notify::new(),
+            heads: [const { Semaphore::const_new(1) }; 2],
+        }
+    }
+
+    /// Whether streams have to wait.
+    pub fn is_open(&self) -> bool {
+        self.breaker.lock().is_open()
+    }
+
+    /// Waits until the circuit is closed, or until it is this stream's turn to probe.
+    pub async fn pass(&self, asker: Asker) -> Pass<'_> {
+        let line = WaitingLine::of(asker);
+        let mut head = None;
+        loop {
+            // Made before the stream asks, so that no closing after that is missed.
+            let closed = self.closed.notified();
+            let now = Instant::now();
+            let leave = self.breaker.lock().ask(line, head.is_some(), now);
+            let probe = match leave {
+                Leave::Go => None,
+                Leave::Probe => Some(line),
+                Leave::WaitUntil(due) => {
+                    tokio::select! { () = closed => {}, () = sleep_until(due) => {} }
+                    continue;
+                }
+                Leave::StandInLine => {
+                    tokio::select! {
+                        biased;
+                        () = closed => {}
+                        first = self.heads[line as usize].acquire() => {
+                            head = Some(first.expect("the semaphore is never closed"));
+                        }
+                    }
+                    continue;
+                }
+            };
+            let head = head.filter(|_| probe == Some(WaitingLine::Troubled));
+            return Pass { circuit: self, stream: asker.stream, began: now, probe, _head: head };
+        }
+    }
+
+    /// The state, for people.
+    pub fn state(&self) -> CircuitState {
+        self.breaker.lock().shown()
+    }
+}
+
+impl Pass<'_> {
+    /// Whether it is still good: until the circuit opens, if it is no probe's.
+    pub fn holds(&self) -> bool {
+        self.is_probe() || !self.circuit.is_open()
+    }
+
+    /// Whether it was given while the circuit was open.
+    pub fn is_probe(&self) -> bool {
+        self.probe.is_some()
+    }
+
+    /// Tells what the attempt has shown, and the code of its answer.
+    pub fn end(self, sign: Sign, code: Cow<'static, str>) -> Change {
+        let mut breaker = self.circuit.breaker.lock();
+        let change = match sign {
+            Sign::Alive => breaker.answered(Instant::now()),
+            Sign::Down => breaker.failed(self.stream, self.began, code, Instant::now()),
+            Sign::Unclear => Change::None,
+        };
+        drop(breaker);
+        if change == Change::Closed {
+            self.circuit.closed.notify_waiters();
+        }
+        change
+    }
+}
+
+impl Drop for Pass<'_> {
+    fn drop(&mut self) {
+        if let Some(line) = self.probe {
+            self.circuit.breaker.lock().probe_ended(line);
+        }
+    }
 }
 
 /// What the API and the metrics show of a circuit.
@@ -89,204 +342,6 @@ pub struct CircuitState {
     pub probing: bool,
     /// When the next probe may go.
     pub next_probe: Option<Instant>,
-}
-
-/// Who asks for leave.
-#[derive(Clone, Copy, Debug)]
-pub struct Asker {
-    /// Whatever tells the destination's streams apart.
-    pub stream: usize,
-    /// Whether its own last attempt came to nothing.
-    pub in_trouble: bool,
-}
-
-/// The leave to make one attempt. What that has shown is told by [`Pass::end`]; dropped without, it has shown nothing.
-#[derive(Debug)]
-pub struct Pass<'a> {
-    circuit: &'a Circuit,
-    stream: usize,
-    began: Instant,
-    probe: bool,
-    /// The place at the head of the second line.
-    _head: Option<SemaphorePermit<'a>>,
-}
-
-/// What a sign has done to the circuit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
-    /// Nothing.
-    None,
-    /// From now on streams wait.
-    Opened,
-    /// They go on.
-    Closed,
-}
-
-impl Circuit {
-    /// A closed circuit, whose probes are as far apart as `retry` says of attempts.
-    pub(in crate::export) fn new(retry: &RetrySettings) -> Self {
-        Self {
-            retry: retry.clone(),
-            born: Instant::now(),
-            alive: AtomicU64::new(0),
-            suspected: AtomicBool::new(false),
-            open: AtomicBool::new(false),
-            state: Mutex::default(),
-            closed: Notify::new(),
-            lines: [const { Semaphore::const_new(1) }; 2],
-        }
-    }
-
-    /// Whether streams have to wait.
-    pub fn is_open(&self) -> bool {
-        self.open.load(Ordering::Acquire)
-    }
-
-    /// Waits until the circuit is closed, or until it is this one's turn to probe.
-    pub async fn pass(&self, asker: Asker) -> Pass<'_> {
-        loop {
-            // Made before the look, so that the closing is not missed.
-            let closed = self.closed.notified();
-            if !self.is_open() {
-                return self.leave(asker, false, None);
-            }
-            tokio::select! {
-                biased;
-                () = closed => {}
-                (probe, head) = self.turn(usize::from(asker.in_trouble)) => {
-                    return self.leave(asker, probe, head.filter(|_| asker.in_trouble));
-                }
-            }
-        }
-    }
-
-    /// Stands in line until a probe is due; returns whether it still needs one, and the place at the line's head.
-    async fn turn(&self, line: usize) -> (bool, Option<SemaphorePermit<'_>>) {
-        let head = self.lines[line].acquire().await.expect("the semaphore is never closed");
-        loop {
-            let due = {
-                let mut state = self.state.lock();
-                match state.due[line] {
-                    None => return (false, None),
-                    Some(due) if due > Instant::now() => due,
-                    Some(_) => {
-                        state.probes += 1;
-                        state.pause(line, &self.retry);
-                        return (true, Some(head));
-                    }
-                }
-            };
-            sleep_until(due).await;
-        }
-    }
-
-    fn leave<'a>(&'a self, asker: Asker, probe: bool, head: Option<SemaphorePermit<'a>>) -> Pass<'a> {
-        Pass { circuit: self, stream: asker.stream, began: Instant::now(), probe, _head: head }
-    }
-
-    /// What is shown of it.
-    pub fn state(&self) -> CircuitState {
-        let state = self.state.lock();
-        CircuitState {
-            open_since: state.since,
-            failure: state.since.map(|_| state.failure.clone()),
-            probing: state.since.is_some() && state.probes > 0,
-            next_probe: state.due[1].filter(|_| state.since.is_some()),
-        }
-    }
-
-    fn heard(&self) -> Change {
-        self.alive.fetch_max(self.micros(Instant::now()), Ordering::SeqCst);
-        if !self.suspected.load(Ordering::SeqCst) {
-            return Change::None;
-        }
-        let mut state = self.state.lock();
-        state.failed.clear();
-        (state.backoff, state.due) = (Backoff::new(), [None; 2]);
-        self.suspected.store(false, Ordering::SeqCst);
-        if state.since.take().is_none() {
-            return Change::None;
-        }
-        self.open.store(false, Ordering::Release);
-        drop(state);
-        self.closed.notify_waiters();
-        Change::Closed
-    }
-
-    fn missed(&self, stream: usize, began: Instant, code: Cow<'static, str>) -> Change {
-        let mut state = self.state.lock();
-        state.failure = code;
-        if state.since.is_some() {
-            return Change::None;
-        }
-        // Before the look at the signs of life, in one order for all: one that is not seen here will see this, and clear
-        // what is noted below.
-        self.suspected.store(true, Ordering::SeqCst);
-        if self.alive.load(Ordering::SeqCst) > self.micros(began) {
-            return Change::None;
-        }
-        if !state.failed.contains(&stream) {
-            state.failed.push(stream);
-        }
-        if state.failed.len() < SEVERAL {
-            return Change::None;
-        }
-        state.since = Some(Instant::now());
-        state.open(&self.retry);
-        self.open.store(true, Ordering::Release);
-        Change::Opened
-    }
-
-    /// Never 0, which means that there was none.
-    fn micros(&self, at: Instant) -> u64 {
-        at.duration_since(self.born).as_micros() as u64 + 1
-    }
-}
-
-impl State {
-    fn open(&mut self, retry: &RetrySettings) {
-        for line in 0..self.due.len() {
-            self.pause(line, retry);
-        }
-    }
-
-    /// Puts off the next probe from a line, for those in trouble longer every time.
-    fn pause(&mut self, line: usize, retry: &RetrySettings) {
-        let wait = match line {
-            0 => Backoff::new().hold_wait(retry, None).length.min(LONGEST_WAIT_OF_OTHERS),
-            _ => self.backoff.hold_wait(retry, None).length.min(LONGEST_PAUSE),
-        };
-        self.due[line] = Some(Instant::now() + wait.max(SHORTEST_PAUSE));
-    }
-}
-
-impl Pass<'_> {
-    /// Whether it is still good: until the circuit opens, if it is no probe's.
-    pub fn holds(&self) -> bool {
-        self.probe || !self.circuit.is_open()
-    }
-
-    /// Whether it was given while the circuit was open.
-    pub fn is_probe(&self) -> bool {
-        self.probe
-    }
-
-    /// Tells what the attempt has shown, and the code of its answer.
-    pub fn end(self, sign: Sign, code: Cow<'static, str>) -> Change {
-        match sign {
-            Sign::Alive => self.circuit.heard(),
-            Sign::Down => self.circuit.missed(self.stream, self.began, code),
-            Sign::Unclear => Change::None,
-        }
-    }
-}
-
-impl Drop for Pass<'_> {
-    fn drop(&mut self) {
-        if self.probe {
-            self.circuit.state.lock().probes -= 1;
-        }
-    }
 }
 
 impl CircuitState {

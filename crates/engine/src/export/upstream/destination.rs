@@ -72,7 +72,7 @@ pub(in crate::export) struct Destination<P> {
 }
 
 /// The connections of a destination, as their protocol keeps them.
-pub(in crate::export) trait Connections {
+pub trait Connections {
     /// Whether there is none to be used again.
     fn is_empty(&self) -> bool;
 
@@ -92,7 +92,7 @@ pub(in crate::export) trait Connections {
 #[derive(Debug)]
 pub(in crate::export) struct Destinations<P> {
     map: Mutex<Map<P>>,
-    /// Whether the task of [`keep_swept`] runs.
+    /// Whether the task of [`Self::keep_swept`] runs.
     swept: AtomicBool,
 }
 
@@ -153,6 +153,22 @@ impl<P: Connections + Send + Sync + 'static> Destinations<P> {
         let room: Arc<dyn MakesRoom> = Arc::clone(self) as _;
         Arc::downgrade(&room)
     }
+
+    /// Starts the task that closes connections that nobody has used for too long, every `pause`; once. It ends with the
+    /// destinations.
+    pub(in crate::export) fn keep_swept(self: &Arc<Self>, tls: &Arc<Tls>, pause: Duration) {
+        if self.swept.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let (destinations, tls) = (Arc::downgrade(self), Arc::clone(tls));
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(pause).await;
+                let Some(destinations) = destinations.upgrade() else { return };
+                destinations.sweep(tls.generation());
+            }
+        });
+    }
 }
 
 impl<P: Connections + Send + Sync> MakesRoom for Destinations<P> {
@@ -170,27 +186,6 @@ impl<P: Connections> Map<P> {
         self.known
             .retain(|_, destination| Arc::strong_count(destination) > 1 || !destination.pool.is_empty());
     }
-}
-
-/// Starts the task that closes connections nobody has used for too long, every `pause`; once. It ends with `shared`,
-/// the transport that `parts` finds its destinations and its TLS in.
-pub(in crate::export) fn keep_swept<P: Connections + Send + Sync + 'static, S: Send + Sync + 'static>(
-    shared: &Arc<S>,
-    pause: Duration,
-    parts: fn(&S) -> (&Destinations<P>, &Tls),
-) {
-    if parts(shared).0.swept.swap(true, Ordering::Relaxed) {
-        return;
-    }
-    let shared = Arc::downgrade(shared);
-    tokio::spawn(async move {
-        loop {
-            tokio::time::sleep(pause).await;
-            let Some(shared) = Weak::upgrade(&shared) else { return };
-            let (destinations, tls) = parts(&shared);
-            destinations.sweep(tls.generation());
-        }
-    });
 }
 
 #[cfg(test)]

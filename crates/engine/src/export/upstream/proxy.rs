@@ -26,7 +26,7 @@ pub enum ProxyError {
 }
 
 /// The proxies of one exporter.
-pub(in crate::export) struct Proxies {
+pub struct Proxies {
     matcher: Matcher,
     /// From the environment, where loopback addresses are never proxied (as in Go and so in the Collector).
     spare_loopback: bool,

@@ -49,6 +49,11 @@ pub(in crate::export) fn parse_url(text: &str) -> Result<Uri, UrlError> {
     Ok(uri)
 }
 
+/// Whether a URL asks for TLS.
+pub(super) fn is_https(url: &str) -> bool {
+    url.get(..8).is_some_and(|start| start.eq_ignore_ascii_case("https://"))
+}
+
 /// The URL that a template gives, as it is rendered and as it is read.
 pub(in crate::export) fn url_of(
     template: &Template,

@@ -72,7 +72,7 @@ async fn the_retried_statuses_can_be_chosen() {
     .await;
     for (status, expected) in [("408", RETRY), ("500", RETRY), ("404", RETRY), ("503", Outcome::Refused)] {
         let http =
-            OtlpHttpSettings { headers: vec![header("x-status", status)], ..http_settings(&upstream.url()) };
+            http_settings_with(&upstream.url(), |http| http.headers = vec![header("x-status", status)]);
         let mut settings = exporter(http.clone());
         settings.statuses = Statuses::retrying(vec![404, 408, 500]);
         let transport = HttpTransport::new(&settings, &http, &Network::Machine, None).unwrap();
@@ -436,10 +436,10 @@ async fn secrets_that_an_upstream_echoes_are_not_repeated() {
         upstream::Then::Answer(with_body("401 X", "text/plain", &format!("got {:?}", request.headers)))
     })
     .await;
-    let http = OtlpHttpSettings {
-        headers: vec![header("authorization", "Bearer s3cr3t-t0ken"), header("x-token", "{{ key }}-hidden")],
-        ..http_settings(&upstream.url())
-    };
+    let http = http_settings_with(&upstream.url(), |http| {
+        http.headers =
+            vec![header("authorization", "Bearer s3cr3t-t0ken"), header("x-token", "{{ key }}-hidden")];
+    });
     let answer = new(http).unwrap().send("mykey").await;
     assert!(answer.detail.contains("[redacted]"), "{}", answer.detail);
     assert!(!answer.detail.contains("s3cr3t") && !answer.detail.contains("hidden"), "{}", answer.detail);

@@ -38,10 +38,8 @@ async fn who_gets_no_connection_is_not_told_that_there_is_no_answer() {
     {
         waiting.push(connected.unwrap());
     }
-    let http = OtlpHttpSettings {
-        timeout: Duration::from_millis(200),
-        ..http_settings(&format!("http://{address}"))
-    };
+    let http =
+        http_settings_with(&format!("http://{address}"), |http| http.timeout = Duration::from_millis(200));
     let answer = new(http).unwrap().send("k").await;
     assert_eq!((answer.code.as_ref(), answer.outcome), ("connect", RETRY), "{}", answer.detail);
 }
@@ -121,7 +119,7 @@ async fn an_answer_that_comes_before_the_body_is_read_counts() {
 #[tokio::test]
 async fn an_answer_that_does_not_come_in_time_is_retried() {
     let upstream = Upstream::new(|_| Then::Silence).await;
-    let http = OtlpHttpSettings { timeout: Duration::from_millis(50), ..http_settings(&upstream.url()) };
+    let http = http_settings_with(&upstream.url(), |http| http.timeout = Duration::from_millis(50));
     let answer = new(http).unwrap().send("k").await;
     assert_eq!((answer.code.as_ref(), answer.outcome), ("timeout", RETRY));
     assert_eq!(answer.detail, "no answer within 50ms");
@@ -130,7 +128,7 @@ async fn an_answer_that_does_not_come_in_time_is_retried() {
 #[tokio::test]
 async fn an_answer_whose_body_does_not_come_in_time_counts_by_its_status() {
     let upstream = Upstream::answering("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n123").await;
-    let http = OtlpHttpSettings { timeout: Duration::from_millis(200), ..http_settings(&upstream.url()) };
+    let http = http_settings_with(&upstream.url(), |http| http.timeout = Duration::from_millis(200));
     assert_eq!(new(http).unwrap().send("k").await.outcome, WARNED);
 }
 
@@ -180,12 +178,11 @@ async fn a_request_on_a_connection_that_was_just_closed_goes_out_again() {
 #[tokio::test]
 async fn limits_of_zero_are_no_limits() {
     let upstream = Upstream::new(ok).await;
-    let http = OtlpHttpSettings {
-        timeout: Duration::ZERO,
-        idle_timeout: Duration::ZERO,
-        max_connection_age: Duration::ZERO,
-        ..http_settings(&upstream.url())
-    };
+    let mut http = http_settings_with(&upstream.url(), |http| {
+        http.timeout = Duration::ZERO;
+        http.max_connection_age = Duration::ZERO;
+    });
+    http.idle_timeout = Duration::ZERO;
     let transport = new(http).unwrap();
     for _ in 0..3 {
         assert_eq!(transport.send("k").await.outcome, DELIVERED);
@@ -197,8 +194,7 @@ async fn limits_of_zero_are_no_limits() {
 #[tokio::test]
 async fn a_connection_is_not_used_beyond_its_age() {
     let upstream = Upstream::new(ok).await;
-    let http =
-        OtlpHttpSettings { max_connection_age: Duration::from_nanos(1), ..http_settings(&upstream.url()) };
+    let http = http_settings_with(&upstream.url(), |http| http.max_connection_age = Duration::from_nanos(1));
     let transport = new(http).unwrap();
     for _ in 0..3 {
         assert_eq!(transport.send("k").await.outcome, DELIVERED);
@@ -304,7 +300,7 @@ async fn wait_for_idle(transport: &HttpTransport, count: usize) {
 async fn connections_are_kept_also_for_urls_and_headers_with_values() {
     let upstream = Upstream::new(ok).await;
     let headers = vec![header("x-scope-orgid", "{{ key }}")];
-    let transport = new(OtlpHttpSettings { headers, ..http_settings(&upstream.url()) }).unwrap();
+    let transport = new(http_settings_with(&upstream.url(), |http| http.headers = headers)).unwrap();
     for key in ["a", "b", "a"] {
         assert_eq!(transport.send(key).await.outcome, DELIVERED);
     }

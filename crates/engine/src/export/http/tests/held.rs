@@ -13,7 +13,8 @@ use serde_json::Value;
 
 use super::upstream::{Received, Then, Upstream};
 use super::{exporter, header, http_settings};
-use crate::export::{Active, DeadLetterSettings, DeadLetters, Exporter, Fate, letters};
+use crate::dead_letters::{DeadLetterSettings, DeadLetters, letters};
+use crate::export::{Active, Exporter, Fate};
 use crate::net::Network;
 use crate::stream::{Admission, Budget, Placement, Reservation, Shared, StreamCount};
 use otlp::{Signal, put_frame};
@@ -118,7 +119,7 @@ async fn an_hour_of_401_holds_the_streams_and_then_all_is_delivered_in_order() {
         .await
     };
     let mut http = http_settings(&format!("http://{}/{{{{ key }}}}", upstream.address));
-    http.headers = vec![header("authorization", "Bearer hunter2")];
+    http.upstream.headers = vec![header("authorization", "Bearer hunter2")];
     let mut settings = exporter(http);
     // What is only unavailable would have been given up by then.
     settings.retry.max_elapsed_time = Duration::from_secs(300);

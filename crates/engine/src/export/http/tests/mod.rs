@@ -16,10 +16,11 @@ use http::HeaderName;
 
 use self::upstream::Upstream;
 use super::HttpTransport;
+use crate::encoding::Encoding;
 use crate::export::transport::LoneAttempt;
 use crate::export::{
-    Answer, Compression, Encoding, ExporterKind, ExporterSettings, HoldScope, OtlpHttpSettings, Outcome,
-    RetrySettings, SecretTemplate, Statuses, TransportError,
+    Answer, Compression, ExporterKind, ExporterSettings, HoldScope, OtlpHttpSettings, Outcome, RetrySettings,
+    SecretTemplate, Statuses, TransportError, UpstreamSettings,
 };
 use crate::net::Network;
 use crate::route::{RoutingKey, Template};
@@ -36,17 +37,26 @@ pub(crate) fn http_settings(url: &str) -> OtlpHttpSettings {
     let template = Template::parse(url).unwrap();
     OtlpHttpSettings {
         urls: [Some(template.clone()), Some(template.clone()), Some(template)],
-        headers: vec![],
-        auth: None,
+        upstream: UpstreamSettings {
+            headers: vec![],
+            auth: None,
+            compression: Compression::None,
+            timeout: Duration::from_secs(10),
+            tls: crate::export::TlsClientSettings::default(),
+            max_connection_age: Duration::from_secs(300),
+        },
         encoding: Encoding::Proto,
-        compression: Compression::None,
-        timeout: Duration::from_secs(10),
-        tls: crate::export::TlsClientSettings::default(),
         proxy_url: None,
         max_idle_connections: 16,
         idle_timeout: Duration::from_secs(90),
-        max_connection_age: Duration::from_secs(300),
     }
+}
+
+/// The same, changed in what every exporter to the network has.
+fn http_settings_with(url: &str, change: impl FnOnce(&mut UpstreamSettings)) -> OtlpHttpSettings {
+    let mut http = http_settings(url);
+    change(&mut http.upstream);
+    http
 }
 
 fn header(name: &str, value: &str) -> (HeaderName, SecretTemplate) {

@@ -45,7 +45,7 @@ async fn https_goes_through_a_tunnel() {
     let upstream = tls::Server::new(authority.server("api.invalid"), None).await;
     let proxy = tunnel_proxy(upstream.address(), None).await;
     let mut http = http_settings("https://api.invalid/v1/logs");
-    http.tls = authority.trusted();
+    http.upstream.tls = authority.trusted();
     http.proxy_url = Some(format!("http://user:secret@{}", proxy.address).into());
     let answer = new(http).unwrap().send("k").await;
     assert_eq!(answer.outcome, DELIVERED, "{}", answer.detail);

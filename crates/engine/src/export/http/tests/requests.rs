@@ -45,7 +45,8 @@ async fn rules_24_and_25_a_protobuf_body_is_the_batch_byte_for_byte() {
 #[tokio::test]
 async fn rule_29_a_gzip_body_says_so_and_decodes_to_the_batch() {
     for batch in [batch(), large()] {
-        let received = received(|http| http.compression = Compression::Gzip { level: 1 }, &batch).await;
+        let received =
+            received(|http| http.upstream.compression = Compression::Gzip { level: 1 }, &batch).await;
         assert_eq!(received.headers["content-encoding"], "gzip");
         let mut plain = Vec::new();
         flate2::read::GzDecoder::new(&received.body[..]).read_to_end(&mut plain).unwrap();
@@ -56,7 +57,8 @@ async fn rule_29_a_gzip_body_says_so_and_decodes_to_the_batch() {
 #[tokio::test]
 async fn a_zstd_body_decodes_to_the_batch() {
     for batch in [batch(), large()] {
-        let received = received(|http| http.compression = Compression::Zstd { level: 3 }, &batch).await;
+        let received =
+            received(|http| http.upstream.compression = Compression::Zstd { level: 3 }, &batch).await;
         assert_eq!(received.headers["content-encoding"], "zstd");
         assert!(zstd::decode_all(&received.body[..]).unwrap() == batch.to_bytes(), "the bodies differ");
     }
@@ -72,7 +74,7 @@ async fn rule_26_a_json_body_says_so_and_is_an_export_request() {
     assert!(json["resourceLogs"].is_array(), "{json}");
     let change = |http: &mut OtlpHttpSettings| {
         http.encoding = Encoding::Json;
-        http.compression = Compression::Gzip { level: 9 };
+        http.upstream.compression = Compression::Gzip { level: 9 };
     };
     let mut unpacked = Vec::new();
     flate2::read::GzDecoder::new(&received(change, &batch).await.body[..])
@@ -104,7 +106,7 @@ async fn sluice_names_itself_and_the_host() {
 async fn configured_headers_replace_those_of_sluice() {
     let received = received(
         |http| {
-            http.headers = vec![
+            http.upstream.headers = vec![
                 header("user-agent", "mine"),
                 header("content-type", "application/protobuf"),
                 header("host", "virtual.example"),
@@ -171,16 +173,16 @@ fn what_can_never_be_sent_is_refused_before_there_is_data() {
     let credentials = refused(&url("https://user:secret@u/"));
     assert!(credentials.starts_with("`https://u/` is a URL with credentials"), "{credentials}");
     assert!(refused(&url("http://u/a b")).starts_with("`http://u/a b` is not a URL"));
-    let length = refused(&|http| http.headers = vec![header("Content-Length", "7")]);
+    let length = refused(&|http| http.upstream.headers = vec![header("Content-Length", "7")]);
     assert_eq!(length, "the header `content-length` can't be configured: Sluice sets it to fit each request");
-    let value = refused(&|http| http.headers = vec![header("x-token", "se\ncret")]);
+    let value = refused(&|http| http.upstream.headers = vec![header("x-token", "se\ncret")]);
     assert!(value.starts_with("the value of the header `x-token`") && !value.contains("cret"), "{value}");
 }
 
 #[test]
 fn secrets_are_not_in_debug_output() {
     let mut http = http_settings("http://u/v1/logs?key=s3cr3t-url");
-    http.headers = vec![header("authorization", "Bearer s3cr3t-header")];
+    http.upstream.headers = vec![header("authorization", "Bearer s3cr3t-header")];
     http.proxy_url = Some("http://u:s3cr3t-proxy@p:1".into());
     let transport = new(http).unwrap();
     let target = transport.target(&stream("k")).unwrap();

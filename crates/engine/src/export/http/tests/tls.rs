@@ -134,7 +134,7 @@ impl Server {
 
     fn settings(&self, tls: TlsClientSettings) -> OtlpHttpSettings {
         let url = format!("https://localhost:{}/v1/logs", self.address().port());
-        OtlpHttpSettings { tls, ..http_settings(&url) }
+        http_settings_with(&url, |http| http.tls = tls)
     }
 
     async fn answer(&self, tls: TlsClientSettings) -> Answer {
@@ -193,7 +193,7 @@ async fn a_server_without_tls_is_named() {
     .await;
     let tls = TlsClientSettings { insecure_skip_verify: true, ..TlsClientSettings::default() };
     let url = upstream.url().replace("http:", "https:");
-    let answer = new(OtlpHttpSettings { tls, ..http_settings(&url) }).unwrap().send("k").await;
+    let answer = new(http_settings_with(&url, |http| http.tls = tls)).unwrap().send("k").await;
     assert_eq!((answer.code.as_ref(), answer.outcome), ("tls", RETRY), "{}", answer.detail);
     assert!(answer.detail.starts_with("no TLS with `https://127.0.0.1:"), "{}", answer.detail);
 }
@@ -221,7 +221,7 @@ async fn a_client_certificate_that_changes_is_used_for_new_connections() {
     // Each attempt needs a connection of its own.
     let transport = new(OtlpHttpSettings { max_idle_connections: 0, ..http }).unwrap();
     let attempt = async || {
-        transport.shared.tls.expire();
+        transport.tls.expire();
         let answer = transport.send("k").await;
         assert_eq!(answer.outcome, DELIVERED, "{}", answer.detail);
     };
@@ -251,8 +251,8 @@ async fn a_pooled_connection_is_not_used_after_the_certificate_has_changed() {
     let transport = new(server.settings(authority.with_identity(&identity))).unwrap();
     transport.send("k").await;
     authority.with_identity(&authority.sign("sluice", ExtendedKeyUsagePurpose::ClientAuth));
-    transport.shared.tls.expire();
-    transport.shared.tls.current().await.unwrap();
+    transport.tls.expire();
+    transport.tls.current().await.unwrap();
     transport.send("k").await;
     assert_eq!(server.upstream.connections(), [0, 1]);
 }
@@ -261,7 +261,7 @@ async fn a_pooled_connection_is_not_used_after_the_certificate_has_changed() {
 fn files_that_cannot_be_used_are_named() {
     let authority = Authority::new();
     let refused = |tls: TlsClientSettings| {
-        new(OtlpHttpSettings { tls, ..http_settings("https://u/") }).unwrap_err().to_string()
+        new(http_settings_with("https://u/", |http| http.tls = tls)).unwrap_err().to_string()
     };
     let missing =
         refused(TlsClientSettings { ca_file: Some("/no/ca.pem".into()), ..TlsClientSettings::default() });

@@ -6,6 +6,8 @@ use tokio::time::sleep;
 
 use super::*;
 
+mod model;
+
 const CODE: Cow<'static, str> = Cow::Borrowed("connect");
 
 fn circuit() -> Arc<Circuit> {
@@ -160,7 +162,7 @@ async fn a_stream_in_no_trouble_of_its_own_does_not_wait_in_line_with_those_that
     sleep(Duration::from_secs(500)).await;
     let start = Instant::now();
     let pass = circuit.pass(fresh(5000)).await;
-    assert!(start.elapsed() <= LONGEST_WAIT_OF_OTHERS, "{:?}", start.elapsed());
+    assert!(start.elapsed() <= LONGEST_UNTROUBLED_PAUSE, "{:?}", start.elapsed());
     assert_eq!(pass.end(Sign::Alive, CODE), Change::Closed);
 }
 
@@ -199,5 +201,26 @@ async fn probes_end_with_whoever_made_them() {
         drop(waits);
     }
     drop(circuit.pass(in_trouble(2)).await);
-    assert_eq!((circuit.state().name(), circuit.lines[1].available_permits()), ("open", 1));
+    assert_eq!((circuit.state().name(), circuit.heads[1].available_permits()), ("open", 1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn no_stream_that_asks_while_the_circuit_closes_misses_the_closing() {
+    let retry = RetrySettings { initial_interval: LONGEST_PAUSE, ..RetrySettings::without_jitter() };
+    for _ in 0..200 {
+        let circuit = Arc::new(Circuit::new(&retry));
+        let answered = circuit.pass(fresh(99)).await;
+        attempts(&circuit, 0..SEVERAL, Duration::ZERO, Sign::Down).await;
+        let waiting: Vec<_> = (0..8)
+            .map(|stream| {
+                let circuit = circuit.clone();
+                tokio::spawn(async move { circuit.pass(in_trouble(stream)).await.is_probe() })
+            })
+            .collect();
+        assert_eq!(answered.end(Sign::Alive, CODE), Change::Closed);
+        for task in waiting {
+            let is_probe = tokio::time::timeout(LONGEST_PAUSE / 2, task).await.expect("it goes on");
+            assert!(!is_probe.unwrap());
+        }
+    }
 }

@@ -2,28 +2,30 @@
 
 use std::io;
 
-use super::list::{named, oldest};
-use super::{DeadLetters, LetterFilter, LettersLock, ListedLetter};
+use super::directory::DeadLetters;
+use super::filter::DeadLetterFilter;
+use super::list::{ListedDeadLetter, named, oldest};
+use super::lock::DeadLettersLock;
 
 /// Letters that are looked at in one go.
 const STEP: usize = 1000;
 
 /// Which letters are meant.
 #[derive(Clone, Debug)]
-pub enum LetterSelection {
+pub enum DeadLetterSelection {
     /// Those of these names.
     Files(Vec<String>),
     /// Those that meet the conditions; without a condition also what is no whole letter.
-    Matching(LetterFilter),
+    Matching(DeadLetterFilter),
 }
 
 /// A walk through the letters that are meant, from the oldest on. Letters that are stored after its beginning are not in it, so that
 /// it ends. Nobody else replays or deletes letters of the directory until it is dropped.
 #[derive(Debug)]
-pub struct LetterWalk {
+pub struct DeadLetterWalk {
     letters: DeadLetters,
     rest: Rest,
-    _lock: LettersLock,
+    _lock: DeadLettersLock,
 }
 
 /// What is left of a walk.
@@ -32,7 +34,7 @@ enum Rest {
     /// These names, the next one last.
     Named(Vec<String>),
     Matching {
-        filter: LetterFilter,
+        filter: DeadLetterFilter,
         after: Option<String>,
         until: String,
     },
@@ -41,37 +43,37 @@ enum Rest {
 
 /// Some letters of a walk.
 #[derive(Debug, Default)]
-pub struct WalkedLetters {
+pub struct WalkedDeadLetters {
     /// From the oldest on.
-    pub letters: Vec<ListedLetter>,
+    pub letters: Vec<ListedDeadLetter>,
     /// Names that were asked for, and are of no letter.
     pub missing: Vec<String>,
 }
 
-impl DeadLetters {
-    /// Begins to go through letters; `None` if somebody else does, here or in another process.
-    pub async fn walk(&self, selection: LetterSelection) -> io::Result<Option<LetterWalk>> {
-        let Some(lock) = self.look(LettersLock::take).await? else { return Ok(None) };
+impl DeadLetterWalk {
+    /// Begins to go through the letters of a directory; `None` if somebody else does, here or in another process.
+    pub async fn begin(letters: &DeadLetters, selection: DeadLetterSelection) -> io::Result<Option<Self>> {
+        let Some(lock) = letters.look(DeadLettersLock::take).await? else { return Ok(None) };
         let rest = match selection {
-            LetterSelection::Files(mut names) => {
+            DeadLetterSelection::Files(mut names) => {
                 names.sort_unstable_by(|one, other| other.cmp(one));
                 names.dedup();
                 Rest::Named(names)
             }
-            LetterSelection::Matching(filter) => Rest::Matching { filter, after: None, until: self.end() },
+            DeadLetterSelection::Matching(filter) => {
+                Rest::Matching { filter, after: None, until: letters.end() }
+            }
         };
-        Ok(Some(LetterWalk { letters: self.clone(), rest, _lock: lock }))
+        Ok(Some(Self { letters: letters.clone(), rest, _lock: lock }))
     }
-}
 
-impl LetterWalk {
     /// The directory that it goes through.
     pub fn letters(&self) -> &DeadLetters {
         &self.letters
     }
 
     /// The next letters; `None` at the end.
-    pub async fn next(&mut self) -> io::Result<Option<WalkedLetters>> {
+    pub async fn next(&mut self) -> io::Result<Option<WalkedDeadLetters>> {
         match std::mem::replace(&mut self.rest, Rest::Nothing) {
             Rest::Nothing => Ok(None),
             Rest::Named(mut names) => {
@@ -81,7 +83,7 @@ impl LetterWalk {
                 }
                 self.rest = Rest::Named(names);
                 let walked = self.letters.look(move |directory| {
-                    let mut walked = WalkedLetters::default();
+                    let mut walked = WalkedDeadLetters::default();
                     for name in next.into_iter().rev() {
                         match named(directory, &name) {
                             Some(letter) => walked.letters.push(letter),
@@ -104,7 +106,7 @@ impl LetterWalk {
                     Err(_) => filter.is_empty(),
                 });
                 self.rest = Rest::Matching { filter, after: Some(last), until };
-                Ok(Some(WalkedLetters { letters, missing: Vec::new() }))
+                Ok(Some(WalkedDeadLetters { letters, missing: Vec::new() }))
             }
         }
     }
@@ -112,8 +114,8 @@ impl LetterWalk {
     /// Removes the files of letters of this walk. Returns of each whether they were still there, or what the disk says.
     pub async fn remove(
         &self,
-        letters: Vec<ListedLetter>,
-    ) -> io::Result<Vec<(ListedLetter, io::Result<bool>)>> {
+        letters: Vec<ListedDeadLetter>,
+    ) -> io::Result<Vec<(ListedDeadLetter, io::Result<bool>)>> {
         let removed = self.letters.look(move |directory| {
             let removed = letters.into_iter().map(|letter| {
                 let removed = letter.remove(directory);
@@ -130,7 +132,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::super::DeadLetterSettings;
-    use super::super::tests::store_letter;
+    use super::super::directory::tests::store_letter;
     use super::*;
 
     async fn directory_of(root: &TempDir, letters: usize) -> DeadLetters {
@@ -142,8 +144,8 @@ mod tests {
         dead
     }
 
-    fn all() -> LetterSelection {
-        LetterSelection::Matching(LetterFilter::default())
+    fn all() -> DeadLetterSelection {
+        DeadLetterSelection::Matching(DeadLetterFilter::default())
     }
 
     #[tokio::test]
@@ -151,7 +153,7 @@ mod tests {
         let root = TempDir::new().unwrap();
         let count = STEP + 10;
         let dead = directory_of(&root, count).await;
-        let mut walk = dead.walk(all()).await.unwrap().unwrap();
+        let mut walk = DeadLetterWalk::begin(&dead, all()).await.unwrap().unwrap();
         let mut met = Vec::new();
         while let Some(walked) = walk.next().await.unwrap() {
             store_letter(&dead, &(count + 1).to_string()).await;
@@ -162,7 +164,7 @@ mod tests {
             }
         }
         assert_eq!(met, (0..count).collect::<Vec<_>>());
-        let left = dead.page(None, 100, LetterFilter::default()).await.unwrap();
+        let left = dead.page(None, 100, DeadLetterFilter::default()).await.unwrap();
         assert!(
             left.letters
                 .iter()
@@ -174,10 +176,11 @@ mod tests {
     async fn names_are_met_from_the_oldest_on_and_those_of_no_letter_are_told() {
         let root = TempDir::new().unwrap();
         let dead = directory_of(&root, 3).await;
-        let page = dead.page(None, 10, LetterFilter::default()).await.unwrap();
+        let page = dead.page(None, 10, DeadLetterFilter::default()).await.unwrap();
         let mut names: Vec<String> = page.letters.into_iter().map(|listed| listed.file).collect();
         names.extend([names[0].clone(), "../x.json".to_owned()]);
-        let mut walk = dead.walk(LetterSelection::Files(names)).await.unwrap().unwrap();
+        let mut walk =
+            DeadLetterWalk::begin(&dead, DeadLetterSelection::Files(names)).await.unwrap().unwrap();
         let walked = walk.next().await.unwrap().unwrap();
         let reasons = walked.letters.iter().map(|listed| listed.letter.as_ref().unwrap().reason().to_owned());
         assert_eq!(reasons.collect::<Vec<_>>(), ["0", "1", "2"]);
@@ -189,9 +192,9 @@ mod tests {
     async fn one_walk_at_a_time_is_begun() {
         let root = TempDir::new().unwrap();
         let dead = directory_of(&root, 1).await;
-        let walk = dead.walk(all()).await.unwrap();
-        assert!(walk.is_some() && dead.walk(all()).await.unwrap().is_none());
+        let walk = DeadLetterWalk::begin(&dead, all()).await.unwrap();
+        assert!(walk.is_some() && DeadLetterWalk::begin(&dead, all()).await.unwrap().is_none());
         drop(walk);
-        assert!(dead.walk(all()).await.unwrap().is_some());
+        assert!(DeadLetterWalk::begin(&dead, all()).await.unwrap().is_some());
     }
 }

@@ -4,14 +4,14 @@ use std::fmt;
 
 use thiserror::Error;
 
-use super::StoredLetter;
-use crate::export::utc;
+use super::stored::StoredDeadLetter;
 use crate::route::Values as _;
+use crate::utc;
 use otlp::Signal;
 
 /// Conditions, all of which a letter has to meet. Without any, every letter does.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LetterFilter {
+pub struct DeadLetterFilter {
     /// The exporter that it is for; empty: none.
     exporter: Option<String>,
     /// The tenant whose it is; empty: nobody's.
@@ -46,7 +46,7 @@ pub enum ConditionError {
     },
 }
 
-impl LetterFilter {
+impl DeadLetterFilter {
     /// Sets a condition by its name.
     pub fn set(&mut self, name: &str, value: &str) -> Result<(), ConditionError> {
         match name {
@@ -84,7 +84,7 @@ impl LetterFilter {
     }
 
     /// Whether a letter meets it.
-    pub fn takes(&self, letter: &StoredLetter) -> bool {
+    pub fn takes(&self, letter: &StoredDeadLetter) -> bool {
         let is = |wanted: &Option<String>, value: Option<&str>| {
             wanted.as_ref().is_none_or(|wanted| *wanted == value.unwrap_or_default())
         };
@@ -102,7 +102,7 @@ impl LetterFilter {
 }
 
 /// The conditions, for the log.
-impl fmt::Display for LetterFilter {
+impl fmt::Display for DeadLetterFilter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { exporter, tenant, key, reason, signal, from, to } = self;
         let signal = signal.map(|signal| signal.name().to_owned());
@@ -137,13 +137,13 @@ mod tests {
     use bytes::Bytes;
     use tempfile::TempDir;
 
-    use super::super::{DeadLetterSettings, DeadLetters, Letter, letters};
+    use super::super::{DeadLetter, DeadLetterSettings, DeadLetters, letters};
     use super::*;
-    use crate::export::Encoding;
+    use crate::encoding::Encoding;
     use crate::route::RoutingKey;
 
-    fn filter(conditions: &[(&str, &str)]) -> Result<LetterFilter, ConditionError> {
-        let mut filter = LetterFilter::default();
+    fn filter(conditions: &[(&str, &str)]) -> Result<DeadLetterFilter, ConditionError> {
+        let mut filter = DeadLetterFilter::default();
         conditions.iter().try_for_each(|(name, value)| filter.set(name, value))?;
         Ok(filter)
     }
@@ -161,7 +161,7 @@ mod tests {
         ];
         for (exporter, tenant, key, signal, reason, second) in stored {
             let key = RoutingKey::of(tenant, key, std::iter::empty());
-            let letter = Letter {
+            let letter = DeadLetter {
                 exporter: exporter.map(str::to_owned),
                 signal,
                 encoding: Encoding::Proto,
@@ -177,7 +177,7 @@ mod tests {
         let all = letters(root.path()).unwrap().letters;
         let taken = |conditions: &[(&str, &str)]| -> Vec<usize> {
             let filter = filter(conditions).unwrap();
-            let by_name = |letter: &StoredLetter| {
+            let by_name = |letter: &StoredDeadLetter| {
                 let stem = letter.path().file_stem().unwrap().to_str().unwrap();
                 assert!(filter.may_take(stem) || !filter.takes(letter), "{conditions:?} {stem}");
             };

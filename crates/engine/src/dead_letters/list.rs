@@ -8,12 +8,11 @@ use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use super::divide::is_of_unfinished_part;
-use super::read::NO_FILE;
-use super::{DeadLetters, LetterFilter, StoredLetter, TEMPORARY};
-use crate::export::utc;
+use super::files::{TEMPORARY, is_of_unfinished_part};
+use super::filter::DeadLetterFilter;
+use super::stored::{NO_FILE, StoredDeadLetter};
+use crate::utc;
 
 /// Bytes of the largest note that is read for a page, so that a page is bounded.
 const LARGEST_NOTE: u64 = 64 << 10;
@@ -27,64 +26,40 @@ const NOTE: &str = "json";
 /// The endings of a letter's bytes.
 const PAYLOADS: [&str; 2] = ["pb", "jsonl"];
 
+/// What a dead-letter directory holds.
+#[derive(Debug, Default)]
+pub struct FoundDeadLetters {
+    /// Whole letters, in the order in which they were stored.
+    pub letters: Vec<StoredDeadLetter>,
+    /// Files that belong to no whole letter, with what is wrong.
+    pub damaged: Vec<(PathBuf, String)>,
+}
+
 /// Some letters of a directory, newest first.
 #[derive(Debug, Default)]
-pub struct LetterPage {
+pub struct DeadLetterPage {
     /// Letters in the whole directory, whatever was asked for.
     pub total: u64,
     /// Those of the page.
-    pub letters: Vec<ListedLetter>,
+    pub letters: Vec<ListedDeadLetter>,
     /// Behind which the next page goes on, if there are older ones that may be asked for.
     pub next: Option<String>,
 }
 
 /// A letter of a page.
 #[derive(Debug)]
-pub struct ListedLetter {
+pub struct ListedDeadLetter {
     /// The name of its `.json`; if that is missing, of its bytes.
     pub file: String,
     /// The letter, or what is wrong with it.
-    pub letter: Result<StoredLetter, String>,
+    pub letter: Result<StoredDeadLetter, String>,
 }
 
 /// The names of letters without an ending, in their order; with the ending of what has been seen of each.
 type Names = BTreeMap<String, String>;
 
-impl DeadLetters {
-    /// The newest letters that meet the conditions, but for those that are as new as `before`, the name of a file, or newer; `most`
-    /// of them at the most. Names count, which rise with every letter. A page has fewer where too many letters have to be looked at to
-    /// find more; the next page goes on there. What is no whole letter meets no condition. One page at a time is made; others wait.
-    pub async fn page(
-        &self,
-        before: Option<String>,
-        most: usize,
-        filter: LetterFilter,
-    ) -> io::Result<LetterPage> {
-        self.look(move |directory| page(directory, before.as_deref(), most, &filter)).await
-    }
-
-    /// Has somebody read in the directory, one at a time.
-    pub(super) async fn look<T: Send + 'static>(
-        &self,
-        look: impl FnOnce(&Path) -> io::Result<T> + Send + 'static,
-    ) -> io::Result<T> {
-        let permit = Arc::clone(&self.listing).acquire_owned().await.expect("the semaphore is never closed");
-        let shared = Arc::clone(&self.shared);
-        let looked = tokio::task::spawn_blocking(move || {
-            let _permit = permit;
-            look(&shared.directory)
-        });
-        looked.await.map_err(io::Error::other)?
-    }
-
-    /// A single letter, by the name of its `.json`, or why it can't be read; `None` if there is no such file.
-    pub async fn letter(&self, file: String) -> io::Result<Option<ListedLetter>> {
-        self.look(move |directory| Ok(named(directory, &file))).await
-    }
-}
-
 /// The letter that this name of a file is of; `None` if it is of none, or leads elsewhere than into the directory. Blocks.
-pub(super) fn named(directory: &Path, file: &str) -> Option<ListedLetter> {
+pub(super) fn named(directory: &Path, file: &str) -> Option<ListedDeadLetter> {
     let (stem, ending) = file.rsplit_once('.')?;
     let is_plain = stem.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
     (is_plain && !stem.starts_with('.') && is_of_letter(ending)).then(|| listed(directory, stem, ending))?
@@ -96,9 +71,9 @@ pub(super) fn oldest(
     directory: &Path,
     after: Option<&str>,
     until: &str,
-    filter: &LetterFilter,
+    filter: &DeadLetterFilter,
     most: usize,
-) -> io::Result<(Vec<ListedLetter>, Option<String>)> {
+) -> io::Result<(Vec<ListedDeadLetter>, Option<String>)> {
     let mut oldest = Names::new();
     for_each_file(directory, |stem, ending| {
         // What is not named as a letter is comes behind all that is.
@@ -116,16 +91,40 @@ pub(super) fn oldest(
     Ok((letters.collect(), last))
 }
 
+/// Lists the letters in a directory. Blocks.
+pub fn letters(directory: &Path) -> io::Result<FoundDeadLetters> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        names.push(entry?.path());
+    }
+    names.retain(|path| !is_of_unfinished_part(path));
+    names.sort_unstable();
+    let mut found = FoundDeadLetters::default();
+    for path in names {
+        match path.extension().and_then(|end| end.to_str()) {
+            Some("json") => match StoredDeadLetter::read(&path) {
+                Ok(letter) => found.letters.push(letter),
+                Err(reason) => found.damaged.push((path, reason)),
+            },
+            Some("pb" | "jsonl") if path.with_extension("json").symlink_metadata().is_err() => {
+                found.damaged.push((path, "its `.json` is missing".to_owned()));
+            }
+            _ => {}
+        }
+    }
+    Ok(found)
+}
+
 /// Makes a page. Blocks.
-fn page(
+pub(super) fn page(
     directory: &Path,
     before: Option<&str>,
     most: usize,
-    filter: &LetterFilter,
-) -> io::Result<LetterPage> {
+    filter: &DeadLetterFilter,
+) -> io::Result<DeadLetterPage> {
     let before = before.map(stem);
     let most_opened = if filter.is_empty() { most } else { MOST_OPENED };
-    let mut page = LetterPage::default();
+    let mut page = DeadLetterPage::default();
     let mut newest = Names::new();
     let mut more = false;
     for_each_file(directory, |stem, ending| {
@@ -180,7 +179,7 @@ fn see(names: &mut Names, stem: &str, ending: &str) {
     }
 }
 
-impl ListedLetter {
+impl ListedDeadLetter {
     /// Removes what there is of it in the directory, its note first. Returns whether anything was there. Blocks.
     pub(super) fn remove(&self, directory: &Path) -> io::Result<bool> {
         let (stem, mut any) = (stem(&self.file), false);
@@ -196,7 +195,7 @@ impl ListedLetter {
 }
 
 /// A letter as it is now; nothing if it has gone, or is still being written, as it is or as a part of another.
-fn listed(directory: &Path, stem: &str, ending: &str) -> Option<ListedLetter> {
+fn listed(directory: &Path, stem: &str, ending: &str) -> Option<ListedDeadLetter> {
     let path = |ending: &str| -> PathBuf { directory.join(format!("{stem}.{ending}")) };
     let (note, unfinished) = (path(NOTE), path(&format!("{NOTE}.{TEMPORARY}")));
     if is_of_unfinished_part(&note) {
@@ -208,14 +207,14 @@ fn listed(directory: &Path, stem: &str, ending: &str) -> Option<ListedLetter> {
         let letter = match metadata.len() {
             // Nothing else is opened: to read a pipe could take for ever.
             _ if !metadata.is_file() => Err(NO_FILE.to_owned()),
-            0..=LARGEST_NOTE => StoredLetter::read(&note),
+            0..=LARGEST_NOTE => StoredDeadLetter::read(&note),
             size => Err(format!("a note of {size} bytes is too large to be shown")),
         };
         let has_gone = letter.is_err() && note.symlink_metadata().is_err();
-        return (!has_gone).then(|| ListedLetter { file: format!("{stem}.{NOTE}"), letter });
+        return (!has_gone).then(|| ListedDeadLetter { file: format!("{stem}.{NOTE}"), letter });
     }
     let orphaned = !being_written && ending != NOTE && path(ending).symlink_metadata().is_ok();
-    orphaned.then(|| ListedLetter {
+    orphaned.then(|| ListedDeadLetter {
         file: format!("{stem}.{ending}"),
         letter: Err("its `.json` is missing".to_owned()),
     })
@@ -230,23 +229,24 @@ fn stem(name: &str) -> &str {
 mod tests {
     use tempfile::TempDir;
 
-    use super::super::tests::store_letter;
-    use super::super::{DeadLetterSettings, payload_path};
+    use super::super::directory::tests::store_letter;
+    use super::super::files::payload_path;
+    use super::super::{DeadLetterSettings, DeadLetters};
     use super::*;
-    use crate::export::Encoding;
+    use crate::encoding::Encoding;
 
     fn open(root: &TempDir) -> DeadLetters {
         let settings = DeadLetterSettings { directory: root.path().into(), max_size: 1 << 30, synced: false };
         DeadLetters::open(&settings).unwrap()
     }
 
-    fn all() -> LetterFilter {
-        LetterFilter::default()
+    fn all() -> DeadLetterFilter {
+        DeadLetterFilter::default()
     }
 
     /// The reasons of a page's letters, or what is wrong with them.
-    fn told(page: &LetterPage) -> Vec<&str> {
-        let told = |listed: &'_ ListedLetter| match &listed.letter {
+    fn told(page: &DeadLetterPage) -> Vec<&str> {
+        let told = |listed: &'_ ListedDeadLetter| match &listed.letter {
             Ok(letter) => letter.reason().to_owned(),
             Err(problem) => format!("{}: {problem}", listed.file),
         };
@@ -328,7 +328,7 @@ mod tests {
         }
         fs::write(root.path().join("a.logs.json"), "{}").unwrap();
         let odd = || {
-            let mut filter = LetterFilter::default();
+            let mut filter = DeadLetterFilter::default();
             filter.set("reason", "odd").unwrap();
             filter
         };
@@ -347,7 +347,7 @@ mod tests {
         }
         let until = dead.end();
         store_letter(&dead, "4").await;
-        let reasons = |all: &[ListedLetter]| -> Vec<String> {
+        let reasons = |all: &[ListedDeadLetter]| -> Vec<String> {
             all.iter().map(|listed| listed.letter.as_ref().unwrap().reason().to_owned()).collect()
         };
         let (first, last) = oldest(root.path(), None, &until, &all(), 2).unwrap();

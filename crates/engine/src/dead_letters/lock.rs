@@ -7,12 +7,12 @@ use std::path::Path;
 /// Held by who replays or deletes letters, so that nobody else sends the same ones meanwhile. New letters are stored beside that. A
 /// process that ends has let go of it.
 #[derive(Debug)]
-pub struct LettersLock {
+pub struct DeadLettersLock {
     /// The directory itself, which has the lock, so that no file in it has to. None where the file system has no locks.
     _directory: Option<File>,
 }
 
-impl LettersLock {
+impl DeadLettersLock {
     /// Takes the lock of a directory; `None` if somebody else has it. Blocks for as long as the disk takes.
     pub fn take(directory: &Path) -> io::Result<Option<Self>> {
         let file = File::open(directory)?;
@@ -32,11 +32,11 @@ mod tests {
     #[test]
     fn one_at_a_time_has_the_lock_of_a_directory() {
         let root = tempfile::tempdir().unwrap();
-        let lock = LettersLock::take(root.path()).unwrap().unwrap();
-        assert!(LettersLock::take(root.path()).unwrap().is_none());
+        let lock = DeadLettersLock::take(root.path()).unwrap().unwrap();
+        assert!(DeadLettersLock::take(root.path()).unwrap().is_none());
         drop(lock);
-        assert!(LettersLock::take(root.path()).unwrap().is_some());
+        assert!(DeadLettersLock::take(root.path()).unwrap().is_some());
         assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 0, "it leaves no file");
-        assert!(LettersLock::take(&root.path().join("gone")).is_err());
+        assert!(DeadLettersLock::take(&root.path().join("gone")).is_err());
     }
 }

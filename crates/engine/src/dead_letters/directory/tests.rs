@@ -1,14 +1,22 @@
+use std::fs;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use otlp::Signal;
 use tempfile::TempDir;
 
+use super::super::files::payload_path;
+use super::super::{DeadLetterOrigin, letters};
 use super::*;
+use crate::encoding::Encoding;
 use crate::route::{RoutingKey, Values as _};
 
 fn settings(root: &TempDir, max_size: u64) -> DeadLetterSettings {
     DeadLetterSettings { directory: root.path().join("letters"), max_size, synced: false }
 }
 
-fn letter(text: &'static str) -> Letter {
-    Letter {
+fn letter(text: &'static str) -> DeadLetter {
+    DeadLetter {
         exporter: Some("otlp_http/s2".to_owned()),
         signal: Signal::Logs,
         encoding: Encoding::Proto,
@@ -22,8 +30,8 @@ fn letter(text: &'static str) -> Letter {
 }
 
 /// Stores a letter of one byte that never had an exporter.
-pub(super) async fn store_letter(dead: &DeadLetters, reason: &str) {
-    let letter = Letter {
+pub(in crate::dead_letters) async fn store_letter(dead: &DeadLetters, reason: &str) {
+    let letter = DeadLetter {
         exporter: None,
         signal: Signal::Logs,
         encoding: Encoding::Proto,
@@ -43,14 +51,14 @@ async fn a_letter_comes_back_as_it_was() {
     let settings = settings(&root, 1 << 20);
     let dead = DeadLetters::open(&settings).unwrap();
     dead.store(letter("hello")).await.unwrap();
-    let origin = LetterOrigin {
+    let origin = DeadLetterOrigin {
         receiver: "otlp/out".to_owned(),
         peer: Some("192.0.2.1:5000".to_owned()),
         user_agent: Some("agent/1".to_owned()),
         sender: Some("proxy".to_owned()),
         tenant: Some("acme".to_owned()),
     };
-    let unrouted = Letter {
+    let unrouted = DeadLetter {
         exporter: None,
         key: None,
         origin: Some(origin.clone()),
@@ -116,7 +124,7 @@ async fn what_was_json_is_kept_as_lines_of_json() {
     let root = TempDir::new().unwrap();
     let settings = settings(&root, 1 << 20);
     let dead = DeadLetters::open(&settings).unwrap();
-    dead.store(Letter { encoding: Encoding::Json, exporter: None, ..letter("{}\n") }).await.unwrap();
+    dead.store(DeadLetter { encoding: Encoding::Json, exporter: None, ..letter("{}\n") }).await.unwrap();
     dead.store(letter("protobuf")).await.unwrap();
     let found = letters(&settings.directory).unwrap();
     assert_eq!((found.letters.len(), found.damaged.len()), (2, 0));
@@ -143,7 +151,7 @@ async fn letters_are_listed_in_the_order_in_which_they_were_stored() {
             expected.push(format!("{number}"));
             let time = UNIX_EPOCH + Duration::from_millis(1_767_323_045_000 + step + number as u64 / 6 * 100);
             let records = number as u64;
-            dead.store(Letter { records, time, ..letter("x") }).await.unwrap();
+            dead.store(DeadLetter { records, time, ..letter("x") }).await.unwrap();
         }
     }
     let found = letters(&settings.directory).unwrap();
@@ -278,7 +286,7 @@ async fn a_full_directory_that_is_counted_again_while_letters_are_stored_is_coun
                 // Larger than what is left: it has the directory counted.
                 *dead.shared.counted.lock() -= RECOUNT;
                 let bytes = vec![Bytes::from(vec![0; 99 * dead.bytes() as usize / 100])];
-                let _ = dead.store(Letter { bytes, ..letter("") }).await;
+                let _ = dead.store(DeadLetter { bytes, ..letter("") }).await;
             } else {
                 let _ = dead.store(letter("hello")).await;
             }

@@ -13,7 +13,7 @@ const WRITERS: usize = 4;
 
 /// Whose turn it is in a directory.
 #[derive(Debug, Default)]
-pub(super) struct LetterTurns {
+pub(super) struct DeadLetterTurns {
     state: Mutex<TurnState>,
     /// Told when a turn ends for which nobody waits.
     ended: Notify,
@@ -24,22 +24,22 @@ struct TurnState {
     /// Turns that have not ended. If there are fewer than may be, nobody waits.
     begun: usize,
     /// Those who wait, by their exporters; the exporter first that has its turn next. Of each there is at least one.
-    waiting: VecDeque<(Option<String>, VecDeque<oneshot::Sender<LetterTurn>>)>,
+    waiting: VecDeque<(Option<String>, VecDeque<oneshot::Sender<DeadLetterTurn>>)>,
     is_closed: bool,
 }
 
 /// The turn to store a letter, until this is dropped.
 #[derive(Debug)]
-pub struct LetterTurn(Arc<LetterTurns>);
+pub struct DeadLetterTurn(Arc<DeadLetterTurns>);
 
-impl LetterTurns {
+impl DeadLetterTurns {
     /// Waits for the turn of a letter of this exporter, or of none; for ever once there are no turns any more.
-    pub(super) async fn take(self: &Arc<Self>, exporter: Option<&str>) -> LetterTurn {
+    pub(super) async fn take(self: &Arc<Self>, exporter: Option<&str>) -> DeadLetterTurn {
         let turn = {
             let mut state = self.state.lock();
             if state.begun < WRITERS && !state.is_closed {
                 state.begun += 1;
-                return LetterTurn(Arc::clone(self));
+                return DeadLetterTurn(Arc::clone(self));
             }
             (!state.is_closed).then(|| state.wait(exporter))
         };
@@ -71,7 +71,7 @@ impl LetterTurns {
 }
 
 impl TurnState {
-    fn wait(&mut self, exporter: Option<&str>) -> oneshot::Receiver<LetterTurn> {
+    fn wait(&mut self, exporter: Option<&str>) -> oneshot::Receiver<DeadLetterTurn> {
         let (give, turn) = oneshot::channel();
         match self.waiting.iter_mut().find(|(known, _)| known.as_deref() == exporter) {
             Some((_, waiting)) => waiting.push_back(give),
@@ -81,7 +81,7 @@ impl TurnState {
     }
 
     /// The one whose turn is next, who still waits for it.
-    fn next(&mut self) -> Option<oneshot::Sender<LetterTurn>> {
+    fn next(&mut self) -> Option<oneshot::Sender<DeadLetterTurn>> {
         while let Some((exporter, mut waiting)) = self.waiting.pop_front() {
             let next = std::iter::from_fn(|| waiting.pop_front()).find(|give| !give.is_closed());
             if !waiting.is_empty() {
@@ -95,7 +95,7 @@ impl TurnState {
     }
 }
 
-impl Drop for LetterTurn {
+impl Drop for DeadLetterTurn {
     fn drop(&mut self) {
         let next = {
             let mut state = self.0.state.lock();
@@ -120,13 +120,13 @@ mod tests {
     use super::*;
 
     /// As many turns as there may be, taken.
-    fn all(turns: &Arc<LetterTurns>) -> Vec<LetterTurn> {
+    fn all(turns: &Arc<DeadLetterTurns>) -> Vec<DeadLetterTurn> {
         (0..WRITERS).map(|_| turns.take(None).now_or_never().expect("there is one left")).collect()
     }
 
     #[tokio::test]
     async fn exporters_take_turns_however_many_letters_one_of_them_has() {
-        let turns = Arc::new(LetterTurns::default());
+        let turns = Arc::new(DeadLetterTurns::default());
         let taken = all(&turns);
         let order = Arc::new(Mutex::new(Vec::new()));
         let mut letters = tokio::task::JoinSet::new();
@@ -147,7 +147,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_waits_no_more_is_passed_over() {
-        let turns = Arc::new(LetterTurns::default());
+        let turns = Arc::new(DeadLetterTurns::default());
         let taken = all(&turns);
         let mut gone: Vec<_> = (0..10_000).map(|_| Box::pin(turns.take(Some("a")))).collect();
         for waiting in &mut gone {
@@ -163,7 +163,7 @@ mod tests {
 
     #[tokio::test]
     async fn once_closed_only_what_has_begun_ends() {
-        let turns = Arc::new(LetterTurns::default());
+        let turns = Arc::new(DeadLetterTurns::default());
         let taken = all(&turns);
         let mut waiting = Box::pin(turns.take(Some("a")));
         assert!(waiting.as_mut().now_or_never().is_none());

@@ -1,12 +1,11 @@
 //! What is in a dead letter, for people: its entries as OTLP/JSON, and what of it can't be read.
 
 use std::io;
-use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::{DeadLetters, StoredLetter};
-use crate::export::Encoding;
+use super::stored::StoredDeadLetter;
+use crate::encoding::Encoding;
 use crate::route::Values as _;
 use otlp::{self, REDACTED, Redaction, Signal};
 
@@ -24,58 +23,44 @@ const MOST_FAULTS: usize = 100;
 
 /// What is in a letter.
 #[derive(Debug, Default)]
-pub struct LetterContents {
+pub struct DeadLetterContents {
     /// Its entries, as in OTLP/JSON: a `ResourceSpans`, `ResourceMetrics` or `ResourceLogs` each. Of a letter whose bytes are JSON,
     /// what is no JSON is a text.
     pub entries: Vec<Value>,
     /// The positions of those that are the reason why the letter is here, as far as that is known.
     pub offending: Vec<usize>,
     /// What is no valid OTLP.
-    pub faults: Vec<LetterFault>,
+    pub faults: Vec<DeadLetterFault>,
     /// Whether there is more than that.
     pub truncated: bool,
 }
 
 /// A part of a letter that is no valid OTLP.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LetterFault {
+pub struct DeadLetterFault {
     /// The path of the field that is at fault.
     pub path: String,
     /// What is wrong with it.
     pub reason: String,
 }
 
-impl StoredLetter {
-    /// Looks inside, for all that is not hidden. What is shown takes at most [`MOST_SHOWN`] bytes of JSON. Blocks.
-    fn contents(&self, redaction: &Redaction) -> io::Result<LetterContents> {
-        let bytes = self.load_most(MOST_READ)?;
-        let mut contents =
-            LetterContents { truncated: (bytes.len() as u64) < self.len(), ..LetterContents::default() };
-        match self.encoding() {
-            Encoding::Proto => contents.put_protobuf(self.signal(), &bytes, redaction),
-            Encoding::Json => contents.put_json(self.signal(), &bytes, redaction),
+impl DeadLetterContents {
+    /// Looks inside a letter, for all that is not hidden. What is shown takes at most [`MOST_SHOWN`] bytes of JSON. Blocks.
+    pub(super) fn of(letter: &StoredDeadLetter, redaction: &Redaction) -> io::Result<Self> {
+        let bytes = letter.load_most(MOST_READ)?;
+        let mut contents = Self { truncated: (bytes.len() as u64) < letter.len(), ..Self::default() };
+        match letter.encoding() {
+            Encoding::Proto => contents.put_protobuf(letter.signal(), &bytes, redaction),
+            Encoding::Json => contents.put_json(letter.signal(), &bytes, redaction),
         }
         // What no route takes is as it should be: nothing in it is at fault.
-        let is_refused = self.exporter().is_some() || self.encoding() == Encoding::Json;
-        if is_refused && self.records() == 1 && contents.entries.len() == 1 && !contents.truncated {
+        let is_refused = letter.exporter().is_some() || letter.encoding() == Encoding::Json;
+        if is_refused && letter.records() == 1 && contents.entries.len() == 1 && !contents.truncated {
             contents.offending = vec![0];
         }
         Ok(contents)
     }
-}
 
-impl DeadLetters {
-    /// Looks inside a letter of this directory; one at a time is looked into.
-    pub async fn contents(
-        &self,
-        letter: StoredLetter,
-        redaction: Arc<Redaction>,
-    ) -> io::Result<LetterContents> {
-        self.look(move |_| letter.contents(&redaction)).await
-    }
-}
-
-impl LetterContents {
     fn put_protobuf(&mut self, signal: Signal, bytes: &[u8], redaction: &Redaction) {
         let (mut left, mut read) = (MOST_SHOWN, 0);
         for (raw, _) in otlp::frames(bytes) {
@@ -147,7 +132,7 @@ impl LetterContents {
 
     fn put_fault(&mut self, path: String, reason: String) {
         if self.faults.len() < MOST_FAULTS {
-            self.faults.push(LetterFault { path, reason });
+            self.faults.push(DeadLetterFault { path, reason });
         } else {
             self.truncated = true;
         }

@@ -1,4 +1,4 @@
-//! Wall-clock time as text, in UTC: for dead letters and the names of rotated files.
+//! Wall-clock time as text, in UTC.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -12,18 +12,18 @@ pub fn rfc3339(time: SystemTime) -> String {
 }
 
 /// The moment that a text in the form of RFC 3339 names, with whatever offset.
-pub(super) fn parse_rfc3339(text: &str) -> Option<SystemTime> {
+pub(crate) fn parse_rfc3339(text: &str) -> Option<SystemTime> {
     OffsetDateTime::parse(text, &Rfc3339).ok().map(SystemTime::from)
 }
 
 /// The same for file names, without what some file systems refuse; sorts by time: `20260102T030405.678Z`.
-pub(super) fn compact(time: SystemTime) -> String {
+pub(crate) fn compact(time: SystemTime) -> String {
     let Civil { year, month, day, hour, minute, second, milli } = civil(time);
     format!("{year:04}{month:02}{day:02}T{hour:02}{minute:02}{second:02}.{milli:03}Z")
 }
 
 /// Whether this is a time as [`compact`] writes it.
-pub(super) fn is_compact(text: &str) -> bool {
+pub(crate) fn is_compact(text: &str) -> bool {
     const FORM: &[u8] = b"00000000T000000.000Z";
     let fits = |(byte, form): (u8, &u8)| if *form == b'0' { byte.is_ascii_digit() } else { byte == *form };
     text.len() == FORM.len() && text.bytes().zip(FORM).all(fits)
