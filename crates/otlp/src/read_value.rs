@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::hash::{Hash, Hasher};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64_simd::STANDARD;
+use hex_simd::AsciiCase;
 use serde_json::Value as Json;
 
 use super::wire::{Sound, Value};
@@ -72,7 +72,7 @@ impl<'a> ReadValue<'a> {
             Self::Bool(flag) => Cow::Borrowed(if flag { "true" } else { "false" }),
             Self::Int(number) => Cow::Owned(number.to_string()),
             Self::Double(number) => Cow::Owned(double(number)),
-            Self::Bytes(bytes) => Cow::Owned(STANDARD.encode(bytes)),
+            Self::Bytes(bytes) => Cow::Owned(STANDARD.encode_to_string(bytes)),
             Self::List(_) | Self::Map(_) => {
                 let mut json = String::new();
                 // As in the Collector, what JSON can't hold leaves nothing of the whole.
@@ -127,7 +127,7 @@ impl<'a> ReadValue<'a> {
             Self::Empty | Self::Bytes(&[]) => None,
             Self::Double(number) if !number.is_finite() => None,
             Self::Text(_) | Self::Bool(_) | Self::Int(_) | Self::Double(_) => Some(self.text()),
-            Self::Bytes(bytes) => Some(Cow::Owned(hexadecimal(bytes))),
+            Self::Bytes(bytes) => Some(Cow::Owned(hex_simd::encode_to_string(bytes, AsciiCase::Lower))),
             Self::List(bytes) | Self::Map(bytes) if bytes.len() > LARGEST_WITH_PATTERNS => None,
             Self::List(_) | Self::Map(_) => {
                 let mut json = String::new();
@@ -169,7 +169,7 @@ impl<'a> ReadValue<'a> {
             Self::Text(text) => put_json_text(text, out),
             Self::Double(number) if !number.is_finite() => return None,
             Self::Bool(_) | Self::Int(_) | Self::Double(_) => out.push_str(&self.text()),
-            Self::Bytes(bytes) => put_json_text(&STANDARD.encode(bytes), out),
+            Self::Bytes(bytes) => put_json_text(&STANDARD.encode_to_string(bytes), out),
             Self::List(bytes) => {
                 out.push('[');
                 for (nth, item) in items(bytes).enumerate() {
@@ -221,16 +221,9 @@ fn items(message: &[u8]) -> impl Iterator<Item = &[u8]> {
     Sound::of(message).filter(|(number, _)| *number == 1).filter_map(|(_, value)| value.delimited())
 }
 
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("writing to a String can't fail");
-        text
-    })
-}
-
 /// A string of a validated message.
 pub(super) fn text(bytes: &[u8]) -> &str {
-    std::str::from_utf8(bytes).unwrap_or_default()
+    simdutf8::basic::from_utf8(bytes).unwrap_or_default()
 }
 
 /// The shortest decimal that reads back, with an exponent where it is very small or very large.

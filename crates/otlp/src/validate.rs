@@ -258,7 +258,7 @@ impl<'a> Walk<'a> {
 
     #[inline(never)]
     fn utf8(&mut self, text: &'a [u8]) -> Step<()> {
-        match std::str::from_utf8(text) {
+        match simdutf8::compat::from_utf8(text) {
             Ok(_) => Ok(()),
             Err(error) => self.stop(&text[error.valid_up_to()..], Reason::Utf8),
         }

@@ -1,5 +1,6 @@
 //! What is done with attributes: the actions of the Collector's processors `resource` and `attributes`.
 
+use hex_simd::AsciiCase;
 use regex::Regex;
 use ring::digest::{SHA256, digest};
 
@@ -202,10 +203,7 @@ impl NewValue {
                 return Self::text("");
             }
         };
-        let digits = hash.as_ref().iter().flat_map(|byte| [byte >> 4, byte & 15]);
-        let digits: String =
-            digits.map(|digit| char::from(b"0123456789abcdef"[usize::from(digit)])).collect();
-        Self::text(&digits)
+        Self::text(&hex_simd::encode_to_string(hash, AsciiCase::Lower))
     }
 
     pub(super) fn encoded(&self) -> &[u8] {

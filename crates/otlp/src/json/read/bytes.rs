@@ -1,41 +1,9 @@
-//! Bytes in JSON: hexadecimal for ids, base64 in all its dialects for the rest.
+//! Bytes in JSON: base64 in all its dialects.
 
-const NONE: u8 = u8::MAX;
+use base64_simd::{STANDARD_NO_PAD, forgiving_decode_inplace};
 
-/// What each byte stands for as a hexadecimal digit.
-const HEX: [u8; 256] = table(&[(b"0123456789abcdef", 0), (b"ABCDEF", 10)]);
-
-/// What each byte stands for in base64, standard or URL-safe: the two differ in two letters, and neither has the
-/// other's.
-const BASE64: [u8; 256] =
-    table(&[(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/", 0), (b"-_", 62)]);
-
-const fn table(alphabets: &[(&[u8], u8)]) -> [u8; 256] {
-    let mut table = [NONE; 256];
-    let mut row = 0;
-    while row < alphabets.len() {
-        let (letters, first) = alphabets[row];
-        let mut letter = 0;
-        while letter < letters.len() {
-            table[letters[letter] as usize] = first + letter as u8;
-            letter += 1;
-        }
-        row += 1;
-    }
-    table
-}
-
-/// Decodes twice as many hexadecimal digits as `out` has bytes.
-pub(super) fn hex(text: &[u8], out: &mut [u8]) -> Option<()> {
-    let (pairs, []) = text.as_chunks() else { return None };
-    let mut all = 0;
-    for ([high, low], byte) in pairs.iter().zip(out) {
-        let (high, low) = (HEX[*high as usize], HEX[*low as usize]);
-        all |= high | low;
-        *byte = high << 4 | low;
-    }
-    (all < 16).then_some(())
-}
+/// How many letters are translated at a time; whole fours.
+const PART: usize = 256;
 
 /// Appends what base64 stands for; standard or URL-safe, with padding or without.
 pub(crate) fn base64(text: &[u8], out: &mut Vec<u8>) -> Option<()> {
@@ -43,23 +11,29 @@ pub(crate) fn base64(text: &[u8], out: &mut Vec<u8>) -> Option<()> {
         [unpadded @ .., b'=', b'='] | [unpadded @ .., b'='] if text.len().is_multiple_of(4) => unpadded,
         _ => text,
     };
-    let bits = |letters: &[u8]| {
-        letters.iter().try_fold(0_u32, |bits, letter| match BASE64[*letter as usize] {
-            NONE => None,
-            six => Some(bits << 6 | u32::from(six)),
-        })
-    };
-    let (fours, rest) = text.as_chunks::<4>();
-    for four in fours {
-        out.extend_from_slice(&bits(four)?.to_be_bytes()[1..]);
+    if STANDARD_NO_PAD.decode_append(text, out).is_ok() {
+        return Some(());
     }
-    match rest {
-        [] => {}
-        [_, _] => out.push((bits(rest)? >> 4) as u8),
-        [_, _, _] => out.extend_from_slice(&((bits(rest)? >> 2) as u16).to_be_bytes()),
-        _ => return None,
+    // In URL-safe letters, or with a last letter that says more than the last byte holds: what the library forgives.
+    let mut letters = [0; PART];
+    for part in text.chunks(PART) {
+        let letters = &mut letters[..part.len()];
+        for (letter, sent) in letters.iter_mut().zip(part) {
+            *letter = standard(*sent);
+        }
+        out.extend_from_slice(forgiving_decode_inplace(letters).ok()?);
     }
     Some(())
+}
+
+/// The letter of the standard alphabet; and one of no alphabet for padding and white space, which the library would pass over.
+fn standard(letter: u8) -> u8 {
+    match letter {
+        b'-' => b'+',
+        b'_' => b'/',
+        b'=' | b' ' | b'\t' | b'\n' | b'\x0c' | b'\r' => b'*',
+        other => other,
+    }
 }
 
 #[cfg(test)]
@@ -77,19 +51,28 @@ mod tests {
 
     #[test]
     fn what_is_not_base64_is_refused() {
-        for text in ["A", "AAAAA", "=", "A===", "AA=A", "AA=", "A B=", "AAA*", "é==="] {
+        for text in
+            ["A", "AAAAA", "=", "A===", "AA=A", "AA=", "A B=", "AA\nA", " AAAA", "AAA*", "AAA\0", "é==="]
+        {
             assert_eq!(decoded(text), None, "{text}");
         }
     }
 
     #[test]
-    fn hex_takes_digits_of_either_case_and_nothing_else() {
-        let mut id = [0; 4];
-        assert_eq!(hex(b"00aBFf10", &mut id), Some(()));
-        assert_eq!(id, [0, 0xab, 0xff, 0x10]);
-        for text in [&b"0g000000"[..], b"0\xff000000", b"0000000", b"-0000000"] {
-            assert_eq!(hex(text, &mut id), None);
+    fn bits_beyond_the_last_byte_say_nothing() {
+        for (text, bytes) in
+            [("QQ==", &b"A"[..]), ("QR==", b"A"), ("Qf", b"A"), ("QUI=", b"AB"), ("QUJ", b"AB")]
+        {
+            assert_eq!(decoded(text).as_deref(), Some(bytes), "{text}");
         }
+    }
+
+    #[test]
+    fn letters_of_both_alphabets_may_stand_in_one_text() {
+        assert_eq!(decoded("+/-_"), Some(vec![0xfb, 0xff, 0xbf]));
+        let long = "+/-_".repeat(PART);
+        assert_eq!(decoded(&long), Some([0xfb, 0xff, 0xbf].repeat(PART)));
+        assert_eq!(decoded(&format!("{long}=AAA")), None);
     }
 
     proptest! {

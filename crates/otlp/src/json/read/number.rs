@@ -9,44 +9,25 @@ const DIGITS: usize = 19;
 /// A whole number of up to 19 digits, which nearly all integers are, and what follows it.
 #[inline]
 pub(super) fn whole(text: &[u8]) -> Option<(u64, &[u8])> {
-    let (mut value, mut rest) = (0, text);
-    while let Some((word, after)) = rest.split_first_chunk()
-        && text.len() - after.len() <= DIGITS
-        && let Some(eight) = eight_digits(*word)
-    {
-        value = value * 100_000_000 + eight;
-        rest = after;
-    }
-    while let [digit @ b'0'..=b'9', after @ ..] = rest {
-        if text.len() - rest.len() == DIGITS {
-            return None;
-        }
-        value = value * 10 + u64::from(digit - b'0');
-        rest = after;
-    }
+    let (value, rest) = digits(0, text);
     // Leading zeros are not JSON; a number in a string may have them, and is not read here.
     let len = text.len() - rest.len();
-    let is_whole = len > 0 && (text[0] != b'0' || len == 1) && !matches!(rest, [b'.' | b'e' | b'E', ..]);
+    let is_whole = (1..=DIGITS).contains(&len)
+        && (text[0] != b'0' || len == 1)
+        && !matches!(rest, [b'.' | b'e' | b'E', ..]);
     is_whole.then_some((value, rest))
 }
 
-/// Eight digits as their number.
+/// The digits of `before` and those at the start of `text` as one number, and what follows them. It wraps around where it has
+/// more than [`DIGITS`] digits.
 #[inline]
-fn eight_digits(text: [u8; 8]) -> Option<u64> {
-    const fn all(byte: u8) -> u64 {
-        u64::from_ne_bytes([byte; 8])
+fn digits(before: u64, text: &[u8]) -> (u64, &[u8]) {
+    let (mut value, mut rest) = (before, text);
+    while let [digit @ b'0'..=b'9', after @ ..] = rest {
+        value = value.wrapping_mul(10).wrapping_add(u64::from(digit - b'0'));
+        rest = after;
     }
-    let word = u64::from_le_bytes(text);
-    let high = word & all(0xf0);
-    // Below `0` another high half; above `9`, adding 6 changes it.
-    if high != all(b'0') || word.wrapping_add(all(6)) & all(0xf0) != all(b'0') {
-        return None;
-    }
-    // Neighbours are joined: digits to pairs, pairs to fours, fours to the whole.
-    let word = word - all(b'0');
-    let pairs = (word * 10 + (word >> 8)) & 0x00ff_00ff_00ff_00ff;
-    let fours = (pairs * 100 + (pairs >> 16)) & 0x0000_ffff_0000_ffff;
-    Some((fours * 10_000 + (fours >> 32)) & 0xffff_ffff)
+    (value, rest)
 }
 
 /// A double without an exponent and of up to 15 digits or so, which most are, and what follows it.
@@ -63,21 +44,12 @@ pub(super) fn short_double(text: &[u8]) -> Option<(f64, &[u8])> {
         [b'-', unsigned @ ..] => (true, unsigned),
         _ => (false, text),
     };
-    let mut value = 0_u64;
-    let mut digits = |text: &'_ [u8]| {
-        let len = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
-        // More digits than fit are told by their number.
-        value = text[..len]
-            .iter()
-            .fold(value, |value, digit| value.wrapping_mul(10).wrapping_add(u64::from(digit - b'0')));
-        len
-    };
-    let whole = digits(unsigned);
-    let mut rest = &unsigned[whole..];
+    let (mut value, mut rest) = digits(0, unsigned);
+    let whole = unsigned.len() - rest.len();
     let mut fraction = 0;
     if let [b'.', behind @ ..] = rest {
-        fraction = digits(behind);
-        rest = &behind[fraction..];
+        (value, rest) = digits(value, behind);
+        fraction = behind.len() - rest.len();
         if fraction == 0 {
             return None;
         }
@@ -175,9 +147,8 @@ fn power(exponent: &[u8]) -> i64 {
 
 /// The double that a number stands for, or a string in which `NaN` and `Infinity` may stand.
 pub(super) fn double(text: &[u8]) -> Result<f64, Reason> {
-    let text = std::str::from_utf8(text).map_err(|_| Reason::NotANumber)?;
-    let value: f64 = text.parse().map_err(|_| Reason::NotANumber)?;
-    if value.is_infinite() && text.bytes().any(|byte| byte.is_ascii_digit()) {
+    let value: f64 = fast_float2::parse(text).map_err(|_| Reason::NotANumber)?;
+    if value.is_infinite() && text.iter().any(u8::is_ascii_digit) {
         return Err(Reason::OutOfRange);
     }
     Ok(value)
@@ -320,6 +291,16 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_double_is_the_one_that_std_reads(text in "[-+]?[0-9]{0,25}[.]?[0-9]{0,25}([eE][-+]?[0-9]{0,3})?|[-+]?[a-zA-Z]{0,8}", bits: u64) {
+            for text in [text, f64::from_bits(bits).to_string(), format!("{:e}", f64::from_bits(bits))] {
+                let std: Option<f64> = text.parse().ok();
+                let std = std.filter(|value| value.is_finite() || !text.contains(|digit: char| digit.is_ascii_digit()));
+                let read = double(text.as_bytes()).ok();
+                prop_assert_eq!(read.map(f64::to_bits), std.map(f64::to_bits), "{}", text);
+            }
+        }
+
         #[test]
         fn a_short_double_is_the_one_that_std_reads(whole in 0..1_000_000_000_u64, fraction in "(\\.[0-9]{1,12})?") {
             let text = format!("{whole}{fraction}");

@@ -179,7 +179,7 @@ impl<'a> Reader<'a, '_> {
         if raw.ascii {
             return Ok(());
         }
-        match std::str::from_utf8(raw.bytes) {
+        match simdutf8::compat::from_utf8(raw.bytes) {
             Ok(_) => Ok(()),
             Err(error) => self.wrong(&raw.bytes[error.valid_up_to()..], Reason::Utf8),
         }
@@ -245,11 +245,9 @@ impl<'a> Reader<'a, '_> {
         self.key(field, 2);
         self.out.push(len as u8);
         if !is_base64 {
-            let mut decoded = [0; 16];
-            if bytes::hex(&id, &mut decoded[..len]).is_none() {
+            if hex_simd::decode_append(id, &mut self.out).is_err() {
                 return self.wrong(text, Reason::Hex);
             }
-            self.out.extend_from_slice(&decoded[..len]);
             self.ids.hexadecimal = true;
             return Ok(rest);
         }

@@ -1,5 +1,8 @@
 //! Numbers, ids and bytes in JSON.
 
+use base64_simd::STANDARD;
+use hex_simd::AsciiCase;
+
 use crate::schema::Kind;
 use crate::wire::Value;
 
@@ -67,34 +70,18 @@ fn double(value: f64, out: &mut Vec<u8>) {
 
 /// An id in hex (rule 49).
 pub(super) fn hex(id: &[u8], out: &mut Vec<u8>) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    // The library would reserve room for this id alone.
+    out.reserve(2 * id.len() + 2);
     out.push(b'"');
-    for byte in id {
-        out.extend_from_slice(&[DIGITS[(byte >> 4) as usize], DIGITS[(byte & 15) as usize]]);
-    }
+    hex_simd::encode_append(id, out, AsciiCase::Lower);
     out.push(b'"');
 }
 
 /// Bytes in standard base64 with padding, as proto3 JSON has it.
 pub(super) fn base64(bytes: &[u8], out: &mut Vec<u8>) {
-    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let four = |bits: u32| [18, 12, 6, 0].map(|shift| LETTERS[(bits >> shift & 63) as usize]);
-    let (triples, rest) = bytes.as_chunks::<3>();
+    out.reserve(bytes.len().div_ceil(3) * 4 + 2);
     out.push(b'"');
-    for [a, b, c] in triples {
-        out.extend_from_slice(&four(u32::from_be_bytes([0, *a, *b, *c])));
-    }
-    match rest {
-        [a] => {
-            out.extend_from_slice(&four(u32::from_be_bytes([0, *a, 0, 0]))[..2]);
-            out.extend_from_slice(b"==");
-        }
-        [a, b] => {
-            out.extend_from_slice(&four(u32::from_be_bytes([0, *a, *b, 0]))[..3]);
-            out.push(b'=');
-        }
-        _ => {}
-    }
+    STANDARD.encode_append(bytes, out);
     out.push(b'"');
 }
 
