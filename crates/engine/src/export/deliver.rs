@@ -2,67 +2,30 @@
 //! how every record ended.
 
 use std::borrow::Cow;
-use std::pin::{Pin, pin};
+use std::ops::ControlFlow;
+use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
-use futures_util::future::maybe_done;
-use tokio::time::Instant;
-use tracing::field::display;
-use tracing::{debug, error, info, warn};
+use tokio::time::{Instant, sleep};
 
 use super::attempt_span::{AttemptMade, AttemptSpan};
 use super::division::Division;
 use super::exporter::Attempting;
-use super::holds::HeldStream;
+use super::holds::{HeldStream, HoldPass};
 use super::pieces::{Pieces, Taken, Unreadable};
-use super::tenant_row::{alternatives, is_given_up, lacking_row, row_changed};
+use super::report::{AnsweredAttempt, FOR_EVER, Failure, Reporter, error_of, is_of_credential};
+use super::tenant_row::{alternatives, is_given_up, lacking_row};
 use super::unanswered::note_unanswered;
-use super::upstream::detail::Secrets;
+use super::waiter::Waiter;
 use super::{
-    Answer, AskedWait, Asker, Backoff, Change, Conditions, Exporter, Fate, HoldScope, Outcome, Pass,
-    RetrySettings, Target, UndeliveredCause,
+    Active, Answer, AskedWait, Asker, Backoff, Conditions, Exporter, Fate, HoldScope, Outcome, Pass,
+    RetrySettings, Target, UndeliveredCause, Wait, WithRow,
 };
-use crate::notice;
-use crate::stream::{
-    Activity, Batch, DecisionDetails, InFlight, LastError, Reservation, Stream, StreamAttempt,
-};
+use crate::stream::{Activity, Batch, HeldBatch, InFlight, LastError, Reservation, Stream, StreamName};
 use crate::telemetry::LogScope;
-use crate::tenants::TenantFailure;
 
-/// Takes batches from a stream until it has none.
-pub(super) async fn consume(exporter: Arc<Exporter>, stream: Arc<Stream>) {
-    let mut backoff = Some(Backoff::new());
-    while let Some(next) = backoff {
-        backoff = if stream.has_own_telemetry() {
-            // Boxed and begun here, so that streams of others, which may be a million, hold no room for it.
-            Box::pin(LogScope::Withheld.of(consume_next(&exporter, &stream, next))).await
-        } else {
-            consume_next(&exporter, &stream, next).await
-        };
-    }
-}
-
-/// Takes and delivers the next batch. Returns the backoff for the one behind it; `None` if there is none for now.
-async fn consume_next(exporter: &Exporter, stream: &Arc<Stream>, backoff: Backoff) -> Option<Backoff> {
-    let Some(in_flight) = stream.take() else {
-        log_decision(stream, None, None, "stream has nothing left to send");
-        return None;
-    };
-    let next = Box::pin(deliver(exporter, stream, in_flight, backoff)).await;
-    if next.is_none() {
-        log_decision(stream, None, None, "the journal keeps what is left of the stream");
-    }
-    next
-}
-
-/// Logs what is decided about a stream, for how long and for what reason, for those who want to know each time.
-fn log_decision(stream: &Stream, reason: Option<&str>, wait: Option<Duration>, decision: &str) {
-    let wait = wait.filter(|wait| *wait != FOR_EVER);
-    stream.log_decision(decision, DecisionDetails { reason, wait, ..DecisionDetails::default() });
-}
-
-/// Batches that are given up are joined to letters of `max_size`, and of no more bytes than this.
+/// Batches that are given up are joined to dead letters of `max_size`, and of no more bytes than this.
 const JOINED_LETTER: usize = 4 << 20;
 
 /// The code of streams for which the exporter has no destination.
@@ -74,11 +37,48 @@ const NO_ROW: &str = "no_row";
 /// The reason of dead letters of a tenant that was removed.
 pub const TENANT_REMOVED: &str = "its tenant was removed before it could be delivered";
 
-/// What is paused waits for a change.
-const FOR_EVER: Duration = Duration::MAX;
-
 /// How long to wait before the journal is read again after an error.
 const READ_AGAIN: Duration = Duration::from_secs(1);
+
+/// Takes batches from a stream until it has none.
+pub(super) async fn consume(exporter: Arc<Exporter>, stream: Arc<Stream>) {
+    let mut backoff = Some(Backoff::new());
+    while let Some(next) = backoff {
+        backoff = if stream.has_own_telemetry() {
+            // Boxed and begun here, so that streams of others hold no room for it.
+            Box::pin(LogScope::Withheld.of(consume_next(&exporter, &stream, next))).await
+        } else {
+            consume_next(&exporter, &stream, next).await
+        };
+    }
+}
+
+/// Takes and delivers the next batch. Returns the backoff for the one behind it; `None` if there is none for now.
+async fn consume_next(exporter: &Exporter, stream: &Arc<Stream>, backoff: Backoff) -> Option<Backoff> {
+    let report = Reporter { exporter, stream };
+    let Some(in_flight) = stream.take() else {
+        report.decision("stream has nothing left to send", None, None);
+        return None;
+    };
+    let next = Delivery::new(exporter, stream, in_flight, backoff).deliver().await;
+    if next.is_none() {
+        report.decision("the journal keeps what is left of the stream", None, None);
+    }
+    next
+}
+
+/// A batch on its way to the end of each of its records.
+struct Delivery<'e> {
+    exporter: &'e Exporter,
+    stream: &'e Stream,
+    report: Reporter<'e>,
+    pieces: Pieces,
+    backoff: Backoff,
+    /// Until the batch may go on: while it only looks again whether it may, it is held as before.
+    held: Option<HeldBatch<'e>>,
+    /// An attempt, until what it has come to is noted in the journal: that must not close before.
+    attempting: Option<Attempting<'e>>,
+}
 
 /// How one piece of a batch ended.
 enum Settled {
@@ -96,293 +96,243 @@ enum Settled {
     GivenBack,
 }
 
-/// Brings every record of a batch to its end, in order. Returns the backoff that the next batch begins with: after one
-/// that was withdrawn the upstream is as it was. `None`: the process ends, and the rest stays in the journal.
-async fn deliver(
-    exporter: &Exporter,
-    stream: &Stream,
-    in_flight: InFlight,
-    mut backoff: Backoff,
-) -> Option<Backoff> {
-    let signal = in_flight.batch().signal();
-    if !in_flight.is_on_disk() {
-        exporter.counters().batch_bytes.observe(in_flight.batch().len() as f64);
-    }
-    let copies = Reservation::empty(stream.registry().shared().budget.clone());
-    let mut pieces = Pieces::of(in_flight, copies);
-    let mut division = Division::default();
-    let (mut any_delivered, mut any_failed) = (false, false);
-    while !pieces.is_empty() {
-        if let Some(early) = pieces.next_was_taken().cloned() {
-            let records = pieces.next().map_or(0, Batch::records);
-            if division.repeats_sample() && early.rejected < records {
-                pieces.repeat_next();
-            } else {
-                delivered(exporter, stream, &mut pieces, early);
-                continue;
-            }
+/// The attempts at one piece.
+#[derive(Default)]
+struct Attempts {
+    count: u64,
+    last_code: Option<Cow<'static, str>>,
+    /// Credentials of the row that were refused one after the other.
+    refused_credentials: usize,
+}
+
+/// How a batch may be attempted: where it goes, and by which settings.
+struct Way<'e, T = Target> {
+    active: Arc<Active>,
+    target: T,
+    hold_pass: HoldPass<'e>,
+}
+
+/// An attempt that was answered.
+struct Answered {
+    piece: Batch,
+    answer: Answer,
+    took: Duration,
+}
+
+/// What follows from a look at a batch that waits: go on looking, or it has ended.
+type Next = ControlFlow<Settled>;
+
+/// Looks whether it may go on from the beginning.
+const LOOK_AGAIN: Next = ControlFlow::Continue(());
+
+impl<'e> Delivery<'e> {
+    fn new(exporter: &'e Exporter, stream: &'e Stream, in_flight: InFlight, backoff: Backoff) -> Self {
+        if !in_flight.is_on_disk() {
+            exporter.counters().batch_bytes.observe(in_flight.batch().len() as f64);
         }
-        let started = Instant::now();
-        // Until what it has come to is noted in the journal: that must not close before.
-        let mut attempting = None;
-        let settled = settle(exporter, stream, &mut pieces, &mut backoff, &mut attempting).await;
-        let (reason, cause) = match settled {
-            Settled::Delivered(said) if pieces.has_sample() => {
-                division.sample_taken();
-                pieces.sample_taken(said);
-                any_delivered = true;
-                backoff = backoff.for_next_piece();
-                continue;
-            }
-            Settled::Delivered(said) => {
-                any_delivered = true;
-                division.delivered();
-                delivered(exporter, stream, &mut pieces, said);
-                backoff = backoff.for_next_piece();
-                continue;
-            }
-            Settled::Refused(_, cause) if pieces.has_sample() && !cause.is_the_upstreams() => {
-                // Says nothing about records. What is left meets the same in its turn.
-                pieces.end_sample();
-                continue;
-            }
-            Settled::Refused(reason, cause) if !pieces.has_sample() => {
-                any_failed = true;
-                // Nobody has refused it: a sender that waits still has it, and is to send it again.
-                if !cause.is_the_upstreams() && give_back(exporter, stream, &mut pieces, &reason).await {
-                    // What is next for this upstream waits on, and has its own time.
-                    backoff = backoff.for_another();
+        let copies = Reservation::empty(stream.registry().shared().budget.clone());
+        let (report, pieces) = (Reporter { exporter, stream }, Pieces::of(in_flight, copies));
+        Self { exporter, stream, report, pieces, backoff, held: None, attempting: None }
+    }
+
+    /// Brings every record of the batch to its end, in order. Returns the backoff that the next batch begins with: after one
+    /// that was withdrawn the upstream is as it was. `None`: the process ends, and the rest stays in the journal.
+    async fn deliver(mut self) -> Option<Backoff> {
+        let mut division = Division::default();
+        let (mut any_delivered, mut any_failed) = (false, false);
+        while !self.pieces.is_empty() {
+            if let Some(early) = self.pieces.next_was_taken().cloned() {
+                let records = self.pieces.next().map_or(0, Batch::records);
+                if division.repeats_sample() && early.rejected < records {
+                    self.pieces.repeat_next();
+                } else {
+                    self.end_delivered(early);
                     continue;
                 }
-                if cause == UndeliveredCause::GivenUp {
-                    // What waits behind it would meet the same: a letter for each batch would only take longer to write.
-                    let most = stream.registry().settings().batch.max_size;
-                    pieces.join_waiting(most.min(JOINED_LETTER));
+            }
+            let started = Instant::now();
+            let settled = self.settle_next().await;
+            self.held = None;
+            let is_sample = self.pieces.has_sample();
+            let (reason, cause) = match settled {
+                Settled::Delivered(said) => {
+                    any_delivered = true;
+                    if is_sample {
+                        division.sample_taken();
+                        self.pieces.sample_taken(said);
+                    } else {
+                        division.delivered();
+                        self.end_delivered(said);
+                    }
+                    self.next_piece();
+                    continue;
                 }
-                bury(exporter, stream, &mut pieces, 1, &reason, cause).await;
-                backoff = backoff.for_next_piece();
+                Settled::Refused(_, cause) if is_sample && !cause.is_the_upstreams() => {
+                    // Says nothing about records. What is left meets the same in its turn.
+                    self.pieces.end_sample();
+                    continue;
+                }
+                Settled::Refused(reason, cause) if !is_sample => {
+                    any_failed = true;
+                    self.end_refused(&reason, cause).await;
+                    continue;
+                }
+                Settled::Withdrawn => {
+                    self.next_batch();
+                    break;
+                }
+                Settled::GivenBack => {
+                    self.next_batch();
+                    continue;
+                }
+                Settled::Suspended => {
+                    self.pieces.put_back();
+                    return None;
+                }
+                Settled::Refused(reason, cause) => (reason, cause),
+                Settled::Bad(reason) => (reason, UndeliveredCause::Refused),
+            };
+            let attempt = started.elapsed();
+            self.next_piece();
+            any_failed = true;
+            division.refused(is_sample);
+            if is_sample {
+                self.pieces.end_sample();
+            } else if self.pieces.halve() {
+                self.report.decision("batch divided in halves", Some(&reason), None);
+            } else {
+                self.end_undelivered(1, &reason, cause).await;
+            }
+            if division.is_hopeless() {
+                let reason = format!(
+                    "{reason} (everything else of the batch that was tried was refused, records from all over it among it)"
+                );
+                self.end_undelivered(usize::MAX, &reason, cause).await;
+            } else if let Some(record) = division.next_sample(self.pieces.records()) {
+                self.pieces.try_sample(record);
+            }
+            if let Some(pause) = division.pause(attempt) {
+                let waiter = Waiter::new(self.exporter, self.stream, || None);
+                let changes = self.exporter.changes();
+                let exporter = self.exporter;
+                self.wait(&waiter, sleep(pause), || exporter.changes() != changes).await;
+            }
+        }
+        if !any_delivered {
+            // All of it was refused, given up or given back: nothing shows that the next batch will fare better.
+            if any_failed {
+                self.stream.set_failing(true);
+            }
+        } else if self.stream.set_failing(false) {
+            self.report.delivers_again();
+        }
+        Some(self.backoff.for_another())
+    }
+
+    fn next_piece(&mut self) {
+        self.backoff = std::mem::take(&mut self.backoff).for_next_piece();
+    }
+
+    fn next_batch(&mut self) {
+        self.backoff = std::mem::take(&mut self.backoff).for_another();
+    }
+
+    /// Tries the next piece until the upstream has taken or refused it.
+    async fn settle_next(&mut self) -> Settled {
+        let (exporter, stream) = (self.exporter, self.stream);
+        let mut attempts = Attempts::default();
+        loop {
+            self.attempting = None;
+            let mut values = None;
+            let waiter =
+                Waiter::new(exporter, stream, || values.insert(exporter.with_row(stream.name())).row.clone());
+            let values = values.expect("the waiter has asked for the row");
+            if let Some(settled) = self.end_without_attempt() {
+                return settled;
+            }
+            let Way { active, target, hold_pass } = match self.way(&waiter, &values).await {
+                Ok(way) => way,
+                Err(ControlFlow::Continue(())) => continue,
+                Err(ControlFlow::Break(settled)) => return settled,
+            };
+            self.held = None;
+            let pass = match self.leave(&waiter, &active.settings.retry, &target).await {
+                Ok(pass) => pass,
+                Err(ControlFlow::Continue(())) => continue,
+                Err(ControlFlow::Break(settled)) => return settled,
+            };
+            if !self.read_whole().await {
+                // Another stream may have something to send meanwhile.
+                drop((pass, hold_pass));
+                self.wait_blameless(&waiter, sleep(READ_AGAIN)).await;
                 continue;
             }
-            Settled::Withdrawn => {
-                backoff = backoff.for_another();
-                break;
-            }
-            Settled::GivenBack => {
-                backoff = backoff.for_another();
+            let Some(piece) = self.pieces.next().cloned() else { continue };
+            let began = Instant::now();
+            let attempted = self.attempt(&waiter, (&active, &target), pass.as_ref(), &piece, &attempts);
+            let Some(answer) = attempted.await else {
+                // It may wait for long now, and those who are to try have to read.
+                if self.pieces.hinder() && !exporter.gives_up(stream) {
+                    self.put_back();
+                }
                 continue;
+            };
+            attempts.count += 1;
+            attempts.last_code = Some(answer.code.clone());
+            let answered = Answered { piece, answer, took: began.elapsed() };
+            let way = Way { active, target: &target, hold_pass };
+            let next = self.judge(&waiter, &values, way, pass, answered, &mut attempts).await;
+            if let ControlFlow::Break(settled) = next {
+                return settled;
             }
-            Settled::Suspended => {
-                pieces.put_back();
-                return None;
-            }
-            Settled::Refused(reason, cause) => (reason, cause),
-            Settled::Bad(reason) => (reason, UndeliveredCause::Refused),
-        };
-        let attempt = started.elapsed();
-        backoff = backoff.for_next_piece();
-        any_failed = true;
-        division.refused(pieces.has_sample());
-        if pieces.has_sample() {
-            pieces.end_sample();
-        } else if pieces.halve() {
-            log_decision(stream, Some(&reason), None, "batch divided in halves");
-        } else {
-            bury(exporter, stream, &mut pieces, 1, &reason, cause).await;
-        }
-        if division.is_hopeless() {
-            let reason = format!(
-                "{reason} (everything else of the batch that was tried was refused, records from all over it among it)"
-            );
-            bury(exporter, stream, &mut pieces, usize::MAX, &reason, cause).await;
-        } else if let Some(record) = division.next_sample(pieces.records()) {
-            pieces.try_sample(record);
-        }
-        if let Some(pause) = division.pause(attempt) {
-            let changed = pin!(exporter.changed().notified());
-            wait_or(changed, pause, exporter, stream, &mut pieces).await;
         }
     }
-    if !any_delivered {
-        // All of it was refused, given up or given back: nothing shows that the next batch will fare better.
-        if any_failed {
-            stream.set_failing(true);
-        }
-    } else if stream.set_failing(false)
-        && let key = &stream.name().key
-        && let Some(suppressed) = notice::due_for_one_of_many(&(exporter.name(), signal, key), "recovered")
-    {
-        info!(exporter = %exporter.name(), %signal, key = &*key.text(), tenant = key.tenant(), suppressed, "stream delivers again");
-    }
-    Some(backoff.for_another())
-}
 
-/// Notes how an attempt went, for those who look at the stream, its exporter or its tenant.
-fn note_attempt(
-    exporter: &Exporter,
-    stream: &Stream,
-    target: &Target,
-    piece: &Batch,
-    is_part: bool,
-    answer: &Answer,
-    took: Duration,
-) {
-    let failed = !matches!(answer.outcome, Outcome::Delivered { rejected: 0, .. });
-    stream.note_attempt(failed, || StreamAttempt {
-        failed,
-        stream: stream.address(),
-        at: SystemTime::now(),
-        code: answer.code.clone(),
-        target: shown_target(target),
-        took,
-        bytes: piece.len() as u64,
-        records: piece.records(),
-        is_part,
-        message: answer.detail.as_str().into(),
-    });
-    if let Outcome::Delivered { .. } = answer.outcome {
-        let at = SystemTime::now();
-        stream.note(|history| history.last_success = Some(at));
-        if let Some(account) = stream.account() {
-            account.totals().note_success(at);
-        }
-        if !failed {
-            return;
-        }
-    } else {
-        stream.count_failed_attempt();
-        if let Some(account) = stream.account() {
-            account.totals().count_failed_attempt(stream.name().signal);
-        }
-    }
-    note_error(exporter, stream, error_of(target, answer));
-}
-
-/// As short as a message of the log: what it is made of may come from senders.
-fn shown_target(target: &Target) -> Box<str> {
-    Secrets::default().clean(&target.to_string()).into()
-}
-
-/// What an answer that is no full success says, for those who look at the stream.
-fn error_of(target: &Target, answer: &Answer) -> LastError {
-    LastError {
-        code: answer.code.clone(),
-        message: answer.detail.as_str().into(),
-        target: Some(shown_target(target)),
-        at: SystemTime::now(),
-        of_destination: matches!(answer.outcome, Outcome::Retry { .. } | Outcome::Hold { .. }),
-        of_stream: None,
-    }
-}
-
-/// Notes what went wrong, for those who look at the stream or at its tenant.
-fn note_error(exporter: &Exporter, stream: &Stream, error: LastError) {
-    if let Some(account) = stream.account() {
-        account.totals().note_failure(TenantFailure {
-            exporter: exporter.name().clone(),
-            signal: stream.name().signal,
-            code: error.code.clone(),
-            message: error.message.clone(),
-            at: error.at,
-        });
-    }
-    exporter.last_errors().note(stream.name(), &error);
-    stream.note(|history| history.last_error = Some(Box::new(error)));
-}
-
-/// Shows of a stream that is held for the answer to another why that is so. The stream that was answered has noted it already.
-fn note_held(stream: &Stream, answer: Box<LastError>) {
-    if answer.of_stream.as_ref() != Some(stream.name()) {
-        stream.note(|history| history.last_error = Some(answer));
-    }
-}
-
-/// Counts and ends the next piece, which the upstream has taken.
-fn delivered(exporter: &Exporter, stream: &Stream, pieces: &mut Pieces, Taken { rejected, remark }: Taken) {
-    // Not before the end of the attempts: what was withdrawn until the last of them is in it no more.
-    let records = pieces.next().map_or(0, Batch::records);
-    // What was withdrawn since a sample was taken may have been among the rejected.
-    let rejected = rejected.min(records);
-    exporter.count(stream.name(), Fate::Delivered, records - rejected);
-    exporter.count(stream.name(), Fate::Rejected, rejected);
-    stream.note(|history| {
-        history.delivered_records += records - rejected;
-        history.rejected_records += rejected;
-    });
-    let fate = if rejected > 0 { Fate::Rejected } else { Fate::Delivered };
-    pieces.end((rejected, fate), &remark);
-}
-
-/// Tries the next piece until the upstream has taken or refused it.
-/// An attempt that has ended it is `attempting` still.
-async fn settle<'e>(
-    exporter: &'e Exporter,
-    stream: &Stream,
-    pieces: &mut Pieces,
-    backoff: &mut Backoff,
-    attempting: &mut Option<Attempting<'e>>,
-) -> Settled {
-    // Credentials of the row that were refused one after the other.
-    let mut refused_credentials = 0;
-    let (mut attempts, mut last_code) = (0, None::<Cow<'static, str>>);
-    // Until the batch may go on: while it only looks again whether it may, it is held as before.
-    let mut held = None;
-    'again: loop {
-        *attempting = None;
-        let values = exporter.with_row(stream.name());
-        // Made before anything is looked at, so that no change is missed.
-        let reconfigured = exporter.changed().notified();
-        let row_changed = row_changed(exporter.tenants(), stream, values.row.as_ref());
-        // Ready for good once something has changed: who waits later must not miss what came during the attempt.
-        let mut changed = pin!(maybe_done(async {
-            tokio::select! {
-                () = reconfigured => {}
-                () = row_changed => {}
-            }
-        }));
-        withdraw(exporter, stream, pieces);
-        if pieces.is_empty() {
-            return Settled::Withdrawn;
+    /// How the batch ends without another attempt, if it does.
+    fn end_without_attempt(&mut self) -> Option<Settled> {
+        let (exporter, stream) = (self.exporter, self.stream);
+        self.withdraw();
+        if self.pieces.is_empty() {
+            return Some(Settled::Withdrawn);
         }
         if exporter.is_suspended() {
-            return Settled::Suspended;
+            return Some(Settled::Suspended);
         }
+        let given_up = |reason: &str| Settled::Refused(reason.to_owned(), UndeliveredCause::GivenUp);
         // A tenant whose row is back is given up no more: its data is delivered.
         if is_given_up(&exporter.tenants().table(), stream) {
-            return Settled::Refused(TENANT_REMOVED.to_owned(), UndeliveredCause::GivenUp);
+            return Some(given_up(TENANT_REMOVED));
         }
-        if exporter.gives_up(stream) {
-            return Settled::Refused(
-                "given up before it could be delivered".to_owned(),
-                UndeliveredCause::GivenUp,
-            );
-        }
+        exporter.gives_up(stream).then(|| given_up("given up before it could be delivered"))
+    }
+
+    /// The way that the next attempt goes, unless something is in it: then the batch waits until that has changed.
+    async fn way(&mut self, waiter: &Waiter<'e>, values: &WithRow<'e, StreamName>) -> Result<Way<'e>, Next> {
+        let (exporter, stream, report) = (self.exporter, self.stream, self.report);
         if exporter.is_paused() {
-            drop(held.take());
-            put_back(pieces);
-            log_decision(stream, Some("its exporter was removed"), None, "stream paused");
-            wait_blameless(changed.as_mut(), FOR_EVER, exporter, stream, pieces, backoff).await;
-            continue;
+            self.held = None;
+            self.put_back();
+            report.decision("stream paused", Some("its exporter was removed"), None);
+            self.wait_blameless(waiter, sleep(FOR_EVER)).await;
+            return Err(LOOK_AGAIN);
         }
         if values.row.as_ref().is_some_and(|row| row.hold) {
-            put_back(pieces);
-            held = Some(stream.hold_batch());
-            log_decision(stream, Some("the row of its tenant says so"), None, "stream held");
-            wait_blameless(changed.as_mut(), FOR_EVER, exporter, stream, pieces, backoff).await;
-            log_decision(stream, None, None, "stream looks again whether it may go on");
-            continue;
+            self.put_back();
+            self.held = Some(stream.hold_batch());
+            report.decision("stream held", Some("the row of its tenant says so"), None);
+            self.wait_held(waiter, sleep(FOR_EVER)).await;
+            return Err(LOOK_AGAIN);
         }
         let has_row = values.row.is_some();
         let lacking = if has_row { None } else { lacking_row(&exporter.tenants().table(), stream) };
         if let Some(lacking) = lacking {
-            put_back(pieces);
-            let (code, message, at) = (NO_ROW.into(), lacking.to_string().into(), SystemTime::now());
-            let noted = LastError { code, message, target: None, at, of_destination: true, of_stream: None };
-            log_decision(stream, Some(&noted.message), None, "stream held");
+            self.put_back();
+            let noted = no_destination_error(NO_ROW, &lacking.to_string());
+            report.decision("stream held", Some(&noted.message), None);
             stream.note(|history| history.last_error = Some(Box::new(noted)));
-            held = Some(stream.begin_own_hold());
-            wait_blameless(changed.as_mut(), FOR_EVER, exporter, stream, pieces, backoff).await;
-            log_decision(stream, None, None, "stream looks again whether it may go on");
-            continue;
+            self.held = Some(stream.begin_own_hold());
+            self.wait_held(waiter, sleep(FOR_EVER)).await;
+            return Err(LOOK_AGAIN);
         }
         // Made before looking, so that no change is missed.
         let holds_changed = exporter.holds().changed();
@@ -391,240 +341,226 @@ async fn settle<'e>(
             Ok(hold_pass) => hold_pass,
             Err(HeldStream { wait, answer }) => {
                 let reason = answer.as_ref().map_or("an operator holds it", |answer| &*answer.message);
-                log_decision(stream, Some(reason), Some(wait), "stream held");
+                report.decision("stream held", Some(reason), Some(wait));
                 if let Some(answer) = answer {
-                    note_held(stream, answer);
+                    report.held_for(answer);
                     let retries = exporter.active().settings.retry.enabled;
                     let reason =
                         "the stream is held because its destination has refused this stream or another one";
-                    if !retries && stream.is_waited_for() && give_back(exporter, stream, pieces, reason).await
-                    {
-                        return Settled::GivenBack;
+                    if !retries && stream.is_waited_for() && self.give_back(reason).await {
+                        return Err(ControlFlow::Break(Settled::GivenBack));
                     }
                 }
-                put_back(pieces);
-                held = Some(stream.hold_batch());
-                let changed = pin!(either(changed.as_mut(), holds_changed));
-                wait_blameless(changed, wait, exporter, stream, pieces, backoff).await;
-                log_decision(stream, None, None, "stream looks again whether it may go on");
-                continue;
+                self.put_back();
+                self.held = Some(stream.hold_batch());
+                self.wait_held(waiter, either(sleep(wait), holds_changed)).await;
+                return Err(LOOK_AGAIN);
             }
         };
         let active = Arc::clone(&exporter.active());
-        let retry = &active.settings.retry;
-        let is_tenants = stream.account().is_some();
-        let target = active.transport.target(&values).map_err(|error| match error {
-            error if error.is_of_row() && is_tenants && !has_row => {
+        let target = active.transport.target(values).map_err(|error| match error {
+            error if error.is_of_row() && stream.account().is_some() && !has_row => {
                 format!("there is no row of this tenant, which the exporter reads: {error}")
             }
             error => error.to_string(),
         });
-        let target = match target {
-            Ok(target) => target,
+        match target {
+            Ok(target) => Ok(Way { active, target, hold_pass }),
             // There was one when it was admitted, so that a reload or a change of the row has taken it away, and another can
             // bring it back.
             Err(error) => {
                 drop(hold_pass);
-                let wait = backoff.hold_wait(retry, None).length;
-                let noted = LastError {
-                    code: NO_TARGET.into(),
-                    message: error.as_str().into(),
-                    target: None,
-                    at: SystemTime::now(),
-                    of_destination: true,
-                    of_stream: None,
-                };
-                note_error(exporter, stream, noted);
-                // What nobody waits for is not read from disk for that.
-                let given_back = !retry.enabled
-                    && stream.is_waited_for()
-                    && give_back(exporter, stream, pieces, &error).await;
-                failing(exporter, stream, None, Failure::NoTarget { given_back }, NO_TARGET, &error, wait);
-                if given_back {
-                    return Settled::GivenBack;
-                }
-                if pieces.hinder() {
-                    put_back(pieces);
-                }
-                let wanted_now = stream.wanted_now();
-                held = Some(stream.begin_own_hold());
-                let ended = pin!(either(changed.as_mut(), wanted_now));
-                wait_or(ended, wait, exporter, stream, pieces).await;
-                continue;
-            }
-        };
-        drop(held.take());
-        let pass = {
-            let mut leave = pin!(leave(&target, stream, retry));
-            let mut expired = pin!(backoff.expired(retry));
-            loop {
-                // Made before looking, so that no withdrawal is missed.
-                let withdrawal = stream.withdrawal().notified();
-                withdraw(exporter, stream, pieces);
-                if pieces.is_empty() {
-                    return Settled::Withdrawn;
-                }
-                if stream.is_given_up() {
-                    continue 'again;
-                }
-                tokio::select! {
-                    biased;
-                    pass = leave.as_mut() => break pass,
-                    () = changed.as_mut() => continue 'again,
-                    () = expired.as_mut() => {
-                        *attempting = Some(exporter.attempting());
-                        if exporter.is_suspended() {
-                            continue 'again;
-                        }
-                        let reason = "given up: the destination did not answer for as long as it may".to_owned();
-                        return Settled::Refused(reason, UndeliveredCause::Retries);
-                    }
-                    () = withdrawal => {}
-                }
-            }
-        };
-        match pieces.read().await {
-            Ok(false) => {}
-            Ok(true) => {
-                withdraw(exporter, stream, pieces);
-                exporter.counters().batch_bytes.observe(pieces.next().map_or(0, Batch::len) as f64);
-            }
-            Err(Unreadable) => {
-                // Another stream may have something to send meanwhile.
-                drop((pass, hold_pass));
-                wait_blameless(changed.as_mut(), READ_AGAIN, exporter, stream, pieces, backoff).await;
-                continue;
+                Err(self.wait_for_destination(waiter, &active.settings.retry, &error).await)
             }
         }
-        let Some(piece) = pieces.next().cloned() else { continue };
-        let (started, begun) = (Instant::now(), OnceLock::new());
-        let before = (attempts, last_code.as_deref());
-        let made = AttemptMade { exporter, stream, target: &target, piece: &piece, before };
-        let span = AttemptSpan::new(&made, pieces.links());
+    }
+
+    /// Waits until there may be a destination again, of which there is none for this reason.
+    async fn wait_for_destination(
+        &mut self,
+        waiter: &Waiter<'e>,
+        retry: &RetrySettings,
+        error: &str,
+    ) -> Next {
+        let stream = self.stream;
+        let wait = self.backoff.hold_wait(retry, None).length;
+        self.report.error(no_destination_error(NO_TARGET, error));
+        // What nobody waits for is not read from disk for that.
+        let given_back = !retry.enabled && stream.is_waited_for() && self.give_back(error).await;
+        self.report.failing(None, Failure::NoTarget { given_back }, NO_TARGET, error, wait);
+        if given_back {
+            return ControlFlow::Break(Settled::GivenBack);
+        }
+        if self.pieces.hinder() {
+            self.put_back();
+        }
+        let wanted_now = stream.wanted_now();
+        self.held = Some(stream.begin_own_hold());
+        self.wait(waiter, either(sleep(wait), wanted_now), || waiter.has_changed()).await;
+        LOOK_AGAIN
+    }
+
+    /// Waits until the destination is worth an attempt, where there is somebody to ask about that. Without retries it is
+    /// asked in any case.
+    async fn leave<'t>(
+        &mut self,
+        waiter: &Waiter<'e>,
+        retry: &RetrySettings,
+        target: &'t Target,
+    ) -> Result<Option<Pass<'t>>, Next> {
+        let (exporter, stream) = (self.exporter, self.stream);
+        let Self { pieces, backoff, .. } = self;
+        let pass = async {
+            let circuit = target.circuit().filter(|_| retry.enabled)?;
+            let identity = std::ptr::from_ref(stream).addr();
+            Some(circuit.pass(Asker { stream: identity, in_trouble: stream.is_failing() }).await)
+        };
+        let pass_or_expired = async {
+            tokio::select! {
+                biased;
+                pass = pass => Some(pass),
+                () = backoff.expired(retry) => None,
+            }
+        };
+        let look = || {
+            count_withdrawn(exporter, stream, pieces.withdraw());
+            if pieces.is_empty() {
+                return Some(ControlFlow::Break(Settled::Withdrawn));
+            }
+            (stream.is_given_up() || waiter.has_changed()).then_some(LOOK_AGAIN)
+        };
+        if let Some(pass) = waiter.until(pass_or_expired, look).await? {
+            return Ok(pass);
+        }
+        self.attempting = Some(exporter.attempting());
+        if exporter.is_suspended() {
+            return Err(LOOK_AGAIN);
+        }
+        let reason = "given up: the destination did not answer for as long as it may".to_owned();
+        Err(ControlFlow::Break(Settled::Refused(reason, UndeliveredCause::Retries)))
+    }
+
+    /// Has the batch in memory, if the journal can be read.
+    async fn read_whole(&mut self) -> bool {
+        match self.pieces.read().await {
+            Ok(false) => {}
+            Ok(true) => {
+                self.withdraw();
+                let bytes = self.pieces.next().map_or(0, Batch::len);
+                self.exporter.counters().batch_bytes.observe(bytes as f64);
+            }
+            Err(Unreadable) => return false,
+        }
+        true
+    }
+
+    /// Attempts a piece. Nothing comes of it if it is given up, withdrawn or not to begin any more, or if the circuit opens while it
+    /// waits for its turn.
+    async fn attempt(
+        &mut self,
+        waiter: &Waiter<'e>,
+        (active, target): (&Active, &Target),
+        pass: Option<&Pass<'_>>,
+        piece: &Batch,
+        attempts: &Attempts,
+    ) -> Option<Answer> {
+        let (exporter, stream) = (self.exporter, self.stream);
+        let begun = OnceLock::new();
+        let before = (attempts.count, attempts.last_code.as_deref());
+        let made = AttemptMade { exporter, stream, target, piece, before };
+        let span = AttemptSpan::new(&made, self.pieces.links());
+        let shared = stream.registry().shared();
         let conditions = Conditions {
             hanging: stream.hanging(),
-            redaction: &stream.registry().shared().redaction,
-            budget: &stream.registry().shared().budget,
-            pass: pass.as_ref(),
+            redaction: &shared.redaction,
+            budget: &shared.budget,
+            pass,
             begun: &begun,
             span: span.as_ref().map(AttemptSpan::open),
         };
-        *attempting = Some(exporter.attempting());
+        self.attempting = Some(exporter.attempting());
         stream.set_activity(Activity::Sending);
-        let answer = {
-            let mut attempt = pin!(active.transport.attempt(&target, &piece, conditions));
-            let mut unanswered = pin!(note_unanswered(exporter, stream, &target, &begun));
-            let mut has_changed = false;
-            loop {
-                let (withdrawal, paused) = (stream.withdrawal().notified(), exporter.changed().notified());
-                let stands_in_line = begun.get().is_none();
-                // Looked at now that whoever suspends it waits for the attempt.
-                let stays = exporter.is_suspended() || exporter.is_paused();
-                // After a change it goes by other settings, or by another row of its tenant. An attempt that has begun goes on:
-                // the upstream may have the batch already.
-                if stands_in_line && (stays || has_changed || pieces.next_is_withdrawn()) {
-                    break None;
-                }
-                tokio::select! {
-                    answer = attempt.as_mut() => break answer,
-                    never = unanswered.as_mut() => match never {},
-                    () = given_up(exporter, stream) => break None,
-                    () = withdrawal, if stands_in_line => {}
-                    () = paused, if stands_in_line => {}
-                    // Only noted: the attempt may have begun while this was waited for.
-                    () = changed.as_mut(), if stands_in_line => has_changed = true,
-                }
+        let pieces = &self.pieces;
+        let look = || {
+            let stands_in_line = begun.get().is_none();
+            // After a change it goes by other settings, or by another row of its tenant. An attempt that has begun goes on:
+            // the upstream may have the batch already.
+            let stays = || exporter.is_suspended() || exporter.is_paused() || waiter.has_changed();
+            let is_over =
+                exporter.gives_up(stream) || stands_in_line && (stays() || pieces.next_is_withdrawn());
+            is_over.then_some(())
+        };
+        let attempt = async {
+            let mut unanswered = pin!(note_unanswered(exporter, stream, target, &begun));
+            tokio::select! {
+                biased;
+                answer = active.transport.attempt(target, piece, conditions) => answer,
+                never = unanswered.as_mut() => match never {},
             }
         };
+        let answer = waiter.until(attempt, look).await.ok().flatten();
         stream.set_activity(Activity::Waiting);
-        // Given up, withdrawn or not to begin any more; or the circuit has opened while the attempt waited for its turn.
-        let Some(answer) = answer else {
-            // It may wait for long now, and those who are to try have to read.
-            if pieces.hinder() && !exporter.gives_up(stream) {
-                put_back(pieces);
-            }
-            continue;
-        };
-        let duration = started.elapsed();
-        attempts += 1;
+        let answer = answer?;
         if let Some(span) = span {
             span.answered(&answer);
         }
-        last_code = Some(answer.code.clone());
-        debug!(
-            exporter = %exporter.name(), signal = %stream.name().signal, key = &*stream.name().key.text(),
-            tenant = stream.name().key.tenant(), %target, attempt = attempts, bytes = piece.len(), records = piece.records(), code = &*answer.code, ?duration,
-            outcome = answer.outcome.name(), "attempt made{}{}", if answer.detail.is_empty() { "" } else { ": " }, answer.detail
-        );
-        exporter.counters().duration.observe(duration.as_secs_f64());
+        Some(answer)
+    }
+
+    /// Notes how an attempt went, and decides what follows: the end of the piece, or another attempt, before which it waits here.
+    async fn judge(
+        &mut self,
+        waiter: &Waiter<'e>,
+        values: &WithRow<'e, StreamName>,
+        Way { active, target, hold_pass }: Way<'e, &Target>,
+        pass: Option<Pass<'_>>,
+        Answered { piece, answer, took }: Answered,
+        attempts: &mut Attempts,
+    ) -> Next {
+        let (exporter, stream, report) = (self.exporter, self.stream, self.report);
+        let retry = &active.settings.retry;
         // The circuit may stand in for the wait after a stream's first failure, and after a probe. Not later: while others
         // are answered it may close again and again.
-        let trusts_circuit = backoff.is_new() || pass.as_ref().is_some_and(Pass::is_probe);
+        let trusts_circuit = self.backoff.is_new() || pass.as_ref().is_some_and(Pass::is_probe);
         let credentials_of = values.row.as_ref().filter(|_| is_of_credential(&answer.code));
         let several = credentials_of.map_or(1, |row| alternatives(&active.settings, row));
-        let has_another_credential = refused_credentials + 1 < several;
-        let (least, mut held_scope) = (answer.least, HoldScope::Stream);
-        let wait = match answer.outcome {
-            Outcome::Delivered { .. } => {
-                hold_pass.delivered();
-                None
-            }
-            Outcome::Retry { after } => {
-                drop(hold_pass);
-                Some(backoff.next_wait(retry, AskedWait { after, least }))
-            }
-            Outcome::Hold { scope, after } => {
-                let asked = AskedWait { after, least };
-                // Others are held once all credentials were refused.
-                let is_alone = scope.of(stream.name()) == HoldScope::Stream || has_another_credential;
-                let of_all = if is_alone {
-                    drop(hold_pass);
-                    None
-                } else {
-                    hold_pass.refused(scope, retry, asked, error_of(&target, &answer))
-                };
-                if of_all.is_some() {
-                    held_scope = scope;
-                }
-                Some(of_all.unwrap_or_else(|| backoff.hold_wait(retry, asked)))
-            }
-            Outcome::Bad | Outcome::Refused | Outcome::Unwanted => {
-                hold_pass.answered();
-                let is_time = backoff.has_failed_for(least);
-                let wait = (!is_time).then(|| backoff.next_wait(retry, None));
-                wait.filter(|wait| wait.worthwhile)
-            }
-        };
+        let has_another_credential = attempts.refused_credentials + 1 < several;
+        let (wait, held_scope) = self.wait_after(&answer, target, hold_pass, retry, has_another_credential);
         if !matches!(answer.outcome, Outcome::Hold { .. } | Outcome::Retry { .. }) {
             stream.end_own_hold();
         }
         let wished = wait.is_some_and(|wait| wait.wished);
-        let sign = answer.sign(wished);
-        note_attempt(exporter, stream, &target, &piece, pieces.next_is_part(), &answer, duration);
-        let failed = !matches!(answer.outcome, Outcome::Delivered { .. });
-        exporter.counters().count_attempt(answer.code.clone(), failed);
+        report.attempt(&AnsweredAttempt {
+            target,
+            piece: &piece,
+            is_part: self.pieces.next_is_part(),
+            number: attempts.count,
+            answer: &answer,
+            took,
+        });
         if let Some(pass) = pass {
-            note_change(exporter, &target, pass.end(sign, answer.code.clone()), &answer.detail);
+            report.circuit(target, pass.end(answer.sign(wished), answer.code.clone()), &answer.detail);
         }
         let (failure, wait) = match (answer.outcome, wait) {
             (Outcome::Delivered { rejected, warning }, _) => {
                 if rejected > 0 || warning {
-                    note(exporter, stream, &target, "partial success", &answer.detail, rejected);
+                    report.remark(target, &answer.detail, rejected);
                 }
                 let remark = if rejected > 0 {
-                    format!(
-                        "{rejected} of {} sent together were rejected: {}",
-                        piece.records(),
-                        answer.detail
-                    )
+                    let all = piece.records();
+                    format!("{rejected} of {all} sent together were rejected: {}", answer.detail)
                 } else {
                     answer.detail
                 };
-                return Settled::Delivered(Taken { rejected, remark });
+                return ControlFlow::Break(Settled::Delivered(Taken { rejected, remark }));
             }
-            (Outcome::Bad, None) => return Settled::Bad(answer.detail),
-            (Outcome::Refused, None) => return Settled::Refused(answer.detail, UndeliveredCause::Refused),
-            (Outcome::Unwanted, None) => return Settled::Refused(answer.detail, UndeliveredCause::Unwanted),
+            (Outcome::Bad, None) => return ControlFlow::Break(Settled::Bad(answer.detail)),
+            (Outcome::Refused, None) => {
+                return ControlFlow::Break(Settled::Refused(answer.detail, UndeliveredCause::Refused));
+            }
+            (Outcome::Unwanted, None) => {
+                return ControlFlow::Break(Settled::Refused(answer.detail, UndeliveredCause::Unwanted));
+            }
             (Outcome::Bad | Outcome::Refused | Outcome::Unwanted, Some(wait)) => {
                 (Failure::Passing, wait.length)
             }
@@ -638,109 +574,223 @@ async fn settle<'e>(
                 } else {
                     "not delivered, and retries are off"
                 };
-                return Settled::Refused(format!("{why}: {}", answer.detail), UndeliveredCause::Retries);
+                let reason = format!("{why}: {}", answer.detail);
+                return ControlFlow::Break(Settled::Refused(reason, UndeliveredCause::Retries));
             }
         };
         drop(piece);
         if let Some(row) = credentials_of {
             exporter.credentials().leave(row, values.choice.min(several - 1), several);
             if has_another_credential {
-                refused_credentials += 1;
-                let (name, signal, key) = (exporter.name(), stream.name().signal, &stream.name().key);
-                if let Some(suppressed) = notice::due_for_one_of_many(&(name, &row.id), "next credential") {
-                    info!(
-                        exporter = %name, %signal, key = &*key.text(), tenant = &*row.id, %target, code = &*answer.code, suppressed,
-                        "the destination refuses this credential of the tenant, so the next one is tried: {}", answer.detail
-                    );
-                }
-                continue;
+                attempts.refused_credentials += 1;
+                report.next_credential(&row.id, target, &answer);
+                return LOOK_AGAIN;
             }
         }
-        refused_credentials = 0;
+        attempts.refused_credentials = 0;
         // What is held is tried again although retries are off, but no sender waits for that.
         if let Failure::Held { scope, .. } = failure
             && !retry.enabled
-            && give_back(exporter, stream, pieces, &answer.detail).await
+            && self.give_back(&answer.detail).await
         {
             let failure = Failure::Held { scope, given_back: true };
-            failing(exporter, stream, Some(&target), failure, &answer.code, &answer.detail, wait);
-            return Settled::GivenBack;
+            report.failing(Some(target), failure, &answer.code, &answer.detail, wait);
+            return ControlFlow::Break(Settled::GivenBack);
         }
-        *attempting = None;
+        self.attempting = None;
         // An open circuit knows better than this stream when to ask again, unless the upstream itself or the configuration has said
         // so.
-        let is_own = !wished && least.is_zero();
+        let is_own = !wished && answer.least.is_zero();
         let by_circuit = trusts_circuit && is_own && matches!(answer.outcome, Outcome::Retry { .. });
         let probe = target.circuit().and_then(|circuit| circuit.state().until_probe()).filter(|_| by_circuit);
-        failing(
-            exporter,
-            stream,
-            Some(&target),
-            failure,
-            &answer.code,
-            &answer.detail,
-            probe.unwrap_or(wait),
-        );
-        if pieces.hinder() {
-            put_back(pieces);
+        report.failing(Some(target), failure, &answer.code, &answer.detail, probe.unwrap_or(wait));
+        if self.pieces.hinder() {
+            self.put_back();
         }
-        // Waits with the others.
-        if let Failure::Held { scope: HoldScope::Tenant | HoldScope::Exporter, .. } = failure {
-            continue;
+        let waits_with_others =
+            matches!(failure, Failure::Held { scope: HoldScope::Tenant | HoldScope::Exporter, .. });
+        if waits_with_others || probe.is_some() {
+            return LOOK_AGAIN;
         }
-        if probe.is_none() {
-            let wanted_now = stream.wanted_now();
-            if matches!(failure, Failure::Passing) {
-                stream.set_activity(Activity::BackingOff);
-            } else {
-                held = Some(stream.begin_own_hold());
+        let wanted_now = stream.wanted_now();
+        if matches!(failure, Failure::Passing) {
+            stream.set_activity(Activity::BackingOff);
+        } else {
+            self.held = Some(stream.begin_own_hold());
+        }
+        self.wait(waiter, either(sleep(wait), wanted_now), || waiter.has_changed()).await;
+        report.decision("stream goes on with its next attempt", None, None);
+        stream.set_activity(Activity::Waiting);
+        LOOK_AGAIN
+    }
+
+    /// How long to wait after an attempt, if another may follow, and what is held meanwhile. Tells the other streams of the
+    /// exporter what the answer means for them.
+    fn wait_after(
+        &mut self,
+        answer: &Answer,
+        target: &Target,
+        hold_pass: HoldPass<'_>,
+        retry: &RetrySettings,
+        has_another_credential: bool,
+    ) -> (Option<Wait>, HoldScope) {
+        let least = answer.least;
+        match answer.outcome {
+            Outcome::Delivered { .. } => {
+                hold_pass.delivered();
+                (None, HoldScope::Stream)
             }
-            let ended = pin!(either(changed.as_mut(), wanted_now));
-            wait_or(ended, wait, exporter, stream, pieces).await;
-            log_decision(stream, None, None, "stream goes on with its next attempt");
-            stream.set_activity(Activity::Waiting);
+            Outcome::Retry { after } => {
+                drop(hold_pass);
+                (Some(self.backoff.next_wait(retry, AskedWait { after, least })), HoldScope::Stream)
+            }
+            Outcome::Hold { scope, after } => {
+                let asked = AskedWait { after, least };
+                // Others are held once all credentials were refused.
+                let is_alone = scope.of(self.stream.name()) == HoldScope::Stream || has_another_credential;
+                let of_all = if is_alone {
+                    drop(hold_pass);
+                    None
+                } else {
+                    hold_pass.refused(scope, retry, asked, error_of(target, answer))
+                };
+                let held = if of_all.is_some() { scope } else { HoldScope::Stream };
+                (Some(of_all.unwrap_or_else(|| self.backoff.hold_wait(retry, asked))), held)
+            }
+            Outcome::Bad | Outcome::Refused | Outcome::Unwanted => {
+                hold_pass.answered();
+                let is_time = self.backoff.has_failed_for(least);
+                let wait = (!is_time).then(|| self.backoff.next_wait(retry, None));
+                (wait.filter(|wait| wait.worthwhile), HoldScope::Stream)
+            }
         }
     }
-}
 
-/// Leaves what is on disk there, or at least its room to read in to others.
-fn put_back(pieces: &mut Pieces) {
-    if !pieces.put_back() {
-        pieces.leave_reading_room();
+    /// Waits for `goal`, unless the stream is given up or the wait is over for something else before. What is withdrawn meanwhile
+    /// doesn't wait as long; if nothing is left, the wait goes on all the same, since the next batch would only meet the same upstream.
+    async fn wait(
+        &mut self,
+        waiter: &Waiter<'e>,
+        goal: impl Future<Output = ()>,
+        is_over: impl Fn() -> bool,
+    ) {
+        let (exporter, stream, pieces) = (self.exporter, self.stream, &mut self.pieces);
+        let look = || {
+            count_withdrawn(exporter, stream, pieces.withdraw());
+            (stream.is_given_up() || is_over()).then_some(())
+        };
+        // Whatever has ended the wait is looked at next.
+        let _ = waiter.until(goal, look).await;
     }
-}
 
-/// Waits until the destination is worth an attempt, where there is somebody to ask about that. Without retries it is
-/// asked in any case.
-async fn leave<'a>(target: &'a Target, stream: &Stream, retry: &RetrySettings) -> Option<Pass<'a>> {
-    let circuit = target.circuit().filter(|_| retry.enabled)?;
-    let identity = std::ptr::from_ref(stream).addr();
-    Some(circuit.pass(Asker { stream: identity, in_trouble: stream.is_failing() }).await)
-}
-
-fn note_change(exporter: &Exporter, target: &Target, change: Change, detail: &str) {
-    let exporter = exporter.name();
-    let cause = match change {
-        Change::None => return,
-        Change::Opened => "circuit opened",
-        Change::Closed => "circuit closed",
-    };
-    let Some(suppressed) = notice::due_for_one_of_many(&(exporter, target.to_string()), cause) else {
-        return;
-    };
-    if change == Change::Opened {
-        warn!(
-            %exporter, %target, suppressed,
-            "the destination takes nothing, so its streams wait while now and then one of them probes: {detail}"
-        );
-    } else {
-        info!(%exporter, %target, suppressed, "the destination takes data again, so its streams go on");
+    /// Waits for `goal` or a change, for what the upstream is not to blame for: that time is none of `max_elapsed_time`.
+    async fn wait_blameless(&mut self, waiter: &Waiter<'e>, goal: impl Future<Output = ()>) {
+        self.wait(waiter, goal, || waiter.has_changed()).await;
+        self.next_batch();
     }
-}
 
-/// Takes out of a batch, between two attempts, what nobody waits for any more.
-fn withdraw(exporter: &Exporter, stream: &Stream, pieces: &mut Pieces) {
-    count_withdrawn(exporter, stream, pieces.withdraw());
+    /// The same while the batch is held.
+    async fn wait_held(&mut self, waiter: &Waiter<'e>, goal: impl Future<Output = ()>) {
+        self.wait_blameless(waiter, goal).await;
+        self.report.decision("stream looks again whether it may go on", None, None);
+    }
+
+    /// Leaves what is on disk there, or at least its room to read in to others.
+    fn put_back(&mut self) {
+        if !self.pieces.put_back() {
+            self.pieces.leave_reading_room();
+        }
+    }
+
+    /// Takes out of the batch, between two attempts, what nobody waits for any more.
+    fn withdraw(&mut self) {
+        count_withdrawn(self.exporter, self.stream, self.pieces.withdraw());
+    }
+
+    /// Gives the next piece back to the senders that wait for it, as far as they do, and tells them why it was not delivered.
+    /// Returns whether all of it was theirs: then nothing of it is left.
+    async fn give_back(&mut self, reason: &str) -> bool {
+        self.read().await;
+        // A record that is tried before its turn is part of a piece that is given back in its turn.
+        self.pieces.end_sample();
+        let name = self.exporter.name();
+        let all = self.pieces.give_back_to_senders(&format!("`{name}` did not deliver it: {reason}"));
+        count_withdrawn(self.exporter, self.stream, self.pieces.take_out_withdrawn());
+        all
+    }
+
+    /// Has all of the batch in memory but for what was withdrawn, however long the journal can't be read.
+    async fn read(&mut self) {
+        loop {
+            match self.pieces.read().await {
+                Ok(false) => return,
+                Ok(true) => self.withdraw(),
+                Err(Unreadable) => sleep(READ_AGAIN).await,
+            }
+        }
+    }
+
+    /// Counts and ends the next piece, which the upstream has taken.
+    fn end_delivered(&mut self, Taken { rejected, remark }: Taken) {
+        let (exporter, stream) = (self.exporter, self.stream);
+        // Not before the end of the attempts: what was withdrawn until the last of them is in it no more.
+        let records = self.pieces.next().map_or(0, Batch::records);
+        // What was withdrawn since a sample was taken may have been among the rejected.
+        let rejected = rejected.min(records);
+        exporter.count(stream.name(), Fate::Delivered, records - rejected);
+        exporter.count(stream.name(), Fate::Rejected, rejected);
+        stream.note(|history| {
+            history.delivered_records += records - rejected;
+            history.rejected_records += rejected;
+        });
+        let fate = if rejected > 0 { Fate::Rejected } else { Fate::Delivered };
+        self.pieces.end((rejected, fate), &remark);
+    }
+
+    /// Ends the next piece, which was refused as a whole or is given up.
+    async fn end_refused(&mut self, reason: &str, cause: UndeliveredCause) {
+        // Nobody has refused it: a sender that waits still has it, and is to send it again.
+        if !cause.is_the_upstreams() && self.give_back(reason).await {
+            // What is next for this upstream waits on, and has its own time.
+            return self.next_batch();
+        }
+        if cause == UndeliveredCause::GivenUp {
+            // What waits behind it would meet the same: a letter for each batch would only take longer to write.
+            let most = self.stream.registry().settings().batch.max_size;
+            self.pieces.join_waiting(most.min(JOINED_LETTER));
+        }
+        self.end_undelivered(1, reason, cause).await;
+        self.next_piece();
+    }
+
+    /// Ends the next `most` pieces, as one dead letter or for good.
+    async fn end_undelivered(&mut self, most: usize, reason: &str, cause: UndeliveredCause) {
+        let exporter = self.exporter;
+        self.read().await;
+        if self.pieces.is_empty() {
+            return;
+        }
+        let ended: Vec<Batch> = self.pieces.iter().take(most).cloned().collect();
+        let bytes = ended.iter().flat_map(Batch::chunks).cloned().collect();
+        let records = ended.iter().map(Batch::records).sum();
+        let name = self.stream.name();
+        let target = exporter.target(name).ok();
+        let fate = if cause == UndeliveredCause::Unwanted {
+            exporter.drop_records(name, records, reason, cause, target.as_ref());
+            Fate::Dropped
+        } else {
+            exporter.bury(name, bytes, records, reason, cause, target.as_ref()).await
+        };
+        self.stream.note(|history| match fate {
+            Fate::DeadLettered => history.dead_lettered_records += records,
+            Fate::Dropped => history.dropped_records += records,
+            Fate::Rejected => history.rejected_records += records,
+            Fate::Delivered => unreachable!("what is given up is not delivered"),
+        });
+        for piece in ended {
+            self.pieces.end((piece.records(), fate), reason);
+        }
+    }
 }
 
 fn count_withdrawn(exporter: &Exporter, stream: &Stream, records: u64) {
@@ -749,32 +799,15 @@ fn count_withdrawn(exporter: &Exporter, stream: &Stream, records: u64) {
     }
 }
 
-/// Waits, unless something that ends the wait has `changed` before, or the stream is given up. What is withdrawn meanwhile
-/// doesn't wait as long; if nothing is left, the wait goes on all the same, since the next batch would only meet the same upstream.
-async fn wait_or(
-    changed: Pin<&mut impl Future<Output = ()>>,
-    wait: Duration,
-    exporter: &Exporter,
-    stream: &Stream,
-    pieces: &mut Pieces,
-) {
-    let mut waited = pin!(either(tokio::time::sleep(wait), changed));
-    loop {
-        let more = {
-            // Made before looking, so that no withdrawal is missed.
-            let withdrawal = stream.withdrawal().notified();
-            withdraw(exporter, stream, pieces);
-            if stream.is_given_up() {
-                return;
-            }
-            tokio::select! {
-                () = waited.as_mut() => false,
-                () = withdrawal => true,
-            }
-        };
-        if !more {
-            return;
-        }
+/// Why a stream can't be sent anywhere, for those who look at it.
+fn no_destination_error(code: &'static str, message: &str) -> LastError {
+    LastError {
+        code: code.into(),
+        message: message.into(),
+        target: None,
+        at: SystemTime::now(),
+        of_destination: true,
+        of_stream: None,
     }
 }
 
@@ -783,200 +816,5 @@ async fn either(one: impl Future<Output = ()>, other: impl Future<Output = ()>) 
     tokio::select! {
         () = one => {}
         () = other => {}
-    }
-}
-
-/// As [`wait_or`], for what the upstream is not to blame for: that time is none of `max_elapsed_time`.
-async fn wait_blameless(
-    changed: Pin<&mut impl Future<Output = ()>>,
-    wait: Duration,
-    exporter: &Exporter,
-    stream: &Stream,
-    pieces: &mut Pieces,
-    backoff: &mut Backoff,
-) {
-    wait_or(changed, wait, exporter, stream, pieces).await;
-    *backoff = std::mem::take(backoff).for_another();
-}
-
-/// Ready once the stream is given up, or all of its exporter.
-async fn given_up(exporter: &Exporter, stream: &Stream) {
-    loop {
-        let (changed, withdrawal) = (exporter.changed().notified(), stream.withdrawal().notified());
-        if exporter.gives_up(stream) {
-            return;
-        }
-        tokio::select! {
-            () = changed => {}
-            () = withdrawal => {}
-        }
-    }
-}
-
-/// Why a piece was not delivered, which is not for what is in it.
-#[derive(Clone, Copy)]
-enum Failure {
-    /// What ends by itself.
-    Passing,
-    /// The destination is wrong; the piece is held, or all of it was given back to its senders. Others may be held with it.
-    Held { scope: HoldScope, given_back: bool },
-    /// There is no destination.
-    NoTarget { given_back: bool },
-}
-
-impl Failure {
-    /// What becomes of the stream.
-    const fn decision(self) -> &'static str {
-        match self {
-            Self::Passing => "stream waits before its next attempt",
-            Self::Held { given_back: false, .. } | Self::NoTarget { given_back: false } => "stream held",
-            Self::Held { given_back: true, .. } | Self::NoTarget { given_back: true } => {
-                "batch given back to its senders"
-            }
-        }
-    }
-}
-
-fn failing(
-    exporter: &Exporter,
-    stream: &Stream,
-    target: Option<&Target>,
-    failure: Failure,
-    code: &str,
-    detail: &str,
-    wait: Duration,
-) {
-    stream.set_failing(true);
-    log_decision(stream, Some(detail), Some(wait), failure.decision());
-    let (name, signal, key) = (exporter.name(), stream.name().signal, &stream.name().key);
-    // What a credential, a URL and an outage need are different things, so each code is a cause of its own.
-    let Some(suppressed) = notice::due_for_one_of_many(&(name, signal, key), code) else { return };
-    let (target, tenant) = (target.map(display), key.tenant());
-    // Nobody reads more of it.
-    let wait = Duration::from_millis(wait.as_millis() as u64);
-    match failure {
-        Failure::Passing => {
-            warn!(exporter = %name, %signal, key = &*key.text(), tenant, target, code, ?wait, suppressed, "attempt failed and will be repeated: {detail}");
-        }
-        Failure::Held { scope, given_back: false } => error!(
-            exporter = %name, %signal, key = &*key.text(), tenant, target, code, ?wait, suppressed,
-            "the destination refuses us, not the data, so {}: check its {}: {detail}", held(scope), to_check(code)
-        ),
-        Failure::Held { scope: HoldScope::Stream, given_back: true } => error!(
-            exporter = %name, %signal, key = &*key.text(), tenant, target, code, suppressed,
-            "the destination refuses us, not the data, and retries are off, so the data was returned to its senders: check its {}: {detail}",
-            to_check(code)
-        ),
-        Failure::Held { scope, given_back: true } => error!(
-            exporter = %name, %signal, key = &*key.text(), tenant, target, code, ?wait, suppressed,
-            "the destination refuses us, not the data, and retries are off, so the data was returned to its senders, and {}: check its {}: {detail}",
-            held(scope), to_check(code)
-        ),
-        Failure::NoTarget { given_back: false } => error!(
-            exporter = %name, %signal, key = &*key.text(), tenant, ?wait, suppressed,
-            "the exporter has no destination for what is queued, so the stream is held: {detail}"
-        ),
-        Failure::NoTarget { given_back: true } => error!(
-            exporter = %name, %signal, key = &*key.text(), tenant, suppressed,
-            "the exporter has no destination for what is queued, and retries are off, so the data was returned to its senders: {detail}"
-        ),
-    }
-}
-
-/// What is held, for people.
-const fn held(scope: HoldScope) -> &'static str {
-    match scope {
-        HoldScope::Stream => "the stream is held",
-        HoldScope::Tenant => "all streams of its tenant are held at this exporter",
-        HoldScope::Exporter => "all streams of the exporter are held",
-    }
-}
-
-/// Whether a destination that answers so refuses a credential.
-fn is_of_credential(code: &str) -> bool {
-    matches!(code, "401" | "403" | "UNAUTHENTICATED" | "PERMISSION_DENIED")
-}
-
-/// What is most likely wrong where a destination answers so.
-fn to_check(code: &str) -> &'static str {
-    match code {
-        "402" => "account",
-        "407" | "token_refused" => "credentials",
-        code if is_of_credential(code) => "credentials",
-        _ => "endpoint and protocol",
-    }
-}
-
-fn note(
-    exporter: &Exporter,
-    stream: &Stream,
-    target: &Target,
-    cause: &'static str,
-    detail: &str,
-    rejected: u64,
-) {
-    let id = (exporter.name(), stream.name().signal, &stream.name().key);
-    if let Some(suppressed) = notice::due_for_one_of_many(&id, cause) {
-        warn!(
-            exporter = %exporter.name(), signal = %stream.name().signal, key = &*stream.name().key.text(),
-            tenant = stream.name().key.tenant(), %target, rejected, suppressed, "the upstream took the batch, with a remark: {detail}"
-        );
-    }
-}
-
-/// Gives the next piece back to the senders that wait for it, as far as they do, and tells them why it was not delivered.
-/// Returns whether all of it was theirs: then nothing of it is left.
-async fn give_back(exporter: &Exporter, stream: &Stream, pieces: &mut Pieces, reason: &str) -> bool {
-    read(exporter, stream, pieces).await;
-    // A record that is tried before its turn is part of a piece that is given back in its turn.
-    pieces.end_sample();
-    let all = pieces.give_back_to_senders(&format!("`{}` did not deliver it: {reason}", exporter.name()));
-    count_withdrawn(exporter, stream, pieces.take_out_withdrawn());
-    all
-}
-
-/// Has all of the batch in memory but for what was withdrawn, however long the journal can't be read.
-async fn read(exporter: &Exporter, stream: &Stream, pieces: &mut Pieces) {
-    loop {
-        match pieces.read().await {
-            Ok(false) => return,
-            Ok(true) => withdraw(exporter, stream, pieces),
-            Err(Unreadable) => tokio::time::sleep(READ_AGAIN).await,
-        }
-    }
-}
-
-/// Ends the next `most` pieces, as one dead letter or for good.
-async fn bury(
-    exporter: &Exporter,
-    stream: &Stream,
-    pieces: &mut Pieces,
-    most: usize,
-    reason: &str,
-    cause: UndeliveredCause,
-) {
-    read(exporter, stream, pieces).await;
-    if pieces.is_empty() {
-        return;
-    }
-    let buried: Vec<Batch> = pieces.iter().take(most).cloned().collect();
-    let bytes = buried.iter().flat_map(Batch::chunks).cloned().collect();
-    let records = buried.iter().map(Batch::records).sum();
-    let target = exporter.target(stream.name()).ok();
-    let name = stream.name();
-    let fate = if cause == UndeliveredCause::Unwanted {
-        exporter.drop_records(name, records, reason, cause, target.as_ref());
-        Fate::Dropped
-    } else {
-        exporter.bury(name, bytes, records, reason, cause, target.as_ref()).await
-    };
-    stream.note(|history| match fate {
-        Fate::DeadLettered => history.dead_lettered_records += records,
-        Fate::Dropped => history.dropped_records += records,
-        Fate::Rejected => history.rejected_records += records,
-        Fate::Delivered => unreachable!("what is given up is not delivered"),
-    });
-    for piece in buried {
-        pieces.end((piece.records(), fate), reason);
     }
 }

@@ -1,6 +1,6 @@
 //! A configured upstream while it runs: its streams, its settings of now, its counters.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
@@ -41,8 +41,10 @@ pub struct Exporter {
     counters: Counters,
     last_errors: LastErrors,
     dead_letters: DeadLetterBox,
-    /// Wakes streams that wait before a retry: the settings have changed, or the exporter is given up.
+    /// Wakes streams that wait: the settings have changed, or the exporter is given up, suspended, paused or taken back.
     changed: Notify,
+    /// How often it has.
+    changes: AtomicU64,
     given_up: AtomicBool,
     suspended: AtomicBool,
     paused: AtomicBool,
@@ -90,6 +92,7 @@ impl Exporter {
             last_errors: LastErrors::default(),
             dead_letters,
             changed: Notify::new(),
+            changes: AtomicU64::new(0),
             given_up: AtomicBool::new(false),
             suspended: AtomicBool::new(false),
             paused: AtomicBool::new(false),
@@ -182,7 +185,7 @@ impl Exporter {
         self.active.store(Arc::new(active));
         // Behind that: what is let through from here on goes by the new settings.
         self.holds.lift_all();
-        self.changed.notify_waiters();
+        self.tell_changed();
     }
 
     /// Goes on as before it was removed, if it was: a reload has it back. What is pending even after it was given up is
@@ -192,7 +195,7 @@ impl Exporter {
         self.registry.end_flush();
         if self.paused.swap(false, Ordering::AcqRel) {
             self.registry.join_limits();
-            self.changed.notify_waiters();
+            self.tell_changed();
         }
     }
 
@@ -201,7 +204,7 @@ impl Exporter {
     pub fn pause(&self) {
         self.paused.store(true, Ordering::Release);
         self.registry.leave_limits();
-        self.changed.notify_waiters();
+        self.tell_changed();
     }
 
     /// Whether [`Exporter::pause`] was called, and it was not taken back.
@@ -213,7 +216,7 @@ impl Exporter {
     pub fn give_up(&self) {
         self.given_up.store(true, Ordering::Release);
         self.registry.flush();
-        self.changed.notify_waiters();
+        self.tell_changed();
     }
 
     /// Begins no more attempts: what is pending stays in the journal, for the next process that [recovers](Exporter::recover)
@@ -221,7 +224,7 @@ impl Exporter {
     pub fn suspend(&self) {
         self.suspended.store(true, Ordering::Release);
         self.registry.flush();
-        self.changed.notify_waiters();
+        self.tell_changed();
     }
 
     /// Whether [`Exporter::suspend`] was called.
@@ -271,8 +274,19 @@ impl Exporter {
         self.is_given_up() || stream.is_given_up()
     }
 
+    /// Wakes those who wait when it has changed.
     pub(super) fn changed(&self) -> &Notify {
         &self.changed
+    }
+
+    /// How often it has changed.
+    pub(super) fn changes(&self) -> u64 {
+        self.changes.load(Ordering::SeqCst)
+    }
+
+    fn tell_changed(&self) {
+        self.changes.fetch_add(1, Ordering::SeqCst);
+        self.changed.notify_waiters();
     }
 
     /// Ends records for good that were not delivered: into the dead-letter directory where there is one, counted

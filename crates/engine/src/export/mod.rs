@@ -18,6 +18,7 @@ mod last_errors;
 mod own_telemetry;
 mod pieces;
 mod release;
+mod report;
 mod settings;
 mod tenant_row;
 mod transport;
@@ -25,6 +26,7 @@ mod unanswered;
 mod undelivered_cause;
 mod upstream;
 mod valid_key;
+mod waiter;
 
 pub use self::grpc::call;
 pub use self::grpc::{GrpcTarget, GrpcTransport, MAX_MESSAGE as MAX_GRPC_MESSAGE};

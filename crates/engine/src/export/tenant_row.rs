@@ -54,19 +54,12 @@ fn row_of(table: &Table, key: &RoutingKey) -> Option<Arc<Tenant>> {
     }
 }
 
-/// Ready once the row of a stream's tenant says something else than `row`, or there is none and the tenant is given up; never for a
+/// Whether the row of a stream's tenant says something else than `row`, or there is none and the tenant is given up; never for a
 /// stream without a tenant.
-pub(super) async fn row_changed(tenants: &Tenants, stream: &Stream, row: Option<&Arc<Tenant>>) {
-    let Some(account) = stream.account() else { return std::future::pending().await };
-    loop {
-        // Made before looking, so that no change is missed.
-        let changed = account.row_changed().notified();
+pub(super) fn row_differs(tenants: &Tenants, stream: &Stream, row: Option<&Arc<Tenant>>) -> bool {
+    stream.account().is_some() && {
         let table = tenants.table();
-        if is_given_up(&table, stream) || row_of(&table, &stream.name().key).as_ref() != row {
-            return;
-        }
-        drop(table);
-        changed.await;
+        is_given_up(&table, stream) || row_of(&table, &stream.name().key).as_ref() != row
     }
 }
 

@@ -29,7 +29,7 @@ fn what_is_appended_is_read_back_in_order_and_whole() {
     assert!(segments(&disk).len() > 3, "{:?}", disk.files());
     let chunks = journal.read(b, 1..u64::MAX, usize::MAX).unwrap();
     assert_eq!(chunks[0].first, 1);
-    assert_eq!(chunks.iter().map(|chunk| chunk.records()).sum::<u64>(), 200 * 3);
+    assert_eq!(chunks.iter().map(Chunk::records).sum::<u64>(), 200 * 3);
 }
 
 #[test]
