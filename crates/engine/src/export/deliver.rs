@@ -18,11 +18,11 @@ use super::holds::HeldStream;
 use super::pieces::{Pieces, Taken, Unreadable};
 use super::tenant_row::{alternatives, is_given_up, lacking_row, row_changed};
 use super::unanswered::note_unanswered;
-use super::upstream::detail::Secrets;
 use super::{
-    Answer, AskedWait, Asker, Backoff, Change, Conditions, Exporter, Fate, HoldScope, Outcome, Pass,
-    RetrySettings, Target, UndeliveredCause,
+    Answer, Asker, Change, Conditions, Exporter, Fate, HoldScope, Outcome, Pass, Target, UndeliveredCause,
 };
+use crate::backoff::{AskedWait, Backoff, RetrySettings};
+use crate::client::Secrets;
 use crate::notice;
 use crate::stream::{
     Activity, Batch, DecisionDetails, InFlight, LastError, Reservation, Stream, StreamAttempt,
