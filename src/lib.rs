@@ -23,10 +23,10 @@ mod packed;
 pub mod run;
 
 pub use otlp;
+pub use sluice_engine::{
+    backoff, client, credentials, dead_letters, encoding, export, glob, journal, net, panics, query, receive,
+    route, stream, tap, telemetry, tenants, utc, watches,
+};
 use sluice_engine::{
     byte_order_mark, descriptors, notice, regular, rename, rounded, rpc, secret_hash, terminal,
-};
-pub use sluice_engine::{
-    dead_letters, encoding, export, glob, journal, net, panics, query, receive, route, stream, tap,
-    telemetry, tenants, utc, watches,
 };

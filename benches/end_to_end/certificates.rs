@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use sluice::export::TlsClientSettings;
+use sluice::client::TlsClientSettings;
 use sluice::receive::TlsServerSettings;
 
 use crate::Failure;

@@ -17,7 +17,7 @@ use serde_json::Value;
 use tokio::task::JoinHandle;
 
 use crate::admin::{HEALTH_PAGES, NO_PAGE, TEXT};
-use crate::export::{Dialer, Origin, TlsClientSettings};
+use crate::client::{Dialer, Origin, TlsClientSettings};
 
 /// `Content-Type` of what is sent.
 const JSON: HeaderValue = HeaderValue::from_static("application/json");

@@ -19,14 +19,14 @@ use clap::Args;
 
 use super::config_file::{ConfigArgs, lacks_secrets_alone};
 use super::counted::counted;
+use crate::backoff::{AskedWait, Backoff};
 use crate::config::{self, Compiled, RowCheck, Secrets, Source};
 use crate::dead_letters::{
     ConditionError, DeadLetterFilter, DeadLetterPart, DeadLettersLock, FoundDeadLetters, StoredDeadLetter,
     letters,
 };
 use crate::export::{
-    Answer, AskedWait, Backoff, Conditions, ExporterSettings, Outcome, TENANT_REMOVED, Target, Transport,
-    WithRow,
+    Answer, Conditions, ExporterSettings, Outcome, TENANT_REMOVED, Target, Transport, WithRow,
 };
 use crate::net::Network;
 use crate::otlp::{Redaction, Signal};

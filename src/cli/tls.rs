@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::export::TlsClientSettings;
+use crate::client::TlsClientSettings;
 
 /// For `https`.
 #[derive(Args, Clone, Debug)]

@@ -1,6 +1,6 @@
 //! Credentials of a shape that no upstream takes.
 
-use crate::export::is_basic_credential;
+use crate::client::is_basic_credential;
 
 /// What is wrong with a credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

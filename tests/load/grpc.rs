@@ -8,7 +8,7 @@ use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceResponse;
 use prost::Message as _;
 use rig::send::{Load, Report, SendCompression, SendEncoding, SendError, SendProtocol, SendSettings};
 use rig::sink::{Fault, RetryAfter, Sink, SinkSettings};
-use sluice::export::TlsClientSettings;
+use sluice::client::TlsClientSettings;
 use sluice::otlp::Signal;
 use sluice::receive::TlsServerSettings;
 use tokio::net::TcpStream;

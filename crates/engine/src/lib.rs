@@ -20,8 +20,11 @@
 //! The other modules are small helpers of all of these. What reads configurations, starts, reloads, shows and stops all this is the
 //! crate `sluice`.
 
+pub mod backoff;
 pub mod byte_order_mark;
+pub mod client;
 pub mod coding;
+pub mod credentials;
 pub mod dead_letters;
 pub mod descriptors;
 pub mod encoding;

@@ -9,7 +9,7 @@ use http_body_util::{BodyExt as _, Full};
 use prost::Message;
 
 use otlp::Signal;
-use sluice_engine::export::retry_after;
+use sluice_engine::client::retry_after;
 use sluice_engine::receive::AnswerBody;
 use sluice_engine::rpc::trailers::STATUS;
 use sluice_engine::rpc::{self, Code, MEDIA_TYPE, RetryInfo, framed};

@@ -14,10 +14,8 @@ use crate::config::model::{Auth, BasicAuth, BearerTokenAuth, Extension, OAuth2Cl
 use crate::config::node::Node;
 use crate::config::secrets;
 use crate::config::substitute::PLACEHOLDER;
-use crate::export::{
-    ExporterAuth, ExporterAuthMethod, FRAMING_HEADERS, OAuth2Settings, SecretSource, SecretTemplate,
-    SecretUse,
-};
+use crate::credentials::{ExporterAuth, ExporterAuthMethod, OAuth2Settings, SecretSource, SecretUse};
+use crate::export::{FRAMING_HEADERS, SecretTemplate};
 
 /// Compiles the extensions that exporters name, each once, so that its mistakes are said once.
 pub(super) struct ExporterAuths<'e, 'a> {

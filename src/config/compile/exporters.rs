@@ -13,17 +13,18 @@ use super::extensions::Extensions;
 use super::own_receivers::OwnReceivers;
 use super::url::Upstream;
 use super::{Context, headers, queue, statuses, url};
+use crate::client::TlsClientSettings;
 use crate::config::model::{
     self, Exporter, Named, OtlpGrpc, OtlpHttp, RetryOnFailure, SendingQueue, Tls, TlsVersion, Verbosity,
 };
 use crate::config::node::Node;
 use crate::config::presets::Preset;
 use crate::config::secrets::named;
+use crate::credentials::ExporterAuth;
 use crate::encoding::Encoding;
 use crate::export::{
-    Compression, DebugSettings, ExporterAuth, ExporterKind, ExporterSettings, FileSettings, MAX_GRPC_MESSAGE,
-    OtlpGrpcSettings, OtlpHttpSettings, SecretTemplate, Statuses, TlsClientSettings, UpstreamSettings,
-    ValidKey,
+    Compression, DebugSettings, ExporterKind, ExporterSettings, FileSettings, MAX_GRPC_MESSAGE,
+    OtlpGrpcSettings, OtlpHttpSettings, SecretTemplate, Statuses, UpstreamSettings, ValidKey,
 };
 use crate::otlp::Signal;
 use crate::route::Template;

@@ -13,7 +13,7 @@ use crate::config::node::Node;
 use crate::config::problem::{listed, nearest};
 use crate::config::secrets::{self, named};
 use crate::config::substitute::PLACEHOLDER;
-use crate::export::SecretUse;
+use crate::credentials::SecretUse;
 
 /// The extensions of a configuration, and which of them have been named.
 pub(super) struct Extensions<'a> {

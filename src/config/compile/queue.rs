@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::Context;
+use crate::backoff::RetrySettings;
 use crate::config::model::{self, QueueSize, RetryOnFailure, SendingQueue, Sizer};
 use crate::config::node::Node;
-use crate::export::RetrySettings;
 use crate::stream::{BatchSettings, QueueSettings, WhenFull};
 
 /// What a stream may hold where only requests are counted.

@@ -8,7 +8,6 @@ use http::uri::Authority;
 
 use super::Context;
 use crate::config::node::Node;
-use crate::export;
 use crate::otlp::Signal;
 use crate::route::{Place, RoutingKey, Template, TemplateError, TemplateValue, Values};
 
@@ -182,10 +181,10 @@ fn inspect(url: &Template, path: &str) -> Result<(bool, bool), (&'static str, &'
     if host.is_empty() {
         return Err(("it has no host", EXAMPLE));
     }
-    if host.len() > export::LONGEST_HOST {
+    if host.len() > crate::client::LONGEST_HOST {
         return Err(("its host has more than 253 bytes", EXAMPLE));
     }
-    if !export::has_usable_port(&uri) {
+    if !crate::client::has_usable_port(&uri) {
         return Err(("its port is not a number from 1 to 65535", EXAMPLE));
     }
     if !path.is_empty() && uri.query().is_some() {

@@ -6,10 +6,10 @@ use std::time::Duration;
 use secrecy::ExposeSecret as _;
 
 use super::{good, load, load_with, said};
+use crate::client::TlsClientSettings;
 use crate::config::{self, RowCheck, Secrets, Source};
-use crate::export::{
-    ExporterAuth, ExporterAuthMethod, ExporterKind, OAuth2Settings, SecretSource, TlsClientSettings,
-};
+use crate::credentials::{ExporterAuth, ExporterAuthMethod, OAuth2Settings, SecretSource};
+use crate::export::ExporterKind;
 
 /// A configuration with an exporter of this type whose `auth` names `extension`, which has these settings (on line 4).
 fn with_auth(r#type: &str, extension: &str, settings: &str) -> String {

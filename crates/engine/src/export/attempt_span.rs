@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 
-use super::upstream::detail::Secrets;
 use super::{Answer, Exporter, Outcome, Target};
+use crate::client::Secrets;
 use crate::stream::{Batch, Stream};
 use crate::telemetry::{BatchLinks, OpenSpan, OwnTelemetry, SpanEnd, integer, text};
 use otlp::Signal;

@@ -19,9 +19,10 @@ use super::tenant_row::{alternatives, is_given_up, lacking_row};
 use super::unanswered::note_unanswered;
 use super::waiter::Waiter;
 use super::{
-    Active, Answer, AskedWait, Asker, Backoff, Conditions, Exporter, Fate, HoldScope, Outcome, Pass,
-    RetrySettings, Target, UndeliveredCause, Wait, WithRow,
+    Active, Answer, Asker, Conditions, Exporter, Fate, HoldScope, Outcome, Pass, Target, UndeliveredCause,
+    WithRow,
 };
+use crate::backoff::{AskedWait, Backoff, RetrySettings, Wait};
 use crate::stream::{Activity, Batch, HeldBatch, InFlight, LastError, Reservation, Stream, StreamName};
 use crate::telemetry::LogScope;
 

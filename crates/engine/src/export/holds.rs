@@ -23,7 +23,7 @@ use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 use tokio::time::Instant;
 
-use super::{AskedWait, Backoff, RetrySettings, Wait};
+use crate::backoff::{AskedWait, Backoff, RetrySettings, Wait};
 use crate::stream::{LastError, StreamName};
 use crate::tenants::Tenant;
 use crate::utc::rfc3339;

@@ -2,8 +2,6 @@
 //! what becomes of batches that nobody takes.
 
 mod attempt_span;
-mod auth;
-mod backoff;
 mod counters;
 mod debug;
 mod deliver;
@@ -30,26 +28,12 @@ mod waiter;
 
 pub use self::grpc::call;
 pub use self::grpc::{GrpcTarget, GrpcTransport, MAX_MESSAGE as MAX_GRPC_MESSAGE};
-pub use self::http::error_message;
 #[cfg(test)]
 pub(crate) use self::http::tests::{exporter as exporter_settings, http_settings};
 pub use self::http::{HttpTarget, HttpTransport};
 pub use self::upstream::circuit::{Asker, Change, Circuit, CircuitState, Pass, Sign};
-pub use self::upstream::destination::Origin;
-pub use self::upstream::detail::{Secrets, is_basic_credential};
-pub use self::upstream::dial::{DialError, Dialer};
-pub use self::upstream::proxy::ProxyError;
-pub use self::upstream::status::retry_after;
 pub use self::upstream::status::{StatusAction, Statuses, TimedAction};
-pub use self::upstream::tls::TlsError;
 pub use self::upstream::transport::FRAMING_HEADERS;
-pub use self::upstream::url::UrlError;
-pub use self::upstream::url::{LONGEST_HOST, has_usable_port};
-pub use auth::{
-    AuthHeaders, ExporterAuth, ExporterAuthMethod, OAuth2Settings, SecretError, SecretSource, SecretUse,
-    TokenEndpointError,
-};
-pub use backoff::{AskedWait, Backoff, Wait};
 pub use counters::Counters;
 pub use debug::{DebugTarget, DebugTransport};
 pub use deliver::TENANT_REMOVED;
@@ -63,7 +47,7 @@ pub use own_telemetry::TelemetryUpstream;
 pub use release::{ReleasedStreams, WaitingStreams};
 pub use settings::{
     Compression, DebugSettings, ExporterKind, ExporterSettings, FileSettings, OtlpGrpcSettings,
-    OtlpHttpSettings, RetrySettings, SecretTemplate, TelemetrySettings, TlsClientSettings, UpstreamSettings,
+    OtlpHttpSettings, SecretTemplate, TelemetrySettings, UpstreamSettings,
 };
 pub use tenant_row::{WithRow, alternatives};
 pub use transport::{Answer, Conditions, Outcome, Target, TargetError, Transport, TransportError};

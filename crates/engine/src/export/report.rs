@@ -6,8 +6,8 @@ use std::time::{Duration, SystemTime};
 use tracing::field::display;
 use tracing::{debug, error, info, warn};
 
-use super::upstream::detail::Secrets;
 use super::{Answer, Change, Exporter, HoldScope, Outcome, Target};
+use crate::client::Secrets;
 use crate::notice;
 use crate::route::RoutingKey;
 use crate::stream::{Batch, DecisionDetails, LastError, Stream, StreamAttempt};

@@ -7,8 +7,11 @@ use http::HeaderName;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::grpc::GREETING;
-use super::{ExporterAuth, Statuses, ValidKey};
+use super::{Statuses, ValidKey};
+use crate::backoff::RetrySettings;
+use crate::client::TlsClientSettings;
 use crate::coding::{self, Coding};
+use crate::credentials::ExporterAuth;
 use crate::encoding::Encoding;
 use crate::route::{Template, TemplateValue};
 use crate::stream::QueueSettings;
@@ -87,38 +90,6 @@ pub enum ExporterKind {
     Debug(DebugSettings),
     /// `nop`.
     Nop,
-}
-
-/// `retry_on_failure`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct RetrySettings {
-    /// Without retries a failed batch is dead-lettered at once.
-    pub enabled: bool,
-    /// The wait after the first failure, before jitter.
-    pub initial_interval: Duration,
-    /// The longest wait, before jitter.
-    pub max_interval: Duration,
-    /// By how much each wait is longer than the one before.
-    pub multiplier: f64,
-    /// Each wait is drawn from `interval * (1 ± factor)`.
-    pub randomization_factor: f64,
-    /// After this time a batch is dead-lettered; zero means never.
-    pub max_elapsed_time: Duration,
-}
-
-#[cfg(test)]
-impl RetrySettings {
-    /// Waits of 1, 2, 4 ... 30 s.
-    pub(super) fn without_jitter() -> Self {
-        Self {
-            enabled: true,
-            initial_interval: Duration::from_secs(1),
-            max_interval: Duration::from_secs(30),
-            multiplier: 2.0,
-            randomization_factor: 0.0,
-            max_elapsed_time: Duration::ZERO,
-        }
-    }
 }
 
 /// What every exporter to the network has.
@@ -250,23 +221,6 @@ impl Compression {
             (_, coding) => Some(coding.name()),
         }
     }
-}
-
-/// `tls` of an exporter. Files are read when the exporter is set up, and again before a connection if they changed.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TlsClientSettings {
-    /// PEM roots that replace the system's.
-    pub ca_file: Option<PathBuf>,
-    /// PEM client certificate chain.
-    pub cert_file: Option<PathBuf>,
-    /// PEM key of the client certificate.
-    pub key_file: Option<PathBuf>,
-    /// Accept any server certificate.
-    pub insecure_skip_verify: bool,
-    /// The name to ask for and to verify, instead of the URL's host.
-    pub server_name_override: Option<String>,
-    /// TLS 1.3 alone.
-    pub only_tls13: bool,
 }
 
 /// A `file` exporter: OTLP JSON lines in `path/<routing key>/<signal>.jsonl`.

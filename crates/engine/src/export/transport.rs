@@ -11,18 +11,18 @@ use http::{HeaderName, HeaderValue};
 use thiserror::Error;
 use tokio::time::Instant;
 
-use super::auth::{AuthHeaders, SecretError, TokenEndpointError};
 use super::debug::{DebugTarget, DebugTransport};
 use super::file::{FileTarget, FileTransport};
 use super::grpc::{GrpcTarget, GrpcTransport};
 use super::http::{HttpTarget, HttpTransport};
 use super::upstream::circuit::{Circuit, CircuitState, Pass, Sign};
-use super::upstream::proxy::ProxyError;
 use super::upstream::status::says_nobody_is_there;
 use super::upstream::target::check_target;
-use super::upstream::tls::TlsError;
-use super::upstream::url::{UrlError, shown};
 use super::{ExporterKind, ExporterSettings, HoldScope};
+use crate::client::ProxyError;
+use crate::client::TlsError;
+use crate::client::{UrlError, shown_url};
+use crate::credentials::{AuthHeaders, CredentialsError, HeaderValueError};
 use crate::net::Network;
 use crate::route::{RenderError, Template, Values};
 use crate::stream::{Batch, Budget};
@@ -176,12 +176,9 @@ pub enum TransportError {
     /// The proxy.
     #[error(transparent)]
     Proxy(#[from] ProxyError),
-    /// A secret of `auth`.
+    /// `auth`.
     #[error(transparent)]
-    Secret(#[from] SecretError),
-    /// Where tokens are fetched.
-    #[error(transparent)]
-    TokenEndpoint(#[from] TokenEndpointError),
+    Credentials(#[from] CredentialsError),
     /// A URL without values.
     #[error("`{url}` is {source}")]
     Url {
@@ -194,16 +191,14 @@ pub enum TransportError {
     #[error("the header `{0}` can't be configured: Sluice sets it to fit each request")]
     FramingHeader(HeaderName),
     /// A header's value that can't be sent.
-    #[error(
-        "the value of the header `{0}` holds characters that can't be sent, such as a line break: only printable ASCII"
-    )]
-    HeaderValue(HeaderName),
+    #[error(transparent)]
+    HeaderValue(#[from] HeaderValueError),
 }
 
 impl TargetError {
     /// Of a URL that this template has given, and that may be shown like this.
     pub(super) fn url(url: &str, source: UrlError, template: &Template) -> Self {
-        Self::Url { url: shown(url), source, of_row: template.reads_row() }
+        Self::Url { url: shown_url(url), source, of_row: template.reads_row() }
     }
 
     /// Of the header `name`, whose value this template has given.

@@ -18,7 +18,7 @@ use serde_json::{Value as Json, json};
 use thiserror::Error;
 use tokio::time::Instant;
 
-use crate::export::{Dialer, Origin, TlsClientSettings, TlsError};
+use crate::client::{Dialer, Origin, TlsClientSettings, TlsError};
 use crate::utc::rfc3339;
 
 /// How often what fires is told again.

@@ -5,8 +5,8 @@ use std::time::Duration;
 use http::{HeaderMap, Uri};
 
 use otlp::Signal;
+use sluice_engine::client::{Origin, TlsClientSettings, TlsError};
 use sluice_engine::coding::Coding;
-use sluice_engine::export::{Origin, TlsClientSettings, TlsError};
 
 /// One run of the load generator. [`SendSettings::new`] gives the defaults of the command line.
 #[derive(Clone, Debug)]

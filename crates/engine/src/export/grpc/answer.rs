@@ -7,11 +7,12 @@ use http::{HeaderValue, StatusCode};
 
 use super::MAX_MESSAGE;
 use super::call::{Answered, ReadMessage};
+use crate::client::retry_after;
 use crate::coding::Coding;
 use crate::export::upstream::answer_body::{AnswerBody, Unreadable};
 use crate::export::upstream::partial_success::{PartialSuccess, delivered, partial_success};
 use crate::export::upstream::sanitizer::Sanitizer;
-use crate::export::upstream::status::{self, StatusMeaning, Statuses, reason_shown, redirect, retry_after};
+use crate::export::upstream::status::{self, StatusMeaning, Statuses, reason_shown, redirect};
 use crate::export::{Answer, HoldScope, Outcome};
 use crate::rpc::{Code, ENCODING, trailers};
 
@@ -111,8 +112,8 @@ mod tests {
     use prost::Message as _;
 
     use super::*;
+    use crate::client::Secrets;
     use crate::export::StatusAction;
-    use crate::export::upstream::detail::Secrets;
     use crate::rpc::{RetryInfo, Status};
     use crate::stream::Budget;
 

@@ -27,14 +27,14 @@ use self::call::{Answered, CallError, Message, call};
 use self::pool::{IDLE, Place, Pool, Unopened};
 use super::upstream::body::RequestBody;
 use super::upstream::connection_age::STALE;
-use super::upstream::destination::Origin;
-use super::upstream::detail::chain;
-use super::upstream::dial::DialError;
-use super::upstream::first_bytes::{FirstBytes, Spoken};
-use super::upstream::proxy::{Proxies, ProxyError};
 use super::upstream::target::OtlpTarget;
 use super::upstream::transport::{Exchange, OtlpProtocol, OtlpTransport};
 use super::{Answer, Compression, OtlpGrpcSettings, Outcome, UpstreamSettings};
+use crate::client::DialError;
+use crate::client::Origin;
+use crate::client::chain;
+use crate::client::{FirstBytes, Spoken};
+use crate::client::{Proxies, ProxyError};
 use crate::encoding::Encoding;
 use crate::route::Template;
 use crate::rpc::{ACCEPT_ENCODING, ACCEPTED, ENCODING, MEDIA_TYPE};
@@ -312,9 +312,10 @@ impl From<DialError> for Unopened {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backoff::RetrySettings;
     use crate::export::transport::LoneAttempt;
     use crate::export::upstream::transport::MAX_REQUEST;
-    use crate::export::{ExporterKind, ExporterSettings, RetrySettings, Statuses};
+    use crate::export::{ExporterKind, ExporterSettings, Statuses};
     use crate::net::Network;
     use crate::route::{RoutingKey, Values};
     use crate::stream::{Batch, BatchSettings, QueueSettings, WhenFull};
@@ -339,7 +340,7 @@ mod tests {
                 auth: None,
                 compression: Compression::None,
                 timeout: Duration::from_secs(10),
-                tls: crate::export::TlsClientSettings::default(),
+                tls: crate::client::TlsClientSettings::default(),
                 max_connection_age: Duration::from_secs(300),
             },
         };

@@ -3,31 +3,23 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http::header::CONTENT_ENCODING;
 use http::{HeaderMap, StatusCode};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
-use prost::Message;
-use serde_json::Value;
 
-use crate::byte_order_mark;
+use crate::client::retry_after;
+use crate::client::{content_type, error_message, understood};
 use crate::coding::Coding;
 use crate::export::upstream::answer_body::{AnswerBody, Unreadable};
 use crate::export::upstream::partial_success::{delivered, partial_success};
 use crate::export::upstream::sanitizer::Sanitizer;
-use crate::export::upstream::status::{StatusMeaning, Statuses, code, reason_shown, redirect, retry_after};
+use crate::export::upstream::status::{StatusMeaning, Statuses, code, reason_shown, redirect};
 use crate::export::{Answer, Outcome};
 use crate::stream::Budget;
 
 /// Compressions that an answer may have on top of each other.
 const MOST_CODINGS: usize = 3;
-
-/// `google.rpc.Status`, without its details.
-#[derive(Clone, PartialEq, Message)]
-struct RpcStatus {
-    #[prost(string, tag = "2")]
-    message: String,
-}
 
 /// What an upstream sent back.
 pub(super) struct Reply<'a> {
@@ -125,47 +117,4 @@ fn labelled(headers: &HeaderMap, body: &AnswerBody) -> Option<Result<AnswerBody,
         plain = plain.and_then(|plain| decode(&plain, name));
     }
     Some(plain)
-}
-
-fn content_type(headers: &HeaderMap) -> &str {
-    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    value.split(';').next().unwrap_or_default().trim()
-}
-
-/// Whether bytes are likely to be meant for people, as far as they are whole characters.
-fn is_text(bytes: &[u8]) -> bool {
-    let text = match std::str::from_utf8(bytes) {
-        Ok(text) => text,
-        Err(error) if error.error_len().is_none() => {
-            std::str::from_utf8(&bytes[..error.valid_up_to()]).unwrap_or_default()
-        }
-        Err(_) => return false,
-    };
-    !text.chars().any(|c| c.is_control() && !c.is_whitespace())
-}
-
-/// The message of an error body: `google.rpc.Status` in either encoding (OTLP rule 37) whatever it is labelled as, one
-/// of the shapes that other servers use, or plain text.
-pub fn error_message(headers: &HeaderMap, body: &[u8]) -> String {
-    understood(headers, body).unwrap_or_else(|| String::from_utf8_lossy(body).into_owned())
-}
-
-/// The same, if it is one of these.
-fn understood(headers: &HeaderMap, body: &[u8]) -> Option<String> {
-    let text = byte_order_mark::strip_bytes(body);
-    if let Ok(value) = serde_json::from_slice::<Value>(text) {
-        let error = value.get("error");
-        let candidates = [value.get("message"), error.and_then(|error| error.get("message")), error];
-        if let Some(message) = candidates.into_iter().flatten().find_map(Value::as_str) {
-            return Some(message.to_owned());
-        }
-    }
-    let labelled = content_type(headers).ends_with("protobuf");
-    if (labelled || !is_text(text))
-        && let Ok(status) = RpcStatus::decode(body)
-        && (labelled || !status.message.is_empty())
-    {
-        return Some(status.message);
-    }
-    is_text(text).then(|| String::from_utf8_lossy(text).into_owned())
 }

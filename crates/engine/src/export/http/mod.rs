@@ -24,19 +24,19 @@ use tokio::time::Instant;
 use tracing::trace;
 
 use self::answer::Reply;
-pub use self::answer::error_message;
 use self::pool::{Connection, Pool, PoolLimits};
 use super::upstream::answer_body::Unreadable;
 use super::upstream::body::RequestBody;
 use super::upstream::connection_age::STALE;
-use super::upstream::destination::{Destination, Origin};
-use super::upstream::detail::chain;
-use super::upstream::dial::DialError;
-use super::upstream::first_bytes::{FirstBytes, Spoken};
-use super::upstream::proxy::{Proxies, ProxyError, Way};
+use super::upstream::destination::Destination;
 use super::upstream::target::OtlpTarget;
 use super::upstream::transport::{Exchange, OtlpProtocol, OtlpTransport};
 use super::{Answer, OtlpHttpSettings, UpstreamSettings};
+use crate::client::DialError;
+use crate::client::Origin;
+use crate::client::chain;
+use crate::client::{FirstBytes, Spoken};
+use crate::client::{Proxies, ProxyError, Way};
 use crate::encoding::Encoding;
 use crate::route::Template;
 

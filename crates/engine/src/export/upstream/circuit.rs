@@ -32,7 +32,7 @@ use smallvec::SmallVec;
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 use tokio::time::{Instant, sleep_until};
 
-use crate::export::{Backoff, RetrySettings};
+use crate::backoff::{Backoff, RetrySettings};
 
 /// So many different streams must have failed.
 const SEVERAL: usize = 5;

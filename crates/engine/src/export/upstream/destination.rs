@@ -1,64 +1,17 @@
 //! Where requests go: scheme, host and port, with the requests at a time and the connections of each.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use http::Uri;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::allowance::Allowance;
 use super::circuit::{Circuit, CircuitState};
-use super::proxy::Way;
-use super::tls::Tls;
+use crate::client::{Origin, Tls, Way};
 use crate::descriptors::MakesRoom;
-
-/// Scheme, host and port of a URL.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Origin {
-    /// Or else `http`.
-    pub https: bool,
-    /// Lower case; an IPv6 address in brackets.
-    pub(crate) host: String,
-    pub(crate) port: u16,
-}
-
-impl Origin {
-    /// The origin of an absolute `http` or `https` URL.
-    pub fn of(uri: &Uri) -> Option<Self> {
-        let https = match uri.scheme_str()? {
-            "https" => true,
-            "http" => false,
-            _ => return None,
-        };
-        let host = uri.host().filter(|host| !host.is_empty())?.to_ascii_lowercase();
-        let port = uri.port_u16().unwrap_or(if https { 443 } else { 80 });
-        Some(Self { https, host, port })
-    }
-
-    /// Host, and port unless it is the scheme's own: the `Host` header.
-    pub fn authority(&self) -> String {
-        match (self.https, self.port) {
-            (true, 443) | (false, 80) => self.host.clone(),
-            _ => format!("{}:{}", self.host, self.port),
-        }
-    }
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://{}:{}", if self.https { "https" } else { "http" }, self.host, self.port)
-    }
-}
-
-impl fmt::Debug for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
 
 /// What all streams to one origin share.
 #[derive(Debug)]
@@ -193,7 +146,7 @@ mod tests {
     use std::convert::Infallible;
 
     use super::*;
-    use crate::export::RetrySettings;
+    use crate::backoff::RetrySettings;
 
     #[derive(Debug)]
     struct NoConnection;

@@ -7,7 +7,7 @@ use memchr::memmem;
 use otlp::{Redaction, frames};
 
 use super::decoded_text::DecodedText;
-use super::detail::{MIN_SECRET, one_line};
+use crate::client::{MIN_SECRET, one_line};
 use crate::stream::Batch;
 use crate::terminal::is_obeyed;
 

@@ -8,9 +8,9 @@ use arc_swap::ArcSwap;
 use otlp::{REDACTED, Redaction};
 
 use super::decoded_text::DecodedText;
-use super::detail::{MARGIN, MAX_CHARS, Secrets, one_line, searched, shortened, without_last};
 use super::json_members::hidden_in_json;
 use super::quoted_values::quoted_values;
+use crate::client::{MARGIN, MAX_CHARS, Secrets, one_line, searched, shortened, without_last};
 use crate::stream::Batch;
 
 /// Makes what came of an attempt fit to be shown: it hides what was secret in the request's head, and what `tap.redact` hides of the

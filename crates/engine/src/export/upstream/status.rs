@@ -4,12 +4,12 @@
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use http::header::{LOCATION, RETRY_AFTER};
+use http::header::LOCATION;
 use http::{HeaderMap, StatusCode};
 
-use super::url::shown;
+use crate::client::shown_url;
 use crate::export::{HoldScope, Outcome};
 use crate::rpc::Code;
 
@@ -205,20 +205,8 @@ pub(in crate::export) fn redirect(status: StatusCode, headers: &HeaderMap) -> Op
     }
     let location = headers.get(LOCATION).and_then(|value| value.to_str().ok()).unwrap_or("nowhere");
     // It may repeat the query that was sent.
-    let location = shown(location);
+    let location = shown_url(location);
     Some(format!("redirects are not followed; `endpoint` should name what `{location}` is"))
-}
-
-/// `Retry-After` in seconds or as a date (OTLP rule 42); a date that has passed means now. Whoever waits decides how much of
-/// it is believed: a number of seconds that no integer holds is the longest time there is.
-pub fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
-    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    // RFC 9110, section 10.2.3: digits, however many.
-    if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Some(value.parse().map_or(Duration::MAX, Duration::from_secs));
-    }
-    let date = httpdate::parse_http_date(value).ok()?;
-    Some(date.duration_since(now).unwrap_or_default())
 }
 
 #[cfg(test)]

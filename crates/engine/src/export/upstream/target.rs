@@ -10,15 +10,16 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri};
 use percent_encoding::percent_decode_str;
 
 use super::circuit::Circuit;
-use super::destination::{Destination, Origin};
-use super::detail::{Secrets, configured, keep_secret};
-use super::proxy::{ProxyError, Way};
+use super::destination::Destination;
 use super::traceparent::set_traceparent;
 use super::transport::OtlpProtocol;
-use super::url::{shown, url_of};
+use crate::client::Origin;
+use crate::client::{ProxyError, Way};
+use crate::client::{Secrets, configured, keep_secret};
+use crate::client::{parse_url, shown_url};
+use crate::credentials::{AuthHeader, AuthHeaders};
 use crate::export::TargetError;
-use crate::export::auth::{AuthHeader, AuthHeaders};
-use crate::route::{Place, Template, Values};
+use crate::route::{Place, RenderedUrl, Template, Values};
 
 /// Where the requests of one stream go.
 pub struct OtlpTarget<P: OtlpProtocol> {
@@ -75,7 +76,7 @@ impl<P: OtlpProtocol> OtlpTarget<P> {
         let uri =
             if names_origin { whole.parse().expect("made of the parts of a URL") } else { Uri::from(path) };
         // With the port that is asked for, unless there is something to hide in it.
-        let url = shown(if shows_all { &whole } else { &rendered.shown });
+        let url = shown_url(if shows_all { &whole } else { &rendered.shown });
         Ok(Self { destination, uri, headers, secrets, url })
     }
 
@@ -155,4 +156,12 @@ fn header_of<P: OtlpProtocol>(
 ) -> Result<HeaderValue, TargetError> {
     let text = P::header_text(name, template.render(values, Place::Header)?);
     HeaderValue::from_str(&text).map_err(|_| TargetError::header(name, template))
+}
+
+/// The URL that a template gives, as it is rendered and as it is read.
+fn url_of(template: &Template, values: &impl Values) -> Result<(RenderedUrl, Uri), TargetError> {
+    let rendered = template.render_url(values)?;
+    let uri =
+        parse_url(&rendered.url).map_err(|source| TargetError::url(&rendered.shown, source, template))?;
+    Ok((rendered, uri))
 }

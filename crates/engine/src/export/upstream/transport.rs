@@ -13,17 +13,19 @@ use tokio::time::{Instant, timeout_at};
 use super::allowance::Allowance;
 use super::body::RequestBody;
 use super::circuit::{Circuit, CircuitState};
-use super::destination::{Connections, Destination, Destinations, Origin};
-use super::dial::{self, Connector, DialError};
-use super::proxy::{Proxies, ProxyError, Way};
+use super::destination::{Connections, Destination, Destinations};
 use super::sanitizer::Sanitizer;
 use super::target::OtlpTarget;
-use super::tls::Tls;
-use super::url::{is_https, parse_url, shown};
+use crate::backoff::RetrySettings;
+use crate::client::Origin;
+use crate::client::Tls;
+use crate::client::{Connector, DialError, dial};
+use crate::client::{Proxies, ProxyError, Way};
+use crate::client::{is_https, parse_url, shown_url};
+use crate::credentials::{AuthHeader, AuthHeaders, HeaderValueError, TokenError, secrets_of};
 use crate::encoding::Encoding;
-use crate::export::auth::{AuthHeader, AuthHeaders, secrets_of};
 use crate::export::{
-    Answer, Conditions, ExporterSettings, Outcome, RetrySettings, Statuses, TargetError, TransportError,
+    Answer, Conditions, ExporterSettings, HoldScope, Outcome, Statuses, TargetError, TransportError,
     UpstreamSettings, ValidKey,
 };
 use crate::net::{Network, Transmission};
@@ -205,7 +207,7 @@ impl<P: OtlpProtocol> OtlpTransport<P> {
         target: &OtlpTarget<P>,
     ) -> Result<(Box<dyn Transmission>, u64), DialError> {
         let Destination { origin, way, .. } = &*target.destination;
-        dial::dial(&self.connector, &self.tls, origin, way).await
+        dial(&self.connector, &self.tls, origin, way).await
     }
 
     /// As [`Transport::attempt`](crate::export::Transport::attempt) says.
@@ -222,16 +224,30 @@ impl<P: OtlpProtocol> OtlpTransport<P> {
         }
         self.destinations.keep_swept(&self.tls, self.protocol.sweep_pause());
         // What waits for its header takes no place among the requests to the destination.
-        let auth = self.auth.as_deref();
-        if let Err(answer) = AuthHeaders::ready(auth).await {
-            return Some(answer);
+        if let Some(auth) = &self.auth
+            && let Err(error) = auth.current().await
+        {
+            return Some(without_header(&error));
         }
-        let exchange = || {
-            AuthHeaders::attempt(auth, async |header| {
-                self.exchange(target, header.as_deref(), batch, conditions).await
-            })
-        };
+        let exchange = || self.authenticated(target, batch, conditions);
         target.destination.allowance.run(conditions.hanging, || conditions.begin(), exchange).await
+    }
+
+    /// One request with the header of this moment, where there is `auth`, and its answer.
+    async fn authenticated(
+        &self,
+        target: &OtlpTarget<P>,
+        batch: &Batch,
+        conditions: Conditions<'_>,
+    ) -> Answer {
+        let Some(auth) = &self.auth else { return self.exchange(target, None, batch, conditions).await };
+        let header = match auth.current().await {
+            Ok(header) => header,
+            Err(error) => return without_header(&error),
+        };
+        let answer = self.exchange(target, Some(&header), batch, conditions).await;
+        auth.answered(&header, &answer.code);
+        answer
     }
 
     /// One request and its answer.
@@ -263,17 +279,27 @@ impl<P: OtlpProtocol> OtlpTransport<P> {
     }
 }
 
+/// What an attempt comes to that can't be made without a header: it waits as for an upstream that refuses it.
+fn without_header(error: &TokenError) -> Answer {
+    let (code, outcome) = if error.is_refusal() {
+        ("token_refused", Outcome::Hold { scope: HoldScope::Stream, after: None })
+    } else {
+        ("token", Outcome::Retry { after: None })
+    };
+    Answer::own(code, outcome, error.to_string())
+}
+
 /// Finds what is wrong with URLs and headers that have no values, before there is data.
 fn check_templates(protocol: &impl OtlpProtocol) -> Result<(), TransportError> {
     for text in protocol.urls().filter_map(Template::as_text) {
-        parse_url(text).map_err(|source| TransportError::Url { url: shown(text), source })?;
+        parse_url(text).map_err(|source| TransportError::Url { url: shown_url(text), source })?;
     }
     for (name, template) in &protocol.upstream().headers {
         if FRAMING_HEADERS.contains(&name.as_str()) {
             return Err(TransportError::FramingHeader(name.clone()));
         }
         if template.0.as_text().is_some_and(|text| HeaderValue::from_str(text).is_err()) {
-            return Err(TransportError::HeaderValue(name.clone()));
+            return Err(HeaderValueError(name.clone()).into());
         }
     }
     Ok(())

@@ -15,7 +15,7 @@ use super::connection::Driver;
 use super::{Failure, Refusal, note, secrets, taken};
 use crate::answer::{ExportResponse, JSON, PROTOBUF};
 use crate::send::settings::{SendEncoding, SendError, SendSettings};
-use sluice_engine::export::{Dialer, Secrets, error_message, retry_after};
+use sluice_engine::client::{Dialer, Secrets, error_message, retry_after};
 use sluice_engine::net::Transmission;
 
 /// Bytes of an answer that are read.

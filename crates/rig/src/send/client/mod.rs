@@ -16,7 +16,7 @@ use self::grpc::Grpc;
 use self::http::Http;
 use super::settings::{SendError, SendProtocol, SendSettings};
 use crate::answer::ExportResponse;
-use sluice_engine::export::{DialError, Dialer, Secrets};
+use sluice_engine::client::{DialError, Dialer, Secrets};
 use sluice_engine::notice;
 use sluice_engine::rpc::Code;
 

@@ -6,8 +6,8 @@ use opentelemetry_proto::tonic::collector::logs::v1::{ExportLogsPartialSuccess, 
 use prost::Message as _;
 
 use super::*;
+use crate::client::Secrets;
 use crate::export::upstream::answer_body::AnswerBody;
-use crate::export::upstream::detail::Secrets;
 use crate::export::upstream::partial_success::PartialSuccess;
 use crate::export::upstream::sanitizer::Sanitizer;
 use crate::net::Network;

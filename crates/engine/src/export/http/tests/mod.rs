@@ -16,10 +16,11 @@ use http::HeaderName;
 
 use self::upstream::Upstream;
 use super::HttpTransport;
+use crate::backoff::RetrySettings;
 use crate::encoding::Encoding;
 use crate::export::transport::LoneAttempt;
 use crate::export::{
-    Answer, Compression, ExporterKind, ExporterSettings, HoldScope, OtlpHttpSettings, Outcome, RetrySettings,
+    Answer, Compression, ExporterKind, ExporterSettings, HoldScope, OtlpHttpSettings, Outcome,
     SecretTemplate, Statuses, TransportError, UpstreamSettings,
 };
 use crate::net::Network;
@@ -42,7 +43,7 @@ pub(crate) fn http_settings(url: &str) -> OtlpHttpSettings {
             auth: None,
             compression: Compression::None,
             timeout: Duration::from_secs(10),
-            tls: crate::export::TlsClientSettings::default(),
+            tls: crate::client::TlsClientSettings::default(),
             max_connection_age: Duration::from_secs(300),
         },
         encoding: Encoding::Proto,

@@ -5,7 +5,7 @@ use tokio::net::TcpStream;
 
 use super::upstream::{Upstream, read_request};
 use super::*;
-use crate::export::upstream::proxy::Proxies;
+use crate::client::Proxies;
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
 

@@ -18,7 +18,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::upstream::{Received, Then, converse_over};
 use super::*;
-use crate::export::TlsClientSettings;
+use crate::client::TlsClientSettings;
 
 static AUTHORITIES: AtomicUsize = AtomicUsize::new(0);
 

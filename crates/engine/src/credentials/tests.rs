@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Duration, Instant, advance, sleep};
 
 use super::*;
-use crate::export::{HoldScope, Outcome, TlsClientSettings};
+use crate::client::TlsClientSettings;
 use crate::net::{SimulatedListener, SimulatedNetwork, Soon, Transmission};
 
 const CLIENT_SECRET: &str = "cl1ent s3cr3t/ü";
@@ -164,7 +164,7 @@ fn auth_of(settings: &OAuth2Settings) -> ExporterAuth {
     ExporterAuth { authenticator: "oauth2client/ingest".into(), method }
 }
 
-fn made_of(method: ExporterAuthMethod) -> Result<Arc<AuthHeaders>, TransportError> {
+fn made_of(method: ExporterAuthMethod) -> Result<Arc<AuthHeaders>, CredentialsError> {
     let authenticator = "bearertokenauth/ingest".into();
     AuthHeaders::new(&ExporterAuth { authenticator, method }, &Network::Machine, None)
 }
@@ -175,20 +175,15 @@ fn bearer(token: SecretSource) -> ExporterAuthMethod {
 
 impl AuthHeaders {
     /// The value of the header that an attempt made now has.
-    async fn value(&self) -> Result<String, Answer> {
+    async fn value(&self) -> Result<String, Arc<TokenError>> {
         self.current().await.map(|header| header.value.to_str().unwrap().to_owned())
     }
 
-    /// The value of the header of an attempt that is answered so.
-    async fn answered(&self, code: &'static str) -> String {
-        let sent = Mutex::new(String::new());
-        AuthHeaders::attempt(Some(self), async |header| {
-            header.unwrap().value.to_str().unwrap().clone_into(&mut sent.lock());
-            let outcome = Outcome::Hold { scope: HoldScope::Stream, after: None };
-            Answer { code: code.into(), outcome, least: Duration::ZERO, detail: String::new() }
-        })
-        .await;
-        sent.into_inner()
+    /// The value of the header of an attempt that is answered with this code.
+    async fn sent(&self, code: &'static str) -> String {
+        let header = self.current().await.unwrap();
+        self.answered(&header, code);
+        header.value.to_str().unwrap().to_owned()
     }
 }
 
@@ -254,7 +249,7 @@ async fn a_token_of_which_nobody_says_how_long_it_is_good_is_used_until_it_is_re
             advance(Duration::from_secs(1 << 20)).await;
         }
         assert_eq!(server.requests().len(), 1, "{said}");
-        headers.answered("401").await;
+        headers.sent("401").await;
         headers.value().await.unwrap();
         assert_eq!(server.requests().len(), 2, "{said}");
     }
@@ -276,7 +271,7 @@ async fn an_endpoint_without_a_token_is_asked_after_waits_that_grow_however_many
     let start = Instant::now();
     while start.elapsed() < Duration::from_secs(600) {
         let answer = headers.value().await.unwrap_err();
-        assert_eq!((&*answer.code, answer.outcome), ("token", Outcome::Retry { after: None }));
+        assert!(!answer.is_refusal());
         sleep(Duration::from_millis(10)).await;
     }
     let at: Vec<Instant> = server.requests().iter().map(|request| request.at).collect();
@@ -298,18 +293,18 @@ async fn a_token_that_is_still_good_is_sent_while_it_can_not_be_renewed() {
         assert_eq!(headers.value().await.unwrap(), "Bearer t0");
         sleep(Duration::from_secs(1)).await;
     }
-    assert_eq!(&*headers.value().await.unwrap_err().code, "token");
+    assert!(!headers.value().await.unwrap_err().is_refusal());
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_token_that_the_upstream_refuses_is_fetched_anew_and_no_more_often_than_the_waits_allow() {
     let server = AuthorizationServer::new(|number, _| TokenAnswer::token(&format!("t{number}"), 3600));
     let headers = server.headers();
-    assert_eq!(headers.answered("401").await, "Bearer t0");
-    assert_eq!(headers.answered("UNAUTHENTICATED").await, "Bearer t1", "at once");
+    assert_eq!(headers.sent("401").await, "Bearer t0");
+    assert_eq!(headers.sent("UNAUTHENTICATED").await, "Bearer t1", "at once");
     let start = Instant::now();
     while start.elapsed() < Duration::from_secs(600) {
-        headers.answered("401").await;
+        headers.sent("401").await;
         sleep(Duration::from_millis(10)).await;
     }
     assert!((15..60).contains(&server.requests().len()), "{}", server.requests().len());
@@ -317,8 +312,8 @@ async fn a_token_that_the_upstream_refuses_is_fetched_anew_and_no_more_often_tha
         sleep(Duration::from_secs(120)).await;
         headers.value().await.unwrap();
         let known = server.requests().len();
-        headers.answered(other).await;
-        headers.answered(other).await;
+        headers.sent(other).await;
+        headers.sent(other).await;
         assert_eq!(server.requests().len(), known, "{other} says nothing of the token");
     }
 }
@@ -328,10 +323,10 @@ async fn a_refusal_of_a_token_that_was_replaced_since_says_nothing_of_the_new_on
     let server = AuthorizationServer::new(|number, _| TokenAnswer::token(&format!("t{number}"), 3600));
     let headers = server.headers();
     let old = headers.current().await.unwrap();
-    headers.refused(&old);
+    headers.answered(&old, "401");
     assert_eq!(headers.value().await.unwrap(), "Bearer t1");
     sleep(Duration::from_secs(600)).await;
-    headers.refused(&old);
+    headers.answered(&old, "401");
     assert_eq!(headers.value().await.unwrap(), "Bearer t1");
 }
 
@@ -379,8 +374,8 @@ async fn grant_scopes_and_parameters_stand_in_the_form() {
 
 #[tokio::test(start_paused = true)]
 async fn what_keeps_a_token_away_is_said_as_it_is_and_without_secrets() {
-    const HOLD: Outcome = Outcome::Hold { scope: HoldScope::Stream, after: None };
-    const RETRY: Outcome = Outcome::Retry { after: None };
+    const REFUSED: bool = true;
+    const PASSING: bool = false;
     let with_secret = format!("{CLIENT_SECRET} of cl1ent%20s3cr3t%2F%C3%BC and p4rameter");
     let json = |error: &str, description: &str| {
         serde_json::json!({ "error": error, "error_description": description }).to_string()
@@ -388,46 +383,46 @@ async fn what_keeps_a_token_away_is_said_as_it_is_and_without_secrets() {
     let cases = [
         (
             TokenAnswer::new(401, json("invalid_client", "unknown client sluice")),
-            HOLD,
+            REFUSED,
             "invalid_client: unknown client sluice",
         ),
-        (TokenAnswer::new(400, json("invalid_scope", "")), HOLD, "invalid_scope"),
+        (TokenAnswer::new(400, json("invalid_scope", "")), REFUSED, "invalid_scope"),
         (
             TokenAnswer::new(401, json("invalid_client", &with_secret)),
-            HOLD,
+            REFUSED,
             "invalid_client: [redacted] of [redacted] and [redacted]",
         ),
-        (TokenAnswer::new(200, json("unauthorized_client", "")), HOLD, "unauthorized_client"),
-        (TokenAnswer::new(403, "nobody"), HOLD, "403 Forbidden: nobody"),
-        (TokenAnswer::new(404, ""), HOLD, "404 Not Found"),
+        (TokenAnswer::new(200, json("unauthorized_client", "")), REFUSED, "unauthorized_client"),
+        (TokenAnswer::new(403, "nobody"), REFUSED, "403 Forbidden: nobody"),
+        (TokenAnswer::new(404, ""), REFUSED, "404 Not Found"),
         (
             TokenAnswer::new(302, "").with("location", "https://other.test/?secret=x"),
-            HOLD,
+            REFUSED,
             "302 Found: redirects are not followed; `token_url` should name what `https://other.test/?[redacted]` is",
         ),
-        (TokenAnswer::new(200, "<html>"), HOLD, "its answer is not JSON"),
-        (TokenAnswer::new(200, r#"{"access_token":"h4lf"#), HOLD, "its answer is not JSON"),
-        (TokenAnswer::new(200, r#"{"access_token":["l1st"]}"#), HOLD, "its answer has no `access_token`"),
-        (TokenAnswer::new(200, r#"{"access_token":""}"#), HOLD, "its answer has no `access_token`"),
-        (TokenAnswer::token("l\u{e4}\\n", 10), HOLD, "its token has characters that no header may have"),
+        (TokenAnswer::new(200, "<html>"), REFUSED, "its answer is not JSON"),
+        (TokenAnswer::new(200, r#"{"access_token":"h4lf"#), REFUSED, "its answer is not JSON"),
+        (TokenAnswer::new(200, r#"{"access_token":["l1st"]}"#), REFUSED, "its answer has no `access_token`"),
+        (TokenAnswer::new(200, r#"{"access_token":""}"#), REFUSED, "its answer has no `access_token`"),
+        (TokenAnswer::token("l\u{e4}\\n", 10), REFUSED, "its token has characters that no header may have"),
         (
             TokenAnswer::new(200, format!(r#"{{"access_token":"{}"}}"#, "x".repeat(1 << 20))),
-            HOLD,
+            REFUSED,
             "200 OK, and the answer is longer than 65536 bytes",
         ),
         (
             TokenAnswer::new(500, "oops p4rameter"),
-            RETRY,
+            PASSING,
             "has no token now: 500 Internal Server Error: oops [redacted]",
         ),
-        (TokenAnswer::new(429, json("slow_down", "")), RETRY, "has no token now: slow_down"),
+        (TokenAnswer::new(429, json("slow_down", "")), PASSING, "has no token now: slow_down"),
         (
             TokenAnswer::token("t", 10).after(Duration::from_secs(11)),
-            RETRY,
+            PASSING,
             "the token endpoint `http://login.test/oauth2/token?[redacted]` has not answered within 10s",
         ),
     ];
-    for (said, outcome, expected) in cases {
+    for (said, is_refusal, expected) in cases {
         let server = AuthorizationServer::new({
             let said = said.clone();
             move |_, _| said.clone()
@@ -435,9 +430,8 @@ async fn what_keeps_a_token_away_is_said_as_it_is_and_without_secrets() {
         let params = vec![("resource".into(), "p4rameter".into())];
         let headers = server.headers_with(&OAuth2Settings { endpoint_params: params, ..oauth2() });
         let answer = headers.value().await.unwrap_err();
-        let code = if outcome == HOLD { "token_refused" } else { "token" };
-        assert_eq!((&*answer.code, answer.outcome), (code, outcome), "{said:?}");
-        let detail = &answer.detail;
+        assert_eq!(answer.is_refusal(), is_refusal, "{said:?}");
+        let detail = &answer.to_string();
         assert!(detail.contains(expected), "{detail}");
         assert!(
             detail.starts_with("`oauth2client/ingest`: the token endpoint `http://login.test/"),
@@ -456,9 +450,9 @@ async fn both_answers_of_a_server_that_refuses_a_client_in_two_ways_are_said() {
     });
     let answer = server.headers().value().await.unwrap_err();
     assert!(
-        answer.detail.ends_with("invalid_request; with the credentials in the form: invalid_client"),
+        answer.to_string().ends_with("invalid_request; with the credentials in the form: invalid_client"),
         "{}",
-        answer.detail
+        answer
     );
 }
 
@@ -529,7 +523,7 @@ async fn a_token_that_changes_in_its_file_is_sent_within_a_second_and_at_once_af
     advance(Duration::from_secs(1)).await;
     assert_eq!(headers.value().await.unwrap(), "Bearer second", "the first of them");
     std::fs::write(&path, "third").unwrap();
-    assert_eq!(headers.answered("401").await, "Bearer second");
+    assert_eq!(headers.sent("401").await, "Bearer second");
     assert_eq!(headers.value().await.unwrap(), "Bearer third");
 }
 

@@ -16,7 +16,7 @@ use tracing::{debug, warn};
 
 use super::AuthHeader;
 use super::token_endpoint::{AccessToken, TokenEndpoint, TokenError};
-use crate::export::{Backoff, RetrySettings};
+use crate::backoff::{Backoff, RetrySettings};
 use crate::notice;
 
 /// The waits between requests for a token, whatever the exporter's own are.

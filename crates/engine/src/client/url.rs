@@ -1,11 +1,9 @@
-//! URLs of upstreams.
+//! URLs of servers.
 
 use http::Uri;
 use thiserror::Error;
 
-use super::destination::Origin;
-use crate::export::TargetError;
-use crate::route::{RenderedUrl, Template, Values};
+use super::origin::Origin;
 
 /// The longest name that DNS has, in bytes.
 pub const LONGEST_HOST: usize = 253;
@@ -31,7 +29,7 @@ pub enum UrlError {
 }
 
 /// An absolute `http` or `https` URL.
-pub(in crate::export) fn parse_url(text: &str) -> Result<Uri, UrlError> {
+pub(crate) fn parse_url(text: &str) -> Result<Uri, UrlError> {
     let uri: Uri =
         text.parse().map_err(|error: http::uri::InvalidUri| UrlError::Syntax(error.to_string()))?;
     if Origin::of(&uri).is_none() {
@@ -50,19 +48,8 @@ pub(in crate::export) fn parse_url(text: &str) -> Result<Uri, UrlError> {
 }
 
 /// Whether a URL asks for TLS.
-pub(super) fn is_https(url: &str) -> bool {
+pub(crate) fn is_https(url: &str) -> bool {
     url.get(..8).is_some_and(|start| start.eq_ignore_ascii_case("https://"))
-}
-
-/// The URL that a template gives, as it is rendered and as it is read.
-pub(in crate::export) fn url_of(
-    template: &Template,
-    values: &impl Values,
-) -> Result<(RenderedUrl, Uri), TargetError> {
-    let rendered = template.render_url(values)?;
-    let uri =
-        parse_url(&rendered.url).map_err(|source| TargetError::url(&rendered.shown, source, template))?;
-    Ok((rendered, uri))
 }
 
 /// Whether the URL names no port or one that exists. `http::Uri` takes any digits for a port and then has none, which would
@@ -75,7 +62,7 @@ pub fn has_usable_port(uri: &Uri) -> bool {
 }
 
 /// A URL for people, without user information and query.
-pub(in crate::export) fn shown(url: &str) -> String {
+pub(crate) fn shown_url(url: &str) -> String {
     let (url, query) = url.split_once('?').map_or((url, ""), |(url, _)| (url, "?[redacted]"));
     let Some((scheme, rest)) = url.split_once("://") else { return format!("{url}{query}") };
     let authority = rest.split(['/', '#']).next().unwrap_or_default();

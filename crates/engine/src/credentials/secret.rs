@@ -12,7 +12,7 @@ use thiserror::Error;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::SecretSource;
+use super::settings::SecretSource;
 use crate::{notice, regular};
 
 /// How long a file is taken to be unchanged. An attempt after this time has it read again.

@@ -12,7 +12,7 @@ const TELLING: usize = 4;
 
 /// What a server speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::export) enum Spoken {
+pub(crate) enum Spoken {
     /// It began with an alert, or a handshake.
     Tls,
     /// It began with the head of an answer.
@@ -25,11 +25,11 @@ pub(in crate::export) enum Spoken {
 
 /// The first bytes that have come on a connection; never more than [`TELLING`].
 #[derive(Clone, Debug, Default)]
-pub(in crate::export) struct FirstBytes(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct FirstBytes(Arc<Mutex<Vec<u8>>>);
 
 impl FirstBytes {
     /// Notes those that are read from `io`.
-    pub(in crate::export) fn of(io: Box<dyn Transmission>) -> (impl Transmission, Self) {
+    pub(crate) fn of(io: Box<dyn Transmission>) -> (impl Transmission, Self) {
         let first = Self::default();
         let (noted, mut complete) = (first.clone(), false);
         let io = InspectReader::new(io, move |read: &[u8]| complete = complete || noted.add(read));
@@ -37,12 +37,12 @@ impl FirstBytes {
     }
 
     /// Whether none have come.
-    pub(in crate::export) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.0.lock().is_empty()
     }
 
     /// What they are the beginning of, if that can be told.
-    pub(in crate::export) fn spoken(&self) -> Option<Spoken> {
+    pub(crate) fn spoken(&self) -> Option<Spoken> {
         match self.0.lock()[..] {
             [0x15 | 0x16, 0x03, ..] => Some(Spoken::Tls),
             [b'H', b'T', b'T', b'P'] => Some(Spoken::Http1),

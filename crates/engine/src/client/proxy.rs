@@ -9,7 +9,7 @@ use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
-use super::destination::Origin;
+use super::origin::Origin;
 
 /// The longest answer head to `CONNECT`.
 const MAX_ANSWER: usize = 8 * 1024;
@@ -40,7 +40,7 @@ impl fmt::Debug for Proxies {
 
 /// The way to an origin.
 #[derive(Clone, Debug)]
-pub(in crate::export) enum Way {
+pub(crate) enum Way {
     /// To the origin itself.
     Direct,
     /// To a proxy, with the whole URL in the request line: for `http`.
@@ -51,10 +51,10 @@ pub(in crate::export) enum Way {
 
 /// A proxy.
 #[derive(Clone)]
-pub(in crate::export) struct Proxy {
-    pub(in crate::export) origin: Origin,
+pub(crate) struct Proxy {
+    pub(crate) origin: Origin,
     /// `Proxy-Authorization`, from the user information of the proxy's URL.
-    pub(in crate::export) authorization: Option<HeaderValue>,
+    pub(crate) authorization: Option<HeaderValue>,
 }
 
 impl fmt::Debug for Proxy {
@@ -65,12 +65,12 @@ impl fmt::Debug for Proxy {
 
 impl Proxies {
     /// `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`, in either case.
-    pub(in crate::export) fn from_env() -> Self {
+    pub(crate) fn from_env() -> Self {
         Self { matcher: Matcher::from_env(), spare_loopback: true }
     }
 
     /// `proxy_url`, for every destination.
-    pub(in crate::export) fn fixed(url: &str) -> Result<Self, ProxyError> {
+    pub(crate) fn fixed(url: &str) -> Result<Self, ProxyError> {
         let uri: Uri = url.parse().map_err(|_| ProxyError::Url)?;
         match uri.scheme_str() {
             Some("http" | "https") => {}
@@ -81,14 +81,14 @@ impl Proxies {
     }
 
     #[cfg(test)]
-    pub(in crate::export) fn like_env(https: &str, http: &str, no: &str) -> Self {
+    pub(crate) fn like_env(https: &str, http: &str, no: &str) -> Self {
         let matcher =
             Matcher::builder().https(https.to_owned()).http(http.to_owned()).no(no.to_owned()).build();
         Self { matcher, spare_loopback: true }
     }
 
     /// The way to `origin`.
-    pub(in crate::export) fn way(&self, origin: &Origin) -> Result<Way, ProxyError> {
+    pub(crate) fn way(&self, origin: &Origin) -> Result<Way, ProxyError> {
         if self.spare_loopback && is_loopback(&origin.host) {
             return Ok(Way::Direct);
         }
@@ -114,7 +114,7 @@ impl Proxy {
     }
 
     /// Asks for a tunnel to `origin` on a fresh connection to the proxy (RFC 9110, section 9.3.6).
-    pub(in crate::export) async fn open_tunnel(
+    pub(crate) async fn open_tunnel(
         &self,
         connection: &mut (impl AsyncRead + AsyncWrite + Unpin),
         origin: &Origin,

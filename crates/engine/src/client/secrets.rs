@@ -13,16 +13,16 @@ use crate::route::{Template, Values};
 use crate::terminal::is_obeyed;
 
 /// Characters of an upstream's message that are kept.
-pub(super) const MAX_CHARS: usize = 256;
+pub(crate) const MAX_CHARS: usize = 256;
 
 /// How far into an upstream's text we look for those.
 const MAX_SEARCHED: usize = 16 * 1024;
 
 /// Bytes or characters beyond those that are kept in which secrets are looked for, so that none is cut in two before it is found.
-pub(super) const MARGIN: usize = 128;
+pub(crate) const MARGIN: usize = 128;
 
 /// Parts shorter than this are not looked for: each is likely to be found in any text, and hides nothing.
-pub(super) const MIN_SECRET: usize = 4;
+pub(crate) const MIN_SECRET: usize = 4;
 
 /// Texts that must never be shown: values of headers and of a URL's query, as a whole and by their words.
 #[derive(Clone, Default)]
@@ -53,7 +53,7 @@ impl Secrets {
     }
 
     /// Adds a value, of which no part is a secret by itself.
-    pub(in crate::export) fn add_whole(&mut self, secret: &str) {
+    pub(crate) fn add_whole(&mut self, secret: &str) {
         if secret.len() < MIN_SECRET || self.0.iter().any(|known| known == secret) {
             return;
         }
@@ -63,7 +63,7 @@ impl Secrets {
     }
 
     /// These and others.
-    pub(in crate::export) fn with(&self, others: &Self) -> Self {
+    pub(crate) fn with(&self, others: &Self) -> Self {
         let mut all = self.clone();
         for secret in &others.0 {
             all.add_whole(secret);
@@ -78,7 +78,7 @@ impl Secrets {
     }
 
     /// Each of these as it stands in a line.
-    pub(super) fn in_line(&self) -> impl Iterator<Item = String> {
+    pub(crate) fn in_line(&self) -> impl Iterator<Item = String> {
         self.0.iter().map(|secret| one_line(secret)).filter(|secret| secret.len() >= MIN_SECRET)
     }
 
@@ -96,14 +96,14 @@ impl Secrets {
 
 /// As much of an upstream's text as is looked at, and how many characters of the line that becomes of it may be a secret that was cut in
 /// two: none if that is all of the text.
-pub(super) fn searched(text: &str) -> (&str, usize) {
+pub(crate) fn searched(text: &str) -> (&str, usize) {
     let searched = begun(text, MAX_SEARCHED);
     let doubtful = &searched[begun(searched, searched.len().saturating_sub(MARGIN)).len()..];
     (searched, if searched.len() < text.len() { one_line(doubtful).chars().count() } else { 0 })
 }
 
 /// The beginning of a text, of at most so many bytes.
-pub(super) fn begun(text: &str, most: usize) -> &str {
+fn begun(text: &str, most: usize) -> &str {
     let mut end = text.len().min(most);
     while !text.is_char_boundary(end) {
         end -= 1;
@@ -112,7 +112,7 @@ pub(super) fn begun(text: &str, most: usize) -> &str {
 }
 
 /// The words of a text in one line, without what a terminal obeys.
-pub(super) fn one_line(text: &str) -> String {
+pub(crate) fn one_line(text: &str) -> String {
     let mut line = String::new();
     for word in text.split(|c: char| c.is_whitespace() || is_obeyed(c)).filter(|word| !word.is_empty()) {
         if !line.is_empty() {
@@ -124,7 +124,7 @@ pub(super) fn one_line(text: &str) -> String {
 }
 
 /// A text without so many characters at its end.
-pub(super) fn without_last(text: &str, chars: usize) -> &str {
+pub(crate) fn without_last(text: &str, chars: usize) -> &str {
     let mut all = text.chars();
     for _ in 0..chars {
         all.next_back();
@@ -133,7 +133,7 @@ pub(super) fn without_last(text: &str, chars: usize) -> &str {
 }
 
 /// What is kept of a line.
-pub(super) fn shortened(line: &str) -> String {
+pub(crate) fn shortened(line: &str) -> String {
     match line.char_indices().nth(MAX_CHARS) {
         Some((end, _)) => format!("{}…", &line[..end]),
         None => line.to_owned(),
@@ -142,7 +142,7 @@ pub(super) fn shortened(line: &str) -> String {
 
 /// A configured header's value, made of `template`: it is not shown unless all that is in it is shown anyway, such as a routing
 /// key.
-pub(in crate::export) fn configured(
+pub(crate) fn configured(
     value: HeaderValue,
     template: &Template,
     values: &impl Values,
@@ -154,7 +154,7 @@ pub(in crate::export) fn configured(
 }
 
 /// Marks a header's value as one that is not shown, here or in an upstream's echo.
-pub(in crate::export) fn keep_secret(mut value: HeaderValue, secrets: &mut Secrets) -> HeaderValue {
+pub(crate) fn keep_secret(mut value: HeaderValue, secrets: &mut Secrets) -> HeaderValue {
     if let Ok(text) = value.to_str() {
         secrets.add(text);
     }
@@ -181,7 +181,7 @@ fn is_scheme(word: &str) -> bool {
 }
 
 /// An error with its causes, each said once.
-pub(in crate::export) fn chain(error: &(dyn Error + 'static)) -> String {
+pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

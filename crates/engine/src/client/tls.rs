@@ -15,11 +15,27 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::system_roots::SystemRoots;
-use crate::export::TlsClientSettings;
 use crate::pem::{Pem, PemError};
 
 /// How long the files are taken to be unchanged. A new connection after this time has them read again.
 const RECHECK: Duration = Duration::from_secs(10);
+
+/// `tls` of an exporter. Files are read when the exporter is set up, and again before a connection if they changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TlsClientSettings {
+    /// PEM roots that replace the system's.
+    pub ca_file: Option<PathBuf>,
+    /// PEM client certificate chain.
+    pub cert_file: Option<PathBuf>,
+    /// PEM key of the client certificate.
+    pub key_file: Option<PathBuf>,
+    /// Accept any server certificate.
+    pub insecure_skip_verify: bool,
+    /// The name to ask for and to verify, instead of the URL's host.
+    pub server_name_override: Option<String>,
+    /// TLS 1.3 alone.
+    pub only_tls13: bool,
+}
 
 /// Why TLS can't be set up. The messages name the file and what to do.
 #[derive(Debug, Error)]
@@ -49,7 +65,7 @@ pub enum TlsError {
 
 /// The TLS client of one exporter.
 #[derive(Debug)]
-pub(in crate::export) struct Tls {
+pub(crate) struct Tls {
     settings: TlsClientSettings,
     /// The protocol that is asked for (ALPN).
     protocol: &'static [u8],
@@ -76,7 +92,7 @@ struct Loaded {
 impl Tls {
     /// Checks the settings and loads what they name. Without files that waits for the first TLS connection,
     /// unless it is `wanted` at once. Blocks on the files.
-    pub(in crate::export) fn new(
+    pub(crate) fn new(
         settings: TlsClientSettings,
         protocol: &'static [u8],
         wanted: bool,
@@ -115,7 +131,7 @@ impl Tls {
 
     /// The configuration for a new connection and its generation, read again if the files changed. If what they
     /// hold now can't be used, the last good one stays, with a warning.
-    pub(in crate::export) async fn current(&self) -> Result<(Arc<ClientConfig>, u64), TlsError> {
+    pub(crate) async fn current(&self) -> Result<(Arc<ClientConfig>, u64), TlsError> {
         let mut first = None;
         let known = loop {
             match self.state.lock().as_mut() {
@@ -151,23 +167,23 @@ impl Tls {
     }
 
     /// Which change of the files is in use.
-    pub(in crate::export) fn generation(&self) -> u64 {
+    pub(crate) fn generation(&self) -> u64 {
         self.state.lock().as_ref().map_or(0, |loaded| loaded.generation)
     }
 
     /// When the certificate that is shown ends, or one of its chain before it, if one is shown.
-    pub(in crate::export) fn certificate_expiry(&self) -> Option<SystemTime> {
+    pub(crate) fn certificate_expiry(&self) -> Option<SystemTime> {
         self.state.lock().as_ref()?.certificate_expiry
     }
 
     /// The name to ask `host` for, and to find in its certificate.
-    pub(in crate::export) fn server_name(&self, host: &str) -> Result<ServerName<'static>, TlsError> {
+    pub(crate) fn server_name(&self, host: &str) -> Result<ServerName<'static>, TlsError> {
         server_name(self.settings.server_name_override.as_deref().unwrap_or(host))
     }
 
     /// As if the files had last been looked at long ago.
     #[cfg(test)]
-    pub(in crate::export) fn expire(&self) {
+    pub(crate) fn expire(&self) {
         if let Some(loaded) = self.state.lock().as_mut() {
             loaded.checked -= RECHECK;
         }
@@ -267,7 +283,7 @@ impl Files {
     }
 }
 
-pub(in crate::export) fn server_name(host: &str) -> Result<ServerName<'static>, TlsError> {
+pub(crate) fn server_name(host: &str) -> Result<ServerName<'static>, TlsError> {
     // An IPv6 address stands in brackets in a URL.
     let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
     ServerName::try_from(bare.to_owned()).map_err(|_| TlsError::Name)

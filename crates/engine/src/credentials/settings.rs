@@ -8,7 +8,7 @@ use http::HeaderName;
 use http::header::AUTHORIZATION;
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::super::TlsClientSettings;
+use crate::client::TlsClientSettings;
 
 /// `auth` of an exporter, with the extension that it names. Two that are equal authenticate alike, so that a reload can go on
 /// with a token.

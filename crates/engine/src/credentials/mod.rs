@@ -1,10 +1,9 @@
-//! `auth` of exporters: the header that each attempt is authenticated with.
+//! `auth` of exporters: the header that each attempt at sending is authenticated with.
 //!
 //! What it promises: the header is that of the moment in which the attempt is made, so that a token or a password that
 //! changes takes effect at the next attempt, without a reload. Files are read again when they change; a token of OAuth 2.0
-//! is fetched when it is first needed, kept, and renewed before it ends. Attempts without a header are not made: they end
-//! with an [`Answer`] that says why, and what they would have sent waits as for an upstream that refuses it. No secret is in
-//! an error, a log line or a `Debug` text.
+//! is fetched when it is first needed, kept, and renewed before it ends. Without a header there is a [`TokenError`] that says why.
+//! No secret is in an error, a log line or a `Debug` text.
 
 mod secret;
 mod settings;
@@ -23,16 +22,44 @@ use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use parking_lot::Mutex;
 use secrecy::{ExposeSecret as _, SecretString};
+use thiserror::Error;
 
 use self::secret::ReadSecret;
 pub use self::secret::{SecretError, SecretUse};
 pub use self::settings::{ExporterAuth, ExporterAuthMethod, OAuth2Settings, SecretSource};
 use self::token_endpoint::TokenEndpoint;
 pub use self::token_endpoint::TokenEndpointError;
+pub(crate) use self::token_endpoint::TokenError;
 use self::token_source::TokenSource;
-use super::upstream::detail::{Secrets, keep_secret};
-use super::{Answer, TransportError};
+use crate::client::{ProxyError, Secrets, TlsError, keep_secret};
 use crate::net::Network;
+
+/// Why an exporter's `auth` can't be set up. For people who configure.
+#[derive(Debug, Error)]
+pub enum CredentialsError {
+    /// A secret.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// Where tokens are fetched.
+    #[error(transparent)]
+    TokenEndpoint(#[from] TokenEndpointError),
+    /// The TLS settings of that, or their files.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The proxy on the way there.
+    #[error(transparent)]
+    Proxy(#[from] ProxyError),
+    /// The header's value can't be sent.
+    #[error(transparent)]
+    HeaderValue(#[from] HeaderValueError),
+}
+
+/// A header's value that can't be sent.
+#[derive(Debug, Error)]
+#[error(
+    "the value of the header `{0}` holds characters that can't be sent, such as a line break: only printable ASCII"
+)]
+pub struct HeaderValueError(pub HeaderName);
 
 /// What one exporter authenticates its attempts with.
 #[derive(Debug)]
@@ -52,7 +79,7 @@ enum Maker {
 }
 
 /// The header of an attempt.
-pub(super) struct AuthHeader {
+pub(crate) struct AuthHeader {
     name: HeaderName,
     /// Marked as sensitive.
     value: HeaderValue,
@@ -74,24 +101,24 @@ impl AuthHeader {
     }
 
     /// Puts it among the headers of a request.
-    pub(super) fn set(&self, headers: &mut HeaderMap) {
+    pub(crate) fn set(&self, headers: &mut HeaderMap) {
         headers.insert(self.name.clone(), self.value.clone());
     }
 }
 
 /// What must not be seen of a request: what is secret of its target, and of the header that authenticates it.
-pub(super) fn secrets_of<'a>(target: &'a Secrets, header: Option<&AuthHeader>) -> Cow<'a, Secrets> {
+pub(crate) fn secrets_of<'a>(target: &'a Secrets, header: Option<&AuthHeader>) -> Cow<'a, Secrets> {
     header.map_or(Cow::Borrowed(target), |header| Cow::Owned(target.with(&header.secrets)))
 }
 
 impl AuthHeaders {
     /// Reads the files that hold secrets, and blocks on them; fetches no token. If `former`, which an exporter had before a
     /// reload, is made of the same settings, it is used on with the token that it has.
-    pub(super) fn new(
+    pub(crate) fn new(
         settings: &ExporterAuth,
         network: &Network,
         former: Option<&Arc<Self>>,
-    ) -> Result<Arc<Self>, TransportError> {
+    ) -> Result<Arc<Self>, CredentialsError> {
         if let Some(former) = former.filter(|former| former.settings == *settings) {
             return Ok(Arc::clone(former));
         }
@@ -99,7 +126,7 @@ impl AuthHeaders {
         let (header, maker) = match &settings.method {
             ExporterAuthMethod::Bearer { header, scheme, token } => {
                 if HeaderValue::from_str(scheme).is_err() {
-                    return Err(TransportError::HeaderValue(header.clone()));
+                    return Err(HeaderValueError(header.clone()).into());
                 }
                 let token = ReadSecret::new(name, token, SecretUse::Token)?;
                 let made = MadeOfSecrets::new(header, Recipe::Token { scheme: scheme.clone(), token });
@@ -121,47 +148,26 @@ impl AuthHeaders {
     }
 
     /// Keeps the header's place among those of a target, for people who look at them: its value is another at each attempt.
-    pub(super) fn reserve(&self, headers: &mut HeaderMap) {
+    pub(crate) fn reserve(&self, headers: &mut HeaderMap) {
         let mut value = HeaderValue::from_static("[redacted]");
         value.set_sensitive(true);
         headers.insert(self.header.clone(), value);
     }
 
-    /// Waits until there is a header, where there is `auth`; or returns what an attempt comes to that can't be made.
-    pub(super) async fn ready(auth: Option<&Self>) -> Result<(), Answer> {
-        match auth {
-            Some(auth) => auth.current().await.map(drop),
-            None => Ok(()),
-        }
-    }
-
-    /// Makes an attempt with the header of this moment, where there is `auth`, and else without.
-    pub(super) async fn attempt<F: Future<Output = Answer>>(
-        auth: Option<&Self>,
-        attempt: impl FnOnce(Option<Arc<AuthHeader>>) -> F,
-    ) -> Answer {
-        let Some(auth) = auth else { return attempt(None).await };
-        let header = match auth.current().await {
-            Ok(header) => header,
-            Err(answer) => return answer,
-        };
-        let answer = attempt(Some(Arc::clone(&header))).await;
-        // Whatever `statuses` makes of it.
-        if matches!(&*answer.code, "401" | "UNAUTHENTICATED") {
-            auth.refused(&header);
-        }
-        answer
-    }
-
-    async fn current(&self) -> Result<Arc<AuthHeader>, Answer> {
+    /// The header of an attempt that is made now. Without one there is none to make.
+    pub(crate) async fn current(&self) -> Result<Arc<AuthHeader>, Arc<TokenError>> {
         match &self.maker {
             Maker::Secrets(made) => Ok(made.current().await),
-            Maker::Tokens(source) => source.current().await.map_err(|error| error.answer()),
+            Maker::Tokens(source) => source.current().await,
         }
     }
 
-    /// The upstream does not take this header: it is not used on if another can be had.
-    fn refused(&self, header: &Arc<AuthHeader>) {
+    /// Tells the code of the answer to an attempt with this header, whatever `statuses` makes of it. A header that the upstream does
+    /// not take is not used on if another can be had.
+    pub(crate) fn answered(&self, header: &Arc<AuthHeader>, code: &str) {
+        if !matches!(code, "401" | "UNAUTHENTICATED") {
+            return;
+        }
         match &self.maker {
             Maker::Secrets(made) => made.read_again(),
             Maker::Tokens(source) => source.refused(header),

@@ -16,11 +16,10 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tower_service::Service as _;
 
-use super::destination::Origin;
+use super::origin::Origin;
 use super::proxy::Way;
-use super::tls::{Tls, TlsError, server_name};
+use super::tls::{Tls, TlsClientSettings, TlsError, server_name};
 use crate::descriptors::{MakesRoom, TakenDescriptors, Use, User, descriptors};
-use crate::export::TlsClientSettings;
 use crate::net::{Network, SimulatedNetwork, Transmission};
 
 /// The longest that a TCP connection may take, divided among the addresses of the name.
@@ -41,7 +40,7 @@ const WAITING: f64 = 0.5;
 
 /// Opens connections; the name is resolved anew for each.
 #[derive(Clone, Debug)]
-pub(in crate::export) enum Connector {
+pub(crate) enum Connector {
     Tcp {
         connector: HttpConnector,
         /// Takes the descriptors.
@@ -149,7 +148,7 @@ fn is_authority(error: &CertificateError) -> bool {
 impl Connector {
     /// For attempts of at most `timeout`; zero: without an end. Of what is opened, `room` closes what is idle when there are
     /// no descriptors for more.
-    pub(in crate::export) fn new(network: &Network, timeout: Duration, room: Weak<dyn MakesRoom>) -> Self {
+    pub(crate) fn new(network: &Network, timeout: Duration, room: Weak<dyn MakesRoom>) -> Self {
         let limit = match timeout {
             Duration::ZERO => CONNECT_TIMEOUT,
             timeout => CONNECT_TIMEOUT.min(timeout.mul_f64(CONNECTING)),
@@ -187,7 +186,7 @@ impl Connector {
                         taken.keep_one();
                         Ok(Box::new(CountedStream { stream: stream.into_inner(), _taken: taken }))
                     }
-                    Ok(Err(error)) => Err(refused(super::detail::chain(&error))),
+                    Ok(Err(error)) => Err(refused(super::secrets::chain(&error))),
                     Err(_) => Err(too_late(*limit)),
                 }
             }
@@ -203,7 +202,7 @@ impl Connector {
 
 impl DialError {
     /// The label of an attempt that ended so.
-    pub(in crate::export) fn code(&self) -> &'static str {
+    pub(crate) fn code(&self) -> &'static str {
         match self {
             Self::Handshake { .. } | Self::Tls(_) => "tls",
             Self::Descriptors { .. } => "descriptors",
@@ -256,7 +255,7 @@ impl AsyncWrite for CountedStream {
 }
 
 /// Connects to a destination, on the way it names. Returns the generation of the TLS files with it.
-pub(in crate::export) async fn dial(
+pub(crate) async fn dial(
     connector: &Connector,
     tls: &Tls,
     origin: &Origin,

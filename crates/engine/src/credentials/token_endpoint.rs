@@ -27,15 +27,16 @@ use thiserror::Error;
 use tracing::trace;
 
 use super::secret::{ReadSecret, SecretUse};
-use super::{AuthHeader, OAuth2Settings};
-use crate::export::upstream::destination::Origin;
-use crate::export::upstream::detail::{Secrets, chain};
-use crate::export::upstream::dial::{self, Connector};
-use crate::export::upstream::proxy::{Proxies, Way};
-use crate::export::upstream::status::retry_after;
-use crate::export::upstream::tls::Tls;
-use crate::export::upstream::url::{UrlError, parse_url, shown};
-use crate::export::{Answer, HoldScope, Outcome, TransportError, error_message};
+use super::settings::OAuth2Settings;
+use super::{AuthHeader, CredentialsError};
+use crate::client::Origin;
+use crate::client::Tls;
+use crate::client::error_message;
+use crate::client::retry_after;
+use crate::client::{Connector, dial};
+use crate::client::{Proxies, Way};
+use crate::client::{Secrets, chain};
+use crate::client::{UrlError, parse_url, shown_url};
 use crate::net::Network;
 
 /// Bytes of an answer that are read. A token is sent in a header with every request, so that a long one is of no use.
@@ -96,10 +97,9 @@ pub(super) struct AccessToken {
 
 /// Why there is no token.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct TokenError {
+pub(crate) struct TokenError {
     /// For people, without secrets: a line of limited length.
     detail: String,
-    /// Whether what answers refuses the client, or is no token endpoint; otherwise it is nothing that lasts.
     refused: bool,
     /// Whether other credentials, or the same in another place, may be taken.
     of_credentials: bool,
@@ -108,14 +108,9 @@ pub(super) struct TokenError {
 }
 
 impl TokenError {
-    /// What an attempt that can't be made without a token comes to.
-    pub(super) fn answer(&self) -> Answer {
-        let (code, outcome) = if self.refused {
-            ("token_refused", Outcome::Hold { scope: HoldScope::Stream, after: None })
-        } else {
-            ("token", Outcome::Retry { after: None })
-        };
-        Answer { code: code.into(), outcome, least: Duration::ZERO, detail: self.detail.clone() }
+    /// Whether what answers refuses the client, or is no token endpoint; otherwise it is nothing that lasts.
+    pub(crate) fn is_refusal(&self) -> bool {
+        self.refused
     }
 }
 
@@ -131,11 +126,11 @@ impl TokenEndpoint {
         authenticator: &Arc<str>,
         settings: &OAuth2Settings,
         network: &Network,
-    ) -> Result<Self, TransportError> {
+    ) -> Result<Self, CredentialsError> {
         let url = settings.token_url.expose_secret();
         let whole = parse_url(url).map_err(|source| TokenEndpointError {
             authenticator: Arc::clone(authenticator),
-            url: shown(url),
+            url: shown_url(url),
             source,
         })?;
         let origin = Origin::of(&whole).expect("`parse_url` has seen scheme and host");
@@ -159,7 +154,7 @@ impl TokenEndpoint {
             tls: Tls::new(settings.tls.clone(), b"http/1.1", origin.https)?,
             origin,
             way,
-            url: shown(url),
+            url: shown_url(url),
             timeout: settings.timeout,
             secrets,
             place: Mutex::new(None),
@@ -214,10 +209,9 @@ impl TokenEndpoint {
         place: CredentialsPlace,
     ) -> Result<AccessToken, TokenError> {
         let secrets = client.secrets(&self.secrets);
-        let (io, _) =
-            dial::dial(&self.connector, &self.tls, &self.origin, &self.way).await.map_err(|error| {
-                self.passing(&format!("can't be reached: {}", secrets.clean(&error.to_string())))
-            })?;
+        let (io, _) = dial(&self.connector, &self.tls, &self.origin, &self.way).await.map_err(|error| {
+            self.passing(&format!("can't be reached: {}", secrets.clean(&error.to_string())))
+        })?;
         let broke_off = |error: hyper::Error| {
             self.passing(&format!("has not answered: {}", secrets.clean(&chain(&error))))
         };
@@ -314,7 +308,7 @@ impl TokenEndpoint {
             300..=399 => {
                 let location = headers.get(LOCATION).and_then(|value| value.to_str().ok());
                 // It may repeat the query that was sent.
-                let location = secrets.clean(&shown(location.unwrap_or("nowhere")));
+                let location = secrets.clean(&shown_url(location.unwrap_or("nowhere")));
                 let reason = format!(
                     "{status}: redirects are not followed; `token_url` should name what `{location}` is"
                 );

@@ -6,8 +6,6 @@ use std::time::Duration;
 use rand::Rng as _;
 use tokio::time::{Instant, sleep_until};
 
-use super::RetrySettings;
-
 /// The longest wait that an upstream's `Retry-After` can ask for. Longer ones are more often a mistake (a date in
 /// another unit, milliseconds for seconds) than a wish, and asking once an hour harms nobody.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3600);
@@ -18,6 +16,38 @@ const SPREAD: f64 = 0.1;
 
 /// The shortest wait, whatever is configured and whatever jitter makes of it: nothing is tried again at once.
 const SHORTEST_WAIT: Duration = Duration::from_millis(1);
+
+/// `retry_on_failure`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RetrySettings {
+    /// Without retries a failed batch is dead-lettered at once.
+    pub enabled: bool,
+    /// The wait after the first failure, before jitter.
+    pub initial_interval: Duration,
+    /// The longest wait, before jitter.
+    pub max_interval: Duration,
+    /// By how much each wait is longer than the one before.
+    pub multiplier: f64,
+    /// Each wait is drawn from `interval * (1 ± factor)`.
+    pub randomization_factor: f64,
+    /// After this time a batch is dead-lettered; zero means never.
+    pub max_elapsed_time: Duration,
+}
+
+#[cfg(test)]
+impl RetrySettings {
+    /// Waits of 1, 2, 4 ... 30 s.
+    pub(crate) fn without_jitter() -> Self {
+        Self {
+            enabled: true,
+            initial_interval: Duration::from_secs(1),
+            max_interval: Duration::from_secs(30),
+            multiplier: 2.0,
+            randomization_factor: 0.0,
+            max_elapsed_time: Duration::ZERO,
+        }
+    }
+}
 
 /// The waits of one batch: exponential with jitter (OTLP rules 20, 42, 44), or longer if the upstream asks for that.
 ///
@@ -68,23 +98,23 @@ impl Backoff {
 
     /// The state of another batch for the same upstream, which has not become better: its waits go on where these were.
     #[must_use]
-    pub(super) fn for_another(self) -> Self {
+    pub(crate) fn for_another(self) -> Self {
         Self { interval: self.interval, since: None, batch_since: None }
     }
 
     /// The state of the next piece of the same batch: that of before any failure, but for how long the batch has been failing.
     #[must_use]
-    pub(super) fn for_next_piece(self) -> Self {
+    pub(crate) fn for_next_piece(self) -> Self {
         Self { interval: None, since: None, batch_since: self.batch_since }
     }
 
     /// Whether there was no failure yet.
-    pub(super) fn is_new(&self) -> bool {
+    pub(crate) fn is_new(&self) -> bool {
         self.interval.is_none()
     }
 
     /// Whether, with one more failure now, the batch has been failing for so long, since it was last held.
-    pub(super) fn has_failed_for(&mut self, least: Duration) -> bool {
+    pub(crate) fn has_failed_for(&mut self, least: Duration) -> bool {
         self.batch_since.get_or_insert_with(Instant::now).elapsed() >= least
     }
 
