@@ -148,7 +148,8 @@ impl Listeners {
                             *of == role && listener.settings().endpoint == settings.endpoint
                         })
                         .expect("a listener is kept only if it is there");
-                    let (_, listener) = old.swap_remove(at);
+                    // The order stays, by which those of one address (port 0) are told apart.
+                    let (_, listener) = old.remove(at);
                     listener.reconfigure(settings);
                     self.at_work.push((role, listener));
                 }
