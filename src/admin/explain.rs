@@ -7,7 +7,6 @@ use http::request::Parts;
 use hyper::body::Incoming;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
-use tokio::task::spawn_blocking;
 
 use super::server::{self, JSON};
 use super::{body, query};
@@ -16,6 +15,7 @@ use crate::explain::{
     UnroutedPart,
 };
 use crate::otlp::Signal;
+use crate::panics::blocking_as_here;
 use crate::receive::{Answer, UnreadBody, whole_body};
 use crate::route::{EntryRoutes, RequestHeaders};
 use crate::run::{Role, Router};
@@ -71,12 +71,12 @@ pub(super) async fn explain(
         Err(UnreadBody { status, message }) => return server::problem(status, &message),
     };
     let (alone, router) = (alone.clone().lock_owned().await, router.clone());
-    let explaining = spawn_blocking(move || {
+    let explained = blocking_as_here(move || {
         // Also if whoever asked has gone.
         let _alone = alone;
         explained(&router, wanted, &payload.bytes)
     });
-    match explaining.await.expect("explaining a request doesn't panic") {
+    match explained.await {
         Ok(explained) => server::json(StatusCode::OK, &explained),
         Err(error) => server::problem(StatusCode::UNPROCESSABLE_ENTITY, &error),
     }

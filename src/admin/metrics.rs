@@ -16,6 +16,7 @@ use crate::access::AdminRefusal;
 use crate::descriptors::{Share, Use, descriptors};
 use crate::export::{CircuitState, Exporter, Fate, Histogram};
 use crate::otlp::Signal;
+use crate::panics;
 use crate::receive::{Answered, Misdirection, Outcome, Transport};
 use crate::run::Router;
 use crate::telemetry::{OwnTelemetry, TelemetryOutcome};
@@ -55,6 +56,9 @@ pub(super) fn write(metrics: &mut MetricFamilies<'_>, router: &Arc<Router>) -> f
         let reloads = router.reloads();
         family.add(&[("outcome", "succeeded")], reloads.succeeded.load(Ordering::Relaxed))?;
         family.add(&[("outcome", "failed")], reloads.failed.load(Ordering::Relaxed))
+    })?;
+    metrics.counters("sluice_panics", "Panics that have ended one connection alone", |family| {
+        family.add(&[], panics::contained_panics())
     })?;
     metrics.gauges("sluice_build_info", "The version of this Sluice; always 1", |family| {
         family.add(&[("version", env!("CARGO_PKG_VERSION"))], 1.0)

@@ -31,7 +31,7 @@ use super::{
 };
 use crate::access::{AdminAction, AdminCredential, AdminEntrance, AdminRefusal};
 use crate::notice;
-use crate::panics::Contained;
+use crate::panics::spawn_contained;
 use crate::receive::{Answer, AnswerBody, ConnectionErrors, Handler, ListenerSettings, Peer, wrong_host};
 use crate::run::{Phase, ReloadError, Role, Router};
 use crate::secret_hash::SecretHash;
@@ -419,7 +419,7 @@ impl Admin {
         match self.followers.begin(address, &json_of(shown).await, follower) {
             Ok((answer, is_first)) => {
                 if is_first && let Some(admin) = self.this.upgrade() {
-                    tokio::spawn(Contained::new(Box::pin(admin.tell_followers(head.uri.clone()))));
+                    spawn_contained(admin.tell_followers(head.uri.clone()));
                 }
                 answer
             }

@@ -59,6 +59,7 @@ mod outage;
 mod overload;
 mod overview;
 mod own_telemetry;
+mod panics;
 mod planted_secrets;
 mod poison;
 mod proxy;

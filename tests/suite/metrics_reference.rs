@@ -7,8 +7,9 @@ use std::time::Duration;
 use crate::support::eventful::Eventful;
 use crate::support::eventually;
 
-/// What takes a restart or `acknowledge: delivered` to have a series, so that its labels are not compared.
-const WITHOUT_SERIES: [&str; 3] = [
+/// What takes a restart, `acknowledge: delivered` or a bug to have a series, so that its labels are not compared.
+const WITHOUT_SERIES: [&str; 4] = [
+    "sluice_panics_total",
     "sluice_recovered_records_total",
     "sluice_tenant_recovered_records_total",
     "sluice_withdrawn_records_total",

@@ -93,6 +93,17 @@ impl SluiceProcess {
         Self::start_in(tempfile::tempdir().expect("there is a temporary directory"), config, &[], &[]).await
     }
 
+    /// Starts another program, which is told by the variable `SLUICE_CONFIG` where the configuration is, and runs Sluice.
+    pub async fn start_by(mut program: Command, yaml: &str) -> Self {
+        let directory = tempfile::tempdir().expect("there is a temporary directory");
+        let config = write_config(directory.path(), yaml);
+        program.current_dir(directory.path()).env("SLUICE_CONFIG", config);
+        program.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
+        let mut child = program.spawn().expect("the program is there");
+        let log = log_of(&mut child);
+        Self::started(directory, child, log).await
+    }
+
     async fn start_in(
         directory: tempfile::TempDir,
         config: &Path,

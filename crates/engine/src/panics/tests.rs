@@ -49,6 +49,15 @@ fn log_of_a_loud_end(output: &Output) -> String {
     log
 }
 
+/// Panics when it is dropped.
+struct EndsInPanic(&'static str);
+
+impl Drop for EndsInPanic {
+    fn drop(&mut self) {
+        panic!("found by {}", self.0);
+    }
+}
+
 fn panic_in(place: &'static str) {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(async {
@@ -60,11 +69,25 @@ fn panic_in(place: &'static str) {
                 _ = std::thread::spawn(bug).join();
                 unreachable!("the process has ended")
             }
-            "a connection" => tokio::spawn(Contained::new(Box::pin(async move { bug() }))).await,
-            "blocking work of a connection" => tokio::task::spawn_blocking(move || contained(bug)).await,
+            "a connection" => tokio::spawn(Contained::new(async move { bug() })).await,
+            "blocking work of a connection" => {
+                tokio::spawn(Contained::new(async move { blocking_as_here(bug).await })).await
+            }
+            "blocking work of a task" => tokio::spawn(blocking_as_here(bug)).await,
+            "the end of a connection" => {
+                let ending = EndsInPanic(place);
+                let panicked = tokio::spawn(Contained::new(async move {
+                    let _ending = ending;
+                    std::future::pending::<()>().await;
+                }));
+                tokio::task::yield_now().await;
+                panicked.abort();
+                panicked.await
+            }
             other => unreachable!("{other}"),
         };
-        assert!(ended.unwrap_err().is_panic());
+        ended.unwrap_err();
+        assert_eq!(contained_panics(), 1);
         // What the thread does next is not contained any more.
         assert!(!CONTAINED.get());
     });
@@ -76,11 +99,11 @@ fn a_panic_ends_the_process_unless_it_is_in_a_connection() {
         return panic_in(place);
     }
     let test = "a_panic_ends_the_process_unless_it_is_in_a_connection";
-    for place in ["a task", "a blocking task", "a thread"] {
+    for place in ["a task", "a blocking task", "a thread", "blocking work of a task"] {
         let log = log_of_a_loud_end(&process_that_panics_in(place, test));
         assert!(log.contains(&format!("found by {place}")), "{log}");
     }
-    for place in ["a connection", "blocking work of a connection"] {
+    for place in ["a connection", "blocking work of a connection", "the end of a connection"] {
         let Output { status, stderr, .. } = process_that_panics_in(place, test);
         let log = String::from_utf8_lossy(&stderr);
         assert_eq!(status.code(), Some(0), "{place}: {log}");

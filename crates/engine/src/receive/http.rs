@@ -27,6 +27,7 @@ use super::{
 };
 use crate::coding::Coding;
 use crate::notice;
+use crate::panics::spawn_contained;
 use crate::rpc::Code;
 use crate::stream::Budget;
 use crate::tenants::RateExceeded;
@@ -121,7 +122,7 @@ async fn take(
 /// Forgets a body that is not worth reading. A sender that waits for `100 Continue` has not begun and needs no draining.
 fn leave_unread(head: &Parts, body: Incoming) {
     if !head.headers.contains_key(EXPECT) {
-        tokio::spawn(body::drain(body, Holding::of(head), DRAIN));
+        spawn_contained(body::drain(body, Holding::of(head), DRAIN));
     }
 }
 

@@ -26,7 +26,7 @@ use super::{AnswerBody, ConnectionErrors, ListenerSettings};
 use crate::descriptors::{MakesRoom, TakenDescriptors, Use, User, descriptors};
 use crate::net::{ACCEPT_QUEUE, Acceptor, Network, Socket};
 use crate::notice;
-use crate::panics::Contained;
+use crate::panics::spawn_contained;
 use crate::stream::Budget;
 
 /// What is said to those for whose requests there is no memory.
@@ -352,9 +352,9 @@ impl<H: Handler> Accepting<H> {
             large_reader: self.large_readers.clone().try_acquire_owned().ok(),
             life: self.life.clone(),
         };
-        tokio::spawn(Contained::new(Box::pin(async move {
+        spawn_contained(async move {
             connection.run(socket).await;
             drop(place);
-        })));
+        });
     }
 }

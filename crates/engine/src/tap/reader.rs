@@ -9,11 +9,11 @@ use std::time::Duration;
 use serde_json::Value as Json;
 use thiserror::Error;
 use tokio::sync::mpsc;
-use tokio::task::spawn_blocking;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use super::observer::RecordObserver;
 use super::shown;
+use crate::panics::blocking_as_here;
 use crate::query::{Query, RecordOrigin};
 use crate::stream::Reservation;
 use otlp::{RecordView, Redaction, Signal, visit_records};
@@ -239,7 +239,7 @@ impl TapReader {
         if record.entry.len() <= LARGE {
             return record.shown(&redaction);
         }
-        spawn_blocking(move || record.shown(&redaction)).await.expect("nothing panics that shows a record")
+        blocking_as_here(move || record.shown(&redaction)).await
     }
 }
 

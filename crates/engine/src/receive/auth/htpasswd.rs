@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA1_OUTPUT_LEN, digest};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+use crate::panics::blocking_as_here;
 use crate::secret_hash::SecretHash;
 
 /// The highest cost of bcrypt that is taken, which is the highest that `htpasswd` makes: some ten seconds.
@@ -164,25 +165,23 @@ impl StandInHash {
     /// Takes as long as it takes to find out that the password of a user is another, and as many places.
     async fn refuse_slowly(&self, places: &'static VerifyingPlaces, password: &[u8]) -> Verified {
         let Some(turn) = places.turn().await else { return Verified::Busy };
-        match compute(turn, &self.hash, password).await {
-            Some(_) => Verified::Wrong,
-            None => Verified::Busy,
-        }
+        compute(turn, &self.hash, password).await;
+        Verified::Wrong
     }
 }
 
 /// Places to wait and to compute, which are taken until they are dropped.
 type Turn = (SemaphorePermit<'static>, SemaphorePermit<'static>);
 
-/// Computes whether the password has this hash. `None`: the runtime ends.
-async fn compute(turn: Turn, hash: &str, password: &[u8]) -> Option<bool> {
+/// Computes whether the password has this hash.
+async fn compute(turn: Turn, hash: &str, password: &[u8]) -> bool {
     let (hash, password) = (hash.to_owned(), password.to_owned());
-    let computing = tokio::task::spawn_blocking(move || {
+    blocking_as_here(move || {
         // Kept until it ends: it goes on when the request that has asked for it is gone.
         let _turn = turn;
         bcrypt::verify(&password, &hash).unwrap_or(false)
-    });
-    computing.await.ok()
+    })
+    .await
 }
 
 impl HtpasswdUser {
@@ -210,14 +209,11 @@ impl HtpasswdUser {
         if self.knows(&hash) {
             return Verified::Right;
         }
-        match compute(turn, expected, password).await {
-            Some(true) => {
-                *self.verified.lock() = Some(hash);
-                Verified::Right
-            }
-            Some(false) => Verified::Wrong,
-            None => Verified::Busy,
+        if !compute(turn, expected, password).await {
+            return Verified::Wrong;
         }
+        *self.verified.lock() = Some(hash);
+        Verified::Right
     }
 }
 

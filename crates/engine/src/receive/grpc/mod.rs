@@ -29,6 +29,7 @@ use super::listener::Answer;
 use super::otlp::{DRAIN, Otlp, UNAUTHORIZED};
 use super::{AuthFailure, Caller, Misdirection, Received, Transport};
 use crate::coding::Coding;
+use crate::panics::spawn_contained;
 use crate::rpc::{ACCEPT_ENCODING, Code, MEDIA_TYPE, accepting};
 use otlp::Signal;
 
@@ -56,7 +57,7 @@ pub(super) async fn answer(otlp: &Otlp, settings: &ListenerSettings, request: Re
         match authenticate(&otlp.intake, settings, &mut head).await {
             Ok(identity) => identity,
             Err(failure) => {
-                tokio::spawn(body::drain(body, Holding::of(&head), DRAIN));
+                spawn_contained(body::drain(body, Holding::of(&head), DRAIN));
                 return unauthenticated(failure).answer();
             }
         }
@@ -67,7 +68,7 @@ pub(super) async fn answer(otlp: &Otlp, settings: &ListenerSettings, request: Re
             otlp.intake.counters.of(Transport::Grpc).count_misdirected(misdirected.how);
             let caller = Caller::of(settings, &head, identity);
             misdirected.log(Code::Unimplemented.name(), settings, &caller);
-            tokio::spawn(body::drain(body, Holding::of(&head), DRAIN));
+            spawn_contained(body::drain(body, Holding::of(&head), DRAIN));
             return GrpcStatus::new(Code::Unimplemented, &misdirected.message)
                 .with(ACCEPT_ENCODING, accepting(&Coding::OF_REQUESTS))
                 .answer();
@@ -78,7 +79,7 @@ pub(super) async fn answer(otlp: &Otlp, settings: &ListenerSettings, request: Re
     if let Call::Export(signal) = call
         && let Some(exceeded) = otlp.intake.refuse_unread(signal, Transport::Grpc, &caller)
     {
-        tokio::spawn(body::drain(body, Holding::of(&head), DRAIN));
+        spawn_contained(body::drain(body, Holding::of(&head), DRAIN));
         return GrpcStatus::over_rate(&exceeded).answer();
     }
     let patience = timeout(&head.headers);
@@ -106,7 +107,7 @@ pub(super) async fn answer(otlp: &Otlp, settings: &ListenerSettings, request: Re
         _ => received,
     };
     if matches!(&received, Err(error) if error.is_worth_draining()) {
-        tokio::spawn(body::drain(body, Holding::of(&head), DRAIN));
+        spawn_contained(body::drain(body, Holding::of(&head), DRAIN));
     }
     let gzip = takes_gzip(&head.headers, &ACCEPT_ENCODING);
     match (call, received) {
