@@ -152,7 +152,7 @@ impl Compactor {
 
     /// Copies all that is live in the inputs. Then it is durable where it was copied to.
     fn copy_all(&mut self, inputs: &mut [IndexedSegment]) -> Result<(), Stopped> {
-        IndexedSegment::keep_open(inputs)?;
+        inputs.iter_mut().try_for_each(IndexedSegment::keep_open)?;
         inputs.iter().try_for_each(IndexedSegment::read_ahead)?;
         let mut merge = Merge::of(inputs)?;
         while let Some((stream, rows)) = merge.next()? {

@@ -10,9 +10,6 @@ use super::disk::{Disk, DiskFile};
 use super::index::{Extent, Row};
 use super::segments::{ClosedIndex, Segment, SegmentState};
 
-/// Files that are kept open when all segments are walked through, of which there may be more than a process may have files.
-const KEPT_OPEN: usize = 32;
-
 /// Rows that are read of a segment at a time.
 const AT_ONCE: usize = 1024;
 
@@ -68,11 +65,9 @@ impl IndexedSegment {
         Self { segment, index, disk, name: None, file: None }
     }
 
-    /// Keeps the files of the first segments open, as many as may be.
-    pub(super) fn keep_open(all: &mut [Self]) -> Result<(), Unreadable> {
-        for segment in all.iter_mut().take(KEPT_OPEN) {
-            segment.file = Some(segment.file()?);
-        }
+    /// Opens the file, and keeps it open: so it can be read also when it is removed meanwhile.
+    pub(super) fn keep_open(&mut self) -> Result<(), Unreadable> {
+        self.file = Some(self.file()?);
         Ok(())
     }
 

@@ -21,6 +21,8 @@ pub struct StallingDisk {
 pub struct Stalled {
     /// What changes something: writes, syncs, names.
     pub changes: bool,
+    /// Syncs alone.
+    pub syncs: bool,
     /// What looks at what a file or the directory holds.
     pub looks: bool,
 }
@@ -96,6 +98,11 @@ impl Gate {
         self.pass(|stalled| stalled.changes);
     }
 
+    fn sync(&self) {
+        self.change();
+        self.pass(|stalled| stalled.syncs);
+    }
+
     fn look(&self) {
         self.pass(|stalled| stalled.looks);
     }
@@ -138,7 +145,7 @@ impl Disk for StallingDisk {
     }
 
     fn sync_directory(&self) -> io::Result<()> {
-        self.gate.change();
+        self.gate.sync();
         self.disk.sync_directory()
     }
 
@@ -180,7 +187,7 @@ impl DiskFile for StallingFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.gate.change();
+        self.gate.sync();
         self.file.sync_data()
     }
 

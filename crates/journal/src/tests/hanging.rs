@@ -13,7 +13,7 @@ const PATIENCE: Duration = Duration::from_millis(100);
 /// Longer than anything takes that is not stuck.
 const LONG: Duration = Duration::from_secs(60);
 
-const CHANGES: Stalled = Stalled { changes: true, looks: false };
+const CHANGES: Stalled = Stalled { changes: true, syncs: false, looks: false };
 
 fn stalling(disk: &SimulatedDisk) -> (Journal, StallingDisk) {
     let stalling = StallingDisk::new(disk.process());
@@ -89,7 +89,7 @@ fn reads_that_hang_keep_nobody_from_writing() {
     let (journal, stalling) = stalling(&disk);
     let a = journal.stream(&key("a"));
     assert!(append_aside(&journal, a, 0).recv_timeout(LONG).unwrap().is_ok());
-    stalling.stall(Stalled { looks: true, changes: false });
+    stalling.stall(Stalled { looks: true, ..Stalled::default() });
     std::thread::scope(|scope| {
         let reading = scope.spawn(|| read_all(&journal, a));
         until("it is asked", || stalling.waiting() > 0);
