@@ -5,10 +5,10 @@ use std::collections::{BinaryHeap, VecDeque};
 use std::io;
 use std::sync::Arc;
 
-use super::catalog::SharedCatalog;
 use super::disk::{Disk, DiskFile};
 use super::index::{Extent, Row};
 use super::segments::{ClosedIndex, Segment, SegmentState};
+use super::store::Store;
 
 /// Rows that are read of a segment at a time.
 const AT_ONCE: usize = 1024;
@@ -46,8 +46,8 @@ impl IndexedSegment {
     }
 
     /// The segment of that number, if there is one that is not being written.
-    pub(super) fn of(disk: &Arc<dyn Disk>, catalog: &SharedCatalog, id: u64) -> Option<Self> {
-        Self::new(disk, catalog.lock().segments.get(&id)?)
+    pub(super) fn of(store: &Store, id: u64) -> Option<Self> {
+        Self::new(&store.disk, store.catalog.lock().segments.get(&id)?)
     }
 
     /// A segment that was found before there is a catalog.

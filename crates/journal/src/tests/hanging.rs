@@ -17,8 +17,7 @@ const CHANGES: Stalled = Stalled { changes: true, syncs: false, looks: false };
 
 fn stalling(disk: &SimulatedDisk) -> (Journal, StallingDisk) {
     let stalling = StallingDisk::new(disk.process());
-    let disk = Arc::new(stalling.clone());
-    (Journal::open_on_disk(settings(64), disk, PATIENCE).unwrap().0, stalling)
+    (Journal::open_on_disk(settings(64), stalling.disk(), PATIENCE).unwrap().0, stalling)
 }
 
 /// Waits until it is so.

@@ -169,13 +169,13 @@ impl World {
     fn open(&mut self) {
         let settings = JournalSettings { sync: self.sync, ..settings(24) };
         self.stalling = StallingDisk::new(self.disk.process());
-        let opened = Journal::open_by_hand(settings.clone(), Arc::new(self.stalling.clone()));
+        let opened = Journal::open_by_hand(settings.clone(), self.stalling.disk());
         let (journal, recovery) = opened.unwrap_or_else(|_| {
             // A disk that is full or fails: it is seen to.
             self.disk.set_faults(Faults::default());
             self.disk.kill();
             self.stalling = StallingDisk::new(self.disk.process());
-            Journal::open_by_hand(settings, Arc::new(self.stalling.clone())).unwrap()
+            Journal::open_by_hand(settings, self.stalling.disk()).unwrap()
         });
         self.ids = (0..STREAMS).map(|n| journal.stream(&key(&format!("s{n}")))).collect();
         self.journal = Some(journal);
