@@ -8,30 +8,19 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use sluice_notice as notice;
 
-use super::catalog::SharedCatalog;
-use super::disk::Disk;
 use super::positions::Positions;
+use super::store::Store;
 use super::supply::SegmentSupply;
 
 /// Writes positions, and frees segments.
 #[derive(Debug)]
 pub(super) struct Checkpoints {
-    positions: Mutex<Positions>,
-    disk: Arc<dyn Disk>,
-    catalog: SharedCatalog,
-    supply: Arc<SegmentSupply>,
+    pub(super) positions: Mutex<Positions>,
+    pub(super) store: Store,
+    pub(super) supply: Arc<SegmentSupply>,
 }
 
 impl Checkpoints {
-    pub(super) fn new(
-        positions: Positions,
-        disk: Arc<dyn Disk>,
-        catalog: SharedCatalog,
-        supply: Arc<SegmentSupply>,
-    ) -> Self {
-        Self { positions: Mutex::new(positions), disk, catalog, supply }
-    }
-
     /// Writes what has been settled since the last call; with `sync` it is durable afterwards. What can't be written is logged,
     /// and written with the next.
     pub(super) fn write(&self, sync: bool) {
@@ -41,10 +30,10 @@ impl Checkpoints {
     /// Writes what has been settled since the last call. Once it is durable that nobody needs the segments `free`, they go.
     pub(super) fn write_and_free(&self, free: &[u64], sync: bool) {
         let mut positions = self.positions.lock();
-        let moved = self.catalog.lock().streams.take_moved();
-        let snapshot = || self.catalog.lock().snapshot(free);
-        let written = positions.write(&*self.disk, &moved, free, sync || !free.is_empty(), snapshot);
-        self.catalog.lock().positions_bytes = positions.length();
+        let moved = self.store.catalog.lock().streams.take_moved();
+        let snapshot = || self.store.catalog.lock().snapshot(free);
+        let written = positions.write(&*self.store.disk, &moved, free, sync || !free.is_empty(), snapshot);
+        self.store.catalog.lock().positions_bytes = positions.length();
         if let Err(error) = written {
             if let Some(more) = notice::due("journal", "positions") {
                 tracing::warn!(

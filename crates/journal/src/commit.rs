@@ -12,14 +12,14 @@ use parking_lot::Mutex;
 use smallvec::SmallVec;
 use tokio::time::Instant;
 
-use super::catalog::{Catalog, SharedCatalog};
+use super::catalog::Catalog;
 use super::closing::Closing;
-use super::health::Health;
+use super::pending::PendingChanges;
 use super::queue::CommitQueue;
 use super::record::{ALIGN, HEADER, counts_len};
+use super::store::Store;
 use super::supply::{NoSegment, SegmentSupply};
 use super::types::{Appended, Done, Group, NotWritten, StreamId, StreamKey, SyncPolicy};
-use super::watched::PendingChanges;
 use super::writer::Writer;
 
 /// A record takes no further entry beyond this many bytes, so that a backlog can be read in pieces.
@@ -30,9 +30,8 @@ pub(super) struct Committer {
     pub(super) queue: CommitQueue<Request>,
     log: Mutex<Log>,
     sync: SyncPolicy,
-    catalog: SharedCatalog,
+    store: Store,
     supply: Arc<SegmentSupply>,
-    health: Arc<Health>,
     pending: Arc<PendingChanges>,
     closing: Arc<Closing>,
 }
@@ -132,14 +131,13 @@ impl Committer {
     pub(super) fn new(
         last: Option<(u64, u64)>,
         sync: SyncPolicy,
-        catalog: SharedCatalog,
+        store: Store,
         supply: Arc<SegmentSupply>,
-        health: Arc<Health>,
         pending: Arc<PendingChanges>,
         closing: Arc<Closing>,
     ) -> Self {
         let log = Mutex::new(Log { writer: Writer::behind(last), unsynced: None });
-        Self { queue: CommitQueue::new(), log, sync, catalog, supply, health, pending, closing }
+        Self { queue: CommitQueue::new(), log, sync, store, supply, pending, closing }
     }
 
     /// See [`super::Journal::append`].
@@ -169,7 +167,7 @@ impl Committer {
         let mut log = self.log.lock();
         let mut group = self.queue.take_group();
         let any = !group.is_empty();
-        if let Some(failing) = self.health.failing() {
+        if let Some(failing) = self.store.health.failing() {
             refuse(group.drain(..), &NotWritten::Disk(failing.why));
         }
         if !group.is_empty() {
@@ -220,7 +218,7 @@ impl Committer {
             }
             let mut request = group.pop_front().expect("it was looked at");
             let (first, keys) = {
-                let catalog = self.catalog.lock();
+                let catalog = self.store.catalog.lock();
                 let first = numbers.give(&mut request.groups, &catalog);
                 let number = |stream| numbers.of_stream(stream, &catalog).expect("it was just given");
                 (first, keys.into_iter().map(|(stream, key)| (number(stream), key)).collect::<Keys<u64>>())
@@ -240,7 +238,7 @@ impl Committer {
         let entries = put(&mut log.writer, firsts.zip(requests.iter().flatten()).collect());
         match self.write_log(log) {
             Ok(sync) => {
-                let mut catalog = self.catalog.lock();
+                let mut catalog = self.store.catalog.lock();
                 numbers.take(&mut catalog);
                 log.writer.publish(&mut catalog);
                 let bytes: usize = requests
@@ -277,7 +275,7 @@ impl Committer {
     /// The keys that the open segment needs for a request; `None` if one of its streams is not known.
     fn keys(&self, writer: &Writer, groups: &[Group], numbers: &NewNumbers) -> Option<Keys<StreamId>> {
         let mut keys = Keys::new();
-        let catalog = self.catalog.lock();
+        let catalog = self.store.catalog.lock();
         for group in groups {
             let (stream, key) = (group.stream, catalog.streams.key(group.stream)?);
             let has_key = numbers.of_stream(stream, &catalog).is_some_and(|number| writer.knows(number));
@@ -289,7 +287,7 @@ impl Committer {
     }
 
     fn key_bytes(&self, groups: &[Group]) -> usize {
-        let catalog = self.catalog.lock();
+        let catalog = self.store.catalog.lock();
         groups.iter().filter_map(|group| catalog.streams.key(group.stream)).map(key_len).sum()
     }
 
@@ -303,7 +301,7 @@ impl Committer {
         }
         match self.supply.next_of_log(length) {
             Ok(prepared) => {
-                let mut catalog = self.catalog.lock();
+                let mut catalog = self.store.catalog.lock();
                 log.writer.finish(&mut catalog);
                 log.writer.begin_segment(prepared, &catalog);
                 Ok(())
@@ -334,7 +332,7 @@ impl Committer {
     fn sync_log(&self, log: &mut Log) {
         let began = Instant::now();
         match log.writer.sync() {
-            Ok(()) => self.catalog.lock().count_sync(began.elapsed()),
+            Ok(()) => self.store.catalog.lock().count_sync(began.elapsed()),
             Err(error) => drop(self.give_up(log, &error)),
         }
         log.unsynced = None;
@@ -343,8 +341,8 @@ impl Committer {
     /// The disk failed: nothing is known about what came behind the last success, so the segment ends there.
     fn give_up(&self, log: &mut Log, error: &io::Error) -> NotWritten {
         let why = error.to_string();
-        self.health.fail(&why);
-        let mut catalog = self.catalog.lock();
+        self.store.health.fail(&why);
+        let mut catalog = self.store.catalog.lock();
         log.writer.finish(&mut catalog);
         catalog.log_room = 0;
         drop(catalog);
@@ -358,7 +356,7 @@ impl Committer {
         if self.sync != SyncPolicy::Always {
             self.sync_log(&mut log);
         }
-        log.writer.finish(&mut self.catalog.lock());
+        log.writer.finish(&mut self.store.catalog.lock());
     }
 }
 

@@ -7,9 +7,7 @@ use std::sync::Arc;
 use sluice_notice as notice;
 
 use super::buffers::Buffers;
-use super::catalog::SharedCatalog;
 use super::checkpoint::Checkpoints;
-use super::disk::Disk;
 use super::format::Purpose;
 use super::index::{Extent, is_damage};
 use super::indexed::{IndexedSegment, Merge, Unreadable};
@@ -19,6 +17,7 @@ use super::repair::Repairs;
 use super::run::{Entries, Got, LARGE, choose, read_run, runs};
 use super::seal::Sealer;
 use super::segments::{Amount, Segment, SegmentState};
+use super::store::Store;
 use super::supply::{NoSegment, SegmentSupply};
 use super::writer::Writer;
 
@@ -49,8 +48,7 @@ pub(super) struct Compactor {
     pub(super) writer: Writer,
     /// Segments that could not be compacted, and for how many rounds that is not tried again.
     pub(super) left_alone: BTreeMap<u64, u64>,
-    pub(super) disk: Arc<dyn Disk>,
-    pub(super) catalog: SharedCatalog,
+    pub(super) store: Store,
     pub(super) supply: Arc<SegmentSupply>,
     pub(super) sealer: Arc<Sealer>,
     pub(super) checkpoints: Arc<Checkpoints>,
@@ -92,7 +90,7 @@ impl Compactor {
         match copied {
             Ok(()) => {
                 ids.retain(|id| {
-                    let mut catalog = self.catalog.lock();
+                    let mut catalog = self.store.catalog.lock();
                     let Some(segment) = catalog.segments.get_mut(*id) else { return false };
                     segment.copied = true;
                     // One whose index is made again goes when it has it.
@@ -126,12 +124,12 @@ impl Compactor {
 
     /// Ends the segment that is being written.
     pub(super) fn finish(&mut self) {
-        self.writer.finish(&mut self.catalog.lock());
+        self.writer.finish(&mut self.store.catalog.lock());
     }
 
     /// Segments that are compacted together, oldest first.
     fn choose_inputs(&self, shortage: bool) -> Option<Vec<IndexedSegment>> {
-        let catalog = self.catalog.lock();
+        let catalog = self.store.catalog.lock();
         let room = self.supply.segment_size();
         let shortage = shortage || self.supply.unused(&catalog) < 2 * room;
         let logs = catalog.segments.values().rev().filter(|segment| segment.segment.is_log());
@@ -147,16 +145,18 @@ impl Compactor {
             all.filter_map(|(_, segment)| Some((segment, segment.sealed()?.trailer.end))).collect();
         let chosen = mostly_dead(&all, shortage, room)
             .or_else(|| scattered(&all, self.supply.unused(&catalog).saturating_sub(room)))?;
-        Some(chosen.into_iter().filter_map(|segment| IndexedSegment::new(&self.disk, segment)).collect())
+        Some(
+            chosen.into_iter().filter_map(|segment| IndexedSegment::new(&self.store.disk, segment)).collect(),
+        )
     }
 
     /// Copies all that is live in the inputs. Then it is durable where it was copied to.
     fn copy_all(&mut self, inputs: &mut [IndexedSegment]) -> Result<(), Stopped> {
-        IndexedSegment::keep_open(inputs)?;
+        inputs.iter_mut().try_for_each(IndexedSegment::keep_open)?;
         inputs.iter().try_for_each(IndexedSegment::read_ahead)?;
         let mut merge = Merge::of(inputs)?;
         while let Some((stream, rows)) = merge.next()? {
-            let settled = self.catalog.lock().streams.settled(stream);
+            let settled = self.store.catalog.lock().streams.settled(stream);
             let mut extents = Vec::new();
             for (input, row) in rows.iter().filter(|(_, row)| !settled.covers(row.first..row.end)) {
                 extents.extend(input.all_extents(row, settled.position())?);
@@ -207,7 +207,7 @@ impl Compactor {
     /// Whether some of these entries stand in the segment that is being written, which is so if a process died after it
     /// had copied them. No segment has an entry twice: so what its index counts is what there is.
     fn has_copies(&self, stream: u64, extents: &[(Arc<Segment>, Extent)], position: u64) -> bool {
-        let mut catalog = self.catalog.lock();
+        let mut catalog = self.store.catalog.lock();
         let open = self.writer.segment().and_then(|segment| catalog.segments.open_index(segment.id()));
         let mut there = open.into_iter().flat_map(|index| index.extents(stream, position));
         there.any(|there| extents.iter().any(|(_, new)| new.first < there.end() && there.first < new.end()))
@@ -215,7 +215,7 @@ impl Compactor {
 
     /// Puts consecutive entries into one record.
     fn put(&mut self, stream: u64, extent: &[Entries]) -> Result<(), NoSegment> {
-        let key = self.catalog.lock().streams.table.get(&stream).map(|stream| stream.key.clone());
+        let key = self.store.catalog.lock().streams.table.get(&stream).map(|stream| stream.key.clone());
         // Forgotten since: then nobody needs its entries.
         let Some(key) = key else { return Ok(()) };
         let framed: usize = extent.iter().map(|entries| entries.bytes.len()).sum();
@@ -225,7 +225,7 @@ impl Compactor {
             self.write(true)?;
             let length = Writer::segment_for(size as u64, 1, 1).max(self.supply.segment_size());
             let prepared = self.supply.prepare(Purpose::Compacted, length)?;
-            let mut catalog = self.catalog.lock();
+            let mut catalog = self.store.catalog.lock();
             self.writer.finish(&mut catalog);
             self.writer.begin_segment(prepared, &catalog);
         }
@@ -237,7 +237,7 @@ impl Compactor {
             self.writer.put_framed(&entries.bytes);
         }
         self.writer.end_entries(&begun, stream, extent[0].first, &counts);
-        self.catalog.lock().figures.carried_bytes += framed as u64;
+        self.store.catalog.lock().figures.carried_bytes += framed as u64;
         if self.writer.buffered() >= WRITE { self.write(false) } else { Ok(()) }
     }
 
@@ -246,7 +246,7 @@ impl Compactor {
         self.writer.write()?;
         if sync {
             self.writer.sync()?;
-            self.writer.publish(&mut self.catalog.lock());
+            self.writer.publish(&mut self.store.catalog.lock());
         } else {
             // Meanwhile the log must not wait for a segment.
             self.sealer.seal_closed();

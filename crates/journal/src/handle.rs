@@ -23,17 +23,19 @@ use super::directory::Directory;
 use super::disk::Disk;
 use super::format::Purpose;
 use super::health::Health;
+use super::layer::LayeredDisk;
 use super::maintenance::Maintenance;
+use super::pending::PendingChanges;
 use super::read::Reader;
 use super::recovery::{Recovered, last, recover};
 use super::repair::Repairs;
 use super::seal::Sealer;
+use super::store::Store;
 use super::supply::SegmentSupply;
 use super::types::{
     Chunk, Done, Failing, Group, JournalSettings, JournalState, OpenError, ReadError, RecoveredStream,
     Recovery, StreamId, StreamKey, Unwritten,
 };
-use super::watched::{PendingChanges, WatchedDisk};
 use super::writer::Writer;
 
 /// Keys, indexes and padding are small beside the entries, but they are there.
@@ -59,8 +61,7 @@ struct Inner {
 /// What a journal consists of.
 pub(super) struct Objects {
     settings: JournalSettings,
-    pub(super) catalog: SharedCatalog,
-    pub(super) health: Arc<Health>,
+    pub(super) store: Store,
     pending: Arc<PendingChanges>,
     closing: Arc<Closing>,
     supply: Arc<SegmentSupply>,
@@ -89,7 +90,7 @@ impl Objects {
         patience: Duration,
     ) -> Result<(Self, Recovery), OpenError> {
         let pending = Arc::new(PendingChanges::new(patience));
-        let disk: Arc<dyn Disk> = Arc::new(WatchedDisk::new(disk, pending.clone()));
+        let disk: Arc<dyn Disk> = Arc::new(LayeredDisk { disk, layer: pending.clone() });
         let Recovered { catalog, positions, segment_size, lock, recovery } = recover(&settings, &disk)?;
         let log = last(&catalog.segments, Purpose::Log);
         let copies = last(&catalog.segments, Purpose::Compacted);
@@ -99,26 +100,22 @@ impl Objects {
             Health::new(disk.clone(), catalog.clone(), pending.clone(), path.clone(), files)
         });
         let health = Arc::new(health.map_err(|source| OpenError::Io { directory: path, source })?);
-        let closing = Arc::new(Closing::default());
-        let buffers = Arc::new(Buffers::default());
-        let supply = Arc::new(SegmentSupply::new(
-            disk.clone(),
-            catalog.clone(),
-            health.clone(),
-            settings.max_size,
-            segment_size,
-        ));
-        let checkpoints =
-            Arc::new(Checkpoints::new(positions, disk.clone(), catalog.clone(), supply.clone()));
-        let sealer = Arc::new(Sealer::new(disk.clone(), catalog.clone(), health.clone()));
+        let store = Store { disk, catalog, health };
+        let (closing, buffers) = (Arc::new(Closing::default()), Arc::new(Buffers::default()));
+        let supply = Arc::new(SegmentSupply::new(store.clone(), settings.max_size, segment_size));
+        let sealer = Arc::new(Sealer { store: store.clone() });
         // Without room for their indexes, segments are found by their records next time as well.
         sealer.seal_closed();
-        let repairs = Arc::new(Repairs::new(disk.clone(), catalog.clone(), health.clone()));
+        let repairs = Arc::new(Repairs { store: store.clone() });
+        let checkpoints = Arc::new(Checkpoints {
+            positions: Mutex::new(positions),
+            store: store.clone(),
+            supply: supply.clone(),
+        });
         let compactor = Compactor {
             writer: Writer::behind(copies),
             left_alone: BTreeMap::new(),
-            disk: disk.clone(),
-            catalog: catalog.clone(),
+            store: store.clone(),
             supply: supply.clone(),
             sealer: sealer.clone(),
             checkpoints: checkpoints.clone(),
@@ -129,18 +126,15 @@ impl Objects {
             committer: Committer::new(
                 log,
                 settings.sync,
-                catalog.clone(),
+                store.clone(),
                 supply.clone(),
-                health.clone(),
                 pending.clone(),
                 closing.clone(),
             ),
-            reader: Reader::new(disk.clone(), catalog.clone(), repairs.clone(), buffers.clone()),
+            reader: Reader { store: store.clone(), repairs: repairs.clone(), buffers: buffers.clone() },
             maintenance: Maintenance {
                 compactor: Mutex::new(compactor),
-                disk,
-                catalog: catalog.clone(),
-                health: health.clone(),
+                store: store.clone(),
                 supply: supply.clone(),
                 sealer,
                 checkpoints: checkpoints.clone(),
@@ -150,8 +144,7 @@ impl Objects {
             },
             lock: Mutex::new(Some(lock)),
             settings,
-            catalog,
-            health,
+            store,
             pending,
             closing,
             supply,
@@ -192,8 +185,8 @@ impl Journal {
         let threads: [(&str, Run); 4] = [
             ("journal-commit", |objects| objects.committer.commit_until_closed()),
             ("journal-maintain", |objects| objects.maintenance.run_until_closed()),
-            ("journal-report", |objects| objects.health.report_until_closed(&objects.closing)),
-            ("journal-check", |objects| objects.health.check_until_closed(&objects.closing)),
+            ("journal-report", |objects| objects.store.health.report_until_closed(&objects.closing)),
+            ("journal-check", |objects| objects.store.health.check_until_closed(&objects.closing)),
         ];
         for (name, run) in threads {
             let objects = journal.inner.objects.clone();
@@ -272,18 +265,18 @@ impl Journal {
     /// its number. The name is valid until it is given back: each call is followed by one of [`Journal::forget`], or by the
     /// end.
     pub fn stream(&self, key: &StreamKey) -> StreamId {
-        self.inner.objects.catalog.lock().streams.id(key)
+        self.inner.objects.store.catalog.lock().streams.id(key)
     }
 
     /// As [`Journal::stream`], for one that was recovered, and its number.
     pub fn stream_again(&self, found: &RecoveredStream) -> StreamId {
-        self.inner.objects.catalog.lock().streams.id_again(found)
+        self.inner.objects.store.catalog.lock().streams.id_again(found)
     }
 
     /// Gives a stream's name back. When all have, and none of its entries is on disk any more, the stream is
     /// forgotten, and its key begins anew.
     pub fn forget(&self, stream: StreamId) {
-        self.inner.objects.catalog.lock().streams.release(stream);
+        self.inner.objects.store.catalog.lock().streams.release(stream);
     }
 
     /// Queues one request to be written. `done` is called on the journal's thread, for all requests in the order in
@@ -298,7 +291,7 @@ impl Journal {
 
     /// These entries of a stream need not be kept: in any order, usually rising. Never blocks.
     pub fn settle(&self, stream: StreamId, sequences: RangeInclusive<u64>) {
-        self.inner.objects.catalog.lock().streams.settle(stream, &sequences);
+        self.inner.objects.store.catalog.lock().streams.settle(stream, &sequences);
     }
 
     /// What it consists of.
@@ -310,14 +303,14 @@ impl Journal {
     /// The number of a stream that has something on disk.
     #[cfg(test)]
     pub(crate) fn number(&self, stream: StreamId) -> u64 {
-        self.inner.objects.catalog.lock().streams.number(stream).unwrap()
+        self.inner.objects.store.catalog.lock().streams.number(stream).unwrap()
     }
 
     /// The sequence numbers of a stream from the first that is not settled to the last that was given; nothing if all are
     /// settled.
     #[cfg(any(test, feature = "simulation"))]
     pub fn unsettled(&self, stream: StreamId) -> Option<Range<u64>> {
-        let catalog = self.inner.objects.catalog.lock();
+        let catalog = self.inner.objects.store.catalog.lock();
         let known = catalog.streams.table.get(&catalog.streams.number(stream)?)?;
         let position = known.settled.position();
         (position < known.next).then_some(position..known.next)
@@ -353,12 +346,12 @@ impl Journal {
     /// The bytes that there is room for, if a request of `bytes` (its entries, for all streams) would be taken now, behind
     /// those that wait. Nothing while the disk fails.
     pub fn room_for(&self, bytes: u64) -> Option<u64> {
-        let Objects { catalog, supply, committer, closing, .. } = &*self.inner.objects;
+        let Objects { store, supply, committer, closing, .. } = &*self.inner.objects;
         let (requests, waiting) = committer.queue.waiting();
         if self.is_failing() {
             return None;
         }
-        let catalog = catalog.lock();
+        let catalog = store.catalog.lock();
         let wanted = waiting + about_on_disk(bytes) + requests * 512;
         let unused = supply.unused(&catalog);
         let more = catalog.ready_room + if unused < supply.segment_size() { 0 } else { unused };
@@ -373,7 +366,7 @@ impl Journal {
 
     /// Whether nothing can be written now: the disk fails, hangs, or is not there any more.
     pub fn is_failing(&self) -> bool {
-        self.inner.objects.health.failing().is_some()
+        self.inner.objects.store.health.failing().is_some()
     }
 
     /// How long those who wait for a request to be written should do so.
@@ -388,7 +381,7 @@ impl Journal {
 
     /// Since when and why the journal is not where it was opened, if so: nothing is kept there for the next process.
     pub fn displaced(&self) -> Option<Failing> {
-        self.inner.objects.health.displaced()
+        self.inner.objects.store.health.displaced()
     }
 
     /// Whether a request of `bytes` would be taken if nothing else were there.
@@ -398,10 +391,10 @@ impl Journal {
 
     /// What the journal says about itself.
     pub fn state(&self) -> JournalState {
-        let Objects { settings, catalog, health, committer, .. } = &*self.inner.objects;
+        let Objects { settings, store, committer, .. } = &*self.inner.objects;
         let (waiting, _) = committer.queue.waiting();
-        let failing = health.failing();
-        JournalState { max_size: settings.max_size, waiting, failing, ..catalog.lock().state() }
+        let failing = store.health.failing();
+        JournalState { max_size: settings.max_size, waiting, failing, ..store.catalog.lock().state() }
     }
 
     /// Has the disk keep what is settled by now, so that none of it comes back after a crash. Blocks; what can't be written is said in
@@ -421,19 +414,10 @@ impl Journal {
 
     /// The same, without blocking: whether it is closed by `deadline`. If not, it goes on being closed.
     pub async fn close_until(&self, deadline: Instant) -> bool {
-        let Some(close) = self.inner.closing() else { return true };
-        if self.inner.by_hand {
-            close();
-            return true;
-        }
         let (done, closed) = oneshot::channel();
-        // A thread of its own: those of the runtime for such work may all wait for the same disk.
-        let started = thread::Builder::new().name("journal-close".to_owned()).spawn(move || {
-            close();
-            // Nobody waits any more, if it took too long.
-            let _ = done.send(());
-        });
-        started.is_ok() && matches!(timeout_at(deadline, closed).await, Ok(Ok(())))
+        // Nobody waits any more, if it took too long.
+        let begun = self.inner.close_aside(move || _ = done.send(()));
+        !begun || matches!(timeout_at(deadline, closed).await, Ok(Ok(())))
     }
 }
 
@@ -446,21 +430,30 @@ impl Inner {
         let (objects, threads) = (self.objects.clone(), std::mem::take(&mut *self.threads.lock()));
         Some(move || objects.close(threads))
     }
+
+    /// Has a thread of its own close the journal and then call `done`, for the first who asks: those of the runtime for such
+    /// work may all wait for the same disk. A journal that is driven by hand has no threads, and closes at once.
+    fn close_aside(&self, done: impl FnOnce() + Send + 'static) -> bool {
+        let Some(close) = self.closing() else { return false };
+        let close = move || {
+            close();
+            done();
+        };
+        if self.by_hand {
+            close();
+        } else {
+            // If it can't be started, `done` goes with it, and whoever waits sees that.
+            let _ = thread::Builder::new().name("journal-close".to_owned()).spawn(close);
+        }
+        true
+    }
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        let Some(close) = self.closing() else { return };
-        if self.by_hand {
-            return close();
-        }
-        // A disk that hangs must not keep a process from ending.
         let (done, closed) = mpsc::channel();
-        let started = thread::Builder::new().name("journal-close".to_owned()).spawn(move || {
-            close();
-            let _ = done.send(());
-        });
-        if started.is_ok() {
+        if self.close_aside(move || _ = done.send(())) {
+            // A disk that hangs must not keep a process from ending.
             let _ = closed.recv_timeout(self.objects.pending.patience());
         }
     }

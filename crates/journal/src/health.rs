@@ -15,9 +15,9 @@ use super::catalog::SharedCatalog;
 use super::closing::Closing;
 use super::directory::LOCK;
 use super::disk::{Disk, Identity};
+use super::pending::PendingChanges;
 use super::segments::{SegmentState, segment_name};
 use super::types::Failing;
-use super::watched::PendingChanges;
 
 /// How often the threads look whether the journal's disk still answers, and whether its directory is still there.
 const INTERVAL: Duration = Duration::from_millis(250);

@@ -5,13 +5,10 @@ use std::collections::{BinaryHeap, VecDeque};
 use std::io;
 use std::sync::Arc;
 
-use super::catalog::SharedCatalog;
 use super::disk::{Disk, DiskFile};
 use super::index::{Extent, Row};
 use super::segments::{ClosedIndex, Segment, SegmentState};
-
-/// Files that are kept open when all segments are walked through, of which there may be more than a process may have files.
-const KEPT_OPEN: usize = 32;
+use super::store::Store;
 
 /// Rows that are read of a segment at a time.
 const AT_ONCE: usize = 1024;
@@ -49,8 +46,8 @@ impl IndexedSegment {
     }
 
     /// The segment of that number, if there is one that is not being written.
-    pub(super) fn of(disk: &Arc<dyn Disk>, catalog: &SharedCatalog, id: u64) -> Option<Self> {
-        Self::new(disk, catalog.lock().segments.get(&id)?)
+    pub(super) fn of(store: &Store, id: u64) -> Option<Self> {
+        Self::new(&store.disk, store.catalog.lock().segments.get(&id)?)
     }
 
     /// A segment that was found before there is a catalog.
@@ -68,11 +65,9 @@ impl IndexedSegment {
         Self { segment, index, disk, name: None, file: None }
     }
 
-    /// Keeps the files of the first segments open, as many as may be.
-    pub(super) fn keep_open(all: &mut [Self]) -> Result<(), Unreadable> {
-        for segment in all.iter_mut().take(KEPT_OPEN) {
-            segment.file = Some(segment.file()?);
-        }
+    /// Opens the file, and keeps it open: so it can be read also when it is removed meanwhile.
+    pub(super) fn keep_open(&mut self) -> Result<(), Unreadable> {
+        self.file = Some(self.file()?);
         Ok(())
     }
 

@@ -149,7 +149,7 @@ fn streams(disk: &Arc<dyn Disk>, survey: &Survey) -> io::Result<Vec<InspectedStr
     let found = survey.segments.values();
     let mut segments: Vec<_> =
         found.map(|found| IndexedSegment::found(disk, &found.segment, &found.index, &found.file)).collect();
-    IndexedSegment::keep_open(&mut segments)?;
+    segments.iter_mut().try_for_each(IndexedSegment::keep_open)?;
     let nothing = BTreeMap::new();
     let settled = survey.positions.snapshot.as_ref().map_or(&nothing, |snapshot| &snapshot.settled);
     let mut streams = Vec::new();

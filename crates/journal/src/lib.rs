@@ -187,9 +187,9 @@
 //! | `compaction.rs` | copies live entries together |
 //! | `repair.rs` | quarantines damage that is met, and makes damaged indexes again |
 //! | `maintenance.rs` | has the last four, and the supply, do in rounds what is due |
-//! | `health.rs` | whether anything can be written: the disk fails, hangs (`watched.rs`), or is another |
+//! | `health.rs` | whether anything can be written: the disk fails, hangs (`pending.rs`), or is another |
 //! | `recovery.rs` | makes a catalog of what is on disk (`survey.rs`, `backlog.rs`); `inspect.rs` shows the same |
-//! | `handle.rs` | puts these together |
+//! | `handle.rs` | puts these together, around a `store.rs`: the disk, the catalog and the health |
 //!
 //! # Threads and locks
 //!
@@ -204,7 +204,7 @@
 //!
 //! # A disk that does not answer
 //!
-//! What a disk is asked to change is noted until it answers (`watched.rs`). If it takes 5 s, the journal counts as failing,
+//! What a disk is asked to change is noted until it answers (`pending.rs`). If it takes 5 s, the journal counts as failing,
 //! as if the disk had refused, until it answers. Requests that wait longer than that for the disk are given up by those who
 //! wait: what is written of them later is settled at once. The journal also counts as
 //! failing when the directory, or a file that is open in it, is not there any more (`health.rs`); then nothing is written,
@@ -227,8 +227,10 @@ mod health;
 mod index;
 mod indexed;
 mod inspect;
+mod layer;
 mod maintenance;
 mod number_set;
+mod pending;
 mod pieces;
 mod positions;
 mod quarantine;
@@ -245,6 +247,7 @@ mod segments;
 pub mod simulation;
 #[cfg(any(test, feature = "simulation"))]
 pub mod stalling;
+mod store;
 mod streams;
 mod supply;
 mod survey;
@@ -252,7 +255,6 @@ mod survey;
 mod tests;
 mod trailer;
 mod types;
-mod watched;
 mod writer;
 
 /// The locks of the commit queue, which a test replaces.

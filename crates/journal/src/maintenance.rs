@@ -11,17 +11,15 @@ use parking_lot::Mutex;
 use sluice_notice as notice;
 
 use super::buffers::Buffers;
-use super::catalog::SharedCatalog;
 use super::checkpoint::Checkpoints;
 use super::closing::Closing;
 use super::compaction::Compactor;
-use super::disk::Disk;
-use super::health::Health;
 use super::index::is_damage;
 use super::indexed::{IndexedSegment, Unreadable};
 use super::repair::Repairs;
 use super::seal::Sealer;
 use super::segments::Amount;
+use super::store::Store;
 use super::supply::SegmentSupply;
 
 /// How often positions are written, and everything else looked after.
@@ -40,9 +38,7 @@ const ROWS_AT_ONCE: u64 = 256 << 10;
 #[derive(Debug)]
 pub(super) struct Maintenance {
     pub(super) compactor: Mutex<Compactor>,
-    pub(super) disk: Arc<dyn Disk>,
-    pub(super) catalog: SharedCatalog,
-    pub(super) health: Arc<Health>,
+    pub(super) store: Store,
     pub(super) supply: Arc<SegmentSupply>,
     pub(super) sealer: Arc<Sealer>,
     pub(super) checkpoints: Arc<Checkpoints>,
@@ -65,8 +61,8 @@ impl Maintenance {
     pub(super) fn run_once(&self, sync: bool) {
         let mut compactor = self.compactor.lock();
         let shortage = self.closing.take_shortage();
-        let is_in_place = self.health.is_in_place().is_ok();
-        self.health.report();
+        let is_in_place = self.store.health.is_in_place().is_ok();
+        self.store.health.report();
         if !is_in_place {
             // Names lead elsewhere. What is open can still be written, and will be found if the directory comes back.
             return self.checkpoints.write(sync);
@@ -74,13 +70,13 @@ impl Maintenance {
         self.sealer.seal_closed();
         if sync {
             self.supply.try_failed_disk();
-            self.health.report();
+            self.store.health.report();
             self.buffers.clear();
         }
         self.supply.make_ready();
         self.count_live(shortage);
         self.checkpoints.write_and_free(&self.needless(), sync);
-        if !self.health.has_failed() {
+        if !self.store.health.has_failed() {
             compactor.compact(shortage);
         }
     }
@@ -89,7 +85,7 @@ impl Maintenance {
     pub(super) fn finish(&self) {
         let mut compactor = self.compactor.lock();
         compactor.finish();
-        if self.health.is_in_place().is_err() {
+        if self.store.health.is_in_place().is_err() {
             return self.checkpoints.write(true);
         }
         self.sealer.seal_closed();
@@ -100,7 +96,7 @@ impl Maintenance {
     /// Counts what is live in the segments where that may have changed: in all of them, or some at a time.
     fn count_live(&self, all: bool) {
         let due: Vec<IndexedSegment> = {
-            let catalog = self.catalog.lock();
+            let catalog = self.store.catalog.lock();
             let settled = catalog.streams.settled;
             let due = catalog.segments.values().filter(|segment| {
                 let since = settled.saturating_sub(segment.counted_at);
@@ -109,7 +105,7 @@ impl Maintenance {
             let mut due: Vec<_> = due.filter(|segment| !segment.is_open() && !segment.copied).collect();
             // Those first that were not counted for longest, so that every one gets its turn.
             due.sort_by_key(|segment| segment.counted_at);
-            let indexed = |index| IndexedSegment::new(&self.disk, index);
+            let indexed = |index| IndexedSegment::new(&self.store.disk, index);
             due.into_iter().filter_map(indexed).collect()
         };
         let mut rows = 0;
@@ -132,10 +128,10 @@ impl Maintenance {
 
     /// Counts what is live in one segment; how many rows it has.
     fn count_live_in(&self, segment: &IndexedSegment) -> Result<u64, Unreadable> {
-        let settled = self.catalog.lock().streams.settled;
+        let settled = self.store.catalog.lock().streams.settled;
         let mut live = Amount::default();
         let counted = segment.for_each_rows(|rows| {
-            let catalog = self.catalog.lock();
+            let catalog = self.store.catalog.lock();
             for row in rows {
                 let (entries, bytes) = catalog.streams.live_in(row);
                 live.entries += entries;
@@ -143,7 +139,7 @@ impl Maintenance {
                 live.streams += u64::from(entries > 0);
             }
         })?;
-        if let Some(known) = self.catalog.lock().segments.get_mut(segment.segment.id()) {
+        if let Some(known) = self.store.catalog.lock().segments.get_mut(segment.segment.id()) {
             (known.live, known.counted_at) = (live, settled);
         }
         Ok(counted)
@@ -151,7 +147,7 @@ impl Maintenance {
 
     /// The segments of which nothing is needed.
     fn needless(&self) -> Vec<u64> {
-        let segments = &self.catalog.lock().segments;
+        let segments = &self.store.catalog.lock().segments;
         let needless = segments.values().filter(|segment| {
             // One without its index could come back with what it held behind its end, if the directory is not durable.
             (segment.live.entries == 0 || segment.copied)

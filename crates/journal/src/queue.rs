@@ -71,7 +71,9 @@ impl<R> CommitQueue<R> {
         let mut inner = self.inner.lock();
         if inner.waiting.is_empty() && !inner.is_closed {
             match time {
-                Some(time) => drop(self.work.wait_for(&mut inner, time)),
+                Some(time) => {
+                    self.work.wait_for(&mut inner, time);
+                }
                 None => self.work.wait(&mut inner),
             }
         }

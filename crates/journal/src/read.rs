@@ -9,14 +9,13 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::buffers::Buffers;
-use super::catalog::SharedCatalog;
 use super::chunks::Batches;
-use super::disk::Disk;
 use super::index::{Extent, Row, is_damage};
 use super::indexed::{IndexedSegment, Unreadable};
 use super::repair::Repairs;
 use super::run::{Got, LARGE, LastOpen, Piece, choose, read_run, runs};
 use super::segments::{ClosedIndex, Index, Segment};
+use super::store::Store;
 use super::types::{Chunk, ReadError, StreamId};
 
 /// A stream with less than one part in so many of what lies between its records has them read one by one.
@@ -25,22 +24,12 @@ const SPARSE: u64 = 32;
 /// Reads what streams have on disk.
 #[derive(Debug)]
 pub(super) struct Reader {
-    disk: Arc<dyn Disk>,
-    catalog: SharedCatalog,
-    repairs: Arc<Repairs>,
-    buffers: Arc<Buffers>,
+    pub(super) store: Store,
+    pub(super) repairs: Arc<Repairs>,
+    pub(super) buffers: Arc<Buffers>,
 }
 
 impl Reader {
-    pub(super) fn new(
-        disk: Arc<dyn Disk>,
-        catalog: SharedCatalog,
-        repairs: Arc<Repairs>,
-        buffers: Arc<Buffers>,
-    ) -> Self {
-        Self { disk, catalog, repairs, buffers }
-    }
-
     /// See [`super::Journal::read_batches`].
     pub(super) fn read_batches(
         &self,
@@ -49,7 +38,9 @@ impl Reader {
         max_bytes: usize,
         batches: usize,
     ) -> Result<VecDeque<Vec<Chunk>>, ReadError> {
-        let Some(number) = self.catalog.lock().streams.number(stream) else { return Ok(VecDeque::new()) };
+        let Some(number) = self.store.catalog.lock().streams.number(stream) else {
+            return Ok(VecDeque::new());
+        };
         let mut from = numbers.start;
         loop {
             let mut pieces = match self.plan(number, from, max_bytes.saturating_mul(batches) as u64) {
@@ -71,7 +62,7 @@ impl Reader {
             let mut open = LastOpen::default();
             for run in runs(&pieces) {
                 let segment = &run[0].segment;
-                let got = match open.file(&*self.disk, run) {
+                let got = match open.file(&*self.store.disk, run) {
                     Ok(file) => {
                         read_run(&**file, &self.buffers, run).map_err(|source| read_error(segment, source))?
                     }
@@ -104,7 +95,7 @@ impl Reader {
 
     /// Entries are durable in order, so what is not there before one that is will not come: nobody else will settle it.
     fn settle_gaps(&self, stream: StreamId, from: u64, pieces: &[Piece]) {
-        let mut catalog = self.catalog.lock();
+        let mut catalog = self.store.catalog.lock();
         let mut next = from;
         for piece in pieces {
             if piece.from > next {
@@ -124,7 +115,7 @@ impl Reader {
             if same.len() > 1
                 && wanted < LARGE * same.len() as u64
                 && wanted >= span / SPARSE
-                && let Ok(file) = self.disk.open_to_read(&same[0].segment.name())
+                && let Ok(file) = self.store.disk.open_to_read(&same[0].segment.name())
             {
                 file.will_need(from.offset, span);
             }
@@ -132,7 +123,7 @@ impl Reader {
     }
 
     fn is_there(&self, segment: &Segment) -> bool {
-        self.catalog.lock().segments.contains_key(&segment.id())
+        self.store.catalog.lock().segments.contains_key(&segment.id())
     }
 
     /// The records with at most `max_bytes` of a stream's entries from `from` on, or one that has more.
@@ -143,14 +134,14 @@ impl Reader {
         let mut behind: Option<u64> = None;
         let settled;
         {
-            let catalog = self.catalog.lock();
+            let catalog = self.store.catalog.lock();
             settled = catalog.streams.settled(stream);
             for segment in catalog.segments.values() {
                 let index = match &segment.index {
                     Index::Open(index) => index,
                     Index::Closed(ClosedIndex::Unsealed(index, _)) => index,
                     Index::Closed(ClosedIndex::Sealed(_)) => {
-                        sealed.extend(IndexedSegment::new(&self.disk, segment));
+                        sealed.extend(IndexedSegment::new(&self.store.disk, segment));
                         continue;
                     }
                 };

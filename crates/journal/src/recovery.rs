@@ -29,6 +29,9 @@ const SEGMENTS: u64 = 16;
 /// A segment is not smaller than this, in bytes.
 const SMALLEST: u64 = 64 << 10;
 
+/// Files that are kept open while all segments are walked through, of which there may be more than a process may have files.
+const KEPT_OPEN: usize = 32;
+
 /// A journal that was brought back.
 pub(super) struct Recovered {
     pub(super) catalog: Catalog,
@@ -168,7 +171,7 @@ fn doubt_last_index(disk: &Arc<dyn Disk>, catalog: &mut Catalog, purpose: Purpos
 fn count(disk: &Arc<dyn Disk>, catalog: &mut Catalog, known: &Snapshot) -> io::Result<Vec<RecoveredStream>> {
     let values = catalog.segments.values();
     let mut all: Vec<_> = values.filter_map(|segment| IndexedSegment::new(disk, segment)).collect();
-    IndexedSegment::keep_open(&mut all)?;
+    all.iter_mut().take(KEPT_OPEN).try_for_each(IndexedSegment::keep_open)?;
     let mut recovered = Vec::new();
     backlog::count(&all, &known.settled, |backlog| {
         let Backlog { stream, key, segments, end, live } = backlog;

@@ -7,37 +7,30 @@ use std::sync::Arc;
 
 use sluice_notice as notice;
 
-use super::catalog::SharedCatalog;
-use super::disk::{Disk, is_lost};
-use super::health::Health;
+use super::disk::is_lost;
 use super::quarantine;
 use super::record::HEADER;
 use super::run::Piece;
 use super::segments::{ClosedIndex, Index, Segment};
+use super::store::Store;
 use super::survey::read_again;
 use super::types::StreamId;
 
 /// Repairs what readers and compaction find damaged.
 #[derive(Debug)]
 pub(super) struct Repairs {
-    disk: Arc<dyn Disk>,
-    catalog: SharedCatalog,
-    health: Arc<Health>,
+    pub(super) store: Store,
 }
 
 impl Repairs {
-    pub(super) fn new(disk: Arc<dyn Disk>, catalog: SharedCatalog, health: Arc<Health>) -> Self {
-        Self { disk, catalog, health }
-    }
-
     /// Keeps a copy of the entries of a stream that are not what was written, and counts them as settled. Not if it is another
     /// journal's: then they may be there still.
     pub(super) fn put_aside(&self, stream: u64, piece: &Piece) -> io::Result<()> {
-        self.health.is_in_place()?;
+        self.store.health.is_in_place()?;
         let Piece { segment, extent, from, end } = piece;
         let end_of_record = extent.offset + HEADER as u64 + u64::from(extent.length);
         self.quarantine(segment, &(extent.offset..end_of_record));
-        self.catalog.lock().streams.settle(StreamId(stream), &(*from..=end - 1));
+        self.store.catalog.lock().streams.settle(StreamId(stream), &(*from..=end - 1));
         Ok(())
     }
 
@@ -45,7 +38,7 @@ impl Repairs {
     /// not tried again: it takes reading the whole segment, and each of its streams would do so each second.
     pub(super) fn make_index_again(&self, segment: &Segment) -> io::Result<()> {
         let (length, end) = {
-            let catalog = self.catalog.lock();
+            let catalog = self.store.catalog.lock();
             let Some(known) = catalog.segments.get(&segment.id()) else { return Ok(()) };
             let Some(index) = known.closed() else { return Ok(()) };
             if known.unreadable {
@@ -53,9 +46,9 @@ impl Repairs {
             }
             (known.length(), index.end())
         };
-        self.health.is_in_place()?;
-        let found = read_again(&*self.disk, segment, length, end);
-        let mut catalog = self.catalog.lock();
+        self.store.health.is_in_place()?;
+        let found = read_again(&*self.store.disk, segment, length, end);
+        let mut catalog = self.store.catalog.lock();
         let Some(known) = catalog.segments.get_mut(segment.id()) else { return Ok(()) };
         let corrupt = match found {
             Ok((index, corrupt)) => {
@@ -78,8 +71,8 @@ impl Repairs {
     /// Keeps a copy of a part of a segment that is not what was written.
     fn quarantine(&self, segment: &Segment, range: &Range<u64>) {
         let (name, at, length) = (segment.name(), range.start, range.end - range.start);
-        let kept = quarantine::keep(&*self.disk, &name, at, length);
-        let mut catalog = self.catalog.lock();
+        let kept = quarantine::keep(&*self.store.disk, &name, at, length);
+        let mut catalog = self.store.catalog.lock();
         catalog.figures.quarantined += 1;
         catalog.figures.quarantined_bytes += length;
         drop(catalog);

@@ -5,12 +5,11 @@ use std::sync::Arc;
 use sluice_notice as notice;
 
 use super::buffer::BlockBuffer;
-use super::catalog::SharedCatalog;
-use super::disk::{BLOCK, Disk, is_lost};
+use super::disk::{BLOCK, is_lost};
 use super::format::whole_blocks;
-use super::health::Health;
 use super::index::{SealedIndex, encode_index, index_size};
 use super::segments::{ClosedIndex, Index};
+use super::store::Store;
 
 /// Rows that are kept in memory, of all sealed segments together; those of the newest are. 64 bytes each.
 const ROWS_IN_MEMORY: usize = 256 << 10;
@@ -18,24 +17,18 @@ const ROWS_IN_MEMORY: usize = 256 << 10;
 /// Writes indexes. Only maintenance and recovery do, one of them at a time.
 #[derive(Debug)]
 pub(super) struct Sealer {
-    disk: Arc<dyn Disk>,
-    catalog: SharedCatalog,
-    health: Arc<Health>,
+    pub(super) store: Store,
 }
 
 impl Sealer {
-    pub(super) fn new(disk: Arc<dyn Disk>, catalog: SharedCatalog, health: Arc<Health>) -> Self {
-        Self { disk, catalog, health }
-    }
-
     /// Writes the index of each segment that is complete.
     pub(super) fn seal_closed(&self) {
         // Not into a file of another directory that has the same name.
-        if self.health.is_in_place().is_err() {
+        if self.store.health.is_in_place().is_err() {
             return;
         }
         let closed: Vec<_> = {
-            let catalog = self.catalog.lock();
+            let catalog = self.store.catalog.lock();
             let closed = catalog.segments.values().filter_map(|segment| match segment.closed()? {
                 ClosedIndex::Unsealed(index, end) => {
                     let predecessor = segment.predecessors.first().copied();
@@ -46,7 +39,7 @@ impl Sealer {
             closed.collect()
         };
         for (segment, length, predecessor, index, end) in closed {
-            let catalog = self.catalog.lock();
+            let catalog = self.store.catalog.lock();
             let known = catalog.segments.get(&segment.id());
             // Its index would only say of its first predecessor where that one ends.
             if !known.is_some_and(|segment| catalog.segments.needs_no_opening(segment)) {
@@ -61,14 +54,14 @@ impl Sealer {
             let (bytes, trailer, rows) = encode_index(&segment.header, end, predecessor, offset, streams);
             let mut buffer = BlockBuffer::default();
             buffer.put(&bytes);
-            let written = self.disk.open(&segment.name()).and_then(|file| {
+            let written = self.store.disk.open(&segment.name()).and_then(|file| {
                 file.write_at(buffer.as_slice(), offset)?;
                 file.sync_data()
             });
             if let Err(error) = written {
                 // Its records are enough to recover it; the next round tries again. Until then those behind it have no index
                 // either, and none of them is freed: so if it is this place that can't be written, once another is taken.
-                let mut catalog = self.catalog.lock();
+                let mut catalog = self.store.catalog.lock();
                 if is_lost(&error)
                     && let Some(known) = catalog.segments.get_mut(segment.id())
                     && !std::mem::replace(&mut known.index_moved, true)
@@ -85,7 +78,7 @@ impl Sealer {
                 }
                 continue;
             }
-            let mut catalog = self.catalog.lock();
+            let mut catalog = self.store.catalog.lock();
             catalog.segments.set_length(segment.id(), offset + bytes.len() as u64);
             if let Some(known) = catalog.segments.get_mut(segment.id()) {
                 let index = SealedIndex::new(trailer, segment.header.seed(), rows);
@@ -97,7 +90,7 @@ impl Sealer {
 
     /// Keeps the rows of the newest segments in memory, and no more than there may be.
     fn leave_rows_on_disk(&self) {
-        let mut catalog = self.catalog.lock();
+        let mut catalog = self.store.catalog.lock();
         let mut rows = 0;
         for segment in catalog.segments.values_mut().rev() {
             let Some(index) = segment.sealed() else { continue };

@@ -9,12 +9,12 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::buffer::BlockBuffer;
-use super::catalog::{Catalog, SharedCatalog};
-use super::disk::{BLOCK, Disk, DiskFile};
+use super::catalog::Catalog;
+use super::disk::{BLOCK, DiskFile};
 use super::format::{Header, Purpose};
-use super::health::Health;
 use super::indexed::IndexedSegment;
 use super::segments::{LARGEST, RECORDS_AT, Segment, SegmentState, segment_name, spare_name};
+use super::store::Store;
 use super::writer::Prepared;
 
 /// Spare segments that are kept at most.
@@ -38,9 +38,7 @@ impl From<io::Error> for NoSegment {
 /// Makes segments out of spare files or new ones, within `max_size`.
 #[derive(Debug)]
 pub(super) struct SegmentSupply {
-    disk: Arc<dyn Disk>,
-    catalog: SharedCatalog,
-    health: Arc<Health>,
+    store: Store,
     max_size: u64,
     segment_size: u64,
     /// The log's next segment, if it is there already. Locked while that is made or taken, so that segments are used in the
@@ -51,15 +49,8 @@ pub(super) struct SegmentSupply {
 }
 
 impl SegmentSupply {
-    pub(super) fn new(
-        disk: Arc<dyn Disk>,
-        catalog: SharedCatalog,
-        health: Arc<Health>,
-        max_size: u64,
-        segment_size: u64,
-    ) -> Self {
-        let (ready, leaving) = (Mutex::default(), Mutex::default());
-        Self { disk, catalog, health, max_size, segment_size, ready, leaving }
+    pub(super) fn new(store: Store, max_size: u64, segment_size: u64) -> Self {
+        Self { store, max_size, segment_size, ready: Mutex::default(), leaving: Mutex::default() }
     }
 
     /// Bytes of a segment, as long as no request needs a larger one.
@@ -79,9 +70,9 @@ impl SegmentSupply {
 
     /// Makes a segment of `length` bytes. When this returns, nothing about the file depends on the directory any more.
     pub(super) fn prepare(&self, purpose: Purpose, length: u64) -> Result<Prepared, NoSegment> {
-        self.health.is_in_place()?;
+        self.store.health.is_in_place()?;
         let (id, spare, removed) = {
-            let mut catalog = self.catalog.lock();
+            let mut catalog = self.store.catalog.lock();
             if purpose == Purpose::Log && self.unused(&catalog) < length {
                 return Err(NoSegment::Full);
             }
@@ -101,19 +92,19 @@ impl SegmentSupply {
         removed.fold(Ok(()), Result::and)?;
         let fresh = spare_name(id);
         let from = spare.as_ref().map_or(&fresh, |(name, _)| name);
-        let header = Header { purpose, id, salt: self.disk.nonce() };
+        let header = Header { purpose, id, salt: self.store.disk.nonce() };
         // The name that the file has now, if there is one.
         let mut there = spare.as_ref().map(|(name, _)| name.clone());
         let made = (|| {
             let file = match &spare {
-                Some((name, _)) => self.disk.open(name)?,
-                None => self.disk.create(&fresh, length)?,
+                Some((name, _)) => self.store.disk.open(name)?,
+                None => self.store.disk.create(&fresh, length)?,
             };
             there = Some(from.clone());
             write_header(&*file, &header)?;
-            self.disk.rename(from, &segment_name(id))?;
+            self.store.disk.rename(from, &segment_name(id))?;
             there = Some(segment_name(id));
-            self.disk.sync_directory()?;
+            self.store.disk.sync_directory()?;
             let identity = file.identity()?;
             io::Result::Ok((file, identity))
         })();
@@ -122,7 +113,7 @@ impl SegmentSupply {
             Ok((file, identity)) => {
                 let segment = Segment::new(header);
                 let state = SegmentState::empty(segment.clone(), identity, length);
-                self.catalog.lock().segments.insert(id, state);
+                self.store.catalog.lock().segments.insert(id, state);
                 Ok(Prepared { segment, file, length })
             }
             Err(error) => {
@@ -154,8 +145,8 @@ impl SegmentSupply {
 
     /// Makes the log's next segment before it is needed, once the present one is half full.
     pub(super) fn make_ready(&self) {
-        let log_room = self.catalog.lock().log_room;
-        if self.health.has_failed() || log_room == 0 || log_room >= self.segment_size / 2 {
+        let log_room = self.store.catalog.lock().log_room;
+        if self.store.health.has_failed() || log_room == 0 || log_room >= self.segment_size / 2 {
             return;
         }
         let mut ready = self.ready.lock();
@@ -168,7 +159,7 @@ impl SegmentSupply {
 
     /// If the disk fails, looks whether it does so still: by making a segment, since that takes all that the log does.
     pub(super) fn try_failed_disk(&self) {
-        if !self.health.has_failed() {
+        if !self.store.health.has_failed() {
             return;
         }
         let mut ready = self.ready.lock();
@@ -186,38 +177,38 @@ impl SegmentSupply {
         match tried {
             Ok(prepared) => {
                 self.put_ready(&mut ready, prepared);
-                self.health.recover();
+                self.store.health.recover();
             }
             // That the journal is full is another matter, which passes by itself.
-            Err(NoSegment::Full) => self.health.recover(),
-            Err(NoSegment::Io(error)) => self.health.fail(&error.to_string()),
+            Err(NoSegment::Full) => self.store.health.recover(),
+            Err(NoSegment::Io(error)) => self.store.health.fail(&error.to_string()),
         }
     }
 
     /// Gives up a segment that was ready: it stays, gets an index without rows, and goes as others do.
     fn pass_over(&self, id: u64) {
-        self.catalog.lock().close_segment(id, RECORDS_AT);
+        self.store.catalog.lock().close_segment(id, RECORDS_AT);
     }
 
     fn take_ready(&self, ready: &mut Option<Prepared>) -> Option<Prepared> {
-        self.catalog.lock().ready_room = 0;
+        self.store.catalog.lock().ready_room = 0;
         ready.take()
     }
 
     fn put_ready(&self, ready: &mut Option<Prepared>, prepared: Prepared) {
-        self.catalog.lock().ready_room = prepared.length;
+        self.store.catalog.lock().ready_room = prepared.length;
         *ready = Some(prepared);
     }
 
     /// Takes segments out of the journal, nothing of which is needed: their files are kept to be used again, or removed.
     /// Positions that say so are durable. A segment whose file stays does so as well, to be tried again.
     pub(super) fn retire(&self, ids: &[u64]) -> io::Result<()> {
-        self.health.is_in_place()?;
+        self.store.health.is_in_place()?;
         let (mut kept, mut left, mut done) = (Vec::new(), Vec::new(), Ok(()));
         for id in ids {
             let streams = self.streams_of(*id);
             let (keep, gone) = {
-                let mut catalog = self.catalog.lock();
+                let mut catalog = self.store.catalog.lock();
                 let Some(gone) = catalog.segments.remove(*id) else { continue };
                 // With the entry out of the map nobody else can come to have it.
                 let unread = Arc::strong_count(&gone.segment) == 1;
@@ -226,7 +217,8 @@ impl SegmentSupply {
             };
             let name = gone.segment.name();
             let spare = spare_name(*id);
-            let moved = if keep { self.disk.rename(&name, &spare) } else { self.disk.remove(&name) };
+            let moved =
+                if keep { self.store.disk.rename(&name, &spare) } else { self.store.disk.remove(&name) };
             match moved {
                 Ok(()) => {
                     left.extend(streams);
@@ -235,14 +227,14 @@ impl SegmentSupply {
                 // Somebody else has removed it.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => left.extend(streams),
                 Err(error) => {
-                    self.catalog.lock().segments.insert(*id, gone);
+                    self.store.catalog.lock().segments.insert(*id, gone);
                     done = Err(error);
                 }
             }
         }
         // A spare file is written to only under a name that is durable; and as long as a power cut could bring a segment
         // back, the positions of its streams are needed.
-        if let Err(error) = self.disk.sync_directory() {
+        if let Err(error) = self.store.disk.sync_directory() {
             for (name, length) in kept {
                 let _ = self.discard(&name, length);
             }
@@ -250,7 +242,7 @@ impl SegmentSupply {
             return Err(error);
         }
         left.append(&mut self.leaving.lock());
-        let mut catalog = self.catalog.lock();
+        let mut catalog = self.store.catalog.lock();
         catalog.spares.extend(kept);
         for stream in left {
             catalog.streams.leave_segment(stream);
@@ -262,7 +254,7 @@ impl SegmentSupply {
     /// be.
     fn streams_of(&self, id: u64) -> Vec<u64> {
         let mut streams = Vec::new();
-        if let Some(segment) = IndexedSegment::of(&self.disk, &self.catalog, id) {
+        if let Some(segment) = IndexedSegment::of(&self.store, id) {
             let _ = segment.for_each_rows(|rows| streams.extend(rows.iter().map(|row| row.stream)));
         }
         streams
@@ -270,9 +262,9 @@ impl SegmentSupply {
 
     /// Removes a file that holds nothing. One that stays is a spare, so that it is in the count.
     fn discard(&self, name: &str, length: u64) -> io::Result<()> {
-        match self.disk.remove(name) {
+        match self.store.disk.remove(name) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                self.catalog.lock().spares.push((name.to_owned(), length));
+                self.store.catalog.lock().spares.push((name.to_owned(), length));
                 Err(error)
             }
             _ => Ok(()),

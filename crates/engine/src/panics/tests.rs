@@ -121,7 +121,7 @@ fn wait_for_a_journal_whose_thread_panics(thread: &'static str) {
     disk.panic_in(thread);
     let settings =
         JournalSettings { max_size: 16 << 20, segment_size: 1 << 20, ..JournalSettings::new("simulated") };
-    let (journal, _) = Journal::open_on_disk(settings, Arc::new(disk), JournalSettings::PATIENCE).unwrap();
+    let (journal, _) = Journal::open_on_disk(settings, disk.disk(), JournalSettings::PATIENCE).unwrap();
     let stream = journal.stream(&StreamKey::from(b"a".as_slice()));
     let entry = Entry { bytes: b"entry".as_slice().into(), records: 1 };
     let (answer, answered) = mpsc::channel();

@@ -13,12 +13,11 @@ const PATIENCE: Duration = Duration::from_millis(100);
 /// Longer than anything takes that is not stuck.
 const LONG: Duration = Duration::from_secs(60);
 
-const CHANGES: Stalled = Stalled { changes: true, looks: false };
+const CHANGES: Stalled = Stalled { changes: true, syncs: false, looks: false };
 
 fn stalling(disk: &SimulatedDisk) -> (Journal, StallingDisk) {
     let stalling = StallingDisk::new(disk.process());
-    let disk = Arc::new(stalling.clone());
-    (Journal::open_on_disk(settings(64), disk, PATIENCE).unwrap().0, stalling)
+    (Journal::open_on_disk(settings(64), stalling.disk(), PATIENCE).unwrap().0, stalling)
 }
 
 /// Waits until it is so.
@@ -89,7 +88,7 @@ fn reads_that_hang_keep_nobody_from_writing() {
     let (journal, stalling) = stalling(&disk);
     let a = journal.stream(&key("a"));
     assert!(append_aside(&journal, a, 0).recv_timeout(LONG).unwrap().is_ok());
-    stalling.stall(Stalled { looks: true, changes: false });
+    stalling.stall(Stalled { looks: true, ..Stalled::default() });
     std::thread::scope(|scope| {
         let reading = scope.spawn(|| read_all(&journal, a));
         until("it is asked", || stalling.waiting() > 0);

@@ -1,5 +1,6 @@
 //! The journal as a whole, on a simulated disk.
 
+mod commit_queue;
 mod damage;
 mod disk_faults;
 mod everyday;

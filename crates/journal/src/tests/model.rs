@@ -2,11 +2,13 @@
 //! order and whole, after every crash; and nothing else is, but requests that were never answered.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::thread::{self, JoinHandle};
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::simulation::Faults;
+use crate::stalling::{Stalled, StallingDisk};
 
 const STREAMS: usize = 4;
 
@@ -21,9 +23,17 @@ enum Step {
     /// One entry somewhere.
     SettleOne(usize, u8),
     Read(usize, usize),
+    /// So many streams come, with one entry each.
+    Come(u64),
+    /// Of these streams a part, in 256ths, is settled and goes.
+    Go(u8),
     Tend,
     Kill,
     CutPower,
+    /// A sync that never answers, until the process is killed or the power is cut.
+    HangSync {
+        cut_power: bool,
+    },
     Close,
     Full(u64),
     ReadOnly,
@@ -45,9 +55,12 @@ fn step() -> impl Strategy<Value = Step> {
         12 => (stream.clone(), any::<u8>()).prop_map(|(stream, part)| Step::Settle(stream, part)),
         3 => (stream.clone(), any::<u8>()).prop_map(|(stream, part)| Step::SettleOne(stream, part)),
         6 => (stream, 1..200_000_usize).prop_map(|(stream, bytes)| Step::Read(stream, bytes)),
+        3 => (1..200_u64).prop_map(Step::Come),
+        4 => any::<u8>().prop_map(Step::Go),
         12 => Just(Step::Tend),
         2 => Just(Step::Kill),
         3 => Just(Step::CutPower),
+        2 => any::<bool>().prop_map(|cut_power| Step::HangSync { cut_power }),
         2 => Just(Step::Close),
         2 => (0..300_000_u64).prop_map(Step::Full),
         1 => Just(Step::ReadOnly),
@@ -78,13 +91,40 @@ struct StreamModel {
     made: u64,
 }
 
+/// A stream that comes, has one entry, and goes.
+#[derive(Debug)]
+struct Passing {
+    /// Its name in this life of the journal, if it is held.
+    id: Option<StreamId>,
+    end: Ended,
+}
+
+/// What is known of the entry of such a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    /// It was acknowledged, and is not settled.
+    Live,
+    /// It may be there.
+    Perhaps,
+    /// It is not there: the journal had no room for it.
+    Refused,
+}
+
+fn name_of_passing(n: u64) -> String {
+    format!("p{n}")
+}
+
 type Answers = Arc<Mutex<Vec<(usize, Result<Appended, NotWritten>)>>>;
 
 struct World {
     disk: SimulatedDisk,
+    /// The disk of the process that lives.
+    stalling: StallingDisk,
     journal: Option<Journal>,
     ids: Vec<StreamId>,
     streams: Vec<StreamModel>,
+    /// Streams that came and may have gone, by the number in their names.
+    passing: BTreeMap<u64, Passing>,
     /// Requests that are not answered yet: for each group the stream and its entries.
     waiting: BTreeMap<usize, Vec<(usize, Vec<Bytes>)>>,
     answers: Answers,
@@ -101,11 +141,14 @@ struct World {
 
 impl World {
     fn new(seed: u64, sync: SyncPolicy) -> Self {
+        let disk = SimulatedDisk::new(seed);
         let mut world = Self {
-            disk: SimulatedDisk::new(seed),
+            stalling: StallingDisk::new(disk.process()),
+            disk,
             journal: None,
             ids: Vec::new(),
             streams: (0..STREAMS).map(|_| StreamModel::default()).collect(),
+            passing: BTreeMap::new(),
             waiting: BTreeMap::new(),
             answers: Answers::default(),
             requests: 0,
@@ -125,12 +168,14 @@ impl World {
 
     fn open(&mut self) {
         let settings = JournalSettings { sync: self.sync, ..settings(24) };
-        let opened = Journal::open_by_hand(settings.clone(), self.disk.process());
+        self.stalling = StallingDisk::new(self.disk.process());
+        let opened = Journal::open_by_hand(settings.clone(), self.stalling.disk());
         let (journal, recovery) = opened.unwrap_or_else(|_| {
             // A disk that is full or fails: it is seen to.
             self.disk.set_faults(Faults::default());
             self.disk.kill();
-            Journal::open_by_hand(settings, self.disk.process()).unwrap()
+            self.stalling = StallingDisk::new(self.disk.process());
+            Journal::open_by_hand(settings, self.stalling.disk()).unwrap()
         });
         self.ids = (0..STREAMS).map(|n| journal.stream(&key(&format!("s{n}")))).collect();
         self.journal = Some(journal);
@@ -157,8 +202,43 @@ impl World {
             model.perhaps.extend(before.into_values());
             model.settled.clear();
         }
+        self.check_passing(&recovery);
         self.flips = 0;
         self.lossy.clear();
+    }
+
+    /// Of the streams that come and go those are found that should be, and no others.
+    fn check_passing(&mut self, recovery: &Recovery) {
+        let journal = self.journal.clone().unwrap();
+        let mut found = BTreeMap::new();
+        for stream in &recovery.streams {
+            let name = std::str::from_utf8(stream.key.as_bytes()).unwrap();
+            let Some(n) = name.strip_prefix('p').and_then(|n| n.parse::<u64>().ok()) else { continue };
+            assert_eq!((stream.first, stream.last, stream.entries, stream.records), (0, 0, 1, 1), "{name}");
+            let before = found.insert(n, journal.stream_again(stream));
+            assert!(before.is_none(), "{name} is there twice");
+        }
+        for n in found.keys() {
+            let known = self.passing.get(n).is_some_and(|passing| passing.end != Ended::Refused);
+            assert!(known, "nobody appended anything to p{n}");
+        }
+        for (n, id) in found.iter().take(5).chain(found.iter().rev().take(5)) {
+            let name = name_of_passing(*n);
+            let all = read_all(&journal, *id);
+            // It may have been damaged.
+            assert!(
+                all == filled(&name, 0..1, 40) || self.all_flips > 0 && all.is_empty(),
+                "{name}: {all:?}"
+            );
+        }
+        for (n, passing) in &mut self.passing {
+            passing.id = found.get(n).copied();
+            if passing.end == Ended::Live && passing.id.is_none() {
+                self.lossy.insert(STREAMS + *n as usize);
+                assert!(self.lossy.len() <= self.flips, "the entry of p{n} is lost");
+                passing.end = Ended::Perhaps;
+            }
+        }
     }
 
     /// `all` is everything from the first live entry on.
@@ -190,6 +270,7 @@ impl World {
                 self.streams[stream].perhaps.extend(entries);
             }
         }
+        self.passing.values_mut().for_each(|passing| passing.id = None);
         self.journal = None;
         // What a dead process says is not heard.
         self.answers.lock().clear();
@@ -276,7 +357,22 @@ impl World {
                     self.check(stream, &all);
                 }
             }
+            Step::Come(count) => self.come(count),
+            Step::Go(part) => self.go(part),
             Step::Tend => self.journal().tend_once(),
+            Step::HangSync { cut_power } => {
+                let hanging = self.hang_in_sync();
+                if cut_power && self.sync == SyncPolicy::Always {
+                    self.disk.cut_power();
+                } else {
+                    self.disk.kill();
+                }
+                // The thread of the dead process is let go.
+                self.stalling.stall(Stalled::default());
+                hanging.join().unwrap();
+                self.end();
+                self.open();
+            }
             Step::CutPower if self.sync == SyncPolicy::Always => {
                 self.disk.cut_power();
                 self.end();
@@ -343,6 +439,75 @@ impl World {
         }
     }
 
+    /// New streams come, and all that waits is written.
+    fn come(&mut self, count: u64) {
+        self.take(Step::Commit);
+        let first = self.passing.len() as u64;
+        let journal = self.journal.clone().unwrap();
+        let answers = Arc::new(Mutex::new(Vec::new()));
+        for n in first..first + count {
+            let name = name_of_passing(n);
+            let id = journal.stream(&key(&name));
+            self.passing.insert(n, Passing { id: Some(id), end: Ended::Perhaps });
+            let entries = [entry(nth(&name, 0, 40), 1)].into_iter().collect();
+            let answers = answers.clone();
+            let done = move |answer: Result<Appended, NotWritten>| answers.lock().push((n, answer));
+            journal.append(vec![Group { stream: id, entries }], Box::new(done));
+        }
+        while journal.commit_once() {}
+        assert_eq!(answers.lock().len() as u64, count);
+        for (n, answer) in answers.lock().drain(..) {
+            let passing = self.passing.get_mut(&n).unwrap();
+            passing.end = match answer {
+                Ok(appended) => {
+                    assert_eq!(appended.first[..], [0]);
+                    Ended::Live
+                }
+                Err(NotWritten::Full) => Ended::Refused,
+                Err(NotWritten::Disk(_)) => Ended::Perhaps,
+                Err(other) => panic!("{other}"),
+            };
+            if passing.end != Ended::Live {
+                journal.forget(passing.id.take().unwrap());
+            }
+        }
+    }
+
+    /// Streams that are there, the oldest first, are settled and forgotten.
+    fn go(&mut self, part: u8) {
+        let journal = self.journal.clone().unwrap();
+        let there: Vec<_> = self.passing.values_mut().filter(|passing| passing.id.is_some()).collect();
+        let count = (there.len() * (usize::from(part) + 1)).div_ceil(256);
+        for passing in there.into_iter().take(count) {
+            let id = passing.id.take().unwrap();
+            journal.settle(id, 0..=0);
+            journal.forget(id);
+            // Until the positions are durable it comes again.
+            passing.end = Ended::Perhaps;
+        }
+    }
+
+    /// Has the next sync never answer, in a thread that writes what waits and looks after the files. Whoever asks nothing of
+    /// the disk goes on meanwhile.
+    fn hang_in_sync(&mut self) -> JoinHandle<()> {
+        self.stalling.stall(Stalled { syncs: true, ..Stalled::default() });
+        let journal = self.journal.clone().unwrap();
+        let hanging = thread::spawn(move || {
+            while journal.commit_once() {}
+            journal.tend_once();
+        });
+        while self.stalling.waiting() == 0 && !hanging.is_finished() {
+            thread::yield_now();
+        }
+        // What was answered by now holds.
+        self.collect_answers();
+        assert!(self.journal().unwritten().requests >= self.waiting.len() as u64);
+        self.journal().room_for(1000);
+        self.take(Step::Settle(0, 100));
+        self.take(Step::Read(1, 10_000));
+        hanging
+    }
+
     /// When the disk is well again, everything is there, and when all of it is settled, the room is free again.
     fn finish(mut self) {
         self.disk.set_faults(Faults::default());
@@ -355,6 +520,7 @@ impl World {
                 self.journal().settle(self.ids[stream], *n..=*n);
             }
         }
+        self.go(255);
         (0..3).for_each(|_| self.journal().tend_once());
         assert!(self.journal().state().segments <= 3, "{:?}", self.journal().state());
         assert!(self.journal().room_for(1000).is_some());

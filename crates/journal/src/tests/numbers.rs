@@ -96,7 +96,7 @@ fn streams_beyond_32_bits_are_told_apart_on_disk() {
     let disk = SimulatedDisk::new(1);
     // As if so many streams had come and gone.
     let (journal, _) = open(&disk);
-    journal.objects().catalog.lock().streams.next += u64::from(u32::MAX) - 1;
+    journal.objects().store.catalog.lock().streams.next += u64::from(u32::MAX) - 1;
     let names: Vec<String> = (0..6).map(|n| format!("s{n}")).collect();
     let ids: Vec<_> = names.iter().map(|name| journal.stream(&key(name))).collect();
     for (name, id) in names.iter().zip(&ids) {

@@ -26,7 +26,7 @@ fn killed() -> SimulatedDisk {
 /// Opens it, and returns the entries that are there, and the largest read that opening took.
 fn opened(disk: &SimulatedDisk) -> (Vec<u64>, usize) {
     let watched = StallingDisk::new(disk.process());
-    let (journal, _) = Journal::open_by_hand(large(), Arc::new(watched.clone())).unwrap();
+    let (journal, _) = Journal::open_by_hand(large(), watched.disk()).unwrap();
     let largest = watched.largest_read();
     let all = read_all(&journal, journal.stream(&key("a")));
     disk.kill();

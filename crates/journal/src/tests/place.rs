@@ -29,7 +29,7 @@ fn kept() -> Kept {
 
 /// What is said once it has been noticed.
 fn noticed(journal: &Journal) -> String {
-    journal.objects().health.check_place();
+    journal.objects().store.health.check_place();
     assert!(journal.room_for(1).is_none());
     journal.state().failing.expect("it is noticed").why.to_string()
 }

@@ -8,7 +8,7 @@ use crate::directory::Directory;
 use crate::{Disk as _, inspect};
 
 fn real(directory: &std::path::Path, sync: SyncPolicy) -> JournalSettings {
-    JournalSettings { directory: directory.join("journal"), sync, ..settings(64) }
+    JournalSettings { directory: directory.join("journal"), sync, ..settings(256) }
 }
 
 /// Appends entries from several threads, each to a stream of its own, and settles all but the last ten of each.

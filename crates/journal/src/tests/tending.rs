@@ -115,7 +115,7 @@ fn rows_that_were_left_on_disk_and_damaged_there_free_nothing() {
     let [stuck, busy] = ids.map(|id| StreamId(journal.number(id)));
     drop(journal);
     let (journal, _) = open(&disk);
-    for segment in journal.objects().catalog.lock().segments.values_mut() {
+    for segment in journal.objects().store.catalog.lock().segments.values_mut() {
         if let Some(on_disk) = segment.sealed().and_then(|index| index.without_rows()) {
             segment.index = Index::Closed(ClosedIndex::Sealed(Arc::new(on_disk)));
         }
