@@ -1,5 +1,6 @@
-//! What leaves: one [`Exporter`] for each configured upstream, the means of sending, the waits between attempts, and
-//! what becomes of batches that nobody takes.
+//! Sending: one [`Exporter`] for each configured upstream, a [`Transport`] for each kind of upstream, and the loop that sends the
+//! batches of one stream. Below it stand `client` (connections), `credentials` (`auth`), `backoff` and `dead_letters`, which know
+//! nothing of streams.
 
 mod answer;
 mod attempt_span;
