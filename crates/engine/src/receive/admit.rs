@@ -355,7 +355,7 @@ impl Intake {
             tally,
             flow,
             remarks,
-            not_admitted,
+            rest: not_admitted,
             nothing_valid,
             all_foreign,
         };
@@ -455,7 +455,7 @@ impl Intake {
         budget: &Arc<Budget>,
     ) -> Progress<'_> {
         snapshot.flow.count(admitted.caller.receiver(), &admitted.flow);
-        self.keep(&mut admitted.not_admitted, sheds, budget);
+        self.keep(&mut admitted.rest, sheds, budget);
         let timeout = snapshot.acknowledge_timeout;
         match next {
             Next::Write { writing, waits } => {

@@ -159,7 +159,8 @@ pub(super) struct Admitted {
     /// Which way its entries go.
     pub(super) flow: RequestFlow,
     pub(super) remarks: Remarks,
-    pub(super) not_admitted: NotAdmitted,
+    /// The parts of the request that are not admitted.
+    pub(super) rest: NotAdmitted,
     pub(super) nothing_valid: bool,
     /// Whether each of its entries names a tenant that the sender may not send for.
     pub(super) all_foreign: bool,
@@ -232,8 +233,9 @@ impl Intake {
     /// Counts a request whose end is known, says what there is to say, and buries what was not admitted of it. Of what was
     /// admitted `losses` were not delivered.
     pub(super) fn finish(&self, snapshot: &Snapshot, admitted: Admitted, losses: &[Loss]) -> Finished {
-        let Admitted { signal, transport, caller, mut parts, mut tally, mut remarks, not_admitted, .. } =
-            admitted;
+        let Admitted {
+            signal, transport, caller, mut parts, mut tally, mut remarks, rest: not_admitted, ..
+        } = admitted;
         let counters = self.counters.of(transport);
         tally.lose(&not_admitted.sheds, losses, &mut parts, &mut remarks);
         for cut in &not_admitted.cuts {
