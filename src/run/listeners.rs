@@ -159,10 +159,10 @@ impl Listeners {
             }
         }
         self.leaving.retain(|task| !task.is_finished());
-        let seen_off = old
+        let draining = old
             .into_iter()
-            .map(|(_, listener)| tokio::spawn(see_off(listener.leave(), self.hurry.subscribe())));
-        self.leaving.extend(seen_off);
+            .map(|(_, listener)| tokio::spawn(drain_listener(listener.leave(), self.hurry.subscribe())));
+        self.leaving.extend(draining);
     }
 
     /// Stops those that take telemetry, for at most `patience`.
@@ -187,7 +187,7 @@ impl Listeners {
 }
 
 /// Gives the connections of a listener that no configuration asks for any more their time, unless the process ends.
-async fn see_off(leaving: Leaving, mut hurry: watch::Receiver<Option<Duration>>) {
+async fn drain_listener(leaving: Leaving, mut hurry: watch::Receiver<Option<Duration>>) {
     let hurried = async {
         match hurry.wait_for(Option::is_some).await.map(|patience| *patience) {
             Ok(patience) => patience.expect("that was waited for"),

@@ -6,7 +6,7 @@
 //! and a service manager is told of all of it by [`tell_ready`] and [`answer_watchdog`].
 
 mod counted_exporters;
-mod ground;
+mod environment;
 mod leftover;
 mod letter_address;
 mod letter_replay;
@@ -31,7 +31,7 @@ mod watches;
 mod whole_files;
 
 pub use counted_exporters::CountedExporters;
-pub use ground::Ground;
+pub use environment::RouterEnvironment;
 pub use leftover::{Leftover, LossCause};
 pub use letter_address::LetterAddresses;
 pub use letter_replay::{LetterTally, LettersError};

@@ -18,7 +18,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use super::counted_exporters::{CountedExporters, GoneExporters};
-use super::ground::Ground;
+use super::environment::RouterEnvironment;
 use super::leftover::GivingUp;
 use super::listeners::{Listeners, Role, Serve};
 use super::operator_holds::OperatorHolds;
@@ -133,14 +133,17 @@ impl Router {
             Some(settings) => Some(recovery::open(settings).await?),
             None => None,
         };
-        let ground = Ground { source, env, serve, network: Network::Machine, journal };
-        Self::start_on(ground, compiled).await
+        let environment = RouterEnvironment { source, env, serve, network: Network::Machine, journal };
+        Self::start_on(environment, compiled).await
     }
 
     /// As [`Router::start`], with what that would have loaded and opened. Blocks nowhere but on certificates, dead
     /// letters, a directory of tenants and what operators hold, if the configuration has any.
-    pub async fn start_on(ground: Ground, compiled: Compiled) -> Result<Arc<Self>, ReloadError> {
-        let Ground { source, env, serve, network, journal } = ground;
+    pub async fn start_on(
+        environment: RouterEnvironment,
+        compiled: Compiled,
+    ) -> Result<Arc<Self>, ReloadError> {
+        let RouterEnvironment { source, env, serve, network, journal } = environment;
         let (journal, (recovered, found)) = journal.map_or_else(Default::default, |(journal, recovery)| {
             (Some(journal), recovery::look_through(recovery))
         });
@@ -169,7 +172,7 @@ impl Router {
             counters: Arc::default(),
             journal,
             dead_letters: Arc::new(ArcSwapOption::empty()),
-            burials: TaskTracker::new(),
+            dead_letter_tasks: TaskTracker::new(),
             sample: RecordSample::default(),
             observer: Arc::new(RecordObserver::new(shared.budget.clone(), shared.redaction.clone())),
             telemetry: shared.telemetry.clone(),

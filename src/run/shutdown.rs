@@ -135,7 +135,7 @@ pub async fn shut_down(router: &Arc<Router>) -> Leftovers {
     } else {
         give_up_in_turn(router.giving_up(), &exporters, std::future::ready(()), deadline).await
     };
-    left.unwritten_cuts = finish_burials(router, deadline).await;
+    left.unwritten_cuts = finish_dead_letters(router, deadline).await;
     left.exporters = close_dead_letters(router, given_up).await;
     match pending() {
         0 if left.is_empty() => match not_delivered(&exporters) {
@@ -162,7 +162,7 @@ pub async fn give_up(router: &Router) -> Vec<Leftover> {
     // What came from now on would be lost, too.
     let receiving = router.stop_receiving(Duration::ZERO);
     let given_up = give_up_in_turn(router.giving_up(), &exporters, receiving, deadline).await;
-    finish_burials(router, deadline).await;
+    finish_dead_letters(router, deadline).await;
     close_dead_letters(router, given_up).await
 }
 
@@ -222,13 +222,13 @@ async fn keep(
 
 /// Waits for the letters of what was never routed, until `deadline` at most. Returns how many are not
 /// written.
-async fn finish_burials(router: &Router, deadline: Instant) -> usize {
-    let burials = &router.intake().burials;
-    burials.close();
-    if timeout_at(deadline, burials.wait()).await.is_ok() {
+async fn finish_dead_letters(router: &Router, deadline: Instant) -> usize {
+    let dead_letter_tasks = &router.intake().dead_letter_tasks;
+    dead_letter_tasks.close();
+    if timeout_at(deadline, dead_letter_tasks.wait()).await.is_ok() {
         return 0;
     }
-    let requests = burials.len();
+    let requests = dead_letter_tasks.len();
     error!(requests, "dead letters of what was cut out could not be written in time");
     requests
 }

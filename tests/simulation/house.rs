@@ -9,7 +9,7 @@ use sluice::cli;
 use sluice::config::{Compiled, Source};
 use sluice::journal::Journal;
 use sluice::journal::simulation::SimulatedDisk;
-use sluice::run::{self, Ground, Router};
+use sluice::run::{self, Router, RouterEnvironment};
 use tokio::time::{interval, sleep};
 
 use crate::network::Network;
@@ -58,14 +58,14 @@ impl House {
         if let Some((journal, _)) = &opened {
             tokio::spawn(drive(journal.clone(), self.commit));
         }
-        let ground = Ground {
+        let environment = RouterEnvironment {
             source: Source::Embedded,
             env: |_| None,
             serve: cli::run::serve(),
             network: sluice::net::Network::Simulated(Arc::new(Network(self.trace.clone()))),
             journal: opened,
         };
-        let router = Router::start_on(ground, compiled).await?;
+        let router = Router::start_on(environment, compiled).await?;
         *self.router.lock() = Arc::downgrade(&router);
         tokio::spawn(run::sweep(router.clone()));
         loop {

@@ -8,7 +8,7 @@ use sluice::cli;
 use sluice::config::Source;
 use sluice::journal::{Journal, Recovery};
 use sluice::net::Network;
-use sluice::run::{Ground, ReloadError, Role, Router};
+use sluice::run::{ReloadError, Role, Router, RouterEnvironment};
 
 use super::Front;
 use super::editor_schema;
@@ -52,8 +52,8 @@ impl Sluice {
         let (source, env) = (Source::File(config.clone()), (|_| None) as fn(&str) -> Option<String>);
         let compiled = sluice::config::load(&source, &env).unwrap_or_else(|problems| panic!("{problems}"));
         let (serve, network) = (cli::run::serve(), Network::Machine);
-        let ground = Ground { source, env, serve, network, journal: Some(journal) };
-        let router = Router::start_on(ground, compiled).await.unwrap_or_else(|error| panic!("{error}"));
+        let environment = RouterEnvironment { source, env, serve, network, journal: Some(journal) };
+        let router = Router::start_on(environment, compiled).await.unwrap_or_else(|error| panic!("{error}"));
         Self::of(router, config, directory).await
     }
 

@@ -16,6 +16,10 @@
 //! [`telemetry`] is what Sluice tells of itself by OTLP, until [`export`] sends it; whoever has something to tell uses it.
 //! [`net`] is the network below [`receive`] and [`export`].
 //!
+//! Exporters stand on [`client`], which opens connections to servers, [`credentials`], which makes the header that authenticates a
+//! request, [`backoff`], which says how long to wait before another attempt, and [`dead_letters`], the directory of what no upstream
+//! takes. None of these uses [`export`].
+//!
 //! In the table, a module uses those above it and never those below; [`receive`] alone uses them all, since it hands requests on.
 //! The other modules are small helpers of all of these. What reads configurations, starts, reloads, shows and stops all this is the
 //! crate `sluice`.

@@ -29,14 +29,10 @@ use tracing::trace;
 use super::secret::{ReadSecret, SecretUse};
 use super::settings::OAuth2Settings;
 use super::{AuthHeader, CredentialsError};
-use crate::client::Origin;
-use crate::client::Tls;
-use crate::client::error_message;
-use crate::client::retry_after;
-use crate::client::{Connector, dial};
-use crate::client::{Proxies, Way};
-use crate::client::{Secrets, chain};
-use crate::client::{UrlError, parse_url, shown_url};
+use crate::client::{
+    Connector, Origin, Proxies, Secrets, Tls, UrlError, Way, chain, dial, error_message, parse_url,
+    retry_after, shown_url,
+};
 use crate::net::Network;
 
 /// Bytes of an answer that are read. A token is sent in a header with every request, so that a long one is of no use.

@@ -131,7 +131,7 @@ impl DeadLetters {
         Arc::new(self.turns.take(exporter).await)
     }
 
-    /// Stores no more letters, and waits for those that are being stored. Whoever stores one later waits for ever: this is for a
+    /// Stores no more letters, and waits for those that are being stored. A call that stores one later waits for ever: this is for a
     /// process that ends.
     pub async fn close(&self) {
         self.turns.close().await;
@@ -143,7 +143,7 @@ impl DeadLetters {
         self.store_in(&turn, letter).await
     }
 
-    /// Stores a letter whose turn it is. Whoever keeps the turn until the letter is counted has it counted before the directory is
+    /// Stores a letter whose turn it is. A turn that is kept until the letter is counted has it counted before the directory is
     /// closed.
     pub async fn store_in(&self, turn: &Arc<DeadLetterTurn>, letter: DeadLetter) -> Result<(), StoreError> {
         let place = self.shared.take_place(letter.time);

@@ -1,4 +1,4 @@
-//! Who works on the letters of a directory: replays or deletes them. One does at a time, in whatever process.
+//! The lock of a directory of dead letters: one walk that replays or deletes letters has it at a time, in whatever process.
 
 use std::fs::{File, TryLockError};
 use std::io;

@@ -1,4 +1,4 @@
-//! Who writes a letter next. Exporters take turns, so that one with many letters doesn't keep those of another from being written, and
+//! The order in which letters are written. Exporters take turns, so that one with many letters doesn't keep those of another from being written, and
 //! the letters of each come in the order in which they were to be stored.
 
 use std::collections::VecDeque;

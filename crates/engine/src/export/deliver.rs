@@ -780,7 +780,7 @@ impl<'e> Delivery<'e> {
             exporter.drop_records(name, records, reason, cause, target.as_ref());
             Fate::Dropped
         } else {
-            exporter.bury(name, bytes, records, reason, cause, target.as_ref()).await
+            exporter.dead_letter(name, bytes, records, reason, cause, target.as_ref()).await
         };
         self.stream.note(|history| match fate {
             Fate::DeadLettered => history.dead_lettered_records += records,

@@ -291,7 +291,7 @@ impl Exporter {
 
     /// Ends records for good that were not delivered: into the dead-letter directory where there is one, counted
     /// and logged in any case, with the `target` that has refused them. Returns how they have ended.
-    pub async fn bury(
+    pub async fn dead_letter(
         &self,
         name: &StreamName,
         bytes: Vec<Bytes>,
@@ -397,7 +397,11 @@ impl Drop for Attempting<'_> {
 }
 
 /// Stores a dead letter at a place that was taken for it, and says what became of its records.
-pub async fn bury_at(directory: &DeadLetters, place: DeadLetterPlace, letter: DeadLetter) -> Fate {
+pub async fn store_dead_letter_at(
+    directory: &DeadLetters,
+    place: DeadLetterPlace,
+    letter: DeadLetter,
+) -> Fate {
     fate_of(directory.store_at(place, letter).await)
 }
 

@@ -43,7 +43,7 @@ const LOCKED_TRIES: usize = 100;
 /// The files of one exporter.
 #[derive(Debug)]
 pub struct FileTransport {
-    shared: Arc<Shared>,
+    shared: Arc<ExporterFiles>,
     writers: Arc<Semaphore>,
 }
 
@@ -54,7 +54,7 @@ pub struct FileTarget {
 }
 
 #[derive(Debug)]
-struct Shared {
+struct ExporterFiles {
     settings: FileSettings,
     open: Mutex<OpenFiles>,
     /// Takes the descriptors of the files.
@@ -90,10 +90,10 @@ impl fmt::Display for FileTarget {
 
 impl FileTransport {
     pub(super) fn new(settings: &FileSettings) -> Self {
-        let shared = Arc::new_cyclic(|room: &Weak<Shared>| {
+        let shared = Arc::new_cyclic(|room: &Weak<ExporterFiles>| {
             let room: Weak<dyn MakesRoom> = room.clone();
             let user = descriptors().share(Use::Files).user(room);
-            Shared { settings: settings.clone(), open: Mutex::default(), user }
+            ExporterFiles { settings: settings.clone(), open: Mutex::default(), user }
         });
         Self { shared, writers: Arc::new(Semaphore::new(WRITERS)) }
     }
@@ -142,7 +142,7 @@ impl FileTransport {
     }
 }
 
-impl Shared {
+impl ExporterFiles {
     /// The file at `path`, which may yet have to be opened; others are closed for it if there are too many.
     async fn log(&self, path: &Arc<Path>) -> Arc<Mutex<Log>> {
         if let Some(known) = self.open.lock().find(path) {
@@ -164,7 +164,7 @@ impl Shared {
     }
 }
 
-impl MakesRoom for Shared {
+impl MakesRoom for ExporterFiles {
     fn make_room(&self) -> bool {
         let Some(closed) = self.open.lock().take_longest_unused() else { return false };
         // Closing a file may take as long as writing to it.

@@ -1,11 +1,15 @@
-//! What leaves: one [`Exporter`] for each configured upstream, the means of sending, the waits between attempts, and
-//! what becomes of batches that nobody takes.
+//! Sending: one [`Exporter`] for each configured upstream, a [`Transport`] for each kind of upstream, and the loop that sends the
+//! batches of one stream. Below it stand `client` (connections), `credentials` (`auth`), `backoff` and `dead_letters`, which know
+//! nothing of streams.
 
+mod answer;
 mod attempt_span;
+mod conditions;
 mod counters;
 mod debug;
 mod deliver;
 mod division;
+mod error;
 mod exporter;
 mod file;
 mod grpc;
@@ -34,10 +38,13 @@ pub use self::http::{HttpTarget, HttpTransport};
 pub use self::upstream::circuit::{Asker, Change, Circuit, CircuitState, Pass, Sign};
 pub use self::upstream::status::{StatusAction, Statuses, TimedAction};
 pub use self::upstream::transport::FRAMING_HEADERS;
+pub use answer::{Answer, Outcome};
+pub use conditions::Conditions;
 pub use counters::Counters;
 pub use debug::{DebugTarget, DebugTransport};
 pub use deliver::TENANT_REMOVED;
-pub use exporter::{Active, DeadLetterBox, Exporter, bury_at};
+pub use error::{TargetError, TransportError};
+pub use exporter::{Active, DeadLetterBox, Exporter, store_dead_letter_at};
 pub use file::MAX_OPEN as MOST_OPEN_FILES;
 pub use file::{FileTarget, FileTransport};
 pub use histogram::{Histogram, HistogramCounts};
@@ -50,7 +57,7 @@ pub use settings::{
     OtlpHttpSettings, SecretTemplate, TelemetrySettings, UpstreamSettings,
 };
 pub use tenant_row::{WithRow, alternatives};
-pub use transport::{Answer, Conditions, Outcome, Target, TargetError, Transport, TransportError};
+pub use transport::{Target, Transport};
 pub use undelivered_cause::UndeliveredCause;
 pub use valid_key::ValidKey;
 

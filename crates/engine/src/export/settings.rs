@@ -6,7 +6,6 @@ use std::time::Duration;
 use http::HeaderName;
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::grpc::GREETING;
 use super::{Statuses, ValidKey};
 use crate::backoff::RetrySettings;
 use crate::client::TlsClientSettings;
@@ -15,6 +14,9 @@ use crate::credentials::ExporterAuth;
 use crate::encoding::Encoding;
 use crate::route::{Template, TemplateValue};
 use crate::stream::QueueSettings;
+
+/// How long a new connection may take to show that HTTP/2 is spoken.
+pub(super) const GREETING: Duration = Duration::from_secs(10);
 
 /// One configured exporter.
 #[derive(Clone, Debug, PartialEq)]

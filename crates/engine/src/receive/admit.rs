@@ -12,13 +12,13 @@ use smallvec::SmallVec;
 use super::acknowledge::{Acknowledge, BeingWritten, WAITING, WaitingRequest};
 use super::aside::{MOST_OF_A_WORKER, aside};
 use super::body::Received;
-use super::burial::{Finished, Remains, Strays};
 use super::caller;
 use super::charge::Charges;
 use super::copy::CopyLeave;
 use super::edited::{EditedCopies, Uneditable};
 use super::flow::{FlowVolume, RequestFlow};
 use super::intake::{Admitted, Intake, Snapshot, Verdict};
+use super::not_admitted::{Finished, NotAdmitted, UnroutedEntries};
 use super::owner::{self, Owner};
 use super::partition::{log_overridden, partition};
 use super::parts::TenantParts;
@@ -211,8 +211,8 @@ impl Intake {
         let mut parts = TenantParts::new(split.entries.iter().map(|entry| entry.records).sum());
         caller.trace().set("sluice.records", || integer(parts.records()));
         let mut remarks = Remarks::default();
-        let (mut foreign, mut strays) = (0, Strays::default());
-        let keeps_strays = self.dead_letters.load().is_some();
+        let (mut foreign, mut unrouted) = (0, UnroutedEntries::default());
+        let keeps_unrouted = self.dead_letters.load().is_some();
         remarks.add_ignored(&split.ignored);
         let mut tally = Tally::default();
         // The first entry that nothing takes.
@@ -238,11 +238,11 @@ impl Intake {
                     unowned = unowned.saturating_sub(bytes);
                     Source { caller: &caller, tenant: Some(tenant) }
                 }
-                Owner::Unknown(unknown) if table.unknown() == UnknownTenant::DeadLetter && keeps_strays => {
+                Owner::Unknown(unknown) if table.unknown() == UnknownTenant::DeadLetter && keeps_unrouted => {
                     untaken.get_or_insert(entry.index);
                     tally.unknown_letters += entry.records;
                     parts.drop_records(part, entry.records);
-                    strays.add(entry, None, &unknown.to_string());
+                    unrouted.add(entry, None, &unknown.to_string());
                     continue;
                 }
                 Owner::Unavailable(unavailable) => {
@@ -290,10 +290,10 @@ impl Intake {
                     tally.unrouted += entry.records;
                     parts.drop_records(part, entry.records);
                 }
-                Ok(0) if snapshot.routes.unrouted() == Unrouted::DeadLetter && keeps_strays => {
+                Ok(0) if snapshot.routes.unrouted() == Unrouted::DeadLetter && keeps_unrouted => {
                     tally.unrouted_letters += entry.records;
                     parts.drop_records(part, entry.records);
-                    strays.add(entry, from.tenant, snapshot.routes.missing(signal));
+                    unrouted.add(entry, from.tenant, snapshot.routes.missing(signal));
                 }
                 Ok(0) => {
                     parts.reject(part, entry.records);
@@ -342,9 +342,9 @@ impl Intake {
         if untaken.is_some() || !remarks.is_empty() || !split.cuts.is_empty() {
             caller.look_for_service(&split.entries, untaken, &split.cuts);
         }
-        let mut remains = Remains::of(encoding, split.cuts, strays);
+        let mut not_admitted = NotAdmitted::of(encoding, split.cuts, unrouted);
         // The request may wait for room, and they with it.
-        self.keep_strays(&mut remains, &budget);
+        self.keep_unrouted(&mut not_admitted, &budget);
         let nothing_valid = split.entries.is_empty();
         let admitted = Admitted {
             signal,
@@ -355,7 +355,7 @@ impl Intake {
             tally,
             flow,
             remarks,
-            remains,
+            rest: not_admitted,
             nothing_valid,
             all_foreign,
         };
@@ -455,7 +455,7 @@ impl Intake {
         budget: &Arc<Budget>,
     ) -> Progress<'_> {
         snapshot.flow.count(admitted.caller.receiver(), &admitted.flow);
-        self.keep(&mut admitted.remains, sheds, budget);
+        self.keep(&mut admitted.rest, sheds, budget);
         let timeout = snapshot.acknowledge_timeout;
         match next {
             Next::Write { writing, waits } => {

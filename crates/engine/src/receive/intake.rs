@@ -14,10 +14,10 @@ use tracing::warn;
 use super::acknowledge::Acknowledge;
 use super::admit::Progress;
 use super::body::Received;
-use super::burial::{Finished, Remains};
 use super::charge::Charges;
 use super::flow::{FlowPaths, RequestFlow};
 use super::json::{self, Untranscoded};
+use super::not_admitted::{Finished, NotAdmitted};
 use super::parts::TenantParts;
 use super::record_sample::RecordSample;
 use super::remarks::{Remarks, Why, due_about_unrouted};
@@ -75,7 +75,7 @@ pub struct Intake {
     /// Where cut-out parts go.
     pub dead_letters: DeadLetterBox,
     /// Dead letters of cut-out parts that are being written, a task for each request; the shutdown waits for them.
-    pub burials: TaskTracker,
+    pub dead_letter_tasks: TaskTracker,
     /// Of which entries the records are looked at beside what routes ask for.
     pub sample: RecordSample,
     /// Who looks at records as they are admitted.
@@ -159,7 +159,8 @@ pub(super) struct Admitted {
     /// Which way its entries go.
     pub(super) flow: RequestFlow,
     pub(super) remarks: Remarks,
-    pub(super) remains: Remains,
+    /// The parts of the request that are not admitted.
+    pub(super) rest: NotAdmitted,
     pub(super) nothing_valid: bool,
     /// Whether each of its entries names a tenant that the sender may not send for.
     pub(super) all_foreign: bool,
@@ -232,10 +233,12 @@ impl Intake {
     /// Counts a request whose end is known, says what there is to say, and buries what was not admitted of it. Of what was
     /// admitted `losses` were not delivered.
     pub(super) fn finish(&self, snapshot: &Snapshot, admitted: Admitted, losses: &[Loss]) -> Finished {
-        let Admitted { signal, transport, caller, mut parts, mut tally, mut remarks, remains, .. } = admitted;
+        let Admitted {
+            signal, transport, caller, mut parts, mut tally, mut remarks, rest: not_admitted, ..
+        } = admitted;
         let counters = self.counters.of(transport);
-        tally.lose(&remains.sheds, losses, &mut parts, &mut remarks);
-        for cut in &remains.cuts {
+        tally.lose(&not_admitted.sheds, losses, &mut parts, &mut remarks);
+        for cut in &not_admitted.cuts {
             remarks.add(Why::Invalid(cut.reason), cut.records, |text| {
                 write!(text, "{} at byte {}: {}", cut.path, cut.offset, cut.reason)
                     .expect("writing to a String can't fail");
@@ -245,7 +248,7 @@ impl Intake {
         }
         // Of what is not valid nobody can tell whether a route would take it.
         let no_route = snapshot.routes.unrouted() == Unrouted::Reject { whole_as_error: true }
-            && remains.cuts.is_empty()
+            && not_admitted.cuts.is_empty()
             && remarks.unrouted() > 0
             && remarks.unrouted() == parts.records();
         parts.count_taken(signal);
@@ -286,8 +289,8 @@ impl Intake {
                 "records of unknown tenants are kept as dead letters, as `unknown: dead_letter` says"
             );
         }
-        let first = remains.cuts.first().map(|cut| cut.path.clone());
-        let letters = self.bury(snapshot, signal, &caller, remains);
+        let first = not_admitted.cuts.first().map(|cut| cut.path.clone());
+        let letters = self.dead_letter(snapshot, signal, &caller, not_admitted);
         let (answered, verdict) = match (remarks.verdict(missing), first) {
             (Verdict::Partly { message, .. }, Some(field)) if admitted.nothing_valid => {
                 (Answered::Rejected, Verdict::Malformed { field, message })

@@ -78,7 +78,7 @@ impl<'i> Unadmitted<'i> {
         refused: Refused,
     ) -> Self {
         // It may be as large as the request.
-        intake.keep(&mut admitted.remains, Vec::new(), admission.budget());
+        intake.keep(&mut admitted.rest, Vec::new(), admission.budget());
         Self { intake, snapshot, admission, body, admitted: Some(admitted), refused }
     }
 

@@ -25,16 +25,14 @@ use tracing::trace;
 
 use self::call::{Answered, CallError, Message, call};
 use self::pool::{IDLE, Place, Pool, Unopened};
+use super::settings::GREETING;
 use super::upstream::body::RequestBody;
 use super::upstream::connection_age::STALE;
+use super::upstream::protocol::OtlpProtocol;
 use super::upstream::target::OtlpTarget;
-use super::upstream::transport::{Exchange, OtlpProtocol, OtlpTransport};
+use super::upstream::transport::{Exchange, OtlpExchange, OtlpTransport};
 use super::{Answer, Compression, OtlpGrpcSettings, Outcome, UpstreamSettings};
-use crate::client::DialError;
-use crate::client::Origin;
-use crate::client::chain;
-use crate::client::{FirstBytes, Spoken};
-use crate::client::{Proxies, ProxyError};
+use crate::client::{DialError, FirstBytes, Origin, Proxies, ProxyError, Spoken, chain};
 use crate::encoding::Encoding;
 use crate::route::Template;
 use crate::rpc::{ACCEPT_ENCODING, ACCEPTED, ENCODING, MEDIA_TYPE};
@@ -50,9 +48,6 @@ pub const MAX_MESSAGE: usize = 4 * 1024 * 1024;
 
 /// How long a message may take to be written on a connection that it shares.
 const WRITE_PATIENCE: Duration = Duration::from_secs(1);
-
-/// How long a new connection may take to show that HTTP/2 is spoken.
-pub(super) const GREETING: Duration = Duration::from_secs(10);
 
 /// Bytes of answers that may be on their way on one connection: several times what one call may have, so that none
 /// fills it.
@@ -114,7 +109,9 @@ impl OtlpProtocol for OtlpGrpcSettings {
     fn sweep_pause(&self) -> Duration {
         IDLE / 2
     }
+}
 
+impl OtlpExchange for OtlpGrpcSettings {
     async fn exchange(transport: &GrpcTransport, exchange: Exchange<'_, Self>, body: RequestBody) -> Answer {
         let Exchange { deadline, batch, sanitizer, .. } = &exchange;
         match deadline.apply(send(transport, &exchange, &body)).await {
@@ -313,7 +310,7 @@ impl From<DialError> for Unopened {
 mod tests {
     use super::*;
     use crate::backoff::RetrySettings;
-    use crate::export::transport::LoneAttempt;
+    use crate::export::conditions::LoneAttempt;
     use crate::export::upstream::transport::MAX_REQUEST;
     use crate::export::{ExporterKind, ExporterSettings, Statuses};
     use crate::net::Network;

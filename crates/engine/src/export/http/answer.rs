@@ -8,8 +8,7 @@ use http::{HeaderMap, StatusCode};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 
-use crate::client::retry_after;
-use crate::client::{content_type, error_message, understood};
+use crate::client::{content_type, error_message, retry_after, understood};
 use crate::coding::Coding;
 use crate::export::upstream::answer_body::{AnswerBody, Unreadable};
 use crate::export::upstream::partial_success::{delivered, partial_success};

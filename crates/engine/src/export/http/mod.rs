@@ -29,14 +29,11 @@ use super::upstream::answer_body::Unreadable;
 use super::upstream::body::RequestBody;
 use super::upstream::connection_age::STALE;
 use super::upstream::destination::Destination;
+use super::upstream::protocol::OtlpProtocol;
 use super::upstream::target::OtlpTarget;
-use super::upstream::transport::{Exchange, OtlpProtocol, OtlpTransport};
+use super::upstream::transport::{Exchange, OtlpExchange, OtlpTransport};
 use super::{Answer, OtlpHttpSettings, UpstreamSettings};
-use crate::client::DialError;
-use crate::client::Origin;
-use crate::client::chain;
-use crate::client::{FirstBytes, Spoken};
-use crate::client::{Proxies, ProxyError, Way};
+use crate::client::{DialError, FirstBytes, Origin, Proxies, ProxyError, Spoken, Way, chain};
 use crate::encoding::Encoding;
 use crate::route::Template;
 
@@ -113,7 +110,9 @@ impl OtlpProtocol for OtlpHttpSettings {
         let idle = self.idle_timeout;
         if idle.is_zero() { Duration::from_secs(60) } else { (idle / 2).max(Duration::from_secs(1)) }
     }
+}
 
+impl OtlpExchange for OtlpHttpSettings {
     async fn exchange(transport: &HttpTransport, exchange: Exchange<'_, Self>, body: RequestBody) -> Answer {
         let Exchange { target, deadline, batch, sanitizer, conditions, .. } = &exchange;
         let (response, connection) = match deadline.apply(send(transport, &exchange, body)).await {

@@ -101,7 +101,7 @@ impl<P: Connections> Destinations<P> {
 }
 
 impl<P: Connections + Send + Sync + 'static> Destinations<P> {
-    /// Who closes idle connections when there are no descriptors for new ones.
+    /// A handle that closes idle connections when there are no descriptors for new ones.
     pub(in crate::export) fn room(self: &Arc<Self>) -> Weak<dyn MakesRoom> {
         let room: Arc<dyn MakesRoom> = Arc::clone(self) as _;
         Arc::downgrade(&room)

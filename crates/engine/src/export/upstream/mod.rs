@@ -9,6 +9,7 @@ mod decoded_text;
 pub(super) mod destination;
 mod json_members;
 pub(super) mod partial_success;
+pub(super) mod protocol;
 mod quoted_values;
 pub(super) mod sanitizer;
 pub(super) mod status;

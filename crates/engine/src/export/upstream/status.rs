@@ -10,6 +10,7 @@ use http::header::LOCATION;
 use http::{HeaderMap, StatusCode};
 
 use crate::client::shown_url;
+use crate::export::answer::is_of_proxies;
 use crate::export::{HoldScope, Outcome};
 use crate::rpc::Code;
 
@@ -177,16 +178,6 @@ pub(in crate::export) fn reason_shown(reason: String, outcome: Outcome) -> Strin
         Outcome::Unwanted => format!("{reason}; `statuses` drops what is answered so"),
         _ => reason,
     }
-}
-
-/// Whether a status says that nobody is there behind whoever answers.
-pub(in crate::export) fn says_nobody_is_there(status: u16) -> bool {
-    matches!(status, 502..=504) || is_of_proxies(status)
-}
-
-/// 520 to 530 are no statuses of HTTP: proxies, Cloudflare's first of all, say so what they miss of the server behind them.
-fn is_of_proxies(status: u16) -> bool {
-    matches!(status, 520..=530)
 }
 
 /// The metric's label for a status. HTTP has statuses up to 599; others would make labels without bound.

@@ -11,12 +11,9 @@ use percent_encoding::percent_decode_str;
 
 use super::circuit::Circuit;
 use super::destination::Destination;
+use super::protocol::OtlpProtocol;
 use super::traceparent::set_traceparent;
-use super::transport::OtlpProtocol;
-use crate::client::Origin;
-use crate::client::{ProxyError, Way};
-use crate::client::{Secrets, configured, keep_secret};
-use crate::client::{parse_url, shown_url};
+use crate::client::{Origin, ProxyError, Secrets, Way, configured, keep_secret, parse_url, shown_url};
 use crate::credentials::{AuthHeader, AuthHeaders};
 use crate::export::TargetError;
 use crate::route::{Place, RenderedUrl, Template, Values};

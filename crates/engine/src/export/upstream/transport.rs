@@ -1,29 +1,26 @@
 //! What the OTLP exporters to the network do alike, whatever their protocol: the destinations of their streams, TLS, proxies,
-//! `auth`, the allowance, the body of a request and the time it has. What differs is an [`OtlpProtocol`]: connections, the head of
-//! a request, and what its answer means.
+//! `auth`, the allowance, the body of a request and the time it has. What differs is an [`OtlpProtocol`] with its
+//! [`OtlpExchange`]: connections, the head of a request, and what its answer means.
 
-use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::HeaderValue;
 use otlp::Signal;
 use tokio::time::{Instant, timeout_at};
 
 use super::allowance::Allowance;
 use super::body::RequestBody;
 use super::circuit::{Circuit, CircuitState};
-use super::destination::{Connections, Destination, Destinations};
+use super::destination::{Destination, Destinations};
+use super::protocol::OtlpProtocol;
 use super::sanitizer::Sanitizer;
 use super::target::OtlpTarget;
 use crate::backoff::RetrySettings;
-use crate::client::Origin;
-use crate::client::Tls;
-use crate::client::{Connector, DialError, dial};
-use crate::client::{Proxies, ProxyError, Way};
-use crate::client::{is_https, parse_url, shown_url};
+use crate::client::{
+    Connector, DialError, Origin, Proxies, ProxyError, Tls, Way, dial, is_https, parse_url, shown_url,
+};
 use crate::credentials::{AuthHeader, AuthHeaders, HeaderValueError, TokenError, secrets_of};
-use crate::encoding::Encoding;
 use crate::export::{
     Answer, Conditions, ExporterSettings, HoldScope, Outcome, Statuses, TargetError, TransportError,
     UpstreamSettings, ValidKey,
@@ -49,45 +46,8 @@ pub const FRAMING_HEADERS: [&str; 9] = [
     "upgrade",
 ];
 
-/// What an exporter's protocol does in its own way, with the settings of the exporter.
-pub trait OtlpProtocol: Clone + fmt::Debug + Send + Sync + 'static {
-    /// The connections of one destination.
-    type Pool: Connections + fmt::Debug + Send + Sync + 'static;
-
-    /// Whether requests go over HTTP/2, which names scheme and host in each of them, and goes through a tunnel of a proxy whatever
-    /// the scheme; else over HTTP/1.1.
-    const IS_HTTP2: bool;
-
-    /// The settings that every protocol has.
-    fn upstream(&self) -> &UpstreamSettings;
-
-    /// The URLs of all signals, each once.
-    fn urls(&self) -> impl Iterator<Item = &Template>;
-
-    /// The URL of a signal, if there is one.
-    fn url(&self, signal: Signal) -> Option<&Template>;
-
-    /// The path that is asked for, if that is not the URL's.
-    fn fixed_path(signal: Signal) -> Option<&'static str>;
-
-    /// The text that is sent for this value of a configured header.
-    fn header_text(name: &HeaderName, value: String) -> String;
-
-    /// The headers that Sluice sends by itself; configured ones replace them.
-    fn own_headers(&self, origin: &Origin) -> HeaderMap;
-
-    /// How a batch is encoded.
-    fn encoding(&self) -> Encoding;
-
-    /// The proxies that the configuration names, or else the environment.
-    fn proxies(&self) -> Result<Proxies, ProxyError>;
-
-    /// A destination's connections, of which there are none yet.
-    fn pool(&self) -> Self::Pool;
-
-    /// How often connections are looked at that may have been idle for too long.
-    fn sweep_pause(&self) -> Duration;
-
+/// How a protocol sends a request.
+pub trait OtlpExchange: OtlpProtocol {
     /// Sends a request with this body and judges its answer, or what has come instead of one.
     fn exchange(
         transport: &OtlpTransport<Self>,
@@ -114,7 +74,7 @@ pub struct OtlpTransport<P: OtlpProtocol> {
     destinations: Arc<Destinations<P::Pool>>,
 }
 
-impl<P: OtlpProtocol> OtlpTransport<P> {
+impl<P: OtlpExchange> OtlpTransport<P> {
     pub(in crate::export) fn new(
         settings: &ExporterSettings,
         protocol: &P,

@@ -18,7 +18,7 @@ use self::upstream::Upstream;
 use super::HttpTransport;
 use crate::backoff::RetrySettings;
 use crate::encoding::Encoding;
-use crate::export::transport::LoneAttempt;
+use crate::export::conditions::LoneAttempt;
 use crate::export::{
     Answer, Compression, ExporterKind, ExporterSettings, HoldScope, OtlpHttpSettings, Outcome,
     SecretTemplate, Statuses, TransportError, UpstreamSettings,

@@ -1,12 +1,12 @@
-//! What a router stands on: what has to be there before it starts, and outlives every configuration.
+//! What a router needs before it starts, and keeps through every configuration.
 
 use super::listeners::Serve;
 use crate::config::Source;
 use crate::journal::{Journal, Recovery};
 use crate::net::Network;
 
-/// What a router stands on.
-pub struct Ground {
+/// What a router needs before it starts, and keeps through every configuration.
+pub struct RouterEnvironment {
     /// Where later configurations come from.
     pub source: Source,
     /// Looks up an environment variable for them.

@@ -1,9 +1,9 @@
-//! What is left of a request beside what was admitted: parts that are not valid, entries that no route takes or whose tenants are not
+//! The parts of a request that are not admitted: parts that are not valid, entries that no route takes or whose tenants are not
 //! in the table, and what `when_full: shed` cut out.
 //!
-//! It becomes dead letters once it is known what becomes of the request, and not if it is refused, since its sender then sends all
-//! of it again. Until then, and until it is written, it takes memory that has to be there. Where an answer promises that nothing is
-//! lost with the process, and says nothing of what it is about, it waits until they are written.
+//! They become dead letters once the request has its answer, and not if it is refused, since its sender then sends all of it again.
+//! Until the letters are written, their bytes are charged to the memory budget. An answer that promises that nothing is lost with the
+//! process, and does not name these parts, waits until the letters are written.
 
 use std::collections::HashMap;
 use std::panic::resume_unwind;
@@ -25,21 +25,21 @@ use crate::telemetry::LogScope;
 use crate::tenants::Tenant;
 use otlp::{self, Cut, Entry, Signal};
 
-/// Memory that a stray takes beside its bytes: in its letter stands who has sent it, too.
-const STRAY_OVERHEAD: usize = 1024;
+/// Memory that the unrouted entries of one dead letter take beside their bytes: the letter names their sender as well.
+const UNROUTED_OVERHEAD: usize = 1024;
 
-/// Bytes of strays that become one dead letter, but for the last that was begun.
-const STRAYS_LETTER: usize = 512 << 10;
+/// Bytes of unrouted entries that become one dead letter, but for the entry that was added last.
+const LARGEST_UNROUTED: usize = 512 << 10;
 
 /// The dead letters of a request that its answer waits for.
 #[derive(Debug, Default)]
-pub(super) struct LettersUnderWay(Option<JoinHandle<()>>);
+pub(super) struct PendingDeadLetters(Option<JoinHandle<()>>);
 
 /// What becomes of a request, once the dead letters are written that its answer waits for.
 #[derive(Debug)]
 pub(super) struct Finished {
     pub(super) verdict: Verdict,
-    pub(super) letters: LettersUnderWay,
+    pub(super) letters: PendingDeadLetters,
 }
 
 impl Finished {
@@ -61,30 +61,30 @@ impl Finished {
     }
 }
 
-/// What is left of a request.
+/// The parts of a request that are not admitted.
 #[derive(Debug)]
-pub(super) struct Remains {
+pub(super) struct NotAdmitted {
     encoding: Encoding,
     pub(super) sheds: Vec<Shed>,
     pub(super) cuts: Vec<Cut>,
-    strays: Strays,
+    unrouted: UnroutedEntries,
     /// Memory for the bytes of each; without it there are none.
     for_sheds: Option<Reservation>,
     for_cuts: Option<Reservation>,
-    for_strays: Option<Reservation>,
+    for_unrouted: Option<Reservation>,
 }
 
 /// Entries that have no exporter, since no route takes them or their tenants are not in the table.
 #[derive(Debug, Default)]
-pub(super) struct Strays {
-    list: Vec<Stray>,
+pub(super) struct UnroutedEntries {
+    list: Vec<UnroutedBatch>,
     /// By their tenants and reasons, the ones to which there is room to add.
     open: HashMap<Option<Arc<str>>, HashMap<Arc<str>, usize>>,
 }
 
 /// Entries that are of one tenant and have no exporter for one reason.
 #[derive(Debug)]
-struct Stray {
+struct UnroutedBatch {
     tenant: Option<Arc<str>>,
     reason: Arc<str>,
     records: u64,
@@ -92,49 +92,62 @@ struct Stray {
     bytes: Vec<u8>,
 }
 
-impl Strays {
+impl UnroutedEntries {
     pub(super) fn add(&mut self, entry: &Entry<'_>, tenant: Option<&Arc<Tenant>>, reason: &str) {
         if entry.records == 0 {
             return;
         }
         let tenant = tenant.map(|tenant| tenant.id.clone());
         let open = self.open.get(&tenant).and_then(|open| open.get(reason)).copied();
-        let at = open.filter(|at| self.list[*at].bytes.len() < STRAYS_LETTER).unwrap_or_else(|| {
+        let at = open.filter(|at| self.list[*at].bytes.len() < LARGEST_UNROUTED).unwrap_or_else(|| {
             let (reason, at) = (Arc::<str>::from(reason), self.list.len());
             let bytes = Vec::with_capacity(otlp::frame_len(entry.bytes.len()));
-            self.list.push(Stray { tenant: tenant.clone(), reason: reason.clone(), records: 0, bytes });
+            self.list.push(UnroutedBatch {
+                tenant: tenant.clone(),
+                reason: reason.clone(),
+                records: 0,
+                bytes,
+            });
             self.open.entry(tenant).or_default().insert(reason, at);
             at
         });
-        let stray = &mut self.list[at];
-        otlp::put_frame(&mut stray.bytes, entry.bytes.len());
-        stray.bytes.extend_from_slice(&entry.bytes);
-        stray.records += entry.records;
+        let batch = &mut self.list[at];
+        otlp::put_frame(&mut batch.bytes, entry.bytes.len());
+        batch.bytes.extend_from_slice(&entry.bytes);
+        batch.records += entry.records;
     }
 
     fn records(&self) -> u64 {
-        self.list.iter().map(|stray| stray.records).sum()
+        self.list.iter().map(|batch| batch.records).sum()
     }
 
     /// Bytes of memory that they take.
     fn memory(&self) -> u64 {
-        let each = |stray: &Stray| STRAY_OVERHEAD + stray.reason.len() + stray.bytes.capacity();
-        self.list.iter().map(|stray| each(stray) as u64).sum()
+        let each = |batch: &UnroutedBatch| UNROUTED_OVERHEAD + batch.reason.len() + batch.bytes.capacity();
+        self.list.iter().map(|batch| each(batch) as u64).sum()
     }
 }
 
-impl Remains {
-    /// What is not valid of a request, and what has no exporter.
-    pub(super) fn of(encoding: Encoding, cuts: Vec<Cut>, strays: Strays) -> Self {
-        Self { encoding, sheds: Vec::new(), cuts, strays, for_sheds: None, for_cuts: None, for_strays: None }
+impl NotAdmitted {
+    /// The parts of a request that are not valid, and the entries that have no exporter.
+    pub(super) fn of(encoding: Encoding, cuts: Vec<Cut>, unrouted: UnroutedEntries) -> Self {
+        Self {
+            encoding,
+            sheds: Vec::new(),
+            cuts,
+            unrouted,
+            for_sheds: None,
+            for_cuts: None,
+            for_unrouted: None,
+        }
     }
 }
 
 impl Intake {
-    /// Keeps what is left of a request, with its bytes if there is a directory for them, and memory. More may be left
-    /// later.
-    pub(super) fn keep(&self, remains: &mut Remains, sheds: Vec<Shed>, budget: &Arc<Budget>) {
-        let Remains { cuts, for_cuts, .. } = remains;
+    /// Keeps the parts that are not admitted, with their bytes if there is a dead-letter directory for them, and memory. More may
+    /// come later.
+    pub(super) fn keep(&self, not_admitted: &mut NotAdmitted, sheds: Vec<Shed>, budget: &Arc<Budget>) {
+        let NotAdmitted { cuts, for_cuts, .. } = not_admitted;
         if for_cuts.is_none() {
             *for_cuts = self.hold(cuts.iter().map(|cut| cut.bytes.len() as u64).sum(), budget);
             if for_cuts.is_none() {
@@ -143,22 +156,22 @@ impl Intake {
                 }
             }
         }
-        remains.for_sheds = self.hold(sheds.iter().map(|shed| shed.bytes.len() as u64).sum(), budget);
-        remains.sheds = sheds;
-        if remains.for_sheds.is_none() {
-            for shed in &mut remains.sheds {
+        not_admitted.for_sheds = self.hold(sheds.iter().map(|shed| shed.bytes.len() as u64).sum(), budget);
+        not_admitted.sheds = sheds;
+        if not_admitted.for_sheds.is_none() {
+            for shed in &mut not_admitted.sheds {
                 shed.bytes = Vec::new();
             }
         }
     }
 
-    /// Keeps what has no exporter from now on, if there is a directory for them, and memory.
-    pub(super) fn keep_strays(&self, remains: &mut Remains, budget: &Arc<Budget>) {
-        remains.for_strays = self.hold(remains.strays.memory(), budget);
-        if remains.for_strays.is_some() {
+    /// Keeps the entries that have no exporter from now on, if there is a dead-letter directory for them, and memory.
+    pub(super) fn keep_unrouted(&self, not_admitted: &mut NotAdmitted, budget: &Arc<Budget>) {
+        not_admitted.for_unrouted = self.hold(not_admitted.unrouted.memory(), budget);
+        if not_admitted.for_unrouted.is_some() {
             return;
         }
-        let records = std::mem::take(&mut remains.strays).records();
+        let records = std::mem::take(&mut not_admitted.unrouted).records();
         if records > 0
             && let Some(suppressed) = notice::due("dead_letter", "no memory for dead letters")
         {
@@ -171,24 +184,24 @@ impl Intake {
         }
     }
 
-    /// Memory for what waits to be written as dead letters; `None` if there is nothing, no directory, or no memory.
+    /// Memory for bytes that wait to be written as dead letters; `None` if there are none, no directory, or no memory.
     fn hold(&self, bytes: u64, budget: &Arc<Budget>) -> Option<Reservation> {
         let mut held = Reservation::empty(budget.clone());
         (bytes > 0 && self.dead_letters.load().is_some() && held.grow(bytes)).then_some(held)
     }
 
-    /// Ends what is left of a request.
-    pub(super) fn bury(
+    /// Ends the parts of a request that are not admitted.
+    pub(super) fn dead_letter(
         &self,
         snapshot: &Snapshot,
         signal: Signal,
         caller: &Caller,
-        remains: Remains,
-    ) -> LettersUnderWay {
-        let Remains { encoding, sheds, cuts, strays, for_sheds, for_cuts, for_strays } = remains;
+        not_admitted: NotAdmitted,
+    ) -> PendingDeadLetters {
+        let NotAdmitted { encoding, sheds, cuts, unrouted, for_sheds, for_cuts, for_unrouted } = not_admitted;
         let scope = caller.trace().log_scope();
         if !sheds.is_empty() {
-            bury_sheds(snapshot, scope, sheds, for_sheds);
+            dead_letter_sheds(snapshot, scope, sheds, for_sheds);
         }
         let letter = |encoding, tenant: Option<Arc<str>>, reason, records, bytes: Vec<u8>| DeadLetter {
             exporter: None,
@@ -214,23 +227,24 @@ impl Intake {
                 let reason = format!("{} at byte {}: {}", cut.path, cut.offset, cut.reason);
                 letter(encoding, None, reason, cut.records, cut.bytes)
             });
-            self.bury_letters(signal, scope, letters.collect(), held);
+            self.store_dead_letters(signal, scope, letters.collect(), held);
         }
-        let mut under_way = LettersUnderWay::default();
-        if let Some(held) = for_strays {
-            let letters = strays.list.into_iter().map(|Stray { tenant, reason, records, bytes }| {
-                letter(Encoding::Proto, tenant, reason.to_string(), records, bytes)
-            });
-            under_way.0 = self.bury_letters(signal, scope, letters.collect(), held);
+        let mut under_way = PendingDeadLetters::default();
+        if let Some(held) = for_unrouted {
+            let letters =
+                unrouted.list.into_iter().map(|UnroutedBatch { tenant, reason, records, bytes }| {
+                    letter(Encoding::Proto, tenant, reason.to_string(), records, bytes)
+                });
+            under_way.0 = self.store_dead_letters(signal, scope, letters.collect(), held);
         }
         // Of what is cut out and shed the sender is told.
         let is_durable = self.journal.is_some() || snapshot.acknowledge == Acknowledge::Delivered;
-        if is_durable { under_way } else { LettersUnderWay::default() }
+        if is_durable { under_way } else { PendingDeadLetters::default() }
     }
 
     /// Writes letters, for which there is memory `held`, at places that they have from now on: behind those of the requests that
     /// were answered before, so that a replay keeps the order in which they came.
-    fn bury_letters(
+    fn store_dead_letters(
         &self,
         signal: Signal,
         scope: LogScope,
@@ -246,10 +260,10 @@ impl Intake {
         };
         let counters = self.counters.clone();
         let placed: Vec<_> = letters.into_iter().map(|letter| (directory.take_place(), letter)).collect();
-        Some(self.burials.spawn(scope.of(async move {
+        Some(self.dead_letter_tasks.spawn(scope.of(async move {
             for (place, letter) in placed {
                 let records = letter.records;
-                if export::bury_at(&directory, place, letter).await != Fate::DeadLettered {
+                if export::store_dead_letter_at(&directory, place, letter).await != Fate::DeadLettered {
                     break;
                 }
                 counters.count_dead_lettered(signal, records);
@@ -261,7 +275,7 @@ impl Intake {
 
 /// Ends what `when_full: shed` cut out: as dead letters if there is memory `held` for that, else as dropped. An exporter
 /// counts it as routed, too, and as pending while it is being written, so that its sum holds.
-fn bury_sheds(snapshot: &Snapshot, scope: LogScope, sheds: Vec<Shed>, held: Option<Reservation>) {
+fn dead_letter_sheds(snapshot: &Snapshot, scope: LogScope, sheds: Vec<Shed>, held: Option<Reservation>) {
     let mut letters = Vec::new();
     for shed in sheds {
         let found =
@@ -288,7 +302,7 @@ fn bury_sheds(snapshot: &Snapshot, scope: LogScope, sheds: Vec<Shed>, held: Opti
         for (exporter, shed, ending) in letters {
             let reason = shed.full.to_string();
             exporter
-                .bury(
+                .dead_letter(
                     &shed.name,
                     vec![shed.bytes.into()],
                     shed.records,
