@@ -1,6 +1,5 @@
 //! A disk below the journal that hangs: it neither does what it is asked nor says that it can't.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use rig::sink::{Fault, Sink};
@@ -22,9 +21,9 @@ use crate::support::{Sluice, eventually};
 /// the disk never counts as hanging when it doesn't.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-const CHANGES: Stalled = Stalled { changes: true, looks: false };
-const LOOKS: Stalled = Stalled { changes: false, looks: true };
-const NOTHING: Stalled = Stalled { changes: false, looks: false };
+const CHANGES: Stalled = Stalled { changes: true, syncs: false, looks: false };
+const LOOKS: Stalled = Stalled { changes: false, syncs: false, looks: true };
+const NOTHING: Stalled = Stalled { changes: false, syncs: false, looks: false };
 
 struct Hanging {
     up: Sink,
@@ -38,7 +37,7 @@ async fn start(rest: &str) -> Hanging {
     let disk = StallingDisk::new(SimulatedDisk::new(1).process());
     let settings =
         JournalSettings { max_size: 16 << 20, segment_size: 1 << 20, ..JournalSettings::new("simulated") };
-    let (journal, recovery) = Journal::open_on_disk(settings, Arc::new(disk.clone()), PATIENCE).unwrap();
+    let (journal, recovery) = Journal::open_on_disk(settings, disk.disk(), PATIENCE).unwrap();
     let config = yaml::up(&up.url(), &[QUICK, SINGLY])
         + "journal: { directory: simulated, max_size: 16MiB, segment_size: 1MiB }\nshutdown_timeout: 1s\n"
         + rest;
