@@ -5,10 +5,10 @@ use std::io;
 use std::sync::Arc;
 
 use super::disk::is_lost;
-use super::index::{Extent, Row};
 use super::indexed::{IndexedSegment, Merge};
 use super::number_set::NumberSet;
 use super::record::{Found, HEADER, Kind, Record};
+use super::row::{Extent, Row};
 use super::run::{Got, choose, read_run};
 use super::types::StreamKey;
 

@@ -5,6 +5,13 @@ use super::disk::BLOCK;
 /// The version that this code writes, and the only one that it reads.
 pub(super) const VERSION: u32 = 3;
 
+/// Bytes that a segment has at most, so that 32 bits are enough for every length, place and count in one. It may be longer
+/// than `segment_size` for one large request.
+pub(super) const LARGEST: u64 = (4 << 30) - BLOCK as u64;
+
+/// Where the records of every segment begin: behind its header.
+pub(super) const RECORDS_AT: u64 = BLOCK as u64;
+
 /// The first eight bytes, in every version. The four behind them are the version.
 const MAGIC: [u8; 8] = *b"sluicejl";
 

@@ -4,156 +4,21 @@
 //! ... records | extents, 32 bytes each, by stream | rows, 64 bytes each, by stream | trailer, one block
 //! ```
 //!
-//! | bytes of an extent | one record with entries |
-//! |---|---|
-//! | 0..4 | where it begins in the file, in units of 8 bytes |
-//! | 4..8 | length of its payload |
-//! | 8..12 | entries |
-//! | 12..20 | sequence number of the first |
-//! | 20..28 | records in them |
-//! | 28..32 | CRC32C of bytes 0..28 |
-//!
-//! | bytes of a row | what the segment has of one stream |
-//! |---|---|
-//! | 0..8 | number of the stream |
-//! | 8..12 | how many extents; they are sorted by sequence number, and none has an entry that another has |
-//! | 12..16 | the first of them, counted from the first of the segment |
-//! | 16..24 | lowest sequence number |
-//! | 24..32 | the number behind the highest one |
-//! | 32..56 | entries, records, and bytes of entries under their frames |
-//! | 56..64 | where the record with the stream's key begins; 0 if it is damaged |
+//! Extents and rows are described in `row.rs`, the trailer in `trailer.rs`.
 //!
 //! Rows begin at a block, so that the one of a stream is found by reading a single block: in memory are the first
-//! stream of each, and a checksum. The trailer is described in `trailer.rs`.
+//! stream of each, and a checksum.
 
 use std::io;
 use std::sync::Arc;
 
 use super::disk::{BLOCK, DiskFile, is_lost};
-use super::format::{Header, u32_at, u64_at, whole_blocks};
-use super::record::{ALIGN, Kind, Record, counts_len, within_a_segment};
+use super::format::{Header, whole_blocks};
+use super::record::within_a_segment;
+use super::row::{EXTENT, Extent, ROW, Row};
 use super::trailer::Trailer;
 
-/// Bytes of an extent.
-pub(super) const EXTENT: usize = 32;
-/// Bytes of a row.
-pub(super) const ROW: usize = 64;
 const ROWS_PER_BLOCK: usize = BLOCK / ROW;
-
-/// Where one record with entries is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Extent {
-    /// Where the record's header begins in the file.
-    pub(super) offset: u64,
-    /// Bytes of its payload.
-    pub(super) length: u32,
-    pub(super) entries: u32,
-    pub(super) first: u64,
-    pub(super) records: u64,
-}
-
-impl Extent {
-    /// The extent of a record at `offset`; `None` if it has no entries.
-    pub(super) fn of(offset: u64, record: &Record) -> Option<Self> {
-        let Record { kind, first, entries, records, length, .. } = *record;
-        (kind == Kind::Entries && entries > 0).then_some(Self { offset, length, entries, first, records })
-    }
-
-    /// The sequence number behind its last entry.
-    pub(super) fn end(&self) -> u64 {
-        self.first + u64::from(self.entries)
-    }
-
-    /// Bytes of its entries under their frames.
-    pub(super) fn framed(&self) -> u64 {
-        u64::from(self.length).saturating_sub(counts_len(self.entries as usize) as u64)
-    }
-
-    fn encode(&self, seed: u32, into: &mut Vec<u8>) {
-        let start = into.len();
-        let offset = within_a_segment(self.offset / ALIGN as u64);
-        into.extend_from_slice(&offset.to_le_bytes());
-        into.extend_from_slice(&self.length.to_le_bytes());
-        into.extend_from_slice(&self.entries.to_le_bytes());
-        into.extend_from_slice(&self.first.to_le_bytes());
-        into.extend_from_slice(&self.records.to_le_bytes());
-        let crc = crc32c::crc32c_append(seed, &into[start..]);
-        into.extend_from_slice(&crc.to_le_bytes());
-    }
-
-    /// Each extent has a checksum of its own: one that lied about its numbers would have live entries settled.
-    pub(super) fn decode(bytes: &[u8], seed: u32) -> io::Result<Self> {
-        if crc32c::crc32c_append(seed, &bytes[..EXTENT - 4]) != u32_at(bytes, EXTENT - 4) {
-            return Err(io::ErrorKind::InvalidData.into());
-        }
-        Ok(Self {
-            offset: u64::from(u32_at(bytes, 0)) * ALIGN as u64,
-            length: u32_at(bytes, 4),
-            entries: u32_at(bytes, 8),
-            first: u64_at(bytes, 12),
-            records: u64_at(bytes, 20),
-        })
-    }
-}
-
-/// What a segment has of one stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Row {
-    pub(super) stream: u64,
-    /// How many extents, and the first of them among all of the segment.
-    pub(super) extents: u32,
-    pub(super) extents_from: u32,
-    /// The lowest sequence number.
-    pub(super) first: u64,
-    /// The number behind the highest one. Between the two some may be missing.
-    pub(super) end: u64,
-    pub(super) entries: u64,
-    pub(super) records: u64,
-    /// Bytes of the entries under their frames.
-    pub(super) bytes: u64,
-    /// Where the record with the stream's key is; 0 if it is damaged.
-    pub(super) key_at: u64,
-}
-
-impl Row {
-    /// The row for a stream's extents, of which there is at least one; they are sorted by sequence number.
-    pub(super) fn of(stream: u64, key_at: u64, extents: &[Extent], extents_from: u32) -> Self {
-        Self {
-            stream,
-            extents: within_a_segment(extents.len() as u64),
-            extents_from,
-            first: extents.iter().map(|extent| extent.first).min().unwrap_or(0),
-            end: extents.iter().map(Extent::end).max().unwrap_or(0),
-            entries: extents.iter().map(|extent| u64::from(extent.entries)).sum(),
-            records: extents.iter().map(|extent| extent.records).sum(),
-            bytes: extents.iter().map(Extent::framed).sum(),
-            key_at,
-        }
-    }
-
-    fn encode(&self, into: &mut Vec<u8>) {
-        into.extend_from_slice(&self.stream.to_le_bytes());
-        into.extend_from_slice(&self.extents.to_le_bytes());
-        into.extend_from_slice(&self.extents_from.to_le_bytes());
-        for number in [self.first, self.end, self.entries, self.records, self.bytes, self.key_at] {
-            into.extend_from_slice(&number.to_le_bytes());
-        }
-    }
-
-    pub(super) fn decode(bytes: &[u8]) -> Self {
-        Self {
-            stream: u64_at(bytes, 0),
-            extents: u32_at(bytes, 8),
-            extents_from: u32_at(bytes, 12),
-            first: u64_at(bytes, 16),
-            end: u64_at(bytes, 24),
-            entries: u64_at(bytes, 32),
-            records: u64_at(bytes, 40),
-            bytes: u64_at(bytes, 48),
-            key_at: u64_at(bytes, 56),
-        }
-    }
-}
 
 /// Bytes that an index takes on disk.
 pub(super) fn index_size(extents: u64, rows: u64) -> u64 {

@@ -6,7 +6,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::disk::{Disk, DiskFile};
-use super::index::{Extent, Row};
+use super::row::{Extent, Row};
 use super::segments::{ClosedIndex, Segment, SegmentState};
 use super::store::Store;
 

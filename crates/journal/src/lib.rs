@@ -239,6 +239,7 @@ mod read;
 mod record;
 mod recovery;
 mod repair;
+mod row;
 mod run;
 mod scan;
 mod seal;

@@ -10,9 +10,10 @@ use std::sync::Arc;
 
 use super::buffers::Buffers;
 use super::chunks::Batches;
-use super::index::{Extent, Row, is_damage};
+use super::index::is_damage;
 use super::indexed::{IndexedSegment, Unreadable};
 use super::repair::Repairs;
+use super::row::{Extent, Row};
 use super::run::{Got, LARGE, LastOpen, Piece, choose, read_run, runs};
 use super::segments::{ClosedIndex, Index, Segment};
 use super::store::Store;

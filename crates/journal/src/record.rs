@@ -138,7 +138,7 @@ impl Record {
     }
 }
 
-/// A length, a place or a count in one segment, none of which needs more than 32 bits: see [`super::segments::LARGEST`].
+/// A length, a place or a count in one segment, none of which needs more than 32 bits: see [`super::format::LARGEST`].
 pub(super) fn within_a_segment(number: u64) -> u32 {
     u32::try_from(number).expect("a segment is smaller than 4 GiB")
 }

@@ -9,9 +9,9 @@ use bytes::Bytes;
 use super::buffers::Buffers;
 use super::disk::{BLOCK, Disk, DiskFile, is_lost};
 use super::format::{u32_at, whole_blocks};
-use super::index::Extent;
 use super::number_set::NumberSet;
 use super::record::{Found, HEADER, Record, counts_len};
+use super::row::Extent;
 use super::segments::Segment;
 
 /// Records that are so near to each other are read at once, what is between them included.

@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::disk::{BLOCK, Identity};
+use super::disk::Identity;
 use super::format::{Header, Purpose};
-use super::index::{Extent, Row, SealedIndex};
+use super::index::SealedIndex;
+use super::row::{Extent, Row};
 
 /// All segments by number, and what their files take together, which each request that comes asks for.
 #[derive(Debug, Default)]
@@ -330,10 +331,3 @@ impl Deref for Segments {
         &self.by_id
     }
 }
-
-/// Bytes that a segment has at most, so that 32 bits are enough for every length, place and count in one. It may be longer
-/// than `segment_size` for one large request.
-pub(super) const LARGEST: u64 = (4 << 30) - BLOCK as u64;
-
-/// Where the records of every segment begin: behind its header.
-pub(super) const RECORDS_AT: u64 = BLOCK as u64;

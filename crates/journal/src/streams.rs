@@ -6,9 +6,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ops::RangeInclusive;
 
-use super::index::Row;
 use super::number_set::NumberSet;
 use super::positions::Moved;
+use super::row::Row;
 use super::types::{RecoveredStream, StreamId, StreamKey};
 
 /// What is known of one stream.

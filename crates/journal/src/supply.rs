@@ -11,9 +11,9 @@ use parking_lot::Mutex;
 use super::buffer::BlockBuffer;
 use super::catalog::Catalog;
 use super::disk::{BLOCK, DiskFile};
-use super::format::{Header, Purpose};
+use super::format::{Header, LARGEST, Purpose, RECORDS_AT};
 use super::indexed::IndexedSegment;
-use super::segments::{LARGEST, RECORDS_AT, Segment, SegmentState, segment_name, spare_name};
+use super::segments::{Segment, SegmentState, segment_name, spare_name};
 use super::store::Store;
 use super::writer::Prepared;
 

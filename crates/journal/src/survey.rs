@@ -6,15 +6,14 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::disk::{BLOCK, Disk, DiskFile, is_lost};
-use super::format::{BadHeader, Header, Purpose, u64_at, whole_blocks};
-use super::index::{Extent, SealedIndex};
+use super::format::{BadHeader, Header, Purpose, RECORDS_AT, u64_at, whole_blocks};
+use super::index::SealedIndex;
 use super::pieces::Pieces;
 use super::positions;
 use super::record::Kind;
+use super::row::Extent;
 use super::scan::scan;
-use super::segments::{
-    ClosedIndex, OpenIndex, Predecessors, RECORDS_AT, SPARE, Segment, segment_name, segment_of,
-};
+use super::segments::{ClosedIndex, OpenIndex, Predecessors, SPARE, Segment, segment_name, segment_of};
 use super::trailer::Trailer;
 use super::types::Damage;
 

@@ -17,7 +17,7 @@ use std::io;
 
 use super::disk::{BLOCK, DiskFile};
 use super::format::{Header, VERSION, u32_at, u64_at};
-use super::index::{EXTENT, Extent, ROW, Row};
+use super::row::{EXTENT, Extent, ROW, Row};
 
 const MAGIC: [u8; 8] = *b"sluiceix";
 

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use super::buffer::BlockBuffer;
 use super::catalog::Catalog;
 use super::disk::{BLOCK, DiskFile};
-use super::format::whole_blocks;
-use super::index::{Extent, index_size};
+use super::format::{RECORDS_AT, whole_blocks};
+use super::index::index_size;
 use super::record::{ALIGN, HEADER, Kind, Record, within_a_segment};
-use super::segments::{Predecessors, RECORDS_AT, Segment};
+use super::row::Extent;
+use super::segments::{Predecessors, Segment};
 use super::types::StreamKey;
 
 /// What the buffer keeps of its memory when it is empty, in bytes.

@@ -4,7 +4,7 @@
 use super::*;
 use crate::disk::BLOCK;
 use crate::format::Header;
-use crate::index::ROW;
+use crate::row::ROW;
 use crate::segments::{ClosedIndex, Index};
 use crate::simulation::Faults;
 use crate::trailer::Trailer;
