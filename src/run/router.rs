@@ -484,7 +484,7 @@ impl Router {
                 }
                 Planned::New(name, active) => {
                     let letters = self.intake.dead_letters.clone();
-                    let exporter = Exporter::start(name, active, self.shared.clone(), letters);
+                    let exporter = crate::export::start(name, active, self.shared.clone(), letters);
                     self.operator_holds.apply_to(&exporter);
                     exporter
                 }

@@ -2,7 +2,7 @@
 //!
 //! What it promises: the header is that of the moment in which the attempt is made, so that a token or a password that
 //! changes takes effect at the next attempt, without a reload. Files are read again when they change; a token of OAuth 2.0
-//! is fetched when it is first needed, kept, and renewed before it ends. Without a header there is a [`TokenError`] that says why.
+//! is fetched when it is first needed, kept, and renewed before it ends. Without a header there is an error that says why.
 //! No secret is in an error, a log line or a `Debug` text.
 
 mod secret;

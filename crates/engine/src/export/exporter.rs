@@ -1,7 +1,7 @@
 //! A configured upstream while it runs: its streams, its settings of now, its counters.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};
@@ -15,14 +15,14 @@ use super::last_errors::LastErrors;
 use super::tenant_row::{CredentialChoices, WithRow};
 use super::{
     Counters, ExporterSettings, Fate, Holds, StreamHold, Target, TargetError, Transport, TransportError,
-    UndeliveredCause, deliver,
+    UndeliveredCause,
 };
 use crate::dead_letters::{DeadLetter, DeadLetterPlace, DeadLetters, StoreError};
 use crate::encoding::Encoding;
 use crate::journal::RecoveredStream;
 use crate::net::Network;
 use crate::notice;
-use crate::stream::{Outlet, Registry, Shared, Stream, StreamName};
+use crate::stream::{Registry, Shared, Stream, StreamName};
 use crate::tenants::{TableRow, Tenants};
 
 /// How often a draining exporter is asked whether it is empty.
@@ -75,15 +75,15 @@ impl Active {
 }
 
 impl Exporter {
-    /// An exporter that sends from now on.
-    pub fn start(
+    /// An exporter that sends nothing yet: see [`start`](super::start).
+    pub(super) fn new(
         name: Arc<str>,
         active: Active,
         shared: Arc<Shared>,
         dead_letters: DeadLetterBox,
-    ) -> Arc<Self> {
+    ) -> Self {
         let registry = Arc::new(Registry::new(name, active.settings.queue.clone(), shared));
-        let exporter = Arc::new(Self {
+        Self {
             registry,
             active: ArcSwap::from_pointee(active),
             credentials: CredentialChoices::default(),
@@ -97,9 +97,7 @@ impl Exporter {
             suspended: AtomicBool::new(false),
             paused: AtomicBool::new(false),
             attempts: AtomicUsize::new(0),
-        });
-        exporter.registry.attach(Box::new(Consumers(Arc::downgrade(&exporter))));
-        exporter
+        }
     }
 
     /// Takes over what the journal had for it, whatever `limits.streams` says; it is sent before what was admitted since.
@@ -413,39 +411,6 @@ fn fate_of(stored: Result<(), StoreError>) -> Fate {
                 error!(suppressed, "dead letter dropped: {problem}");
             }
             Fate::Dropped
-        }
-    }
-}
-
-/// Starts consumers; the registry outlives no exporter, but must not keep one alive either.
-#[derive(Debug)]
-struct Consumers(Weak<Exporter>);
-
-impl Outlet for Consumers {
-    fn check(&self, name: &StreamName) -> Result<(), String> {
-        let Some(exporter) = self.0.upgrade() else { return Ok(()) };
-        match exporter.target(name) {
-            // The row is at fault, not the entry: it waits until the row is put right.
-            Err(error) if error.is_of_row() && name.key.tenant().is_some() => Ok(()),
-            target => target.map(drop).map_err(|error| error.to_string()),
-        }
-    }
-
-    fn start(&self, stream: Arc<Stream>) {
-        if let Some(exporter) = self.0.upgrade() {
-            tokio::spawn(deliver::consume(exporter, stream));
-        }
-    }
-
-    fn count_lost(&self, name: &StreamName, records: u64) {
-        if let Some(exporter) = self.0.upgrade() {
-            exporter.count(name, Fate::Dropped, records);
-        }
-    }
-
-    fn count_withdrawn(&self, name: &StreamName, records: u64) {
-        if let Some(exporter) = self.0.upgrade() {
-            exporter.withdraw(name, records);
         }
     }
 }

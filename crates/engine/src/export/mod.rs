@@ -5,6 +5,7 @@
 mod answer;
 mod attempt_span;
 mod conditions;
+mod consumers;
 mod counters;
 mod debug;
 mod deliver;
@@ -40,6 +41,7 @@ pub use self::upstream::status::{StatusAction, Statuses, TimedAction};
 pub use self::upstream::transport::FRAMING_HEADERS;
 pub use answer::{Answer, Outcome};
 pub use conditions::Conditions;
+pub use consumers::start;
 pub use counters::Counters;
 pub use debug::{DebugTarget, DebugTransport};
 pub use deliver::TENANT_REMOVED;

@@ -6,7 +6,7 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use super::*;
-use crate::export::{Active, Exporter, exporter_settings, http_settings};
+use crate::export::{Active, exporter_settings, http_settings};
 use crate::journal::simulation::SimulatedDisk;
 use crate::journal::stalling::StallingDisk;
 use crate::journal::{Entry, Group, Journal, JournalSettings, StreamKey};
@@ -170,7 +170,7 @@ fn wait_for_a_stream_whose_task_panics() {
         let active = Active::new(&name, settings, &network, None).unwrap();
         let budget = Arc::new(Budget::new(1 << 20));
         let shared = Arc::new(Shared::new(budget.clone(), Arc::new(StreamCount::new(1)), None));
-        let exporter = Exporter::start(name, active, shared, Arc::default());
+        let exporter = crate::export::start(name, active, shared, Arc::default());
         let mut admission = Admission::new(Signal::Logs, Reservation::empty(budget), 0);
         let at = Placement { registry: exporter.registry(), key: "a", route: None };
         admission.place(0, &b"entry".as_slice().into(), 1, &at).unwrap();

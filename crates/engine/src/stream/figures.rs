@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use super::StreamName;
 use super::history::{Activity, History};
-use super::unanswered::UnansweredAttempts;
+use super::unanswered::{RowPlace, UnansweredAttempts};
 use crate::tenants::TenantAccount;
 
 /// Rows in a block. An exporter that has one stream has a whole block for it, some 3 KiB.
@@ -88,9 +88,6 @@ struct Row {
 /// What a stream holds and does, in one word, so that of each change it is known whether the stream is held before and after.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct StreamWord(u64);
-
-/// The number of a block, and that of a row in it.
-pub(super) type RowPlace = (u32, u32);
 
 /// The row of a stream, for as long as it lives.
 #[derive(Debug)]

@@ -9,7 +9,8 @@ use std::collections::HashMap;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::figures::RowPlace;
+/// What tells a stream from the other live ones of its exporter: the number of a block in the table of figures, and that of a row in it.
+pub(super) type RowPlace = (u32, u32);
 
 /// When the attempts of one exporter began that have not been answered for long, by the stream that they are of.
 #[derive(Debug, Default)]

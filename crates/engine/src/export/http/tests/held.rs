@@ -129,7 +129,7 @@ async fn an_hour_of_401_holds_the_streams_and_then_all_is_delivered_in_order() {
         max_size: 1 << 20,
         synced: false,
     });
-    let exporter = Exporter::start(
+    let exporter = crate::export::start(
         "otlp_http/held".into(),
         Active::new("otlp_http/held", settings, &Network::Machine, None).unwrap(),
         Arc::new(Shared::new(Arc::new(Budget::new(1 << 24)), Arc::new(StreamCount::new(STREAMS)), None)),
