@@ -13,7 +13,7 @@ use super::attempt_span::{AttemptMade, AttemptSpan};
 use super::division::Division;
 use super::exporter::Attempting;
 use super::holds::{HeldStream, HoldPass};
-use super::pieces::{Pieces, Taken, Unreadable};
+use super::pieces::{Pieces, Unreadable, UpstreamWord};
 use super::report::{AnsweredAttempt, FOR_EVER, Failure, Reporter, error_of, is_of_credential};
 use super::tenant_row::{alternatives, is_given_up, lacking_row};
 use super::unanswered::note_unanswered;
@@ -84,7 +84,7 @@ struct Delivery<'e> {
 /// How one piece of a batch ended.
 enum Settled {
     /// Taken, and what the upstream said about it.
-    Delivered(Taken),
+    Delivered(UpstreamWord),
     /// Refused as bad: a smaller piece may pass.
     Bad(String),
     /// Refused for good.
@@ -553,7 +553,7 @@ impl<'e> Delivery<'e> {
                 } else {
                     answer.detail
                 };
-                return ControlFlow::Break(Settled::Delivered(Taken { rejected, remark }));
+                return ControlFlow::Break(Settled::Delivered(UpstreamWord { rejected, remark }));
             }
             (Outcome::Bad, None) => return ControlFlow::Break(Settled::Bad(answer.detail)),
             (Outcome::Refused, None) => {
@@ -732,7 +732,7 @@ impl<'e> Delivery<'e> {
     }
 
     /// Counts and ends the next piece, which the upstream has taken.
-    fn end_delivered(&mut self, Taken { rejected, remark }: Taken) {
+    fn end_delivered(&mut self, UpstreamWord { rejected, remark }: UpstreamWord) {
         let (exporter, stream) = (self.exporter, self.stream);
         // Not before the end of the attempts: what was withdrawn until the last of them is in it no more.
         let records = self.pieces.next().map_or(0, Batch::records);

@@ -24,7 +24,7 @@ pub(super) struct Pieces {
 struct Piece {
     batch: Batch,
     /// What the upstream has said, if it has taken the piece before its turn.
-    taken: Option<Taken>,
+    taken: Option<UpstreamWord>,
 }
 
 /// A record that is tried before its turn, by its position among those that are left.
@@ -34,9 +34,9 @@ struct SampledRecord {
     batch: Batch,
 }
 
-/// An upstream's word on a piece that it has taken.
+/// What an upstream has said of a piece that it took.
 #[derive(Clone, Debug)]
-pub(super) struct Taken {
+pub(super) struct UpstreamWord {
     /// Records that it rejected all the same.
     pub(super) rejected: u64,
     /// What it had to say.
@@ -157,7 +157,7 @@ impl Pieces {
 
     /// Notes that the upstream has taken the sample, which becomes a piece of its own, with those before and behind it
     /// in pieces around it.
-    pub(super) fn sample_taken(&mut self, taken: Taken) {
+    pub(super) fn sample_taken(&mut self, taken: UpstreamWord) {
         let Some(SampledRecord { record, batch }) = self.sample.take() else { return };
         let (at, within) = self.place_of(record);
         let (mut earlier, mut later) = (Vec::new(), Vec::new());
@@ -186,7 +186,7 @@ impl Pieces {
     }
 
     /// What the upstream said of the next piece, if it has taken that before its turn.
-    pub(super) fn next_was_taken(&self) -> Option<&Taken> {
+    pub(super) fn next_was_taken(&self) -> Option<&UpstreamWord> {
         self.rest.last().and_then(|piece| piece.taken.as_ref())
     }
 

@@ -8,7 +8,11 @@ use std::collections::BinaryHeap;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+use tokio::task::yield_now;
 use tokio::time::{Duration, Instant, sleep_until};
+
+/// So many streams are woken before other tasks have their turn: a million may be due at once.
+const AT_ONCE: usize = 256;
 
 /// When the batches of streams were begun that are not due yet.
 #[derive(Debug)]
@@ -89,8 +93,13 @@ impl<S> DueTimes<S> {
                 () = sleep_until(due) => {}
                 () = self.changed.notified() => continue,
             }
+            let mut woken = 0_usize;
             while let Some(stream) = self.take_due(age()) {
                 wake(stream);
+                woken += 1;
+                if woken.is_multiple_of(AT_ONCE) {
+                    yield_now().await;
+                }
             }
         }
     }

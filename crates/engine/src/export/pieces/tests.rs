@@ -246,7 +246,7 @@ impl World {
         pieces.try_sample(record as u64);
         assert_eq!(pieces.next().map(texts), Some(vec![all[record].clone()]));
         if taken {
-            pieces.sample_taken(Taken { rejected: 0, remark: String::new() });
+            pieces.sample_taken(UpstreamWord { rejected: 0, remark: String::new() });
         } else {
             pieces.end_sample();
         }
