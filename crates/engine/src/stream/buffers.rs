@@ -62,12 +62,12 @@ impl Buffers {
         taken
     }
 
-    /// Notes that the batch which was being filled has ended, with so many bytes.
-    pub(super) fn end_batch(&mut self, bytes: usize) {
+    /// Notes that the batch which was being filled is closed, with so many bytes.
+    pub(super) fn close_batch(&mut self, bytes: usize) {
         (self.is_open, self.batch_before) = (false, bytes);
     }
 
-    /// Takes the first `len` bytes, which are those of a batch that has ended; and says how much memory they take.
+    /// Takes the first `len` bytes, which are those of a closed batch; and says how much memory they take.
     pub(super) fn take(&mut self, len: u64) -> (Vec<Bytes>, u64) {
         let (mut chunks, mut taken, mut capacity) = (Vec::new(), 0, 0);
         while taken < len {
@@ -158,7 +158,7 @@ mod tests {
         let mut taken = 0;
         for _ in 0..2 {
             taken += fill(&mut buffers, &entries, true);
-            buffers.end_batch(expected.len());
+            buffers.close_batch(expected.len());
         }
         assert_eq!(buffers.len(), 2 * expected.len() as u64);
         let [first, second] = [0, 1].map(|_| buffers.take(expected.len() as u64));

@@ -31,7 +31,7 @@ use super::ledger::ClaimedEntry;
 use super::line::Line;
 use super::own_hold::OwnHold;
 use super::queue::{
-    Amount, Left, NewEntry, NewRequest, Queue, ReadBatch, TakeRules, Taken, TakenBatch, Wake,
+    Amount, NewEntry, NewRequest, Queue, ReadBatch, RemovedRuns, TakeRules, Taken, TakenBatch, Wake,
 };
 use super::read_ahead::{EarlyBatches, EarlyRead, ReadAhead};
 use super::reading_room::ReadingPlace;
@@ -366,7 +366,7 @@ impl Stream {
         // Counted before anybody can settle it, so that what is pending never goes below zero.
         self.registry.admitted(self, appended.amount, appended.memory);
         drop(queue);
-        for closing in appended.endings {
+        for closing in appended.closings {
             self.log_closing(closing);
         }
         self.start(wake);
@@ -428,8 +428,8 @@ impl Stream {
         self.start(wake);
         match taken {
             Taken::Batch(mut taken) => {
-                if let Some(ending) = taken.ending.take() {
-                    self.log_closing(ending);
+                if let Some(closing) = taken.closing.take() {
+                    self.log_closing(closing);
                 }
                 Some(InFlight::new(self.clone(), taken))
             }
@@ -456,7 +456,7 @@ impl Stream {
     }
 
     /// Gives back the room of what has left the queue.
-    fn count_left(&self, left: &Left) {
+    fn count_left(&self, left: &RemovedRuns) {
         self.registry.ended(self, left.amount);
         self.registry.shared().budget.release(left.memory);
         self.requests.fetch_sub(left.requests, Ordering::AcqRel);
@@ -486,7 +486,10 @@ impl Stream {
         let mut queue = self.queue();
         let withdrawn = queue.withdraw(request);
         self.leave_memory(withdrawn.left.in_memory);
+        // Where nothing is left to be read, others may have the room that was taken to read it.
+        let read_ahead = if queue.has_backlog() { None } else { queue.queued.read_ahead.take() };
         drop(queue);
+        drop(read_ahead);
         self.end_withdrawn(&withdrawn.left);
         if withdrawn.consumers_have_some {
             self.withdrawal.notify_waiters();
@@ -494,7 +497,7 @@ impl Stream {
     }
 
     /// Ends what was withdrawn and left the queue before any consumer had it.
-    fn end_withdrawn(&self, left: &Left) {
+    fn end_withdrawn(&self, left: &RemovedRuns) {
         if left.amount == Amount::default() {
             return;
         }
@@ -508,7 +511,7 @@ impl Stream {
 
     /// Takes what was withdrawn out of a consumer's batch, whose entries had these numbers, and returns what it was. How its records
     /// have ended is for the caller to count.
-    pub(super) fn take_withdrawn(&self, numbers: &NumberSet) -> Left {
+    pub(super) fn take_withdrawn(&self, numbers: &NumberSet) -> RemovedRuns {
         let mut queue = self.queue();
         let left = queue.take_withdrawn(numbers);
         self.leave_memory(left.in_memory);

@@ -46,8 +46,8 @@ pub(super) struct Queue {
     waiting: usize,
     /// The bytes of those that wait in memory.
     buffers: Buffers,
-    /// Batches among them that have ended.
-    ended_batches: usize,
+    /// Batches among them that are closed.
+    closed_batches: usize,
     /// Bytes of the one that is being filled, and when its first entry was admitted.
     open_bytes: usize,
     opened: Option<Instant>,
@@ -120,8 +120,8 @@ pub(super) struct Appended {
     pub(super) amount: Amount,
     /// Bytes of memory that were taken for it.
     pub(super) memory: u64,
-    /// Batches that have ended with it.
-    pub(super) endings: SmallVec<[BatchClosing; 4]>,
+    /// Batches that are closed with it.
+    pub(super) closings: SmallVec<[BatchClosing; 4]>,
 }
 
 /// When batches are taken, and by how many consumers.
@@ -152,8 +152,8 @@ pub(super) struct TakenBatch {
     pub(super) memory: u64,
     /// The traced requests that have entries in it, if there are any.
     pub(super) links: Option<Box<BatchLinks>>,
-    /// If it had to be ended for that.
-    pub(super) ending: Option<BatchClosing>,
+    /// If it had to be closed for that.
+    pub(super) closing: Option<BatchClosing>,
 }
 
 /// What is to be done so that everything is taken in time.
@@ -167,7 +167,7 @@ pub(super) struct Wake {
 
 /// Runs that are not in the queue any more.
 #[derive(Debug, Default)]
-pub(super) struct Left {
+pub(super) struct RemovedRuns {
     pub(super) numbers: NumberSet,
     pub(super) amount: Amount,
     /// Of that, framed bytes that were in memory.
@@ -181,7 +181,7 @@ pub(super) struct Left {
 #[derive(Debug, Default)]
 pub(super) struct Withdrawn {
     /// What was cut out.
-    pub(super) left: Left,
+    pub(super) left: RemovedRuns,
     /// Whether consumers have some of it, or may have read it.
     pub(super) consumers_have_some: bool,
 }
@@ -194,7 +194,7 @@ pub(super) struct Spilled {
     pub(super) memory: u64,
     pub(super) requests: u64,
     /// What had been withdrawn from a consumer's batch.
-    pub(super) withdrawn: Left,
+    pub(super) withdrawn: RemovedRuns,
 }
 
 /// A batch that was read from the backlog.
@@ -232,7 +232,7 @@ impl Amount {
     }
 }
 
-impl Left {
+impl RemovedRuns {
     fn add(&mut self, run: &Run, was_in_memory: bool) {
         self.numbers.insert(run.numbers.clone());
         self.amount += run.amount;
@@ -294,7 +294,7 @@ impl Queue {
             taken: 0,
             waiting: 0,
             buffers: Buffers::default(),
-            ended_batches: 0,
+            closed_batches: 0,
             open_bytes: 0,
             opened: None,
             open_links: None,
@@ -336,7 +336,7 @@ impl Queue {
 
     /// Batches that wait in memory.
     pub(super) fn waiting_batches(&self) -> usize {
-        self.ended_batches + usize::from(self.open_bytes > 0)
+        self.closed_batches + usize::from(self.open_bytes > 0)
     }
 
     /// When the oldest entry that is not settled was admitted.
@@ -384,7 +384,7 @@ impl Queue {
         for entry in entries {
             let framed = otlp::frame_len(entry.bytes.len());
             if self.open_bytes > 0 && self.open_bytes + framed > settings.max_size {
-                appended.endings.extend(self.end_batch("the next entry does not fit"));
+                appended.closings.extend(self.close_batch("the next entry does not fit"));
             }
             appended.memory += self.buffers.push(entry.bytes, self.open_bytes, &has_room) as u64;
             let claimed = ClaimedEntry { index: entry.index, framed: framed as u64, records: entry.records };
@@ -406,11 +406,11 @@ impl Queue {
             self.opened.get_or_insert(now);
             self.in_memory += amount.bytes;
             if settings.min_size > 0 && self.open_bytes >= settings.min_size {
-                appended.endings.extend(self.end_batch("it is large enough"));
+                appended.closings.extend(self.close_batch("it is large enough"));
             }
         }
         if settings.min_size == 0 {
-            appended.endings.extend(self.end_batch("a request has ended"));
+            appended.closings.extend(self.close_batch("a request has ended"));
         }
         self.end_request();
         debug_assert_eq!(self.next, numbers.end, "there are as many entries as was said");
@@ -483,8 +483,8 @@ impl Queue {
         }
     }
 
-    /// Ends the batch that is being filled, if anything is in it, and returns what is to be logged of that.
-    fn end_batch(&mut self, why: &'static str) -> Option<BatchClosing> {
+    /// Closes the batch that is being filled, if anything is in it, and returns what is to be logged of that.
+    fn close_batch(&mut self, why: &'static str) -> Option<BatchClosing> {
         if self.open_bytes == 0 {
             return None;
         }
@@ -494,16 +494,16 @@ impl Queue {
         let last = &mut self.runs[end - 1];
         (last.ends_batch, last.links) = (true, self.open_links.take());
         self.opened = None;
-        self.buffers.end_batch(std::mem::take(&mut self.open_bytes));
-        self.ended_batches += 1;
-        Some(BatchClosing { bytes, records, waiting: self.ended_batches, why })
+        self.buffers.close_batch(std::mem::take(&mut self.open_bytes));
+        self.closed_batches += 1;
+        Some(BatchClosing { bytes, records, waiting: self.closed_batches, why })
     }
 
     /// Why the batch that is being filled is to be taken now, if it is.
     fn due(&self, rules: &TakeRules<'_>, now: Instant) -> Option<&'static str> {
         let opened = self.opened?;
         let is_due = now.saturating_duration_since(opened) >= rules.batch.flush_timeout
-            // Large enough only since a reload: otherwise it would have been ended as it grew.
+            // Large enough only since a reload: otherwise it would have been closed as it grew.
             || self.open_bytes >= rules.batch.min_size;
         rules.hurry.or_else(|| is_due.then_some("it is due"))
     }
@@ -512,7 +512,7 @@ impl Queue {
     pub(super) fn wake(&mut self, rules: &TakeRules<'_>, now: Instant) -> Wake {
         let is_due = self.due(rules, now).is_some();
         let backlog = self.waiting == 0 && self.has_backlog() && !self.backlog_is_taken;
-        let ready = self.ended_batches + usize::from(is_due) + usize::from(backlog);
+        let ready = self.closed_batches + usize::from(is_due) + usize::from(backlog);
         let wanted = (self.in_flight + ready).min(rules.consumers);
         // After a reload there may be more than there may be now.
         let consumers = wanted.saturating_sub(self.consumers);
@@ -543,15 +543,15 @@ impl Queue {
             (self.backlog_is_taken, self.in_flight) = (true, self.in_flight + 1);
             return Taken::Backlog;
         }
-        let mut ending = None;
-        if self.ended_batches == 0 {
+        let mut closing = None;
+        if self.closed_batches == 0 {
             match self.due(rules, now) {
-                Some(why) => ending = self.end_batch(why),
+                Some(why) => closing = self.close_batch(why),
                 None => return self.sign_off(now),
             }
         }
         self.in_flight += 1;
-        Taken::Batch(TakenBatch { ending, ..self.take_batch(signal) })
+        Taken::Batch(TakenBatch { closing, ..self.take_batch(signal) })
     }
 
     fn sign_off(&mut self, now: Instant) -> Taken {
@@ -559,7 +559,7 @@ impl Queue {
         Taken::Nothing
     }
 
-    /// Takes the first batch that has ended.
+    /// Takes the first batch that is closed.
     fn take_batch(&mut self, signal: Signal) -> TakenBatch {
         let (mut numbers, mut amount, mut count) = (NumberSet::default(), Amount::default(), 0);
         for run in self.runs.range(self.taken..self.taken + self.waiting) {
@@ -574,10 +574,10 @@ impl Queue {
         let (chunks, memory) = self.buffers.take(amount.bytes);
         self.taken += count;
         self.waiting -= count;
-        self.ended_batches -= 1;
+        self.closed_batches -= 1;
         self.check();
         let batch = Batch::numbered(signal, chunks, amount.records, numbers);
-        TakenBatch { batch, memory, links, ending: None }
+        TakenBatch { batch, memory, links, closing: None }
     }
 
     /// Takes the next batches for a consumer that has one already, as long as all of them together have no more than `room` bytes.
@@ -585,8 +585,8 @@ impl Queue {
     pub(super) fn take_more(&mut self, signal: Signal, mut room: usize) -> Vec<TakenBatch> {
         let mut taken = Vec::new();
         while !self.is_waited_for() {
-            if self.ended_batches == 0 {
-                self.end_batch("it is sent with the batch before it");
+            if self.closed_batches == 0 {
+                self.close_batch("it is sent with the batch before it");
             }
             let mut len = 0;
             for run in self.runs.range(self.taken..self.taken + self.waiting) {
@@ -613,11 +613,11 @@ impl Queue {
         now: Instant,
         stream: impl Fn() -> StreamAddress,
         why: &str,
-    ) -> Left {
+    ) -> RemovedRuns {
         self.in_flight -= 1;
         self.last_used = now;
         self.backlog_is_taken &= !is_on_disk;
-        let mut left = Left::default();
+        let mut left = RemovedRuns::default();
         for range in numbers.ranges() {
             let (from, end) = self.taken_runs(&range);
             self.taken -= end - from;
@@ -727,8 +727,8 @@ impl Queue {
     }
 
     /// Takes out what was withdrawn of a consumer's batch, in which all taken entries of these numbers are.
-    pub(super) fn take_withdrawn(&mut self, numbers: &NumberSet) -> Left {
-        let mut left = Left::default();
+    pub(super) fn take_withdrawn(&mut self, numbers: &NumberSet) -> RemovedRuns {
+        let mut left = RemovedRuns::default();
         for range in numbers.ranges() {
             let (mut at, mut end) = self.taken_runs(&range);
             while at < end {
@@ -803,7 +803,7 @@ impl Queue {
             }
         }
         match ends_batch {
-            true if begins_batch => self.ended_batches -= 1,
+            true if begins_batch => self.closed_batches -= 1,
             true => (self.runs[at - 1].ends_batch, self.runs[at - 1].links) = (true, links),
             false => {}
         }
@@ -882,7 +882,7 @@ impl Queue {
         }
         (self.runs, self.taken, self.waiting) = (runs, 0, 0);
         spilled.memory = self.buffers.clear();
-        (self.ended_batches, self.open_bytes, self.in_memory) = (0, 0, 0);
+        (self.closed_batches, self.open_bytes, self.in_memory) = (0, 0, 0);
         (self.opened, self.open_links) = (None, None);
         self.backlog_is_taken = true;
         self.check();
@@ -995,7 +995,7 @@ impl Queue {
     /// Whether everything here fits together. All of it is looked at where that is little.
     fn check(&self) {
         const MOST: usize = 32;
-        debug_assert!(self.consumers >= self.in_flight || cfg!(test), "each batch has its consumer");
+        debug_assert!(self.consumers >= self.in_flight, "each batch has its consumer");
         if !cfg!(debug_assertions) || self.runs.len() > MOST {
             return;
         }
@@ -1015,7 +1015,7 @@ impl Queue {
         debug_assert_eq!(bytes(taken, in_memory), self.buffers.len(), "{self:?}");
         debug_assert_eq!(bytes(0, in_memory), self.in_memory, "{self:?}");
         let waiting = || self.runs.range(taken..in_memory);
-        debug_assert_eq!(waiting().filter(|run| run.ends_batch).count(), self.ended_batches);
+        debug_assert_eq!(waiting().filter(|run| run.ends_batch).count(), self.closed_batches);
         let open = waiting().rev().take_while(|run| !run.ends_batch).map(|run| run.amount.bytes);
         debug_assert_eq!(open.sum::<u64>(), self.open_bytes as u64, "{self:?}");
         debug_assert_eq!(self.runs.iter().filter(|run| run.is_waited_for()).count(), self.claims);

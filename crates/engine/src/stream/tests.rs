@@ -11,7 +11,7 @@ use super::*;
 use crate::route::RoutingKey;
 use otlp::{Signal, frame_len};
 
-mod behind;
+mod backlog;
 mod held;
 mod late;
 mod noted;

@@ -311,6 +311,7 @@ mod tests {
     use super::*;
     use crate::backoff::RetrySettings;
     use crate::export::conditions::LoneAttempt;
+    use crate::export::http::tests::upstream_settings;
     use crate::export::upstream::transport::MAX_REQUEST;
     use crate::export::{ExporterKind, ExporterSettings, Statuses};
     use crate::net::Network;
@@ -332,14 +333,7 @@ mod tests {
     fn transport(address: std::net::SocketAddr) -> GrpcTransport {
         let grpc = OtlpGrpcSettings {
             url: Some(Template::parse(&format!("http://{address}")).unwrap()),
-            upstream: UpstreamSettings {
-                headers: vec![],
-                auth: None,
-                compression: Compression::None,
-                timeout: Duration::from_secs(10),
-                tls: crate::client::TlsClientSettings::default(),
-                max_connection_age: Duration::from_secs(300),
-            },
+            upstream: upstream_settings(),
         };
         let settings = ExporterSettings {
             kind: ExporterKind::OtlpGrpc(Box::new(grpc.clone())),

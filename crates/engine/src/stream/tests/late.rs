@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::behind::{deliver, journal, read_next, unsettled};
+use super::backlog::{deliver, journal, read_next, unsettled};
 use super::*;
 use crate::journal::simulation::SimulatedDisk;
 use crate::journal::{Journal, JournalSettings};

@@ -2,7 +2,7 @@
 
 use std::num::{NonZeroU64, NonZeroUsize};
 
-use super::behind::{deliver, journal, read_next};
+use super::backlog::{deliver, journal, read_next};
 use super::*;
 use crate::journal::simulation::SimulatedDisk;
 use crate::route::RoutingKey;

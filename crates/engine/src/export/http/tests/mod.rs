@@ -33,19 +33,24 @@ fn stream(key: &str) -> StreamName {
     StreamName { signal: Signal::Logs, key: RoutingKey::written(key) }
 }
 
+/// What both protocols have, uncompressed and with a short timeout.
+pub(crate) fn upstream_settings() -> UpstreamSettings {
+    UpstreamSettings {
+        headers: vec![],
+        auth: None,
+        compression: Compression::None,
+        timeout: Duration::from_secs(10),
+        tls: crate::client::TlsClientSettings::default(),
+        max_connection_age: Duration::from_secs(300),
+    }
+}
+
 /// Settings as a configuration with nothing but an endpoint has them, uncompressed and with a short timeout.
 pub(crate) fn http_settings(url: &str) -> OtlpHttpSettings {
     let template = Template::parse(url).unwrap();
     OtlpHttpSettings {
         urls: [Some(template.clone()), Some(template.clone()), Some(template)],
-        upstream: UpstreamSettings {
-            headers: vec![],
-            auth: None,
-            compression: Compression::None,
-            timeout: Duration::from_secs(10),
-            tls: crate::client::TlsClientSettings::default(),
-            max_connection_age: Duration::from_secs(300),
-        },
+        upstream: upstream_settings(),
         encoding: Encoding::Proto,
         proxy_url: None,
         max_idle_connections: 16,

@@ -485,6 +485,38 @@ async fn what_is_read_ahead_comes_in_order_and_once_and_gives_its_room_back() {
     assert_eq!(unsettled(&journal, &stream), None);
 }
 
+/// On a real disk, for the same reason.
+#[tokio::test]
+async fn what_was_read_ahead_of_a_backlog_that_is_withdrawn_gives_its_room_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let (journal, _) = Journal::open(JournalSettings::new(directory.path())).unwrap();
+    let shared = shared(&journal, 16 << 10);
+    let room = QueueSettings { queue_bytes: 1 << 20, ..settings() };
+    let (registry, consumers) = House::exporter("one", room, &shared);
+    let house = House { shared, registry, consumers };
+    let mut receipts = Vec::new();
+    for _ in 0..100 {
+        let mut admission = house.admission();
+        place(&mut admission, &house.registry, &[("a", ENTRY / 3)]).unwrap();
+        let (_, mut writing) = admission.commit_durably(&journal, &Bytes::new(), true).unwrap();
+        receipts.push(writing.written().await.unwrap());
+    }
+    let stream = house.stream("a");
+    let in_flight = loop {
+        let mut in_flight = next(&stream).await.expect("something is pending");
+        if in_flight.is_on_disk() {
+            in_flight.read().await;
+            break in_flight;
+        }
+        deliver(in_flight);
+    };
+    assert!(stream.early_reads() > 0 && stream.has_backlog());
+    drop(receipts);
+    assert_eq!((stream.early_reads(), stream.has_backlog()), (0, false));
+    drop(in_flight);
+    assert_eq!((house.shared.reading.free_kibibytes(), house.in_memory(), house.pending("a")), (4, 0, 0));
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_the_journal_never_has_room_for_is_told_from_what_it_has_none_for_now() {
     let (journal, _) = journal(&SimulatedDisk::new(4), 2 << 20);
