@@ -95,8 +95,9 @@ export class Rows {
     this.followed = number;
     const page = this.pages[number];
     const limit = Math.max(page?.limit ?? PAGE, PAGE);
-    this.stopFollowing = follow(this.address(page?.after ?? null, limit), {
-      event: (name, answer) => name === "snapshot" && this.take(number, answer, limit),
+    const after = page?.after ?? null;
+    this.stopFollowing = follow(this.address(after, limit), {
+      event: (name, answer) => name === "snapshot" && this.take(number, answer, after, limit),
       state: (state, error) => {
         // A page too large to be followed stays as it was read.
         const isRead = state === "live" || error?.status === 422;
@@ -112,12 +113,14 @@ export class Rows {
     return address(this.path, { ...this.query, limit, after });
   }
 
-  take(number, answer, limit) {
+  /** Keeps what the server has answered to the question for the page `number`, which begins behind the cursor `after`. */
+  take(number, answer, after, limit) {
     // The list may have begun anew, or have become shorter, since this page was asked for.
     if (this.ended || number > this.pages.length) return;
     const rows = this.pick(answer);
     const before = this.pages[number];
-    this.pages[number] = { start: 0, count: rows.length, after: before?.after ?? null, limit, rows, next: answer.next ?? null };
+    // The page before may have been read again since, and then says better where this one begins.
+    this.pages[number] = { start: 0, count: rows.length, after: before ? before.after : after, limit, rows, next: answer.next ?? null };
     if (answer.next == null) this.pages.length = number + 1;
     else if (this.pages[number + 1]) this.pages[number + 1].after = answer.next;
     let start = 0;
@@ -140,7 +143,7 @@ export class Rows {
     try {
       const answer = await get(this.address(missing.after, missing.limit));
       this.reading = false;
-      this.take(missing.number, { ...answer, total: answer.total ?? this.total }, missing.limit);
+      this.take(missing.number, { ...answer, total: answer.total ?? this.total }, missing.after, missing.limit);
     } catch (error) {
       this.reading = false;
       // A cursor may have gone; the list begins anew.
