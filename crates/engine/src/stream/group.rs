@@ -43,6 +43,11 @@ pub(super) struct Piece<'a> {
 pub(super) enum Part<'a> {
     Borrowed(&'a [u8]),
     Owned(Bytes),
+    /// They stay in the [memory of the body](super::body_memory), behind a frame of so many bytes.
+    InBody {
+        framed: Bytes,
+        frame: usize,
+    },
 }
 
 impl Deref for Part<'_> {
@@ -52,6 +57,7 @@ impl Deref for Part<'_> {
         match self {
             Self::Borrowed(bytes) => bytes,
             Self::Owned(bytes) => bytes,
+            Self::InBody { framed, frame } => &framed[*frame..],
         }
     }
 }
@@ -62,6 +68,15 @@ impl Part<'_> {
         match self {
             Self::Borrowed(bytes) => body.slice_ref(bytes),
             Self::Owned(bytes) => bytes,
+            Self::InBody { framed, frame } => framed.slice(frame..),
+        }
+    }
+
+    /// With their frame, if they stay in the memory of the body.
+    pub(super) fn in_body(&self) -> Option<&Bytes> {
+        match self {
+            Self::InBody { framed, .. } => Some(framed),
+            Self::Borrowed(_) | Self::Owned(_) => None,
         }
     }
 }
@@ -72,6 +87,7 @@ impl Group<'_> {
         let entries = self.entries.iter();
         let entries = entries.map(|Piece { index, bytes, records }| NewEntry {
             bytes,
+            in_body: bytes.in_body(),
             records: *records,
             index: *index,
         });

@@ -281,6 +281,11 @@ impl Stream {
         !self.is_failing() && !self.is_held() && !self.hanging.load(Ordering::Relaxed)
     }
 
+    /// Whether what comes is sent soon: the upstream takes what it gets, and little waits.
+    pub(super) fn gets_on(&self) -> bool {
+        self.moves() && self.pending_bytes() <= 4 * self.registry.settings().batch.max_size as u64
+    }
+
     /// Takes a whole reservation back.
     pub(super) fn unreserve(&self, bytes: u64) {
         self.requests.fetch_sub(1, Ordering::AcqRel);
@@ -301,8 +306,8 @@ impl Stream {
         self.line.freed();
     }
 
-    /// Appends one request's entries for this stream, of which there are `count`, for which room is reserved on the stream and on the
-    /// budget. Returns their numbers.
+    /// Appends one request's entries for this stream, of which there are `count`, for which room is reserved on the stream and, but for
+    /// those that stay in their body, on the budget. Returns their numbers.
     pub(super) fn append<'e>(
         self: &Arc<Self>,
         entries: impl Iterator<Item = NewEntry<'e>>,
@@ -323,6 +328,7 @@ impl Stream {
     ) -> Range<u64> {
         let framed = |entry: NewEntry<'_>| otlp::frame_len(entry.bytes.len()) as u64;
         let bytes = entries.clone().map(framed).sum();
+        let reserved = entries.clone().filter(|entry| entry.in_body.is_none()).map(framed).sum();
         let mut queue = self.queue();
         queue.skip_to(first);
         let has_memory =
@@ -342,7 +348,7 @@ impl Stream {
         });
         let appended = queue.append_on_disk(on_disk, count, request.ledger, Instant::now());
         let wake = queue.wake(&self.take_rules(&self.registry.settings()), Instant::now());
-        self.registry.admitted_on_disk(self, appended.amount);
+        self.registry.admitted_on_disk(self, appended.amount, reserved);
         drop(queue);
         self.requests.fetch_sub(1, Ordering::SeqCst);
         self.line.freed();
@@ -363,8 +369,9 @@ impl Stream {
         let appended = queue.append(entries, count, request, &settings.batch, now, has_room);
         self.enter_memory(appended.amount.bytes);
         let wake = queue.wake(&self.take_rules(&settings), now);
+        let reserved = appended.amount.bytes - appended.in_body;
         // Counted before anybody can settle it, so that what is pending never goes below zero.
-        self.registry.admitted(self, appended.amount, appended.memory);
+        self.registry.admitted(self, appended.amount, reserved, appended.memory);
         drop(queue);
         for closing in appended.closings {
             self.log_closing(closing);

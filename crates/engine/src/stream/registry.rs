@@ -580,13 +580,19 @@ impl Registry {
         }
     }
 
-    /// As many bytes were reserved on the budget as the entries have; what was allocated for them are `memory` bytes.
-    pub(super) fn admitted(&self, stream: &Stream, Amount { bytes, records }: Amount, memory: u64) {
+    /// Entries in memory, for which so many bytes were `reserved` on the budget; what was allocated for them are `memory` bytes.
+    pub(super) fn admitted(
+        &self,
+        stream: &Stream,
+        Amount { bytes, records }: Amount,
+        reserved: u64,
+        memory: u64,
+    ) {
         self.count_routed(stream.account().map(Arc::as_ref), stream.signal(), records, bytes);
-        if memory >= bytes {
-            self.shared.budget.charge(memory - bytes);
+        if memory >= reserved {
+            self.shared.budget.charge(memory - reserved);
         } else {
-            self.shared.budget.release(bytes - memory);
+            self.shared.budget.release(reserved - memory);
         }
     }
 
@@ -633,10 +639,10 @@ impl Registry {
         self.pending_bytes.fetch_add(bytes, Ordering::AcqRel);
     }
 
-    /// Entries that stay on disk, for which as many bytes were reserved on the budget as they have.
-    pub(super) fn admitted_on_disk(&self, stream: &Stream, Amount { bytes, records }: Amount) {
+    /// Entries that stay on disk, for which so many bytes were `reserved` on the budget.
+    pub(super) fn admitted_on_disk(&self, stream: &Stream, Amount { bytes, records }: Amount, reserved: u64) {
         self.count_routed(stream.account().map(Arc::as_ref), stream.signal(), records, bytes);
-        self.shared.budget.release(bytes);
+        self.shared.budget.release(reserved);
     }
 
     pub(super) fn ended(&self, stream: &Stream, Amount { bytes, records }: Amount) {

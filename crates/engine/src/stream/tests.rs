@@ -13,6 +13,7 @@ use otlp::{Signal, frame_len};
 
 mod backlog;
 mod held;
+mod large_entries;
 mod late;
 mod noted;
 mod receipts;
