@@ -13,8 +13,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use tokio::time::Instant;
 use tracing::{Event, Level, Metadata, Subscriber, warn};
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::{FilterExt as _, LevelFilter};
+use tracing_subscriber::filter::{FilterExt as _, LevelFilter, Targets};
 use tracing_subscriber::layer::{Context, Filter, Layer as _, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -65,7 +64,7 @@ impl LoggingArgs {
     pub fn start(&self) {
         let format =
             tracing_subscriber::fmt::layer().with_target(false).with_writer(|| LogWriter(std::io::stderr()));
-        let filter = self.filter(std::env::var(EnvFilter::DEFAULT_ENV).ok());
+        let filter = self.filter(std::env::var("RUST_LOG").ok());
         let lines = LineLimit::default();
         let registry = tracing_subscriber::registry();
         let started = match self.log_format {
@@ -83,17 +82,15 @@ impl LoggingArgs {
     }
 
     /// What is logged, with this `RUST_LOG`.
-    fn filter(&self, variable: Option<String>) -> EnvFilter {
-        let level = self.log_level.as_str().to_ascii_lowercase();
+    fn filter(&self, variable: Option<String>) -> Targets {
         let asked = variable.filter(|asked| !asked.is_empty());
         let names_watcher = asked.as_ref().is_some_and(|asked| asked.contains(WATCHER));
-        let filter = asked.and_then(|asked| EnvFilter::try_new(asked).ok());
-        let filter = filter.unwrap_or_else(|| EnvFilter::new(format!("{level},{CHATTY}")));
-        if names_watcher {
-            return filter;
-        }
-        let silent = format!("{WATCHER}=off").parse().expect("it is a directive");
-        filter.add_directive(silent)
+        let targets = asked.and_then(|asked| asked.parse::<Targets>().ok());
+        let targets = targets.unwrap_or_else(|| {
+            let of_libraries: Targets = CHATTY.parse().expect("they are targets with levels");
+            of_libraries.with_default(self.log_level)
+        });
+        if names_watcher { targets } else { targets.with_target(WATCHER, LevelFilter::OFF) }
     }
 }
 

@@ -42,6 +42,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
 use seeds::{COUNT, SEED, SEEDS};
 
 /// How many seeds are run unless the environment says so.
@@ -154,8 +158,9 @@ static PANICS: AtomicU64 = AtomicU64::new(0);
 #[ignore = "runs the seed SLUICE_SEED"]
 fn one_seed() {
     let seed = seeds::number(SEED).expect("SLUICE_SEED names a seed");
-    if std::env::var_os("RUST_LOG").is_some() {
-        tracing_subscriber::fmt().with_env_filter(tracing_subscriber::EnvFilter::from_default_env()).init();
+    if let Ok(asked) = std::env::var("RUST_LOG") {
+        let targets: Targets = asked.parse().expect("RUST_LOG has targets with levels");
+        tracing_subscriber::registry().with(tracing_subscriber::fmt::layer()).with(targets).init();
     }
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {

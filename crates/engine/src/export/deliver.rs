@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 use std::ops::ControlFlow;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
@@ -67,6 +67,9 @@ async fn consume_next(exporter: &Exporter, stream: &Arc<Stream>, backoff: Backof
     }
     next
 }
+
+/// A future whose size is that of a pointer.
+type BoxFuture<'f, T> = Pin<Box<dyn Future<Output = T> + Send + 'f>>;
 
 /// A batch on its way to the end of each of its records.
 struct Delivery<'e> {
@@ -175,7 +178,7 @@ impl<'e> Delivery<'e> {
                 }
                 Settled::Refused(reason, cause) if !is_sample => {
                     any_failed = true;
-                    self.end_refused(&reason, cause).await;
+                    Box::pin(self.end_refused(&reason, cause)).await;
                     continue;
                 }
                 Settled::Withdrawn => {
@@ -202,13 +205,13 @@ impl<'e> Delivery<'e> {
             } else if self.pieces.halve() {
                 self.report.decision("batch divided in halves", Some(&reason), None);
             } else {
-                self.end_undelivered(1, &reason, cause).await;
+                Box::pin(self.end_undelivered(1, &reason, cause)).await;
             }
             if division.is_hopeless() {
                 let reason = format!(
                     "{reason} (everything else of the batch that was tried was refused, records from all over it among it)"
                 );
-                self.end_undelivered(usize::MAX, &reason, cause).await;
+                Box::pin(self.end_undelivered(usize::MAX, &reason, cause)).await;
             } else if let Some(record) = division.next_sample(self.pieces.records()) {
                 self.pieces.try_sample(record);
             }
@@ -430,7 +433,9 @@ impl<'e> Delivery<'e> {
             }
             (stream.is_given_up() || waiter.has_changed()).then_some(LOOK_AGAIN)
         };
-        if let Some(pass) = waiter.until(pass_or_expired, look).await? {
+        // Boxed is what a batch that waits for its turn has no use for.
+        let mut pass_or_expired = Box::pin(pass_or_expired);
+        if let Some(pass) = waiter.until(pass_or_expired.as_mut(), look).await? {
             return Ok(pass);
         }
         self.attempting = Some(exporter.attempting());
@@ -469,7 +474,7 @@ impl<'e> Delivery<'e> {
         let begun = OnceLock::new();
         let before = (attempts.count, attempts.last_code.as_deref());
         let made = AttemptMade { exporter, stream, target, piece, before };
-        let span = AttemptSpan::new(&made, self.pieces.links());
+        let span = AttemptSpan::new(&made, self.pieces.links()).map(Box::new);
         let shared = stream.registry().shared();
         let conditions = Conditions {
             hanging: stream.hanging(),
@@ -477,7 +482,7 @@ impl<'e> Delivery<'e> {
             budget: &shared.budget,
             pass,
             begun: &begun,
-            span: span.as_ref().map(AttemptSpan::open),
+            span: span.as_deref().map(AttemptSpan::open),
         };
         self.attempting = Some(exporter.attempting());
         stream.set_activity(Activity::Sending);
@@ -499,7 +504,10 @@ impl<'e> Delivery<'e> {
                 never = unanswered.as_mut() => match never {},
             }
         };
-        let answer = waiter.until(attempt, look).await.ok().flatten();
+        let answer = {
+            let attempt = pin!(attempt);
+            waiter.until(attempt, look).await.ok().flatten()
+        };
         stream.set_activity(Activity::Waiting);
         let answer = answer?;
         if let Some(span) = span {
@@ -669,31 +677,47 @@ impl<'e> Delivery<'e> {
 
     /// Waits for `goal`, unless the stream is given up or the wait is over for something else before. What is withdrawn meanwhile
     /// doesn't wait as long; if nothing is left, the wait goes on all the same, since the next batch would only meet the same upstream.
-    async fn wait(
-        &mut self,
-        waiter: &Waiter<'e>,
-        goal: impl Future<Output = ()>,
-        is_over: impl Fn() -> bool,
-    ) {
+    ///
+    /// Boxed, as are all rare waits: a batch that waits for its turn with a million others has no room for them.
+    fn wait<'w>(
+        &'w mut self,
+        waiter: &'w Waiter<'e>,
+        goal: impl Future<Output = ()> + Send + 'w,
+        is_over: impl Fn() -> bool + Send + 'w,
+    ) -> BoxFuture<'w, ()> {
         let (exporter, stream, pieces) = (self.exporter, self.stream, &mut self.pieces);
-        let look = || {
-            count_withdrawn(exporter, stream, pieces.withdraw());
-            (stream.is_given_up() || is_over()).then_some(())
-        };
-        // Whatever has ended the wait is looked at next.
-        let _ = waiter.until(goal, look).await;
+        Box::pin(async move {
+            let look = move || {
+                count_withdrawn(exporter, stream, pieces.withdraw());
+                (stream.is_given_up() || is_over()).then_some(())
+            };
+            // Whatever has ended the wait is looked at next.
+            let _ = waiter.until(pin!(goal), look).await;
+        })
     }
 
     /// Waits for `goal` or a change, for what the upstream is not to blame for: that time is none of `max_elapsed_time`.
-    async fn wait_blameless(&mut self, waiter: &Waiter<'e>, goal: impl Future<Output = ()>) {
-        self.wait(waiter, goal, || waiter.has_changed()).await;
-        self.next_batch();
+    fn wait_blameless<'w>(
+        &'w mut self,
+        waiter: &'w Waiter<'e>,
+        goal: impl Future<Output = ()> + Send + 'w,
+    ) -> BoxFuture<'w, ()> {
+        Box::pin(async move {
+            self.wait(waiter, goal, || waiter.has_changed()).await;
+            self.next_batch();
+        })
     }
 
     /// The same while the batch is held.
-    async fn wait_held(&mut self, waiter: &Waiter<'e>, goal: impl Future<Output = ()>) {
-        self.wait_blameless(waiter, goal).await;
-        self.report.decision("stream looks again whether it may go on", None, None);
+    fn wait_held<'w>(
+        &'w mut self,
+        waiter: &'w Waiter<'e>,
+        goal: impl Future<Output = ()> + Send + 'w,
+    ) -> BoxFuture<'w, ()> {
+        Box::pin(async move {
+            self.wait_blameless(waiter, goal).await;
+            self.report.decision("stream looks again whether it may go on", None, None);
+        })
     }
 
     /// Leaves what is on disk there, or at least its room to read in to others.
@@ -817,5 +841,19 @@ async fn either(one: impl Future<Output = ()>, other: impl Future<Output = ()>) 
     tokio::select! {
         () = one => {}
         () = other => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size<A, B, F: Future>(_: impl FnOnce(A, B) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_batch_that_waits_for_its_turn_takes_little_where_a_million_do() {
+        assert!(size(consume) <= 2816, "{}", size(consume));
     }
 }

@@ -70,7 +70,7 @@ impl Pieces {
     pub(super) async fn read(&mut self) -> Result<bool, Unreadable> {
         let on_disk = self.in_flight.is_on_disk();
         if on_disk {
-            if !self.in_flight.read().await {
+            if !Box::pin(self.in_flight.read()).await {
                 return Err(Unreadable);
             }
             self.begin();

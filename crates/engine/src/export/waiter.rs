@@ -1,7 +1,7 @@
 //! How a batch waits: for whatever it waits, it looks again at once when its exporter, its tenant or its senders have something to say.
 
 use std::future::pending;
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use super::Exporter;
@@ -40,10 +40,9 @@ impl<'e> Waiter<'e> {
     /// something of the stream was withdrawn, or it is to be attempted at once or given up.
     pub(super) async fn until<T, F>(
         &self,
-        goal: impl Future<Output = T>,
+        mut goal: Pin<&mut impl Future<Output = T>>,
         mut look: impl FnMut() -> Option<F>,
     ) -> Result<T, F> {
-        let mut goal = pin!(goal);
         loop {
             // Made before looking, so that nothing is missed.
             let (changed, withdrawal) =

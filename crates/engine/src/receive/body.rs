@@ -2,8 +2,7 @@
 //! everything else.
 //!
 //! A body is gathered as it comes, compressed or not, and decoded once it is whole. So a body that has begun takes no more
-//! memory than a few times what has come of it, in however small pieces, and nothing is decoded of one that never ends. While memory
-//! is plenty, one that is not compressed has as much as its sender says, so that it comes in one piece.
+//! memory than a few times what has come of it, in however small pieces, and nothing is decoded of one that never ends.
 
 #[cfg(any(test, fuzzing, feature = "fuzzed"))]
 mod check;
@@ -37,8 +36,13 @@ use crate::stream::{Budget, Patience, Reservation};
 #[cfg(any(test, fuzzing, feature = "fuzzed"))]
 pub use self::check::check as check_decompression;
 
-/// A declared length is believed as far as so many times what has really come, where it is not believed at once.
+/// A declared length is believed as far as so many times what has really come.
 const BELIEVED: usize = 4;
+
+/// The same once [`MUCH`] of a body has come that is not compressed, while memory is plenty: what comes in one piece need not be copied
+/// into one.
+const BELIEVED_OF_MUCH: usize = 16;
+const MUCH: usize = 64 * 1024;
 
 /// The least that is taken for what comes in pieces.
 const LEAST_PIECE: usize = 256;
@@ -251,11 +255,10 @@ impl Reading {
         // As much again as has come, or what is declared as far as it is believed.
         let read = self.read as usize;
         let expected = match rest {
-            // In one piece it need not be copied into one.
-            Some(rest) if self.coding == Coding::Identity && self.room.reservation.budget().is_ample() => {
-                more.len() + rest as usize
+            Some(rest) => {
+                let believed = (self.believed() * read).saturating_sub(self.gathered.held());
+                (more.len() + rest as usize).min(believed)
             }
-            Some(rest) => (more.len() + rest as usize).min((BELIEVED - 1) * read),
             None => read.clamp(LEAST_PIECE, STEP),
         };
         let mut capacity = expected.max(more.len());
@@ -267,6 +270,12 @@ impl Reading {
         self.gathered.append(more);
         debug_assert_eq!(self.room.held(), self.gathered.held(), "what is allocated is reserved");
         Ok(())
+    }
+
+    /// As many times what has come of it the body is expected to have, if its sender says so.
+    fn believed(&self) -> usize {
+        let is_plenty = self.coding == Coding::Identity && self.room.reservation.budget().is_ample();
+        if is_plenty && self.read as usize >= MUCH { BELIEVED_OF_MUCH } else { BELIEVED }
     }
 
     /// What the body comes to, once all of it has been taken.

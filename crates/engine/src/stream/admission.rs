@@ -451,7 +451,7 @@ impl<'a> Admission<'a> {
         let (mut places, mut copied) = (SmallVec::<[_; 16]>::new(), 0);
         for (at, group) in self.groups.iter().enumerate() {
             copied += group.bytes;
-            if !group.stream.gets_on() {
+            if !group.stream.moves() {
                 continue;
             }
             for (nth, piece) in group.entries.iter().enumerate() {

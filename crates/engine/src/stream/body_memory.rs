@@ -10,10 +10,10 @@ use bytes::Bytes;
 use super::Reservation;
 
 /// Bytes of the smallest entry that is left in its body: below, a copy costs less than the piece by itself that a batch has then.
-const LEAST: usize = 16 << 10;
+const LEAST: usize = 8 << 10;
 
-/// An entry may keep so many times its size.
-const MOST_TIMES: u64 = 16;
+/// An entry may keep so many times its size, and a batch of less than 80 KiB never keeps a megabyte.
+const MOST_TIMES: u64 = 12;
 
 /// A request's body in memory of its own, all of which is free once the body is.
 #[derive(Clone, Debug)]
@@ -95,23 +95,23 @@ mod tests {
     #[test]
     fn entries_that_are_large_and_a_good_part_of_their_body_are_left_in_it() {
         let [small, large] = [LEAST - 1, LEAST];
-        assert_eq!(places(&request(&[small, large])), [None, Some(small + 3..small + large + 7)]);
+        assert_eq!(places(&request(&[small, large])), [None, Some(small + 3..small + large + 6)]);
         let beside = LEAST * MOST_TIMES as usize;
-        assert_eq!(places(&request(&[large, beside])), [None, Some(large + 4..large + beside + 8)]);
-        assert!(BodyMemory::of(&request(&[small - 4]), LEAST as u64).is_none());
+        assert_eq!(places(&request(&[large, beside])), [None, Some(large + 3..large + beside + 7)]);
+        assert!(BodyMemory::of(&request(&[small - 3]), LEAST as u64).is_none());
     }
 
     #[test]
     fn what_is_no_part_of_the_body_or_has_another_frame_is_not_left_in_it() {
         let body = request(&[LEAST]);
         let memory = BodyMemory::of(&body, body.len() as u64).unwrap();
-        assert_eq!(memory.place(&request(&[LEAST])[4..]), None);
-        // Four bytes that say what three say: a length may be written so.
-        let mut long = vec![0x0a, 0x80, 0x80, 0x81, 0x00];
-        long.resize(5 + LEAST, 7);
+        assert_eq!(memory.place(&request(&[LEAST])[3..]), None);
+        // Three bytes that say what two say: a length may be written so.
+        let mut long = vec![0x0a, 0x80, 0xc0, 0x00];
+        long.resize(4 + LEAST, 7);
         let long = Bytes::from(long);
         let memory = BodyMemory::of(&long, long.len() as u64).unwrap();
-        assert_eq!(memory.place(&long[5..]), None);
+        assert_eq!(memory.place(&long[4..]), None);
         assert_eq!(memory.place(&long), None, "nothing is before it");
     }
 
@@ -125,7 +125,7 @@ mod tests {
         let parts = [charged.slice(..LEAST), charged.slice(LEAST..)];
         drop((body, charged));
         for part in parts {
-            assert_eq!(budget.used(), 2 * (LEAST as u64 + 4) + 100);
+            assert_eq!(budget.used(), 2 * (LEAST as u64 + 3) + 100);
             drop(part);
         }
         assert_eq!(budget.used(), 0);

@@ -281,11 +281,6 @@ impl Stream {
         !self.is_failing() && !self.is_held() && !self.hanging.load(Ordering::Relaxed)
     }
 
-    /// Whether what comes is sent soon: the upstream takes what it gets, and little waits.
-    pub(super) fn gets_on(&self) -> bool {
-        self.moves() && self.pending_bytes() <= 4 * self.registry.settings().batch.max_size as u64
-    }
-
     /// Takes a whole reservation back.
     pub(super) fn unreserve(&self, bytes: u64) {
         self.requests.fetch_sub(1, Ordering::AcqRel);
