@@ -20,7 +20,7 @@ use super::receipt::Receipt;
 use super::refused::{Full, Refused};
 use super::registry::Registry;
 use super::{NumberSet, Reservation, Stream};
-use crate::journal::{self, Appended, Entry, Journal, NotWritten};
+use crate::journal::{self, AssignedNumbers, Journal, JournalEntry, NotWritten};
 use crate::telemetry::TraceContext;
 
 /// A request that is being written. Dropped before, it is admitted all the same, unless it waits for more than that.
@@ -53,7 +53,7 @@ pub(super) struct WrittenGroup {
     stream: Arc<Stream>,
     registry: Arc<Registry>,
     /// Each with the position in the request of what it is or is a piece of.
-    entries: SmallVec<[(usize, Entry); 2]>,
+    entries: SmallVec<[(usize, JournalEntry); 2]>,
     bytes: u64,
     /// Whether the sender waits until they are settled.
     waits: bool,
@@ -94,7 +94,7 @@ impl WrittenGroup {
         let Group { stream, registry, entries, bytes, .. } = group;
         let entries = entries.into_iter().map(|piece| {
             let bytes = piece.bytes.share(body);
-            (piece.index, Entry { bytes, records: piece.records })
+            (piece.index, JournalEntry { bytes, records: piece.records })
         });
         Self { stream, registry, entries: entries.collect(), bytes, waits, trace }
     }
@@ -126,7 +126,7 @@ impl WrittenGroup {
 /// Has the `journal` write a request, for which room is reserved. `held` is what it takes beside its entries.
 pub(super) fn write(journal: &Journal, groups: Vec<WrittenGroup>, held: Reservation) -> Writing {
     let (sender, written) = oneshot::channel();
-    let of_journal = |group: &WrittenGroup| journal::Group {
+    let of_journal = |group: &WrittenGroup| journal::StreamEntries {
         stream: group.stream.place().expect("with a journal every stream is in it").id(),
         entries: group.entries.iter().map(|(_, entry)| entry.clone()).collect(),
     };
@@ -134,7 +134,7 @@ pub(super) fn write(journal: &Journal, groups: Vec<WrittenGroup>, held: Reservat
     let runtime = Handle::current();
     let (outcome, patience) = (Arc::new(WriteOutcome::default()), journal.patience());
     let of_journal = outcome.clone();
-    let done = move |result: Result<Appended, NotWritten>| {
+    let done = move |result: Result<AssignedNumbers, NotWritten>| {
         // Streams start their consumers there.
         let _runtime = runtime.enter();
         let in_time = of_journal.end(WriteOutcome::ENDED);
@@ -156,7 +156,7 @@ pub(super) fn write(journal: &Journal, groups: Vec<WrittenGroup>, held: Reservat
     Writing { written, outcome, patience }
 }
 
-fn admit(groups: Vec<WrittenGroup>, appended: &Appended, held: Reservation) -> Option<Receipt> {
+fn admit(groups: Vec<WrittenGroup>, appended: &AssignedNumbers, held: Reservation) -> Option<Receipt> {
     let waiting = groups.iter().filter(|group| group.waits).map(|group| group.entries.len() as u64).sum();
     let ledger = (waiting > 0).then(|| Arc::new(Ledger::new(waiting)));
     let mut places = Vec::new();
