@@ -184,11 +184,11 @@ fn kind(field: &FieldDescriptorProto, index: &BTreeMap<&str, usize>) -> String {
         Type::Message => {
             let constant = screaming(short(field.type_name()));
             assert!(index.contains_key(field.type_name()), "`{}` is not in proto/", field.type_name());
-            return format!("Kind::Message({constant})");
+            return format!("FieldKind::Message({constant})");
         }
         other => panic!("field `{}` has the type {other:?}, which the walks don't know", field.name()),
     };
-    format!("Kind::{kind}")
+    format!("FieldKind::{kind}")
 }
 
 /// The name without package and enclosing message; `proto/` uses each only once.

@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use crate::otlp::{self, Malformed, Signal, Split, Untaken};
+use crate::otlp::{self, JsonReadError, Malformed, Signal, Split};
 
 /// A captured request in protobuf or JSON.
 pub struct Payload<'p> {
@@ -72,8 +72,8 @@ fn split<'a>(signal: Signal, payload: &'a [u8], request: &'a mut Vec<u8>) -> Res
     }
     let transcoded = match otlp::read_request(signal, payload, &mut |_| true) {
         Ok(transcoded) => transcoded,
-        Err(Untaken::Malformed(malformed)) => return Err(malformed),
-        Err(Untaken::NoRoom) => unreachable!("there is always room"),
+        Err(JsonReadError::Malformed(malformed)) => return Err(malformed),
+        Err(JsonReadError::NoRoom) => unreachable!("there is always room"),
     };
     *request = transcoded.bytes;
     let mut split = otlp::split(signal, request)?;

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use sluice::export::Fate;
-use sluice::journal::simulation::{Faults as DiskFaults, SimulatedDisk};
+use sluice::journal::simulation::{DiskFaults, SimulatedDisk};
 use sluice::otlp::Signal;
 use turmoil::Sim;
 

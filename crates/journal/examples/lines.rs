@@ -8,7 +8,7 @@
 use std::error::Error;
 use std::sync::mpsc;
 
-use sluice_journal::{Entry, Group, Journal, JournalSettings, Recovery, StreamKey};
+use sluice_journal::{Journal, JournalEntry, JournalSettings, Recovery, StreamEntries, StreamKey};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -33,8 +33,9 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 /// Appends all lines as one request, and waits until they are on disk.
 fn add(journal: &Journal, key: &StreamKey, lines: &[&str]) -> Result<(), Box<dyn Error>> {
-    let entries = lines.iter().map(|line| Entry { bytes: line.as_bytes().to_vec().into(), records: 1 });
-    let group = Group { stream: journal.stream(key), entries: entries.collect() };
+    let entries =
+        lines.iter().map(|line| JournalEntry { bytes: line.as_bytes().to_vec().into(), records: 1 });
+    let group = StreamEntries { stream: journal.stream(key), entries: entries.collect() };
     let (answer, answered) = mpsc::channel();
     journal.append(vec![group], Box::new(move |result| drop(answer.send(result))));
     println!("from number {} on", answered.recv()??.first[0]);

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use super::disk::is_lost;
 use super::indexed::{IndexedSegment, Merge};
 use super::number_set::NumberSet;
-use super::record::{Found, HEADER, Kind, Record};
-use super::row::{Extent, Row};
-use super::run::{Got, choose, read_run};
+use super::record::{HEADER, Record, RecordCheck, RecordKind};
+use super::row::{Extent, IndexRow};
+use super::run::{choose, read_run};
 use super::types::StreamKey;
 
 /// What all segments have of one stream.
@@ -59,23 +59,25 @@ pub(super) fn count(
 }
 
 /// The key of a stream as one segment has it.
-fn key(segment: &IndexedSegment, row: &Row) -> Option<StreamKey> {
+fn key(segment: &IndexedSegment, row: &IndexRow) -> Option<StreamKey> {
     if row.key_at == 0 {
         return None;
     }
     let (file, seed) = (segment.file().ok()?, segment.segment.header.seed());
     let mut header = [0; HEADER];
     file.read_at(&mut header, row.key_at).ok()?;
-    let (Found::Broken(record) | Found::Whole(record)) = Record::find(&header, seed) else { return None };
+    let (RecordCheck::Broken(record) | RecordCheck::Whole(record)) = Record::find(&header, seed) else {
+        return None;
+    };
     let mut bytes = vec![0; HEADER + record.length as usize];
     file.read_at(&mut bytes, row.key_at).ok()?;
-    let whole = matches!(Record::find(&bytes, seed), Found::Whole(_));
-    let ours = whole && record.kind == Kind::Stream && record.stream == row.stream;
+    let whole = matches!(Record::find(&bytes, seed), RecordCheck::Whole(_));
+    let ours = whole && record.kind == RecordKind::Stream && record.stream == row.stream;
     ours.then(|| StreamKey::from(&bytes[HEADER..]))
 }
 
 /// What rows, sorted by their first number, have that is not settled.
-fn live(rows: &[(&IndexedSegment, Row)], settled: &NumberSet) -> io::Result<Option<Live>> {
+fn live(rows: &[(&IndexedSegment, IndexRow)], settled: &NumberSet) -> io::Result<Option<Live>> {
     let (Some((_, first)), Some((_, last))) = (rows.first(), rows.last()) else { return Ok(None) };
     let apart = rows.windows(2).all(|pair| pair[0].1.end <= pair[1].1.first);
     if apart && rows.iter().all(|(_, row)| settled.is_clear_of(row.first..row.end)) {
@@ -101,14 +103,10 @@ fn live(rows: &[(&IndexedSegment, Row)], settled: &NumberSet) -> io::Result<Opti
             let segment = rows.iter().find(|(segment, _)| segment.segment.id() == piece.segment.id());
             let (segment, _) = segment.expect("pieces are of the rows");
             match read_run(&*segment.file()?, &Arc::default(), std::slice::from_ref(&piece)) {
-                Ok(mut got) => match got.pop() {
-                    Some(Got::Entries(entries)) => {
-                        let records = entries.counts.iter().map(|count| u64::from(*count)).sum();
-                        (entries.counts.len() as u64, records, entries.bytes.len() as u64)
-                    }
-                    // Whoever reads it puts it aside.
-                    Some(Got::Corrupt) | None => (0, 0, 0),
-                },
+                // Whoever reads a corrupt record puts it aside.
+                Ok(mut read) => read.pop().flatten().map_or((0, 0, 0), |chunk| {
+                    (chunk.counts.len() as u64, chunk.records(), chunk.bytes.len() as u64)
+                }),
                 // Whoever reads it waits until it can be read.
                 Err(error) if is_lost(&error) => (0, 0, 0),
                 Err(error) => return Err(error),

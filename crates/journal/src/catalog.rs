@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::positions::Snapshot;
+use super::positions::PositionsSnapshot;
 use super::segments::{Index, Segments};
 use super::streams::Streams;
-use super::types::JournalState;
+use super::types::{JournalState, WriteTotals};
 
 /// The catalog as the objects of a journal have it together.
 pub(super) type SharedCatalog = Arc<Mutex<Catalog>>;
@@ -45,6 +45,16 @@ impl Catalog {
         self.segments.close(id, end, self.streams.settled);
     }
 
+    /// Counts a group of requests that was written.
+    pub(super) fn count_commit(&mut self, written: &WriteTotals, took: Duration) {
+        self.figures.written.requests += written.requests;
+        self.figures.written.entries += written.entries;
+        self.figures.written.bytes += written.bytes;
+        self.figures.commits += 1;
+        self.figures.last_commit = took;
+        self.figures.commit_time += took;
+    }
+
     /// Counts a sync of the log.
     pub(super) fn count_sync(&mut self, took: Duration) {
         self.figures.syncs += 1;
@@ -52,11 +62,17 @@ impl Catalog {
         self.figures.sync_time += took;
     }
 
+    /// Counts a part of a file, so many bytes long, that was not what had been written.
+    pub(super) fn count_quarantined(&mut self, bytes: u64) {
+        self.figures.quarantined += 1;
+        self.figures.quarantined_bytes += bytes;
+    }
+
     /// Everything that the positions should say, also that the segments `free` are freed.
-    pub(super) fn snapshot(&self, free: &[u64]) -> Snapshot {
+    pub(super) fn snapshot(&self, free: &[u64]) -> PositionsSnapshot {
         let mut freed = self.segments.freed_predecessors();
         freed.extend(free);
-        Snapshot {
+        PositionsSnapshot {
             next_stream: self.streams.next,
             next_segment: self.next_segment,
             settled: self.streams.all_settled(),
@@ -68,7 +84,7 @@ impl Catalog {
     pub(super) fn state(&self) -> JournalState {
         // Of a segment that is written nothing has been counted yet.
         let amounts = self.segments.values().map(|segment| match &segment.index {
-            Index::Open(index) => index.amount(),
+            Index::Open(index) => index.amount,
             Index::Closed(_) => segment.live,
         });
         let used = self.segments.values().filter(|segment| match &segment.index {

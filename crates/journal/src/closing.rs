@@ -7,12 +7,12 @@ use parking_lot::{Condvar, Mutex};
 /// Whether a journal is closed or short of room. Its lock is held for a moment only.
 #[derive(Debug, Default)]
 pub(super) struct Closing {
-    inner: Mutex<Inner>,
+    inner: Mutex<ClosingState>,
     changed: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct Inner {
+struct ClosingState {
     is_closed: bool,
     /// Requests are refused for want of room.
     shortage: bool,
@@ -31,7 +31,7 @@ impl Closing {
     pub(super) fn wait_for_shortage(&self, least: Duration, time: Duration) -> bool {
         let is_open = self.wait(least);
         let mut inner = self.inner.lock();
-        let wanted = |inner: &mut Inner| !inner.is_closed && !inner.shortage;
+        let wanted = |inner: &mut ClosingState| !inner.is_closed && !inner.shortage;
         self.changed.wait_while_for(&mut inner, wanted, time.saturating_sub(least));
         is_open && !inner.is_closed
     }

@@ -13,13 +13,13 @@ use smallvec::SmallVec;
 use tokio::time::Instant;
 
 use super::catalog::Catalog;
-use super::closing::Closing;
-use super::pending::PendingChanges;
 use super::queue::CommitQueue;
 use super::record::{ALIGN, HEADER, counts_len};
 use super::store::Store;
 use super::supply::{NoSegment, SegmentSupply};
-use super::types::{Appended, Done, Group, NotWritten, StreamId, StreamKey, SyncPolicy};
+use super::types::{
+    AppendCallback, AssignedNumbers, NotWritten, StreamEntries, StreamId, StreamKey, SyncPolicy, WriteTotals,
+};
 use super::writer::Writer;
 
 /// A record takes no further entry beyond this many bytes, so that a backlog can be read in pieces.
@@ -28,17 +28,15 @@ const RECORD: usize = 256 << 10;
 /// Writes the log.
 pub(super) struct Committer {
     pub(super) queue: CommitQueue<Request>,
-    log: Mutex<Log>,
+    log: Mutex<OpenLog>,
     sync: SyncPolicy,
     store: Store,
     supply: Arc<SegmentSupply>,
-    pending: Arc<PendingChanges>,
-    closing: Arc<Closing>,
 }
 
 /// The log's segments, as they are written.
 #[derive(Debug)]
-struct Log {
+struct OpenLog {
     writer: Writer,
     /// Since when something is written and not synced, under [`SyncPolicy::Every`].
     unsynced: Option<Instant>,
@@ -46,21 +44,21 @@ struct Log {
 
 /// A request that is to be written.
 pub(super) struct Request {
-    groups: Vec<Group>,
-    size: Size,
-    done: Done,
+    groups: Vec<StreamEntries>,
+    size: SizeOnDisk,
+    done: AppendCallback,
 }
 
-/// What a request takes on disk at most, the keys of its streams aside.
-#[derive(Clone, Copy)]
-struct Size {
+/// What entries take on disk at most, the keys of their streams aside.
+#[derive(Clone, Copy, Default)]
+struct SizeOnDisk {
     bytes: u64,
     extents: u64,
 }
 
-impl Size {
-    fn of(groups: &[Group]) -> Self {
-        let mut size = Self { bytes: 0, extents: 0 };
+impl SizeOnDisk {
+    fn of(groups: &[StreamEntries]) -> Self {
+        let mut size = Self::default();
         for entry in groups.iter().flat_map(|group| &group.entries) {
             // As if each entry had a record of its own.
             size.extents += 1;
@@ -70,58 +68,118 @@ impl Size {
     }
 }
 
-/// The numbers that streams and entries get if what is put together is written. If it is not, others get them.
+/// Requests that are written together, and the numbers that their streams and entries get if that succeeds. If it does not,
+/// others get them.
 #[derive(Default)]
-struct NewNumbers {
-    /// For each stream the number of its next entry.
+struct CommitBatch {
+    /// Each group names its stream by number.
+    requests: Vec<(Vec<StreamEntries>, AssignedNumbers, AppendCallback)>,
+    /// What their entries take, which are put into the buffer once no request is added any more. Their keys are there.
+    size: SizeOnDisk,
+    /// For each stream, by number, the number of its next entry.
     next: HashMap<u64, u64>,
     /// Streams that have no number yet, in the order in which they get theirs.
     fresh: Vec<(StreamId, StreamKey)>,
 }
 
-/// Streams, and their keys.
-type Keys<S> = SmallVec<[(S, StreamKey); 2]>;
-
-impl NewNumbers {
+impl CommitBatch {
     /// The number of a stream, if it has one or is to get one.
-    fn of_stream(&self, stream: StreamId, catalog: &Catalog) -> Option<u64> {
+    fn number(&self, stream: StreamId, catalog: &Catalog) -> Option<u64> {
         catalog.streams.number(stream).or_else(|| {
             let place = self.fresh.iter().position(|(fresh, _)| *fresh == stream)?;
             Some(catalog.streams.next + place as u64)
         })
     }
 
-    /// Gives the streams and the entries of a request theirs: names each stream by its number, and returns the first number
-    /// that each group has for its entries.
-    fn give(&mut self, groups: &mut [Group], catalog: &Catalog) -> SmallVec<[u64; 4]> {
-        let mut firsts = SmallVec::new();
+    /// Bytes that the keys of the streams of a request take: those that the open segment does not have, and all. `None` if a
+    /// stream is not known.
+    fn key_bytes(&self, groups: &[StreamEntries], writer: &Writer, catalog: &Catalog) -> Option<(u64, u64)> {
+        let (mut missing, mut all) = (0, 0);
         for group in groups {
-            let number = self.of_stream(group.stream, catalog).unwrap_or_else(|| {
-                let key =
-                    catalog.streams.unnumbered(group.stream).expect("the streams of a request are known");
+            let key = catalog.streams.key(group.stream)?;
+            // With the record around it.
+            let bytes = (HEADER + key.as_bytes().len() + 2 * ALIGN) as u64;
+            all += bytes;
+            if !self.number(group.stream, catalog).is_some_and(|number| writer.knows(number)) {
+                missing += bytes;
+            }
+        }
+        Some((missing, all))
+    }
+
+    /// Adds a request for which there is room, and whose streams are known: gives the streams and the entries their numbers,
+    /// and puts the keys that the open segment does not have into the buffer.
+    fn add(&mut self, request: Request, writer: &mut Writer, catalog: &Catalog) {
+        let Request { mut groups, size, done } = request;
+        let mut first = SmallVec::new();
+        for group in &mut groups {
+            let key = catalog.streams.key(group.stream).expect("the streams of a request are known");
+            let number = self.number(group.stream, catalog).unwrap_or_else(|| {
                 self.fresh.push((group.stream, key.clone()));
                 catalog.streams.next + self.fresh.len() as u64 - 1
             });
+            if !group.entries.is_empty() && !writer.knows(number) {
+                writer.put_key(number, key);
+            }
             group.stream = StreamId(number);
             let known = || catalog.streams.table.get(&number).map_or(0, |stream| stream.next);
             let next = self.next.entry(number).or_insert_with(known);
-            firsts.push(*next);
+            first.push(*next);
             *next += group.entries.len() as u64;
         }
-        firsts
+        self.size.bytes += size.bytes;
+        self.size.extents += size.extents;
+        self.requests.push((groups, AssignedNumbers { first }, done));
     }
 
-    /// They are in the log: from now on they are taken.
-    fn take(self, catalog: &mut Catalog) {
-        for (stream, key) in self.fresh {
+    /// Puts all entries into records. What the requests have for the same stream goes together: that makes few records, and a
+    /// backlog is read back in large pieces.
+    fn put_entries(&self, writer: &mut Writer) -> WriteTotals {
+        let requests = self.requests.iter();
+        let mut groups: Vec<(u64, &StreamEntries)> =
+            requests.flat_map(|(groups, appended, _)| appended.first.iter().copied().zip(groups)).collect();
+        groups.sort_by_key(|(first, group)| (group.stream.0, *first));
+        let mut written = WriteTotals { requests: self.requests.len() as u64, ..WriteTotals::default() };
+        for same in groups.chunk_by(|(_, a), (_, b)| a.stream == b.stream) {
+            let (mut next, stream) = (same[0].0, same[0].1.stream.0);
+            let mut entries = same.iter().flat_map(|(_, group)| &group.entries).peekable();
+            while entries.peek().is_some() {
+                let begun = writer.begin();
+                let mut counts: SmallVec<[u32; 16]> = SmallVec::new();
+                while let Some(entry) = entries.next_if(|entry| {
+                    let framed = otlp::frame_len(entry.bytes.len());
+                    counts.is_empty() || writer.begun_len(&begun) + framed <= RECORD
+                }) {
+                    writer.put_entry(&entry.bytes);
+                    counts.push(u32::try_from(entry.records).unwrap_or(u32::MAX));
+                }
+                written.entries += counts.len() as u64;
+                written.bytes += writer.begun_len(&begun) as u64;
+                writer.end_entries(&begun, stream, next, &counts);
+                next += counts.len() as u64;
+            }
+        }
+        written
+    }
+
+    /// Notes in the catalog that the numbers are taken: what has them is in the log.
+    fn take_numbers(&mut self, catalog: &mut Catalog) {
+        for (stream, key) in self.fresh.drain(..) {
             let number = catalog.streams.next;
             catalog.streams.give_number(stream, &key, number);
         }
-        for (stream, next) in self.next {
+        for (stream, next) in self.next.drain() {
             if let Some(stream) = catalog.streams.table.get_mut(&stream) {
                 debug_assert!(stream.next <= next, "numbers of entries only rise");
                 stream.next = next;
             }
+        }
+    }
+
+    /// Answers all requests.
+    fn answer(self, refused: Option<&NotWritten>) {
+        for (_, appended, done) in self.requests {
+            done(refused.map_or(Ok(appended), |reason| Err(reason.clone())));
         }
     }
 }
@@ -133,16 +191,14 @@ impl Committer {
         sync: SyncPolicy,
         store: Store,
         supply: Arc<SegmentSupply>,
-        pending: Arc<PendingChanges>,
-        closing: Arc<Closing>,
     ) -> Self {
-        let log = Mutex::new(Log { writer: Writer::behind(last), unsynced: None });
-        Self { queue: CommitQueue::new(), log, sync, store, supply, pending, closing }
+        let log = Mutex::new(OpenLog { writer: Writer::behind(last), unsynced: None });
+        Self { queue: CommitQueue::new(), log, sync, store, supply }
     }
 
     /// See [`super::Journal::append`].
-    pub(super) fn append(&self, groups: Vec<Group>, done: Done) {
-        let size = Size::of(&groups);
+    pub(super) fn append(&self, groups: Vec<StreamEntries>, done: AppendCallback) {
+        let size = SizeOnDisk::of(&groups);
         let records = groups.iter().flat_map(|group| &group.entries).map(|entry| entry.records).sum();
         if let Err(request) = self.queue.push(Request { groups, size, done }, size.bytes, records) {
             (request.done)(Err(NotWritten::Closed));
@@ -171,11 +227,15 @@ impl Committer {
             refuse(group.drain(..), &NotWritten::Disk(failing.why));
         }
         if !group.is_empty() {
-            self.pending.set_writing_group(true);
+            self.store.pending.set_writing_group(true);
             while !group.is_empty() {
-                self.commit_what_fits(&mut log, &mut group);
+                let began = Instant::now();
+                let batch = self.next_batch(&mut log, &mut group);
+                if !batch.requests.is_empty() {
+                    self.write_batch(&mut log, batch, began);
+                }
             }
-            self.pending.set_writing_group(false);
+            self.store.pending.set_writing_group(false);
         }
         self.queue.answered();
         if let (SyncPolicy::Every(interval), Some(since)) = (self.sync, log.unsynced)
@@ -186,113 +246,57 @@ impl Committer {
         any
     }
 
-    /// Writes the requests at the front of the group that one segment takes, or refuses some.
-    fn commit_what_fits(&self, log: &mut Log, group: &mut VecDeque<Request>) {
-        let began = Instant::now();
-        let mut numbers = NewNumbers::default();
-        let mut written: Vec<(Done, Appended)> = Vec::with_capacity(group.len());
-        let mut requests: Vec<Vec<Group>> = Vec::with_capacity(group.len());
-        // What they take that are not put into the buffer yet.
-        let mut waiting = Size { bytes: 0, extents: 0 };
+    /// Takes the requests from the front of the group that one segment has room for, and refuses those that can't be written.
+    fn next_batch(&self, log: &mut OpenLog, group: &mut VecDeque<Request>) -> CommitBatch {
+        let mut batch = CommitBatch::default();
         while let Some(request) = group.front() {
-            let Some(keys) = self.keys(&log.writer, &request.groups, &numbers) else {
+            let catalog = self.store.catalog.lock();
+            let Some((missing, all)) = batch.key_bytes(&request.groups, &log.writer, &catalog) else {
+                drop(catalog);
                 refuse(group.pop_front(), &NotWritten::Forgotten);
                 continue;
             };
-            let key_bytes: usize = keys.iter().map(|(_, key)| key_len(key)).sum();
-            let Size { bytes, extents } = request.size;
-            let (bytes, streams) = (bytes + key_bytes as u64, request.groups.len() as u64);
-            if !log.writer.fits(waiting.bytes + bytes, waiting.extents + extents, streams) {
-                if !written.is_empty() {
-                    break;
-                }
-                // In a new segment every stream needs its key.
-                let all: usize = self.key_bytes(&request.groups);
-                let length = Writer::segment_for(request.size.bytes + all as u64, extents, streams);
-                match self.change_segment(log, length) {
-                    Ok(()) => continue,
-                    Err(reason @ NotWritten::TooLarge { .. }) => refuse(group.pop_front(), &reason),
-                    Err(reason) => refuse(group.drain(..), &reason),
-                }
+            let (SizeOnDisk { bytes, extents }, streams) = (request.size, request.groups.len() as u64);
+            if log.writer.fits(batch.size.bytes + bytes + missing, batch.size.extents + extents, streams) {
+                let request = group.pop_front().expect("it was looked at");
+                batch.add(request, &mut log.writer, &catalog);
                 continue;
             }
-            let mut request = group.pop_front().expect("it was looked at");
-            let (first, keys) = {
-                let catalog = self.store.catalog.lock();
-                let first = numbers.give(&mut request.groups, &catalog);
-                let number = |stream| numbers.of_stream(stream, &catalog).expect("it was just given");
-                (first, keys.into_iter().map(|(stream, key)| (number(stream), key)).collect::<Keys<u64>>())
-            };
-            for (stream, key) in keys {
-                log.writer.put_key(stream, &key);
+            drop(catalog);
+            if !batch.requests.is_empty() {
+                break;
             }
-            waiting.bytes += request.size.bytes;
-            waiting.extents += extents;
-            written.push((request.done, Appended { first }));
-            requests.push(request.groups);
-        }
-        if written.is_empty() {
-            return;
-        }
-        let firsts = written.iter().flat_map(|(_, appended)| appended.first.iter().copied());
-        let entries = put(&mut log.writer, firsts.zip(requests.iter().flatten()).collect());
-        match self.write_log(log) {
-            Ok(sync) => {
-                let mut catalog = self.store.catalog.lock();
-                numbers.take(&mut catalog);
-                log.writer.publish(&mut catalog);
-                let bytes: usize = requests
-                    .iter()
-                    .flatten()
-                    .flat_map(|group| &group.entries)
-                    .map(|entry| otlp::frame_len(entry.bytes.len()))
-                    .sum();
-                let figures = &mut catalog.figures;
-                figures.written.requests += written.len() as u64;
-                figures.written.entries += entries;
-                figures.written.bytes += bytes as u64;
-                figures.commits += 1;
-                figures.last_commit = began.elapsed();
-                figures.commit_time += figures.last_commit;
-                if let Some(took) = sync {
-                    catalog.count_sync(took);
-                }
-                catalog.log_room = log.writer.room();
-                drop(catalog);
-                for (done, appended) in written {
-                    done(Ok(appended));
-                }
-            }
-            Err(error) => {
-                let reason = self.give_up(log, &error);
-                for (done, _) in written {
-                    done(Err(reason.clone()));
-                }
+            // In a new segment every stream needs its key.
+            match self.change_segment(log, Writer::segment_for(bytes + all, extents, streams)) {
+                Ok(()) => {}
+                Err(reason @ NotWritten::TooLarge { .. }) => refuse(group.pop_front(), &reason),
+                Err(reason) => refuse(group.drain(..), &reason),
             }
         }
+        batch
     }
 
-    /// The keys that the open segment needs for a request; `None` if one of its streams is not known.
-    fn keys(&self, writer: &Writer, groups: &[Group], numbers: &NewNumbers) -> Option<Keys<StreamId>> {
-        let mut keys = Keys::new();
-        let catalog = self.store.catalog.lock();
-        for group in groups {
-            let (stream, key) = (group.stream, catalog.streams.key(group.stream)?);
-            let has_key = numbers.of_stream(stream, &catalog).is_some_and(|number| writer.knows(number));
-            if !group.entries.is_empty() && !has_key && keys.iter().all(|(known, _)| *known != stream) {
-                keys.push((stream, key.clone()));
-            }
+    /// Writes requests whose keys are in the buffer, and answers them.
+    fn write_batch(&self, log: &mut OpenLog, mut batch: CommitBatch, began: Instant) {
+        let written = batch.put_entries(&mut log.writer);
+        let synced = match self.write_log(log) {
+            Ok(synced) => synced,
+            Err(error) => return batch.answer(Some(&self.give_up(log, &error))),
+        };
+        let mut catalog = self.store.catalog.lock();
+        batch.take_numbers(&mut catalog);
+        log.writer.publish(&mut catalog);
+        catalog.log_room = log.writer.room();
+        catalog.count_commit(&written, began.elapsed());
+        if let Some(took) = synced {
+            catalog.count_sync(took);
         }
-        Some(keys)
-    }
-
-    fn key_bytes(&self, groups: &[Group]) -> usize {
-        let catalog = self.store.catalog.lock();
-        groups.iter().filter_map(|group| catalog.streams.key(group.stream)).map(key_len).sum()
+        drop(catalog);
+        batch.answer(None);
     }
 
     /// Goes on in a new segment, of at least `length` bytes.
-    fn change_segment(&self, log: &mut Log, length: u64) -> Result<(), NotWritten> {
+    fn change_segment(&self, log: &mut OpenLog, length: u64) -> Result<(), NotWritten> {
         if length > self.supply.largest_segment() {
             return Err(NotWritten::TooLarge { size: length });
         }
@@ -307,7 +311,7 @@ impl Committer {
                 Ok(())
             }
             Err(NoSegment::Full) => {
-                self.closing.report_shortage();
+                self.store.closing.report_shortage();
                 Err(NotWritten::Full)
             }
             Err(NoSegment::Io(error)) => Err(self.give_up(log, &error)),
@@ -315,7 +319,7 @@ impl Committer {
     }
 
     /// Writes what is put together, and makes it durable if that is asked for; how long the sync took.
-    fn write_log(&self, log: &mut Log) -> io::Result<Option<Duration>> {
+    fn write_log(&self, log: &mut OpenLog) -> io::Result<Option<Duration>> {
         log.writer.write()?;
         match self.sync {
             SyncPolicy::Always => {
@@ -329,7 +333,7 @@ impl Committer {
         Ok(None)
     }
 
-    fn sync_log(&self, log: &mut Log) {
+    fn sync_log(&self, log: &mut OpenLog) {
         let began = Instant::now();
         match log.writer.sync() {
             Ok(()) => self.store.catalog.lock().count_sync(began.elapsed()),
@@ -339,7 +343,7 @@ impl Committer {
     }
 
     /// The disk failed: nothing is known about what came behind the last success, so the segment ends there.
-    fn give_up(&self, log: &mut Log, error: &io::Error) -> NotWritten {
+    fn give_up(&self, log: &mut OpenLog, error: &io::Error) -> NotWritten {
         let why = error.to_string();
         self.store.health.fail(&why);
         let mut catalog = self.store.catalog.lock();
@@ -358,36 +362,6 @@ impl Committer {
         }
         log.writer.finish(&mut self.store.catalog.lock());
     }
-}
-
-/// Puts groups, each with the number of its first entry, into records; how many entries they have. What the requests have
-/// for the same stream goes together: that makes few records, and a backlog is read back in large pieces.
-fn put(writer: &mut Writer, mut groups: Vec<(u64, &Group)>) -> u64 {
-    groups.sort_by_key(|(first, group)| (group.stream.0, *first));
-    let mut put = 0;
-    for same in groups.chunk_by(|(_, a), (_, b)| a.stream == b.stream) {
-        let mut next = same[0].0;
-        let mut entries = same.iter().flat_map(|(_, group)| &group.entries).peekable();
-        while entries.peek().is_some() {
-            let begun = writer.begin();
-            let mut counts: SmallVec<[u32; 16]> = SmallVec::new();
-            while let Some(entry) = entries.next_if(|entry| {
-                counts.is_empty() || writer.begun_len(&begun) + otlp::frame_len(entry.bytes.len()) <= RECORD
-            }) {
-                writer.put_entry(&entry.bytes);
-                counts.push(u32::try_from(entry.records).unwrap_or(u32::MAX));
-            }
-            writer.end_entries(&begun, same[0].1.stream.0, next, &counts);
-            next += counts.len() as u64;
-            put += counts.len() as u64;
-        }
-    }
-    put
-}
-
-/// Bytes that the record with a key takes, at most.
-fn key_len(key: &StreamKey) -> usize {
-    HEADER + key.as_bytes().len() + 2 * ALIGN
 }
 
 fn refuse(requests: impl IntoIterator<Item = Request>, reason: &NotWritten) {

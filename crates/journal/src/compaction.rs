@@ -5,19 +5,20 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use sluice_notice as notice;
+use thiserror::Error;
 
-use super::buffers::Buffers;
 use super::checkpoint::Checkpoints;
+use super::chunk::Chunk;
 use super::format::Purpose;
-use super::index::is_damage;
-use super::indexed::{IndexedSegment, Merge, Unreadable};
+use super::index::{EntryTotals, is_damage};
+use super::indexed::{IndexedSegment, Merge, UnreadableSegment};
 use super::number_set::NumberSet;
 use super::record::{ALIGN, HEADER};
-use super::repair::Repairs;
+use super::repair::{make_index_again, put_aside};
 use super::row::Extent;
-use super::run::{Entries, Got, LARGE, choose, read_run, runs};
-use super::seal::Sealer;
-use super::segments::{Amount, Segment, SegmentState};
+use super::run::{LARGE, choose, read_run, runs};
+use super::seal::seal_closed;
+use super::segments::{Segment, SegmentState};
 use super::store::Store;
 use super::supply::{NoSegment, SegmentSupply};
 use super::writer::Writer;
@@ -51,30 +52,17 @@ pub(super) struct Compactor {
     pub(super) left_alone: BTreeMap<u64, u64>,
     pub(super) store: Store,
     pub(super) supply: Arc<SegmentSupply>,
-    pub(super) sealer: Arc<Sealer>,
     pub(super) checkpoints: Arc<Checkpoints>,
-    pub(super) repairs: Arc<Repairs>,
-    pub(super) buffers: Arc<Buffers>,
 }
 
 /// Why segments are not compacted.
+#[derive(Debug, Error)]
+#[error(transparent)]
 enum Stopped {
     /// One of them can't be read.
-    At(Unreadable),
+    At(#[from] UnreadableSegment),
     /// There is nothing to write to.
-    NoSegment(NoSegment),
-}
-
-impl From<Unreadable> for Stopped {
-    fn from(unreadable: Unreadable) -> Self {
-        Self::At(unreadable)
-    }
-}
-
-impl From<NoSegment> for Stopped {
-    fn from(none: NoSegment) -> Self {
-        Self::NoSegment(none)
-    }
+    NoSegment(#[from] NoSegment),
 }
 
 impl Compactor {
@@ -104,9 +92,9 @@ impl Compactor {
                 self.finish();
                 let error = match stopped {
                     // The others are tried without it.
-                    Stopped::At(Unreadable { segment, error }) => {
+                    Stopped::At(UnreadableSegment { segment, error }) => {
                         // What only this process is short of, such as open files, comes back.
-                        let hopeless = is_damage(&error) && self.repairs.make_index_again(&segment).is_err();
+                        let hopeless = is_damage(&error) && make_index_again(&self.store, &segment).is_err();
                         self.left_alone.insert(segment.id(), if hopeless { FOR_GOOD } else { ROUNDS });
                         error
                     }
@@ -174,7 +162,7 @@ impl Compactor {
         extents: Vec<(Arc<Segment>, Extent)>,
         settled: &NumberSet,
     ) -> Result<(), Stopped> {
-        let mut extent: Vec<Entries> = Vec::new();
+        let mut extent: Vec<Chunk> = Vec::new();
         let (mut bytes, mut next) = (0, None);
         if self.has_copies(stream, &extents, settled.position()) {
             self.write(true)?;
@@ -184,19 +172,20 @@ impl Compactor {
         for run in runs(&pieces) {
             let input = inputs.iter().find(|input| input.segment.id() == run[0].segment.id());
             let input = input.expect("pieces are of the inputs");
-            let got = read_run(&*input.file()?, &self.buffers, run);
-            for (piece, got) in run.iter().zip(got.map_err(|error| input.unreadable(error))?) {
-                let Got::Entries(entries) = got else {
-                    self.repairs.put_aside(stream, piece).map_err(|error| input.unreadable(error))?;
+            let unreadable = |error| input.unreadable(error);
+            let chunks = read_run(&*input.file()?, &self.store.buffers, run).map_err(unreadable)?;
+            for (piece, chunk) in run.iter().zip(chunks) {
+                let Some(chunk) = chunk else {
+                    put_aside(&self.store, stream, piece).map_err(unreadable)?;
                     continue;
                 };
-                if bytes > 0 && (bytes + entries.bytes.len() > EXTENT || next != Some(entries.first)) {
+                if bytes > 0 && (bytes + chunk.bytes.len() > EXTENT || next != Some(chunk.first)) {
                     self.put(stream, &std::mem::take(&mut extent))?;
                     bytes = 0;
                 }
-                bytes += entries.bytes.len();
-                next = Some(entries.end());
-                extent.push(entries);
+                bytes += chunk.bytes.len();
+                next = Some(chunk.end());
+                extent.push(chunk);
             }
         }
         if !extent.is_empty() {
@@ -215,12 +204,12 @@ impl Compactor {
     }
 
     /// Puts consecutive entries into one record.
-    fn put(&mut self, stream: u64, extent: &[Entries]) -> Result<(), NoSegment> {
+    fn put(&mut self, stream: u64, extent: &[Chunk]) -> Result<(), NoSegment> {
         let key = self.store.catalog.lock().streams.table.get(&stream).map(|stream| stream.key.clone());
         // Forgotten since: then nobody needs its entries.
         let Some(key) = key else { return Ok(()) };
-        let framed: usize = extent.iter().map(|entries| entries.bytes.len()).sum();
-        let counts: Vec<u32> = extent.iter().flat_map(|entries| entries.counts.iter().copied()).collect();
+        let framed: usize = extent.iter().map(|chunk| chunk.bytes.len()).sum();
+        let counts: Vec<u32> = extent.iter().flat_map(|chunk| chunk.counts.iter().copied()).collect();
         let size = framed + 4 * counts.len() + key.as_bytes().len() + 2 * (HEADER + 2 * ALIGN);
         if !self.writer.fits(size as u64, 1, 1) {
             self.write(true)?;
@@ -234,9 +223,7 @@ impl Compactor {
             self.writer.put_key(stream, &key);
         }
         let begun = self.writer.begin();
-        for entries in extent {
-            self.writer.put_framed(&entries.bytes);
-        }
+        extent.iter().for_each(|chunk| self.writer.put_framed(&chunk.bytes));
         self.writer.end_entries(&begun, stream, extent[0].first, &counts);
         self.store.catalog.lock().figures.carried_bytes += framed as u64;
         if self.writer.buffered() >= WRITE { self.write(false) } else { Ok(()) }
@@ -250,7 +237,7 @@ impl Compactor {
             self.writer.publish(&mut self.store.catalog.lock());
         } else {
             // Meanwhile the log must not wait for a segment.
-            self.sealer.seal_closed();
+            seal_closed(&self.store);
             self.supply.make_ready();
         }
         Ok(())
@@ -286,7 +273,7 @@ fn mostly_dead<'a>(
 fn copied_size(segment: &SegmentState) -> u64 {
     const STREAM: u64 = 192;
     const ENTRY: u64 = 8;
-    let Amount { entries, bytes, streams } = segment.live;
+    let EntryTotals { entries, bytes, streams } = segment.live;
     bytes + streams * STREAM + entries * ENTRY
 }
 

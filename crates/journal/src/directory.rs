@@ -23,13 +23,13 @@ const FILE_MODE: u32 = 0o600;
 /// journal reads little of what it has just written, and nothing twice, and a copy and its bookkeeping cost more than the
 /// write or the read itself.
 #[derive(Debug)]
-pub(super) struct Directory {
+pub(super) struct JournalDirectory {
     root: PathBuf,
     /// Cleared when the file system turns out not to take direct writes.
     direct: AtomicBool,
 }
 
-impl Directory {
+impl JournalDirectory {
     pub(super) fn new(root: &Path) -> Self {
         Self { root: root.to_owned(), direct: AtomicBool::new(true) }
     }
@@ -59,7 +59,7 @@ impl Directory {
     }
 }
 
-impl Disk for Directory {
+impl Disk for JournalDirectory {
     fn lock(&self) -> io::Result<Box<dyn Send + Sync>> {
         // What senders send is for nobody else on the machine to read. The directories above may be for others, too.
         fs::create_dir_all(self.root.parent().unwrap_or(&self.root))?;

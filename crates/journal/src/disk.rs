@@ -2,10 +2,11 @@
 
 use std::fmt::Debug;
 use std::io;
-use std::ops::Range;
 use std::sync::Arc;
 
 use rustix::io::Errno;
+
+use super::number_set::NumberSet;
 
 /// Writes begin and end at multiples of this, in bytes: what direct I/O asks for, and what a disk writes at a time.
 pub const BLOCK: usize = 4096;
@@ -83,14 +84,10 @@ pub(super) fn is_lost(error: &io::Error) -> bool {
         .any(|lost| error.raw_os_error() == Some(lost.raw_os_error()))
 }
 
-/// Fills `into` from `offset` on with what can be read. The rest is zero, and is returned: parts of the file, in order.
-pub(super) fn read_what_is_left(
-    file: &dyn DiskFile,
-    into: &mut [u8],
-    offset: u64,
-) -> io::Result<Vec<Range<u64>>> {
+/// Fills `into` from `offset` on with what can be read. The rest is zero; its places in the file are returned.
+pub(super) fn read_what_is_left(file: &dyn DiskFile, into: &mut [u8], offset: u64) -> io::Result<NumberSet> {
     const AT_ONCE: usize = 1 << 20;
-    let mut lost: Vec<Range<u64>> = Vec::new();
+    let mut lost = NumberSet::default();
     for (at, part) in (offset..).step_by(AT_ONCE).zip(into.chunks_mut(AT_ONCE)) {
         match file.read_at(part, at) {
             Err(error) if is_lost(&error) => {}
@@ -103,11 +100,7 @@ pub(super) fn read_what_is_left(
             match file.read_at(block, at) {
                 Err(error) if is_lost(&error) => {
                     block.fill(0);
-                    let end = at + block.len() as u64;
-                    match lost.last_mut() {
-                        Some(last) if last.end == at => last.end = end,
-                        _ => lost.push(at..end),
-                    }
+                    lost.insert(at..at + block.len() as u64);
                 }
                 read => read?,
             }

@@ -1,4 +1,7 @@
-//! The block at the head of every file: what it is, its version, and the salt that its checksums begin with.
+//! The block at the head of every file: what it is, its version, and the salt that its checksums begin with. And how numbers
+//! stand in files: little-endian, those of a payload that is nothing else one behind the other.
+
+use bytes::{Buf as _, BufMut as _};
 
 use super::disk::BLOCK;
 
@@ -26,30 +29,22 @@ const COPIES: [usize; 2] = [0, BLOCK / 2];
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
     /// A segment of requests as they came.
-    Log,
+    Log = 1,
     /// A segment that compaction wrote.
-    Compacted,
+    Compacted = 2,
     /// Positions.
-    Positions,
+    Positions = 3,
 }
 
 impl Purpose {
-    const fn code(self) -> u32 {
-        match self {
-            Self::Log => 1,
-            Self::Compacted => 2,
-            Self::Positions => 3,
-        }
-    }
-
     fn from_code(code: u32) -> Option<Self> {
-        [Self::Log, Self::Compacted, Self::Positions].into_iter().find(|purpose| purpose.code() == code)
+        [Self::Log, Self::Compacted, Self::Positions].into_iter().find(|purpose| *purpose as u32 == code)
     }
 }
 
 /// The first block of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Header {
+pub(super) struct FileHeader {
     pub(super) purpose: Purpose,
     /// The number of the segment, or the generation of the positions.
     pub(super) id: u64,
@@ -67,35 +62,37 @@ pub(super) enum BadHeader {
     Corrupt,
 }
 
-impl Header {
-    /// Writes the header into the first block of a file; the rest of the block is zeroed.
-    pub(super) fn encode(&self, block: &mut [u8]) {
-        block[..BLOCK].fill(0);
-        let mut bytes = [0; LENGTH];
-        bytes[..8].copy_from_slice(&MAGIC);
-        bytes[8..12].copy_from_slice(&VERSION.to_le_bytes());
-        bytes[12..16].copy_from_slice(&self.purpose.code().to_le_bytes());
-        bytes[16..24].copy_from_slice(&self.id.to_le_bytes());
-        bytes[24..32].copy_from_slice(&self.salt.to_le_bytes());
-        let crc = crc32c::crc32c(&bytes[..LENGTH - 4]);
-        bytes[LENGTH - 4..].copy_from_slice(&crc.to_le_bytes());
+impl FileHeader {
+    /// The first block of the file.
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut header = [0; LENGTH];
+        let mut fields = &mut header[..];
+        fields.put_slice(&MAGIC);
+        fields.put_u32_le(VERSION);
+        fields.put_u32_le(self.purpose as u32);
+        fields.put_u64_le(self.id);
+        fields.put_u64_le(self.salt);
+        let crc = crc32c::crc32c(&header[..LENGTH - 4]);
+        header[LENGTH - 4..].copy_from_slice(&crc.to_le_bytes());
+        let mut block = vec![0; BLOCK];
         for copy in COPIES {
-            block[copy..copy + LENGTH].copy_from_slice(&bytes);
+            block[copy..copy + LENGTH].copy_from_slice(&header);
         }
+        block
     }
 
     /// Reads the first block of a file, which may be shorter.
     pub(super) fn decode(block: &[u8]) -> Result<Self, BadHeader> {
-        let copies: Vec<&[u8]> =
-            COPIES.iter().filter_map(|copy| block.get(*copy..copy + LENGTH)).filter(|c| whole(c)).collect();
-        for copy in &copies {
+        let copies = COPIES.iter().filter_map(|copy| block.get(*copy..copy + LENGTH));
+        for copy in copies.filter(|copy| is_whole(copy)) {
+            let mut fields = &copy[MAGIC.len()..];
             // Where the checksum stands is the same in all versions, so another one is told from a flipped bit.
-            let version = u32_at(copy, 8);
+            let version = fields.get_u32_le();
             if version != VERSION {
                 return Err(BadHeader::Version(version));
             }
-            if let Some(purpose) = Purpose::from_code(u32_at(copy, 12)) {
-                return Ok(Self { purpose, id: u64_at(copy, 16), salt: u64_at(copy, 24) });
+            if let Some(purpose) = Purpose::from_code(fields.get_u32_le()) {
+                return Ok(Self { purpose, id: fields.get_u64_le(), salt: fields.get_u64_le() });
             }
         }
         Err(BadHeader::Corrupt)
@@ -107,18 +104,21 @@ impl Header {
     }
 }
 
-fn whole(copy: &[u8]) -> bool {
-    copy[..8] == MAGIC && crc32c::crc32c(&copy[..LENGTH - 4]) == u32_at(copy, LENGTH - 4)
+fn is_whole(copy: &[u8]) -> bool {
+    let (header, mut crc) = copy.split_at(LENGTH - 4);
+    header.starts_with(&MAGIC) && crc32c::crc32c(header) == crc.get_u32_le()
 }
 
-/// The number that begins at `at`.
-pub(super) fn u32_at(bytes: &[u8], at: usize) -> u32 {
-    u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"))
+/// Rows of so many numbers each, 64 bits a number.
+pub(super) fn encode_numbers<const N: usize>(rows: impl IntoIterator<Item = [u64; N]>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    rows.into_iter().flatten().for_each(|number| bytes.put_u64_le(number));
+    bytes
 }
 
-/// The number that begins at `at`.
-pub(super) fn u64_at(bytes: &[u8], at: usize) -> u64 {
-    u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
+/// The rows that [`encode_numbers`] wrote. What is left behind the last whole one is left out.
+pub(super) fn decode_numbers<const N: usize>(bytes: &[u8]) -> impl Iterator<Item = [u64; N]> {
+    bytes.chunks_exact(N * 8).map(|mut row| std::array::from_fn(|_| row.get_u64_le()))
 }
 
 /// The next multiple of a block.
@@ -130,30 +130,28 @@ pub(super) fn whole_blocks(bytes: u64) -> u64 {
 mod tests {
     use super::*;
 
-    const HEADER: Header = Header { purpose: Purpose::Log, id: 7, salt: 0x1234_5678_9abc_def0 };
+    const HEADER: FileHeader = FileHeader { purpose: Purpose::Log, id: 7, salt: 0x1234_5678_9abc_def0 };
 
     #[test]
     fn a_flipped_bit_anywhere_in_the_first_block_leaves_the_header_readable() {
-        let mut block = vec![0; BLOCK];
-        HEADER.encode(&mut block);
+        let mut block = HEADER.encode();
         for bit in 0..BLOCK * 8 {
             block[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(Header::decode(&block), Ok(HEADER), "bit {bit}");
+            assert_eq!(FileHeader::decode(&block), Ok(HEADER), "bit {bit}");
             block[bit / 8] ^= 1 << (bit % 8);
         }
     }
 
     #[test]
     fn a_newer_version_is_told_from_damage() {
-        let mut block = vec![0; BLOCK];
-        HEADER.encode(&mut block);
+        let mut block = HEADER.encode();
         for copy in COPIES {
             block[copy + 8] = 9;
             let crc = crc32c::crc32c(&block[copy..copy + LENGTH - 4]);
             block[copy + LENGTH - 4..copy + LENGTH].copy_from_slice(&crc.to_le_bytes());
         }
-        assert_eq!(Header::decode(&block), Err(BadHeader::Version(9)));
-        assert_eq!(Header::decode(&[]), Err(BadHeader::Corrupt));
-        assert_eq!(Header::decode(&[0; BLOCK]), Err(BadHeader::Corrupt));
+        assert_eq!(FileHeader::decode(&block), Err(BadHeader::Version(9)));
+        assert_eq!(FileHeader::decode(&[]), Err(BadHeader::Corrupt));
+        assert_eq!(FileHeader::decode(&[0; BLOCK]), Err(BadHeader::Corrupt));
     }
 }

@@ -13,28 +13,28 @@ use tokio::sync::oneshot;
 use tokio::task::{JoinError, JoinHandle as TaskHandle};
 use tokio::time::{Instant, timeout_at};
 
-use super::buffers::Buffers;
+use super::buffer::ReadBuffers;
 use super::catalog::SharedCatalog;
 use super::checkpoint::Checkpoints;
+use super::chunk::Chunk;
 use super::closing::Closing;
 use super::commit::Committer;
 use super::compaction::Compactor;
-use super::directory::Directory;
+use super::directory::JournalDirectory;
 use super::disk::Disk;
 use super::format::Purpose;
-use super::health::Health;
+use super::health::DiskHealth;
 use super::layer::LayeredDisk;
 use super::maintenance::Maintenance;
 use super::pending::PendingChanges;
-use super::read::Reader;
+use super::read::read_batches;
 use super::recovery::{Recovered, last, recover};
-use super::repair::Repairs;
-use super::seal::Sealer;
+use super::seal::seal_closed;
 use super::store::Store;
 use super::supply::SegmentSupply;
 use super::types::{
-    Chunk, Done, Failing, Group, JournalSettings, JournalState, OpenError, ReadError, RecoveredStream,
-    Recovery, StreamId, StreamKey, Unwritten,
+    AppendCallback, Failing, JournalSettings, JournalState, OpenError, ReadError, RecoveredStream, Recovery,
+    StreamEntries, StreamId, StreamKey, Unwritten,
 };
 use super::writer::Writer;
 
@@ -46,10 +46,10 @@ fn about_on_disk(bytes: u64) -> u64 {
 /// A queue on disk that many streams share. Clones are the same journal; the last one that goes closes it.
 #[derive(Clone, Debug)]
 pub struct Journal {
-    inner: Arc<Inner>,
+    inner: Arc<OpenJournal>,
 }
 
-struct Inner {
+struct OpenJournal {
     objects: Arc<Objects>,
     /// None if the journal is driven by hand.
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -62,11 +62,8 @@ struct Inner {
 pub(super) struct Objects {
     settings: JournalSettings,
     pub(super) store: Store,
-    pending: Arc<PendingChanges>,
-    closing: Arc<Closing>,
     supply: Arc<SegmentSupply>,
     committer: Committer,
-    reader: Reader,
     checkpoints: Arc<Checkpoints>,
     pub(super) maintenance: Maintenance,
     /// The directory is this process's as long as this is there.
@@ -74,9 +71,9 @@ pub(super) struct Objects {
 }
 
 /// What a thread does until the journal is closed.
-type Run = fn(&Objects);
+type ThreadBody = fn(&Objects);
 
-impl fmt::Debug for Inner {
+impl fmt::Debug for OpenJournal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Inner").field("settings", &self.objects.settings).finish_non_exhaustive()
     }
@@ -97,16 +94,14 @@ impl Objects {
         let catalog: SharedCatalog = Arc::new(Mutex::new(catalog));
         let path = settings.directory.display().to_string();
         let health = positions.identities().and_then(|files| {
-            Health::new(disk.clone(), catalog.clone(), pending.clone(), path.clone(), files)
+            DiskHealth::new(disk.clone(), catalog.clone(), pending.clone(), path.clone(), files)
         });
         let health = Arc::new(health.map_err(|source| OpenError::Io { directory: path, source })?);
-        let store = Store { disk, catalog, health };
-        let (closing, buffers) = (Arc::new(Closing::default()), Arc::new(Buffers::default()));
+        let (closing, buffers) = (Arc::new(Closing::default()), Arc::new(ReadBuffers::default()));
+        let store = Store { disk, catalog, health, pending, closing, buffers };
         let supply = Arc::new(SegmentSupply::new(store.clone(), settings.max_size, segment_size));
-        let sealer = Arc::new(Sealer { store: store.clone() });
         // Without room for their indexes, segments are found by their records next time as well.
-        sealer.seal_closed();
-        let repairs = Arc::new(Repairs { store: store.clone() });
+        seal_closed(&store);
         let checkpoints = Arc::new(Checkpoints {
             positions: Mutex::new(positions),
             store: store.clone(),
@@ -117,36 +112,14 @@ impl Objects {
             left_alone: BTreeMap::new(),
             store: store.clone(),
             supply: supply.clone(),
-            sealer: sealer.clone(),
             checkpoints: checkpoints.clone(),
-            repairs: repairs.clone(),
-            buffers: buffers.clone(),
         };
         let objects = Self {
-            committer: Committer::new(
-                log,
-                settings.sync,
-                store.clone(),
-                supply.clone(),
-                pending.clone(),
-                closing.clone(),
-            ),
-            reader: Reader { store: store.clone(), repairs: repairs.clone(), buffers: buffers.clone() },
-            maintenance: Maintenance {
-                compactor: Mutex::new(compactor),
-                store: store.clone(),
-                supply: supply.clone(),
-                sealer,
-                checkpoints: checkpoints.clone(),
-                repairs,
-                buffers,
-                closing: closing.clone(),
-            },
+            committer: Committer::new(log, settings.sync, store.clone(), supply.clone()),
+            maintenance: Maintenance { compactor: Mutex::new(compactor) },
             lock: Mutex::new(Some(lock)),
             settings,
             store,
-            pending,
-            closing,
             supply,
             checkpoints,
         };
@@ -157,7 +130,7 @@ impl Objects {
     fn close(&self, threads: Vec<JoinHandle<()>>) {
         self.committer.queue.close();
         while self.committer.commit_once() {}
-        self.closing.close();
+        self.store.closing.close();
         for thread in threads {
             // Its panic has been told where it happened.
             let _ = thread.join();
@@ -171,7 +144,7 @@ impl Objects {
 impl Journal {
     /// Takes the directory, recovers what is in it, and starts the journal's threads. Blocks.
     pub fn open(settings: JournalSettings) -> Result<(Self, Recovery), OpenError> {
-        let disk = Arc::new(Directory::new(&settings.directory));
+        let disk = Arc::new(JournalDirectory::new(&settings.directory));
         Self::open_on_disk(settings, disk, JournalSettings::PATIENCE)
     }
 
@@ -182,11 +155,11 @@ impl Journal {
         patience: Duration,
     ) -> Result<(Self, Recovery), OpenError> {
         let (journal, recovery) = Self::open_on(settings, disk, patience, false)?;
-        let threads: [(&str, Run); 4] = [
+        let threads: [(&str, ThreadBody); 4] = [
             ("journal-commit", |objects| objects.committer.commit_until_closed()),
-            ("journal-maintain", |objects| objects.maintenance.run_until_closed()),
-            ("journal-report", |objects| objects.store.health.report_until_closed(&objects.closing)),
-            ("journal-check", |objects| objects.store.health.check_until_closed(&objects.closing)),
+            ("journal-maintain", |objects| objects.maintenance.run_until_closed(&objects.store.closing)),
+            ("journal-report", |objects| objects.store.health.report_until_closed(&objects.store.closing)),
+            ("journal-check", |objects| objects.store.health.check_until_closed(&objects.store.closing)),
         ];
         for (name, run) in threads {
             let objects = journal.inner.objects.clone();
@@ -216,7 +189,7 @@ impl Journal {
     ) -> Result<(Self, Recovery), OpenError> {
         let (objects, recovery) = Objects::open(settings, disk, patience)?;
         let (threads, closing) = (Mutex::default(), AtomicBool::new(false));
-        let inner = Inner { objects: Arc::new(objects), threads, closing, by_hand };
+        let inner = OpenJournal { objects: Arc::new(objects), threads, closing, by_hand };
         Ok((Self { inner: Arc::new(inner) }, recovery))
     }
 
@@ -285,7 +258,7 @@ impl Journal {
     ///
     /// There is one way in which something of a refused request can be there after all: if the disk failed, and the
     /// process ends before it works again.
-    pub fn append(&self, request: Vec<Group>, done: Done) {
+    pub fn append(&self, request: Vec<StreamEntries>, done: AppendCallback) {
         self.inner.objects.committer.append(request, done);
     }
 
@@ -340,13 +313,13 @@ impl Journal {
         max_bytes: usize,
         batches: usize,
     ) -> Result<VecDeque<Vec<Chunk>>, ReadError> {
-        self.inner.objects.reader.read_batches(stream, numbers, max_bytes, batches)
+        Ok(read_batches(&self.inner.objects.store, stream, numbers, max_bytes, batches)?)
     }
 
     /// The bytes that there is room for, if a request of `bytes` (its entries, for all streams) would be taken now, behind
     /// those that wait. Nothing while the disk fails.
     pub fn room_for(&self, bytes: u64) -> Option<u64> {
-        let Objects { store, supply, committer, closing, .. } = &*self.inner.objects;
+        let Objects { store, supply, committer, .. } = &*self.inner.objects;
         let (requests, waiting) = committer.queue.waiting();
         if self.is_failing() {
             return None;
@@ -358,7 +331,7 @@ impl Journal {
         let log_room = catalog.log_room;
         drop(catalog);
         if wanted > log_room.max(more) {
-            closing.report_shortage();
+            store.closing.report_shortage();
             return None;
         }
         Some((log_room + more).saturating_sub(waiting))
@@ -371,7 +344,7 @@ impl Journal {
 
     /// How long those who wait for a request to be written should do so.
     pub fn patience(&self) -> Duration {
-        self.inner.objects.pending.patience()
+        self.inner.objects.store.pending.patience()
     }
 
     /// What has been appended and not answered: whether it is on disk, or will be, can't be said.
@@ -421,7 +394,7 @@ impl Journal {
     }
 }
 
-impl Inner {
+impl OpenJournal {
     /// What closes the journal, for the first who asks.
     fn closing(&self) -> Option<impl FnOnce() + Send + 'static> {
         if self.closing.swap(true, Ordering::AcqRel) {
@@ -449,12 +422,12 @@ impl Inner {
     }
 }
 
-impl Drop for Inner {
+impl Drop for OpenJournal {
     fn drop(&mut self) {
         let (done, closed) = mpsc::channel();
         if self.close_aside(move || _ = done.send(())) {
             // A disk that hangs must not keep a process from ending.
-            let _ = closed.recv_timeout(self.objects.pending.patience());
+            let _ = closed.recv_timeout(self.objects.store.pending.patience());
         }
     }
 }

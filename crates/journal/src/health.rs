@@ -24,7 +24,7 @@ const INTERVAL: Duration = Duration::from_millis(250);
 
 /// What is known of the disk and of what should be on it.
 #[derive(Debug)]
-pub(super) struct Health {
+pub(super) struct DiskHealth {
     disk: Arc<dyn Disk>,
     catalog: SharedCatalog,
     pending: Arc<PendingChanges>,
@@ -34,11 +34,11 @@ pub(super) struct Health {
     directory: Option<Identity>,
     /// The files that are open as long as the journal is.
     files: Vec<(&'static str, Option<Identity>)>,
-    known: Mutex<Known>,
+    known: Mutex<HealthState>,
 }
 
 #[derive(Debug, Default)]
-struct Known {
+struct HealthState {
     /// The disk says that it can't write.
     failing: Option<Failing>,
     /// The directory is not where it was opened, or a file in it isn't.
@@ -48,7 +48,7 @@ struct Known {
 }
 
 /// What is wrong with a name.
-enum Problem {
+enum NameProblem {
     Gone,
     Another,
     Unknown(io::Error),
@@ -62,7 +62,7 @@ fn note(known: &mut Option<Failing>, why: &str) {
     }
 }
 
-impl Health {
+impl DiskHealth {
     /// The directory as it is now, with its lock, and with `open`, other files that are open.
     pub(super) fn new(
         disk: Arc<dyn Disk>,
@@ -159,13 +159,13 @@ impl Health {
     }
 
     /// What is wrong with a name, which should lead to `opened`.
-    fn problem(&self, name: Option<&str>, opened: Option<Identity>) -> Option<Problem> {
+    fn problem(&self, name: Option<&str>, opened: Option<Identity>) -> Option<NameProblem> {
         let opened = opened?;
         match self.disk.identity(name) {
             Ok(Some(now)) if now == opened => None,
-            Ok(_) => Some(Problem::Another),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Some(Problem::Gone),
-            Err(error) => Some(Problem::Unknown(error)),
+            Ok(_) => Some(NameProblem::Another),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Some(NameProblem::Gone),
+            Err(error) => Some(NameProblem::Unknown(error)),
         }
     }
 
@@ -174,13 +174,13 @@ impl Health {
         const DIRECTORY: &str = "the journal's directory";
         if let Some(problem) = self.problem(None, self.directory) {
             return Some(match problem {
-                Problem::Gone => {
+                NameProblem::Gone => {
                     format!("{DIRECTORY} is gone: put it back, or restart Sluice to begin a new one")
                 }
-                Problem::Another => format!(
+                NameProblem::Another => format!(
                     "{DIRECTORY} is not the one that was opened: put that one back, or restart Sluice to use this one"
                 ),
-                Problem::Unknown(error) => format!("{DIRECTORY} can't be looked at: {error}"),
+                NameProblem::Unknown(error) => format!("{DIRECTORY} can't be looked at: {error}"),
             });
         }
         let (name, problem) = self.problem_of_segments().or_else(|| {
@@ -188,19 +188,19 @@ impl Health {
             files.find_map(|(name, opened)| Some(((*name).to_owned(), self.problem(Some(name), *opened)?)))
         })?;
         Some(match problem {
-            Problem::Gone => format!(
+            NameProblem::Gone => format!(
                 "`{name}` is gone from {DIRECTORY}: put it back, or restart Sluice, which delivers first what it has in memory"
             ),
-            Problem::Another => format!(
+            NameProblem::Another => format!(
                 "`{name}` in {DIRECTORY} is not the file that was opened: put that one back, or restart Sluice, which \
                  delivers first what it has in memory"
             ),
-            Problem::Unknown(error) => format!("`{name}` in {DIRECTORY} can't be looked at: {error}"),
+            NameProblem::Unknown(error) => format!("`{name}` in {DIRECTORY} can't be looked at: {error}"),
         })
     }
 
     /// The same for the segments that are being written.
-    fn problem_of_segments(&self) -> Option<(String, Problem)> {
+    fn problem_of_segments(&self) -> Option<(String, NameProblem)> {
         let open: Vec<(u64, Option<Identity>)> = {
             let catalog = self.catalog.lock();
             let open = catalog.segments.values().filter(|segment| segment.is_open());

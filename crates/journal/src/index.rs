@@ -1,4 +1,7 @@
-//! The index at the end of a sealed segment: for each stream where its entries are.
+//! The index of a segment: for each stream where its entries are.
+//!
+//! It is in memory as long as the segment is written, and brought into order when that is closed. Then it is written behind the
+//! records; the segment is sealed:
 //!
 //! ```text
 //! ... records | extents, 32 bytes each, by stream | rows, 64 bytes each, by stream | trailer, one block
@@ -9,59 +12,21 @@
 //! Rows begin at a block, so that the one of a stream is found by reading a single block: in memory are the first
 //! stream of each, and a checksum.
 
+use std::collections::BTreeMap;
 use std::io;
-use std::sync::Arc;
 
 use super::disk::{BLOCK, DiskFile, is_lost};
-use super::format::{Header, whole_blocks};
+use super::format::{FileHeader, whole_blocks};
 use super::record::within_a_segment;
-use super::row::{EXTENT, Extent, ROW, Row};
+use super::row::{EXTENT, Extent, IndexRow, ROW};
 use super::trailer::Trailer;
 
-const ROWS_PER_BLOCK: usize = BLOCK / ROW;
+/// Rows that are written as one block.
+pub(super) const ROWS_PER_BLOCK: usize = BLOCK / ROW;
 
 /// Bytes that an index takes on disk.
 pub(super) fn index_size(extents: u64, rows: u64) -> u64 {
     whole_blocks(extents * EXTENT as u64) + whole_blocks(rows * ROW as u64) + BLOCK as u64
-}
-
-/// Lays out an index that begins at `offset` of the file, a multiple of a block. `streams` is sorted by number: each with
-/// where its key is, and its extents by sequence number.
-pub(super) fn encode_index<'a>(
-    header: &Header,
-    end: u64,
-    predecessor: Option<(u64, u64)>,
-    offset: u64,
-    streams: impl Iterator<Item = (u64, u64, &'a [Extent])>,
-) -> (Vec<u8>, Trailer, Vec<Row>) {
-    let (mut bytes, mut rows, mut extents_so_far) = (Vec::new(), Vec::new(), 0_u64);
-    for (stream, key_at, extents) in streams {
-        rows.push(Row::of(stream, key_at, extents, within_a_segment(extents_so_far)));
-        for extent in extents {
-            extent.encode(header.seed(), &mut bytes);
-        }
-        extents_so_far += extents.len() as u64;
-    }
-    bytes.resize(whole_blocks(bytes.len() as u64) as usize, 0);
-    let rows_from = bytes.len();
-    for row in &rows {
-        row.encode(&mut bytes);
-    }
-    let trailer = Trailer {
-        end,
-        predecessor,
-        extents_at: offset,
-        extents: extents_so_far,
-        rows_at: offset + rows_from as u64,
-        rows: rows.len() as u64,
-        entries: rows.iter().map(|row| row.entries).sum(),
-        bytes: rows.iter().map(|row| row.bytes).sum(),
-        rows_crc: crc32c::crc32c_append(header.seed(), &bytes[rows_from..]),
-    };
-    let trailer_at = whole_blocks(bytes.len() as u64) as usize;
-    bytes.resize(trailer_at + BLOCK, 0);
-    trailer.encode(header, &mut bytes[trailer_at..]);
-    (bytes, trailer, rows)
 }
 
 /// Whether an error of reading an index is a reason to make it again from the records.
@@ -69,214 +34,203 @@ pub(super) fn is_damage(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::InvalidData || is_lost(error)
 }
 
-/// The index of a sealed segment.
-#[derive(Debug)]
-pub(super) struct SealedIndex {
-    pub(super) trailer: Trailer,
-    seed: u32,
-    rows: Rows,
+/// How much of entries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct EntryTotals {
+    pub(super) entries: u64,
+    /// Of the entries under their frames.
+    pub(super) bytes: u64,
+    /// That have such entries.
+    pub(super) streams: u64,
 }
 
+/// The index of a segment that is being written.
+#[derive(Debug, Default)]
+pub(super) struct OpenIndex {
+    rows: BTreeMap<u64, OpenRow>,
+    pub(super) amount: EntryTotals,
+    pub(super) extents: u64,
+}
+
+/// What it has of one stream.
+#[derive(Debug, Default)]
+struct OpenRow {
+    /// Where the stream's key is; 0 if that is not known.
+    key_at: u64,
+    /// In the order in which they were written.
+    extents: Vec<Extent>,
+}
+
+/// The index of a segment to which no more entries are written.
 #[derive(Debug)]
-enum Rows {
-    InMemory(Vec<Row>),
+pub(super) struct ClosedIndex {
+    pub(super) trailer: Trailer,
+    pub(super) rows: Rows,
+    /// Sorted as the rows are, and those of a stream by sequence number; `None` if they are on disk, the segment being sealed.
+    pub(super) extents: Option<Vec<Extent>>,
+}
+
+/// The rows of an index, sorted by stream. Those of a segment that is not sealed are in memory.
+#[derive(Debug)]
+pub(super) enum Rows {
+    InMemory(Vec<IndexRow>),
     /// What is known of each block of rows.
     OnDisk(Vec<RowBlock>),
 }
 
 /// A block of rows that are left on disk.
 #[derive(Debug)]
-struct RowBlock {
+pub(super) struct RowBlock {
     /// The stream of its first row.
-    first: u64,
+    pub(super) first: u64,
     /// CRC32C of the rows: the checksum in the trailer is of all, and they are read one block at a time.
-    crc: u32,
+    pub(super) crc: u32,
 }
 
-impl RowBlock {
-    fn of(rows: &[Row], seed: u32) -> Self {
-        let mut bytes = Vec::with_capacity(BLOCK);
-        for row in rows {
-            row.encode(&mut bytes);
+impl OpenIndex {
+    /// Notes where the key of a stream is.
+    pub(super) fn set_key(&mut self, stream: u64, at: u64) {
+        self.rows.entry(stream).or_default().key_at = at;
+    }
+
+    /// Adds a record with entries.
+    pub(super) fn add(&mut self, stream: u64, extent: Extent) {
+        let row = self.rows.entry(stream).or_default();
+        self.amount.streams += u64::from(row.extents.is_empty());
+        self.amount.entries += u64::from(extent.entries);
+        self.amount.bytes += extent.framed();
+        self.extents += 1;
+        row.extents.push(extent);
+    }
+
+    /// The extents of a stream that hold entries from `from` on.
+    pub(super) fn extents(&self, stream: u64, from: u64) -> impl Iterator<Item = Extent> {
+        let row = self.rows.get(&stream);
+        row.into_iter().flat_map(|row| &row.extents).filter(move |extent| extent.end() > from).copied()
+    }
+
+    /// The index in order, of a segment whose records end at `end`; `predecessor` is what its opening says first.
+    pub(super) fn close(self, end: u64, predecessor: Option<(u64, u64)>) -> ClosedIndex {
+        let mut rows = Vec::with_capacity(self.rows.len());
+        let mut extents = Vec::with_capacity(self.extents as usize);
+        for (stream, OpenRow { key_at, extents: mut of_stream }) in self.rows {
+            if !of_stream.is_empty() {
+                of_stream.sort_by_key(|extent| extent.first);
+                rows.push(IndexRow::of(stream, key_at, &of_stream, within_a_segment(extents.len() as u64)));
+                extents.append(&mut of_stream);
+            }
         }
-        Self { first: rows[0].stream, crc: crc32c::crc32c_append(seed, &bytes) }
+        let EntryTotals { entries, bytes, streams } = self.amount;
+        debug_assert_eq!((self.extents, streams), (extents.len() as u64, rows.len() as u64));
+        debug_assert_eq!(entries, rows.iter().map(|row| row.entries).sum::<u64>());
+        debug_assert_eq!(bytes, rows.iter().map(|row| row.bytes).sum::<u64>());
+        let (counted, rows) = (extents.len() as u64, Rows::InMemory(rows));
+        let trailer = Trailer {
+            end,
+            predecessor,
+            extents: counted,
+            rows: streams,
+            entries,
+            bytes,
+            ..Trailer::default()
+        };
+        ClosedIndex { trailer, rows, extents: Some(extents) }
     }
 }
 
-impl SealedIndex {
-    /// An index with its rows, sorted by stream, in memory.
-    pub(super) fn new(trailer: Trailer, seed: u32, rows: Vec<Row>) -> Self {
-        Self { trailer, seed, rows: Rows::InMemory(rows) }
+impl ClosedIndex {
+    /// Reads an index by its trailer; `None` if its rows or its extents are damaged. The rows stay in memory.
+    pub(super) fn read(
+        file: &dyn DiskFile,
+        header: &FileHeader,
+        trailer: Trailer,
+    ) -> io::Result<Option<Self>> {
+        const AT_ONCE: u64 = 4096;
+        for from in (0..trailer.extents).step_by(AT_ONCE as usize) {
+            let count = AT_ONCE.min(trailer.extents - from);
+            match read_extents(file, header, &trailer, from, count) {
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => return Ok(None),
+                read => drop(read?),
+            }
+        }
+        let mut bytes = vec![0; trailer.rows as usize * ROW];
+        file.read_at(&mut bytes, trailer.rows_at)?;
+        if crc32c::crc32c_append(header.seed(), &bytes) != trailer.rows_crc {
+            return Ok(None);
+        }
+        let rows = Rows::InMemory(bytes.chunks_exact(ROW).map(IndexRow::decode).collect());
+        Ok(Some(Self { trailer, rows, extents: None }))
     }
 
-    /// The same with its rows left on disk; `None` if they are not in memory.
-    pub(super) fn without_rows(&self) -> Option<Self> {
+    /// All that is in the segment, settled or not.
+    pub(super) fn amount(&self) -> EntryTotals {
+        let Trailer { entries, bytes, rows: streams, .. } = self.trailer;
+        EntryTotals { entries, bytes, streams }
+    }
+
+    /// Whether the index is on disk.
+    pub(super) fn is_sealed(&self) -> bool {
+        self.extents.is_none()
+    }
+
+    /// The bytes of an index that is not on disk, as they stand there from `offset` on, a multiple of a block; and the index
+    /// once they do. `None` if it is there already.
+    pub(super) fn seal(&self, header: &FileHeader, offset: u64) -> Option<(Vec<u8>, Self)> {
+        let (Rows::InMemory(rows), Some(extents)) = (&self.rows, &self.extents) else { return None };
+        let mut bytes = Vec::new();
+        extents.iter().for_each(|extent| extent.encode(header.seed(), &mut bytes));
+        pad_to_block(&mut bytes);
+        let rows_from = bytes.len();
+        rows.iter().for_each(|row| row.encode(&mut bytes));
+        let rows_crc = crc32c::crc32c_append(header.seed(), &bytes[rows_from..]);
+        pad_to_block(&mut bytes);
+        let rows_at = offset + rows_from as u64;
+        let trailer = Trailer { extents_at: offset, rows_at, rows_crc, ..self.trailer };
+        bytes.extend(trailer.encode(header));
+        pad_to_block(&mut bytes);
+        Some((bytes, Self { trailer, rows: Rows::InMemory(rows.clone()), extents: None }))
+    }
+
+    /// An index as if it had not been written, which it has been; its rows are in memory.
+    pub(super) fn unsealed(&self, file: &dyn DiskFile, header: &FileHeader) -> io::Result<Option<Self>> {
+        let Rows::InMemory(rows) = &self.rows else { return Ok(None) };
+        let extents = read_extents(file, header, &self.trailer, 0, self.trailer.extents)?;
+        let rows = Rows::InMemory(rows.clone());
+        Ok(Some(Self { trailer: self.trailer, rows, extents: Some(extents) }))
+    }
+
+    /// A sealed index with its rows left on disk; `None` if they can't be, or are already.
+    pub(super) fn without_rows(&self, header: &FileHeader) -> Option<Self> {
         let Rows::InMemory(rows) = &self.rows else { return None };
-        let blocks = rows.chunks(ROWS_PER_BLOCK).map(|rows| RowBlock::of(rows, self.seed)).collect();
-        Some(Self { trailer: self.trailer, seed: self.seed, rows: Rows::OnDisk(blocks) })
-    }
-
-    /// All of it, read back; `key_at` and the extents of each stream.
-    pub(super) fn read_all(&self, file: &dyn DiskFile) -> io::Result<Vec<(Row, Vec<Extent>)>> {
-        let rows = match &self.rows {
-            Rows::InMemory(rows) => rows.clone(),
-            Rows::OnDisk(blocks) => self.read_rows(file, blocks, 0, usize::MAX)?,
-        };
-        rows.into_iter().map(|row| Ok((row, self.extents(file, &row, 0, u64::MAX)?.0))).collect()
+        let blocks = rows.chunks(ROWS_PER_BLOCK).map(|rows| {
+            let mut bytes = Vec::with_capacity(BLOCK);
+            rows.iter().for_each(|row| row.encode(&mut bytes));
+            RowBlock { first: rows[0].stream, crc: crc32c::crc32c_append(header.seed(), &bytes) }
+        });
+        let rows = Rows::OnDisk(blocks.collect());
+        self.is_sealed().then_some(Self { trailer: self.trailer, rows, extents: None })
     }
 
     /// How many rows are in memory.
     pub(super) fn rows_in_memory(&self) -> usize {
         if let Rows::InMemory(rows) = &self.rows { rows.len() } else { 0 }
     }
-
-    /// The row of a stream. [`io::ErrorKind::InvalidData`] if the index is damaged. `open` opens the file; it is asked only
-    /// if the rows are not in memory.
-    pub(super) fn row(
-        &self,
-        open: impl FnOnce() -> io::Result<Arc<dyn DiskFile>>,
-        stream: u64,
-    ) -> io::Result<Option<Row>> {
-        match &self.rows {
-            Rows::InMemory(rows) => {
-                Ok(rows.binary_search_by_key(&stream, |row| row.stream).ok().map(|at| rows[at]))
-            }
-            Rows::OnDisk(blocks) => {
-                let Some(block) = blocks.partition_point(|block| block.first <= stream).checked_sub(1) else {
-                    return Ok(None);
-                };
-                let rows = self.read_rows(&*open()?, blocks, block * ROWS_PER_BLOCK, ROWS_PER_BLOCK)?;
-                Ok(rows.into_iter().find(|row| row.stream == stream))
-            }
-        }
-    }
-
-    /// At most `count` rows, from the `from`th on. [`io::ErrorKind::InvalidData`] if the index is damaged.
-    pub(super) fn rows(
-        &self,
-        open: impl FnOnce() -> io::Result<Arc<dyn DiskFile>>,
-        from: usize,
-        count: usize,
-    ) -> io::Result<Vec<Row>> {
-        match &self.rows {
-            Rows::InMemory(rows) => Ok(rows.iter().skip(from).take(count).copied().collect()),
-            Rows::OnDisk(blocks) => self.read_rows(&*open()?, blocks, from, count),
-        }
-    }
-
-    /// A row that lied about its stream or its numbers would have live entries freed or settled, so whole blocks are read
-    /// and checked.
-    fn read_rows(
-        &self,
-        file: &dyn DiskFile,
-        blocks: &[RowBlock],
-        from: usize,
-        count: usize,
-    ) -> io::Result<Vec<Row>> {
-        let rows = self.trailer.rows as usize;
-        if from >= rows {
-            return Ok(Vec::new());
-        }
-        let (block, skip) = (from / ROWS_PER_BLOCK, from % ROWS_PER_BLOCK);
-        let end = from.saturating_add(count).min(rows).next_multiple_of(ROWS_PER_BLOCK).min(rows);
-        let mut bytes = vec![0; (end - block * ROWS_PER_BLOCK) * ROW];
-        file.read_at(&mut bytes, self.trailer.rows_at + (block * BLOCK) as u64)?;
-        for (bytes, block) in bytes.chunks(BLOCK).zip(&blocks[block..]) {
-            if crc32c::crc32c_append(self.seed, bytes) != block.crc {
-                return Err(io::ErrorKind::InvalidData.into());
-            }
-        }
-        Ok(bytes.chunks_exact(ROW).map(Row::decode).skip(skip).take(count).collect())
-    }
-
-    /// The extents of `row` that hold entries from `from` on, in order: at least one if there is any, and no more than it
-    /// takes to have `max_bytes` of entries. The second says whether these are all. [`io::ErrorKind::InvalidData`] if the
-    /// index is damaged.
-    pub(super) fn extents(
-        &self,
-        file: &dyn DiskFile,
-        row: &Row,
-        from: u64,
-        max_bytes: u64,
-    ) -> io::Result<(Vec<Extent>, bool)> {
-        const AT_ONCE: u64 = 512;
-        let read = |at: u64, count: u64| {
-            let mut bytes = vec![0; count as usize * EXTENT];
-            file.read_at(
-                &mut bytes,
-                self.trailer.extents_at + (u64::from(row.extents_from) + at) * EXTENT as u64,
-            )?;
-            bytes
-                .chunks_exact(EXTENT)
-                .map(|extent| Extent::decode(extent, self.seed))
-                .collect::<io::Result<Vec<_>>>()
-        };
-        let (mut low, mut high) = (0, u64::from(row.extents));
-        while high - low > AT_ONCE {
-            let middle = low.midpoint(high);
-            // Extents that overlap would need more than a search by their ends; a segment has none.
-            if read(middle, 1)?.iter().all(|extent| extent.end() > from) {
-                high = middle;
-            } else {
-                low = middle + 1;
-            }
-        }
-        let (mut found, mut bytes) = (Vec::new(), 0);
-        while low < u64::from(row.extents) {
-            let count = AT_ONCE.min(u64::from(row.extents) - low);
-            for extent in read(low, count)?.into_iter().filter(|extent| extent.end() > from) {
-                if bytes >= max_bytes && !found.is_empty() {
-                    return Ok((found, false));
-                }
-                bytes += extent.framed();
-                found.push(extent);
-            }
-            low += count;
-        }
-        Ok((found, true))
-    }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::format::Purpose;
-    use crate::simulation::SimulatedDisk;
+/// So many extents of a sealed segment, from the `from`th on. [`io::ErrorKind::InvalidData`] if one is damaged.
+pub(super) fn read_extents(
+    file: &dyn DiskFile,
+    header: &FileHeader,
+    trailer: &Trailer,
+    from: u64,
+    count: u64,
+) -> io::Result<Vec<Extent>> {
+    let mut bytes = vec![0; count as usize * EXTENT];
+    file.read_at(&mut bytes, trailer.extents_at + from * EXTENT as u64)?;
+    let seed = header.seed();
+    bytes.chunks_exact(EXTENT).map(|extent| Extent::decode(extent, seed)).collect()
+}
 
-    #[test]
-    fn rows_that_are_left_on_disk_are_checked_when_they_are_read() {
-        const ROWS: usize = 3 * ROWS_PER_BLOCK / 2;
-        let extent = Extent { offset: 4096, length: 10, entries: 2, first: 7, records: 3 };
-        let header = Header { purpose: Purpose::Log, id: 1, salt: 2 };
-        let streams = (0..ROWS as u64).map(|stream| (2 * stream, 8, std::slice::from_ref(&extent)));
-        let (bytes, trailer, rows) = encode_index(&header, 8192, None, 0, streams);
-        let index = SealedIndex::new(trailer, header.seed(), rows.clone()).without_rows().unwrap();
-        let disk = SimulatedDisk::new(1);
-        disk.put("index", bytes);
-        let open = || disk.process().open_to_read("index");
-        assert_eq!(index.rows(open, 0, usize::MAX).unwrap(), rows);
-        assert_eq!(index.rows(open, 10, 3).unwrap(), rows[10..13]);
-        assert_eq!(index.rows(open, 60, 10).unwrap(), rows[60..70]);
-        assert_eq!(
-            (index.rows(open, ROWS, 1).unwrap(), index.rows(open, 1000, 1).unwrap()),
-            (vec![], vec![])
-        );
-        for stream in 0..2 * ROWS as u64 + 2 {
-            let there = rows.iter().find(|row| row.stream == stream);
-            assert_eq!(index.row(open, stream).unwrap(), there.copied());
-        }
-        // In the first row of the second block; the first one is as it was.
-        for byte in 0..ROW {
-            let at = (trailer.rows_at as usize + BLOCK + byte) * 8 + byte % 8;
-            disk.flip("index", at);
-            let damaged =
-                |read: io::Result<()>| assert_eq!(read.unwrap_err().kind(), io::ErrorKind::InvalidData);
-            damaged(index.row(open, 2 * ROWS as u64 - 2).map(drop));
-            damaged(index.rows(open, 0, usize::MAX).map(drop));
-            damaged(index.rows(open, ROWS - 1, 1).map(drop));
-            damaged(index.read_all(&*open().unwrap()).map(drop));
-            assert_eq!(index.rows(open, 0, ROWS_PER_BLOCK).unwrap(), rows[..ROWS_PER_BLOCK]);
-            disk.flip("index", at);
-        }
-    }
+fn pad_to_block(bytes: &mut Vec<u8>) {
+    bytes.resize(bytes.len().next_multiple_of(BLOCK), 0);
 }

@@ -8,13 +8,14 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use super::backlog::{self, Backlog};
-use super::directory::{Directory, LOCK};
+use super::directory::{JournalDirectory, LOCK};
 use super::disk::Disk;
 use super::format::{Purpose, VERSION};
+use super::index::EntryTotals;
 use super::indexed::IndexedSegment;
 use super::positions;
-use super::segments::{Amount, SPARE, segment_of};
-use super::survey::{Found, Survey, survey, verify};
+use super::segments::{SPARE, segment_of};
+use super::survey::{FoundSegment, Survey, survey};
 use super::types::{Damage, StreamKey};
 
 /// How often it is begun again if segments are freed meanwhile.
@@ -94,7 +95,7 @@ pub enum InspectError {
 /// Looks at the journal in a directory; a running process is not disturbed. With `verify` every record is read and
 /// checked, otherwise indexes are trusted.
 pub fn inspect(directory: &Path, verify: bool) -> Result<Inspection, InspectError> {
-    let disk: Arc<dyn Disk> = Arc::new(Directory::new(directory));
+    let disk: Arc<dyn Disk> = Arc::new(JournalDirectory::new(directory));
     let unreadable = |source| InspectError::Unreadable { directory: directory.to_owned(), source };
     if !disk.list().map_err(unreadable)?.iter().any(|(name, _)| is_of_a_journal(name)) {
         return Err(InspectError::NotAJournal(directory.to_owned()));
@@ -122,22 +123,19 @@ fn inspect_until_still(disk: &Arc<dyn Disk>, verify: bool) -> io::Result<Inspect
 }
 
 /// What is there, and whether files went meanwhile.
-fn inspect_once(disk: &Arc<dyn Disk>, check: bool) -> io::Result<(Inspection, bool)> {
+fn inspect_once(disk: &Arc<dyn Disk>, verify: bool) -> io::Result<(Inspection, bool)> {
     let mut survey = survey(&**disk)?;
     if let Some((file, version)) = survey.other_version {
         let why =
             format!("`{file}` has version {version} of the format, and this Sluice knows only {VERSION}");
         return Err(io::Error::new(io::ErrorKind::Unsupported, why));
     }
-    if check {
-        for found in survey.segments.values_mut() {
-            found.corrupt.extend(verify(&**disk, found)?);
-        }
+    if verify {
+        survey.segments.values_mut().try_for_each(|found| found.verify(&**disk))?;
     }
-    let Survey { spares, .. } = &survey;
     let inspection = Inspection {
-        spare_segments: spares.len() as u64,
-        spare_bytes: spares.iter().map(|(_, length)| length).sum(),
+        spare_segments: survey.spares.len() as u64,
+        spare_bytes: survey.spares.iter().map(|(_, length)| length).sum(),
         damage: survey.damage(),
         streams: streams(disk, &survey)?,
         segments: survey.segments.values().map(InspectedSegment::of).collect(),
@@ -170,14 +168,14 @@ impl Inspection {
 }
 
 impl InspectedSegment {
-    fn of(found: &Found) -> Self {
-        let Amount { entries, bytes, streams } = found.index.amount();
+    fn of(found: &FoundSegment) -> Self {
+        let EntryTotals { entries, bytes, streams } = found.index.amount();
         Self {
             file: found.file.clone(),
             carried: found.segment.header.purpose == Purpose::Compacted,
-            sealed: found.index.sealed().is_some(),
+            sealed: found.index.is_sealed(),
             length: found.length,
-            used: found.index.end(),
+            used: found.index.trailer.end,
             streams,
             entries,
             bytes,

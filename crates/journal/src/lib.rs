@@ -6,7 +6,7 @@
 //!
 //! ```
 //! use std::sync::mpsc;
-//! use sluice_journal::{Entry, Group, Journal, JournalSettings, StreamKey};
+//! use sluice_journal::{JournalEntry, StreamEntries, Journal, JournalSettings, StreamKey};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let directory = tempfile::tempdir()?;
@@ -14,9 +14,9 @@
 //! let settings = || JournalSettings { max_size: 64 << 20, segment_size: 4 << 20, ..JournalSettings::new(directory) };
 //! let (journal, _) = Journal::open(settings())?;
 //! let stream = journal.stream(&StreamKey::from(b"a".as_slice()));
-//! let entry = Entry { bytes: b"entry".as_slice().into(), records: 1 };
+//! let entry = JournalEntry { bytes: b"entry".as_slice().into(), records: 1 };
 //! let (answer, answered) = mpsc::channel();
-//! let request = vec![Group { stream, entries: [entry].into_iter().collect() }];
+//! let request = vec![StreamEntries { stream, entries: [entry].into_iter().collect() }];
 //! journal.append(request, Box::new(move |result| drop(answer.send(result))));
 //! assert_eq!(answered.recv()??.first[0], 0, "the first entry of its stream is number 0, and is on disk");
 //! journal.close();
@@ -181,7 +181,7 @@
 //! | `catalog.rs` | which streams (`streams.rs`) and segments (`segments.rs`) there are, what is settled, what is live |
 //! | `commit.rs` | the committer: writes requests from its `queue.rs` in groups, by a `writer.rs`, and answers them |
 //! | `supply.rs` | makes segments, keeps one ready and some spare, and takes freed ones back |
-//! | `read.rs` | reads a backlog: plans by the indexes, reads `run.rs` by run, and makes batches (`chunks.rs`) |
+//! | `read.rs` | reads a backlog: plans by the indexes, reads `run.rs` by run, and makes batches (`chunk.rs`) |
 //! | `seal.rs` | writes the index of a segment that is full |
 //! | `checkpoint.rs` | writes positions (`positions.rs`), and frees the segments that they make needless |
 //! | `compaction.rs` | copies live entries together |
@@ -212,10 +212,9 @@
 
 mod backlog;
 mod buffer;
-mod buffers;
 mod catalog;
 mod checkpoint;
-mod chunks;
+mod chunk;
 mod closing;
 mod commit;
 mod compaction;
@@ -263,11 +262,13 @@ mod sync {
     pub(super) use parking_lot::{Condvar, Mutex};
 }
 
+pub use chunk::Chunk;
 pub use disk::{BLOCK, Disk, DiskFile, Identity};
 pub use handle::Journal;
 pub use inspect::{InspectError, InspectedSegment, InspectedStream, Inspection, inspect};
 pub use number_set::NumberSet;
 pub use types::{
-    Appended, Chunk, Damage, Done, Entry, Failing, Group, JournalSettings, JournalState, NotWritten,
-    OpenError, ReadError, RecoveredStream, Recovery, StreamId, StreamKey, SyncPolicy, Unwritten, Written,
+    AppendCallback, AssignedNumbers, Damage, Failing, JournalEntry, JournalSettings, JournalState,
+    NotWritten, OpenError, ReadError, RecoveredStream, Recovery, StreamEntries, StreamId, StreamKey,
+    SyncPolicy, Unwritten, WriteTotals,
 };

@@ -4,23 +4,18 @@
 //! The compactor is locked for a round; of other locks those of checkpoints, the segment supply, the catalog and the journal's
 //! health are taken meanwhile.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use sluice_notice as notice;
 
-use super::buffers::Buffers;
-use super::checkpoint::Checkpoints;
 use super::closing::Closing;
 use super::compaction::Compactor;
-use super::index::is_damage;
-use super::indexed::{IndexedSegment, Unreadable};
-use super::repair::Repairs;
-use super::seal::Sealer;
-use super::segments::Amount;
+use super::index::{EntryTotals, is_damage};
+use super::indexed::{IndexedSegment, UnreadableSegment};
+use super::repair::make_index_again;
+use super::seal::seal_closed;
 use super::store::Store;
-use super::supply::SegmentSupply;
 
 /// How often positions are written, and everything else looked after.
 const INTERVAL: Duration = Duration::from_millis(200);
@@ -38,20 +33,13 @@ const ROWS_AT_ONCE: u64 = 256 << 10;
 #[derive(Debug)]
 pub(super) struct Maintenance {
     pub(super) compactor: Mutex<Compactor>,
-    pub(super) store: Store,
-    pub(super) supply: Arc<SegmentSupply>,
-    pub(super) sealer: Arc<Sealer>,
-    pub(super) checkpoints: Arc<Checkpoints>,
-    pub(super) repairs: Arc<Repairs>,
-    pub(super) buffers: Arc<Buffers>,
-    pub(super) closing: Arc<Closing>,
 }
 
 impl Maintenance {
     /// The maintenance thread: until the journal is closed.
-    pub(super) fn run_until_closed(&self) {
+    pub(super) fn run_until_closed(&self, closing: &Closing) {
         let mut round: u64 = 0;
-        while self.closing.wait_for_shortage(SHORTEST, INTERVAL) {
+        while closing.wait_for_shortage(SHORTEST, INTERVAL) {
             round += 1;
             self.run_once(round.is_multiple_of(SYNC_EVERY));
         }
@@ -60,23 +48,24 @@ impl Maintenance {
     /// One round. With `sync`, positions are durable afterwards, and a disk that failed is tried again.
     pub(super) fn run_once(&self, sync: bool) {
         let mut compactor = self.compactor.lock();
-        let shortage = self.closing.take_shortage();
-        let is_in_place = self.store.health.is_in_place().is_ok();
-        self.store.health.report();
+        let Compactor { store, supply, checkpoints, .. } = &*compactor;
+        let shortage = store.closing.take_shortage();
+        let is_in_place = store.health.is_in_place().is_ok();
+        store.health.report();
         if !is_in_place {
             // Names lead elsewhere. What is open can still be written, and will be found if the directory comes back.
-            return self.checkpoints.write(sync);
+            return checkpoints.write(sync);
         }
-        self.sealer.seal_closed();
+        seal_closed(store);
         if sync {
-            self.supply.try_failed_disk();
-            self.store.health.report();
-            self.buffers.clear();
+            supply.try_failed_disk();
+            store.health.report();
+            store.buffers.clear();
         }
-        self.supply.make_ready();
-        self.count_live(shortage);
-        self.checkpoints.write_and_free(&self.needless(), sync);
-        if !self.store.health.has_failed() {
+        supply.make_ready();
+        count_live(store, shortage);
+        checkpoints.write_and_free(&needless(store), sync);
+        if !store.health.has_failed() {
             compactor.compact(shortage);
         }
     }
@@ -85,75 +74,75 @@ impl Maintenance {
     pub(super) fn finish(&self) {
         let mut compactor = self.compactor.lock();
         compactor.finish();
-        if self.store.health.is_in_place().is_err() {
-            return self.checkpoints.write(true);
+        let Compactor { store, checkpoints, .. } = &*compactor;
+        if store.health.is_in_place().is_err() {
+            return checkpoints.write(true);
         }
-        self.sealer.seal_closed();
-        self.count_live(true);
-        self.checkpoints.write_and_free(&self.needless(), true);
+        seal_closed(store);
+        count_live(store, true);
+        checkpoints.write_and_free(&needless(store), true);
     }
+}
 
-    /// Counts what is live in the segments where that may have changed: in all of them, or some at a time.
-    fn count_live(&self, all: bool) {
-        let due: Vec<IndexedSegment> = {
-            let catalog = self.store.catalog.lock();
-            let settled = catalog.streams.settled;
-            let due = catalog.segments.values().filter(|segment| {
-                let since = settled.saturating_sub(segment.counted_at);
-                segment.live.entries == 0 || since >= (segment.live.entries / 4).max(1)
-            });
-            let mut due: Vec<_> = due.filter(|segment| !segment.is_open() && !segment.copied).collect();
-            // Those first that were not counted for longest, so that every one gets its turn.
-            due.sort_by_key(|segment| segment.counted_at);
-            let indexed = |index| IndexedSegment::new(&self.store.disk, index);
-            due.into_iter().filter_map(indexed).collect()
-        };
-        let mut rows = 0;
-        for segment in due {
-            if rows > ROWS_AT_ONCE && !all {
-                break;
-            }
-            match self.count_live_in(&segment) {
-                Ok(counted) => rows += counted,
-                Err(Unreadable { segment, error }) => {
-                    let mended = is_damage(&error) && self.repairs.make_index_again(&segment).is_ok();
-                    if !mended && let Some(more) = notice::due("journal", "look") {
-                        let segment = segment.name();
-                        tracing::warn!(segment, %error, more, "a segment of the journal can't be read, and is kept");
-                    }
+/// Counts what is live in the segments where that may have changed: in all of them, or some at a time.
+fn count_live(store: &Store, all: bool) {
+    let due: Vec<IndexedSegment> = {
+        let catalog = store.catalog.lock();
+        let settled = catalog.streams.settled;
+        let due = catalog.segments.values().filter(|segment| {
+            let since = settled.saturating_sub(segment.counted_at);
+            segment.live.entries == 0 || since >= (segment.live.entries / 4).max(1)
+        });
+        let mut due: Vec<_> = due.filter(|segment| !segment.is_open() && !segment.copied).collect();
+        // Those first that were not counted for longest, so that every one gets its turn.
+        due.sort_by_key(|segment| segment.counted_at);
+        due.into_iter().filter_map(|segment| IndexedSegment::new(&store.disk, segment)).collect()
+    };
+    let mut rows = 0;
+    for segment in due {
+        if rows > ROWS_AT_ONCE && !all {
+            break;
+        }
+        match count_live_in(store, &segment) {
+            Ok(counted) => rows += counted,
+            Err(UnreadableSegment { segment, error }) => {
+                let mended = is_damage(&error) && make_index_again(store, &segment).is_ok();
+                if !mended && let Some(more) = notice::due("journal", "look") {
+                    let segment = segment.name();
+                    tracing::warn!(segment, %error, more, "a segment of the journal can't be read, and is kept");
                 }
             }
         }
     }
+}
 
-    /// Counts what is live in one segment; how many rows it has.
-    fn count_live_in(&self, segment: &IndexedSegment) -> Result<u64, Unreadable> {
-        let settled = self.store.catalog.lock().streams.settled;
-        let mut live = Amount::default();
-        let counted = segment.for_each_rows(|rows| {
-            let catalog = self.store.catalog.lock();
-            for row in rows {
-                let (entries, bytes) = catalog.streams.live_in(row);
-                live.entries += entries;
-                live.bytes += bytes;
-                live.streams += u64::from(entries > 0);
-            }
-        })?;
-        if let Some(known) = self.store.catalog.lock().segments.get_mut(segment.segment.id()) {
-            (known.live, known.counted_at) = (live, settled);
+/// Counts what is live in one segment; how many rows it has.
+fn count_live_in(store: &Store, segment: &IndexedSegment) -> Result<u64, UnreadableSegment> {
+    let settled = store.catalog.lock().streams.settled;
+    let mut live = EntryTotals::default();
+    let counted = segment.for_each_rows(|rows| {
+        let catalog = store.catalog.lock();
+        for row in rows {
+            let (entries, bytes) = catalog.streams.live_in(row);
+            live.entries += entries;
+            live.bytes += bytes;
+            live.streams += u64::from(entries > 0);
         }
-        Ok(counted)
+    })?;
+    if let Some(known) = store.catalog.lock().segments.get_mut(segment.segment.id()) {
+        (known.live, known.counted_at) = (live, settled);
     }
+    Ok(counted)
+}
 
-    /// The segments of which nothing is needed.
-    fn needless(&self) -> Vec<u64> {
-        let segments = &self.store.catalog.lock().segments;
-        let needless = segments.values().filter(|segment| {
-            // One without its index could come back with what it held behind its end, if the directory is not durable.
-            (segment.live.entries == 0 || segment.copied)
-                && segment.sealed().is_some()
-                && segments.needs_no_opening(segment)
-        });
-        needless.map(|segment| segment.segment.id()).collect()
-    }
+/// The segments of which nothing is needed.
+fn needless(store: &Store) -> Vec<u64> {
+    let segments = &store.catalog.lock().segments;
+    let needless = segments.values().filter(|segment| {
+        // One without its index could come back with what it held behind its end, if the directory is not durable.
+        (segment.live.entries == 0 || segment.copied)
+            && segment.sealed().is_some()
+            && segments.needs_no_opening(segment)
+    });
+    needless.map(|segment| segment.segment.id()).collect()
 }

@@ -1,4 +1,4 @@
-//! Sequence numbers of entries of one stream, as ranges.
+//! Sets of numbers, as ranges: of sequence numbers of one stream, or of places in a file.
 //!
 //! A stream numbers its entries from 0 without gaps, and they are settled in order as long as one batch is sent at a time: so
 //! most sets are a single range, of which there is one for each of a million idle streams. There are several ranges when a
@@ -10,7 +10,7 @@ use std::ops::Range;
 
 use smallvec::SmallVec;
 
-/// A set of sequence numbers, all of them below `u64::MAX`. One range takes 24 bytes and no allocation; each further one takes
+/// A set of numbers, all of them below `u64::MAX`. One range takes 24 bytes and no allocation; each further one takes
 /// an entry of an ordered map. What changes or asks for a few numbers takes a time that grows with the logarithm of the
 /// ranges, what combines two sets or counts one takes a time that grows with their ranges.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -13,11 +13,11 @@ use super::types::Failing;
 pub(super) struct PendingChanges {
     /// How long the disk may take for an answer before it counts as hanging.
     patience: Duration,
-    inner: Mutex<Inner>,
+    inner: Mutex<AskedChanges>,
 }
 
 #[derive(Debug)]
-struct Inner {
+struct AskedChanges {
     /// What was asked, in the order in which it was.
     changes: BTreeMap<u64, (Instant, &'static str)>,
     next: u64,
@@ -34,7 +34,7 @@ fn now() -> Instant {
 
 impl PendingChanges {
     pub(super) fn new(patience: Duration) -> Self {
-        let inner = Inner { changes: BTreeMap::new(), next: 0, last_answer: now(), group: None };
+        let inner = AskedChanges { changes: BTreeMap::new(), next: 0, last_answer: now(), group: None };
         Self { patience, inner: Mutex::new(inner) }
     }
 

@@ -1,43 +1,36 @@
 //! A file read in pieces, so that memory is needed for one of them and not for the file.
 
 use std::io;
-use std::ops::Range;
 
 use super::disk::{BLOCK, DiskFile, read_what_is_left};
-use super::record::{Found, HEADER, Record};
+use super::number_set::NumberSet;
+use super::record::{HEADER, Record, RecordCheck};
 
 /// Bytes of a piece.
 pub(super) const PIECE: usize = 1 << 20;
 
 /// A file, or its beginning. What is looked at next is best near what was looked at last.
 #[derive(Debug)]
-pub(super) struct Pieces<'f> {
+pub(super) struct PiecewiseFile<'f> {
     file: &'f dyn DiskFile,
     /// Nothing from here on is looked at.
     end: u64,
     /// Where the piece in memory begins.
     at: u64,
     piece: Vec<u8>,
-    unreadable: Unreadable,
+    /// The places that the disk can't read, of those that were looked at; they are zero. `None` if it is an error to look at one.
+    lost: Option<NumberSet>,
 }
 
-/// What is done about a place that the disk can't read.
-#[derive(Debug)]
-enum Unreadable {
-    Fail,
-    /// It is zero, and remembered.
-    Zero(Vec<Range<u64>>),
-}
-
-impl<'f> Pieces<'f> {
+impl<'f> PiecewiseFile<'f> {
     /// The first `end` bytes of a file, which has so many. It is an error if one can't be read.
     pub(super) fn new(file: &'f dyn DiskFile, end: u64) -> Self {
-        Self { file, end, at: 0, piece: Vec::new(), unreadable: Unreadable::Fail }
+        Self { file, end, at: 0, piece: Vec::new(), lost: None }
     }
 
     /// The same; what the disk can't read any more is zero.
     pub(super) fn of_what_is_left(file: &'f dyn DiskFile, end: u64) -> Self {
-        Self { unreadable: Unreadable::Zero(Vec::new()), ..Self::new(file, end) }
+        Self { lost: Some(NumberSet::default()), ..Self::new(file, end) }
     }
 
     /// How much of the file is looked at, in bytes.
@@ -45,18 +38,9 @@ impl<'f> Pieces<'f> {
         self.end
     }
 
-    /// What could not be read of what was looked at: parts of the file, in order.
-    pub(super) fn lost(self) -> Vec<Range<u64>> {
-        let Unreadable::Zero(mut lost) = self.unreadable else { return Vec::new() };
-        lost.sort_by_key(|range| range.start);
-        let mut merged: Vec<Range<u64>> = Vec::new();
-        for range in lost {
-            match merged.last_mut() {
-                Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
-                _ => merged.push(range),
-            }
-        }
-        merged
+    /// The places that the disk can't read, of those that were looked at.
+    pub(super) fn lost(self) -> NumberSet {
+        self.lost.unwrap_or_default()
     }
 
     /// So many bytes from `at` on, or those that there are; no more than half a piece.
@@ -76,18 +60,18 @@ impl<'f> Pieces<'f> {
         let length = (PIECE as u64).min(self.end - at) as usize;
         let mut piece = std::mem::take(&mut self.piece);
         piece.resize(length, 0);
-        match &mut self.unreadable {
-            Unreadable::Fail => self.file.read_at(&mut piece, at)?,
-            Unreadable::Zero(lost) => lost.extend(read_what_is_left(self.file, &mut piece, at)?),
+        match &mut self.lost {
+            None => self.file.read_at(&mut piece, at)?,
+            Some(lost) => *lost = lost.union(&read_what_is_left(self.file, &mut piece, at)?),
         }
         (self.at, self.piece) = (at, piece);
         Ok(())
     }
 
     /// What begins at `at`.
-    pub(super) fn find(&mut self, at: u64, seed: u32) -> io::Result<Found> {
+    pub(super) fn find(&mut self, at: u64, seed: u32) -> io::Result<RecordCheck> {
         let Some((record, expected)) = Record::header(self.get(at, HEADER)?, seed) else {
-            return Ok(Found::Nothing);
+            return Ok(RecordCheck::Nothing);
         };
         let mut crc = seed;
         let payload = at + HEADER as u64;
@@ -96,11 +80,11 @@ impl<'f> Pieces<'f> {
             let wanted = ((end - at) as usize).min(PIECE / 2);
             let bytes = self.get(at, wanted)?;
             if bytes.len() < wanted {
-                return Ok(Found::Broken(record));
+                return Ok(RecordCheck::Broken(record));
             }
             crc = crc32c::crc32c_append(crc, bytes);
         }
-        Ok(if crc == expected { Found::Whole(record) } else { Found::Broken(record) })
+        Ok(if crc == expected { RecordCheck::Whole(record) } else { RecordCheck::Broken(record) })
     }
 
     /// The payload of the record at `at`, as a whole: for the small ones that are no entries. `None` if it is not whole.
@@ -110,7 +94,7 @@ impl<'f> Pieces<'f> {
         for at in (at..end).step_by(PIECE / 2) {
             bytes.extend_from_slice(self.get(at, ((end - at) as usize).min(PIECE / 2))?);
         }
-        let whole = Record::find(&bytes, seed) == Found::Whole(*record);
+        let whole = Record::find(&bytes, seed) == RecordCheck::Whole(*record);
         Ok(whole.then(|| bytes.split_off(HEADER)))
     }
 

@@ -21,12 +21,12 @@ use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::buffer::BlockBuffer;
+use super::buffer::write_blocks;
 use super::disk::{BLOCK, Disk, DiskFile, Identity};
-use super::format::{BadHeader, Header, Purpose, u64_at, whole_blocks};
+use super::format::{BadHeader, FileHeader, Purpose, decode_numbers, encode_numbers, whole_blocks};
 use super::number_set::NumberSet;
-use super::pieces::Pieces;
-use super::record::{ALIGN, Kind, Record};
+use super::pieces::PiecewiseFile;
+use super::record::{ALIGN, Record, RecordKind};
 use super::scan::scan;
 
 /// The two files.
@@ -52,7 +52,7 @@ const RANGES_IN_ALL: usize = 32 << 20;
 
 /// Everything that the positions say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Snapshot {
+pub(super) struct PositionsSnapshot {
     /// Numbers of streams and segments from here on have not been used.
     pub(super) next_stream: u64,
     pub(super) next_segment: u64,
@@ -76,7 +76,7 @@ pub(super) struct Moved {
 pub(super) struct Positions {
     files: [(Arc<dyn DiskFile>, u64); 2],
     current: usize,
-    header: Header,
+    header: FileHeader,
     /// Where the next write goes.
     at: u64,
     /// A write failed: what the file in use holds behind its good part is not known, and what should have been written is
@@ -87,9 +87,9 @@ pub(super) struct Positions {
 
 /// What was read from the files.
 #[derive(Debug, Default)]
-pub(super) struct Read {
+pub(super) struct PositionsRead {
     /// The newest snapshot, with what changed since; `None` if there is none.
-    pub(super) snapshot: Option<Snapshot>,
+    pub(super) snapshot: Option<PositionsSnapshot>,
     /// The highest generation that any file has.
     pub(super) generation: u64,
     /// The file that the snapshot is in.
@@ -100,35 +100,28 @@ pub(super) struct Read {
     pub(super) other_version: Option<(String, u32)>,
 }
 
-impl Snapshot {
+impl PositionsSnapshot {
     fn encode(&self) -> Vec<u8> {
-        let above = |(stream, of): (&u64, &NumberSet)| {
-            of.ranges()
-                .filter(|range| range.start > 0)
-                .take(RANGES)
-                .map(|range| (*stream, range))
-                .collect::<Vec<_>>()
-        };
-        let above: Vec<_> = self.settled.iter().flat_map(above).take(RANGES_IN_ALL).collect();
-        let (positions, ranges) = (self.settled.len(), above.len());
-        let mut bytes =
-            Vec::with_capacity(HEAD + positions * POSITION + ranges * RANGE + self.freed.len() * 8);
-        for number in [self.next_stream, self.next_segment, positions as u64, ranges as u64] {
-            bytes.extend_from_slice(&number.to_le_bytes());
-        }
-        bytes.extend(encode_positions(self.settled.iter().map(|(stream, of)| (*stream, of.position()))));
-        bytes.extend(encode_above(&above));
-        bytes.extend(encode_freed(self.freed.iter().copied()));
+        let above = self.settled.iter().flat_map(|(stream, of)| {
+            let above = of.ranges().filter(|range| range.start > 0).take(RANGES);
+            above.map(|range| [*stream, range.start, range.end])
+        });
+        let above: Vec<[u64; 3]> = above.take(RANGES_IN_ALL).collect();
+        let (positions, ranges) = (self.settled.len() as u64, above.len() as u64);
+        let mut bytes = encode_numbers([[self.next_stream, self.next_segment, positions, ranges]]);
+        bytes.extend(encode_numbers(self.settled.iter().map(|(stream, of)| [*stream, of.position()])));
+        bytes.extend(encode_numbers(above));
+        bytes.extend(encode_numbers(self.freed.iter().map(|id| [*id])));
         bytes
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
         let (head, rest) = bytes.split_at_checked(HEAD)?;
-        let length = |at: usize, each: usize| usize::try_from(u64_at(head, at)).ok()?.checked_mul(each);
-        let (positions, rest) = rest.split_at_checked(length(16, POSITION)?)?;
-        let (above, freed) = rest.split_at_checked(length(24, RANGE)?)?;
-        let mut snapshot =
-            Self { next_stream: u64_at(head, 0), next_segment: u64_at(head, 8), ..Self::default() };
+        let [next_stream, next_segment, positions, ranges] = decode_numbers(head).next()?;
+        let length = |count: u64, each: usize| usize::try_from(count).ok()?.checked_mul(each);
+        let (positions, rest) = rest.split_at_checked(length(positions, POSITION)?)?;
+        let (above, freed) = rest.split_at_checked(length(ranges, RANGE)?)?;
+        let mut snapshot = Self { next_stream, next_segment, ..Self::default() };
         snapshot.add_positions(positions);
         snapshot.add_above(above);
         snapshot.add_freed(freed);
@@ -136,15 +129,11 @@ impl Snapshot {
     }
 
     fn add_positions(&mut self, bytes: &[u8]) {
-        for position in bytes.chunks_exact(POSITION) {
-            self.add(u64_at(position, 0), 0..u64_at(position, 8));
-        }
+        decode_numbers(bytes).for_each(|[stream, position]| self.add(stream, 0..position));
     }
 
     fn add_above(&mut self, bytes: &[u8]) {
-        for range in bytes.chunks_exact(RANGE) {
-            self.add(u64_at(range, 0), u64_at(range, 8)..u64_at(range, 16));
-        }
+        decode_numbers(bytes).for_each(|[stream, first, end]| self.add(stream, first..end));
     }
 
     fn add(&mut self, stream: u64, numbers: Range<u64>) {
@@ -154,41 +143,21 @@ impl Snapshot {
     }
 
     fn add_freed(&mut self, bytes: &[u8]) {
-        for id in bytes.chunks_exact(8).map(|id| u64_at(id, 0)) {
+        for [id] in decode_numbers(bytes) {
             self.freed.insert(id);
             self.next_segment = self.next_segment.max(id.saturating_add(1));
         }
     }
 }
 
-fn encode_positions(positions: impl Iterator<Item = (u64, u64)>) -> Vec<u8> {
-    positions
-        .flat_map(|(stream, position)| stream.to_le_bytes().into_iter().chain(position.to_le_bytes()))
-        .collect()
-}
-
-fn encode_above(above: &[(u64, Range<u64>)]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(above.len() * RANGE);
-    for (stream, range) in above {
-        bytes.extend_from_slice(&stream.to_le_bytes());
-        bytes.extend_from_slice(&range.start.to_le_bytes());
-        bytes.extend_from_slice(&range.end.to_le_bytes());
-    }
-    bytes
-}
-
-fn encode_freed(freed: impl Iterator<Item = u64>) -> Vec<u8> {
-    freed.flat_map(u64::to_le_bytes).collect()
-}
-
 /// Reads what the files say; neither needs to be there.
-pub(super) fn read(disk: &dyn Disk, files: &[(String, u64)]) -> io::Result<Read> {
-    let mut found = Read::default();
+pub(super) fn read(disk: &dyn Disk, files: &[(String, u64)]) -> io::Result<PositionsRead> {
+    let mut found = PositionsRead::default();
     for (at, name) in FILES.into_iter().enumerate() {
         let Some((_, length)) = files.iter().find(|(file, _)| file == name) else { continue };
         let file = disk.open_to_read(name)?;
-        let mut file = Pieces::of_what_is_left(&*file, *length);
-        let header = match Header::decode(file.get(0, BLOCK)?) {
+        let mut file = PiecewiseFile::of_what_is_left(&*file, *length);
+        let header = match FileHeader::decode(file.get(0, BLOCK)?) {
             Ok(header) if header.purpose == Purpose::Positions => header,
             Err(BadHeader::Version(version)) => {
                 found.other_version = Some((name.to_owned(), version));
@@ -213,10 +182,10 @@ pub(super) fn read(disk: &dyn Disk, files: &[(String, u64)]) -> io::Result<Read>
             }
             let Some(payload) = file.payload(at, record, seed)? else { return Ok(()) };
             match (&mut snapshot, record.kind) {
-                (None, Kind::Snapshot) => snapshot = Snapshot::decode(&payload),
-                (Some(snapshot), Kind::Positions) => snapshot.add_positions(&payload),
-                (Some(snapshot), Kind::Settled) => snapshot.add_above(&payload),
-                (Some(snapshot), Kind::Freed) => snapshot.add_freed(&payload),
+                (None, RecordKind::Snapshot) => snapshot = PositionsSnapshot::decode(&payload),
+                (Some(snapshot), RecordKind::Positions) => snapshot.add_positions(&payload),
+                (Some(snapshot), RecordKind::Settled) => snapshot.add_above(&payload),
+                (Some(snapshot), RecordKind::Freed) => snapshot.add_freed(&payload),
                 _ => {}
             }
             Ok(())
@@ -236,7 +205,11 @@ pub(super) fn read(disk: &dyn Disk, files: &[(String, u64)]) -> io::Result<Read>
 impl Positions {
     /// Takes the files, and writes `snapshot` into both, the one that is not in use first: so that nothing old is left to
     /// be found when one of them is lost.
-    pub(super) fn open(disk: &dyn Disk, read: &Read, snapshot: &Snapshot) -> io::Result<Self> {
+    pub(super) fn open(
+        disk: &dyn Disk,
+        read: &PositionsRead,
+        snapshot: &PositionsSnapshot,
+    ) -> io::Result<Self> {
         let file = |name: &str| {
             let file = match disk.open(name) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => disk.create(name, LENGTH)?,
@@ -248,7 +221,7 @@ impl Positions {
             let length = file.length()?;
             io::Result::Ok((file, length))
         };
-        let header = Header { purpose: Purpose::Positions, id: read.generation, salt: 0 };
+        let header = FileHeader { purpose: Purpose::Positions, id: read.generation, salt: 0 };
         let mut positions = Self {
             files: [file(FILES[0])?, file(FILES[1])?],
             current: read.current,
@@ -282,31 +255,26 @@ impl Positions {
         moved: &Moved,
         freed: &[u64],
         sync: bool,
-        snapshot: impl FnOnce() -> Snapshot,
+        snapshot: impl FnOnce() -> PositionsSnapshot,
     ) -> io::Result<()> {
-        let mut buffer = BlockBuffer::default();
-        let Moved { positions, above } = moved;
-        if !positions.is_empty() {
-            put(&mut buffer, self.header, Kind::Positions, &encode_positions(positions.iter().copied()));
-        }
-        if !above.is_empty() {
-            put(&mut buffer, self.header, Kind::Settled, &encode_above(above));
-        }
-        if !freed.is_empty() {
-            put(&mut buffer, self.header, Kind::Freed, &encode_freed(freed.iter().copied()));
-        }
-        buffer.pad(BLOCK);
+        let positions = moved.positions.iter().map(|(stream, position)| [*stream, *position]);
+        let above = moved.above.iter().map(|(stream, range)| [*stream, range.start, range.end]);
+        let mut bytes = Vec::new();
+        put(&mut bytes, self.header, RecordKind::Positions, &encode_numbers(positions));
+        put(&mut bytes, self.header, RecordKind::Settled, &encode_numbers(above));
+        put(&mut bytes, self.header, RecordKind::Freed, &encode_numbers(freed.iter().map(|id| [*id])));
+        let wanted = whole_blocks(bytes.len() as u64);
         let (file, length) = &self.files[self.current];
-        if self.broken || self.at + buffer.len() as u64 > *length {
+        if self.broken || self.at + wanted > *length {
             // Until it is written, `moved` stands nowhere, and the caller doesn't say it again.
             self.broken = true;
             return self.write_snapshot(disk, &snapshot());
         }
         let file = file.clone();
         let written = (|| {
-            if buffer.len() > 0 {
-                file.write_at(buffer.as_slice(), self.at)?;
-                self.at += buffer.len() as u64;
+            if wanted > 0 {
+                write_blocks(&*file, &bytes, self.at)?;
+                self.at += wanted;
                 self.unsynced = true;
             }
             if sync && self.unsynced {
@@ -320,37 +288,37 @@ impl Positions {
     }
 
     /// Writes everything into the file that is not in use, and from then on uses that one.
-    fn write_snapshot(&mut self, disk: &dyn Disk, snapshot: &Snapshot) -> io::Result<()> {
-        let header = Header { purpose: Purpose::Positions, id: self.header.id + 1, salt: disk.nonce() };
-        let mut buffer = BlockBuffer::default();
-        buffer.put(&[0; BLOCK]);
-        header.encode(buffer.at(0, BLOCK));
+    fn write_snapshot(&mut self, disk: &dyn Disk, snapshot: &PositionsSnapshot) -> io::Result<()> {
+        let header = FileHeader { purpose: Purpose::Positions, id: self.header.id + 1, salt: disk.nonce() };
+        let mut bytes = header.encode();
         let payload = snapshot.encode();
         if u32::try_from(payload.len()).is_err() {
             return Err(io::Error::other("the positions of so many streams don't fit into one record"));
         }
-        put(&mut buffer, header, Kind::Snapshot, &payload);
-        buffer.pad(BLOCK);
+        put(&mut bytes, header, RecordKind::Snapshot, &payload);
         let other = 1 - self.current;
         let (file, length) = &mut self.files[other];
         // As much again for what will change.
-        let wanted = whole_blocks(2 * buffer.len() as u64).max(LENGTH);
+        let wanted = whole_blocks(2 * bytes.len() as u64).max(LENGTH);
         if *length < wanted {
             file.allocate(wanted)?;
             *length = wanted;
         }
-        file.write_at(buffer.as_slice(), 0)?;
+        write_blocks(&**file, &bytes, 0)?;
         file.sync_data()?;
-        (self.current, self.header, self.at) = (other, header, buffer.len() as u64);
+        (self.current, self.header, self.at) = (other, header, whole_blocks(bytes.len() as u64));
         (self.broken, self.unsynced) = (false, false);
         Ok(())
     }
 }
 
-fn put(buffer: &mut BlockBuffer, header: Header, kind: Kind, payload: &[u8]) {
-    let seed = header.seed();
-    let record = Record::plain(kind, 0, payload);
-    buffer.put(&record.encode(crc32c::crc32c_append(seed, payload), seed));
-    buffer.put(payload);
-    buffer.pad(ALIGN);
+/// Adds a record, if it says anything.
+fn put(bytes: &mut Vec<u8>, header: FileHeader, kind: RecordKind, payload: &[u8]) {
+    if !payload.is_empty() {
+        let seed = header.seed();
+        let record = Record::plain(kind, 0, payload);
+        bytes.extend(record.encode(crc32c::crc32c_append(seed, payload), seed));
+        bytes.extend(payload);
+        bytes.resize(bytes.len().next_multiple_of(ALIGN), 0);
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::buffer::BlockBuffer;
+use super::buffer::write_blocks;
 use super::disk::{BLOCK, Disk, read_what_is_left};
 
 /// The directory below the journal's.
@@ -22,10 +22,7 @@ pub(super) fn keep(disk: &dyn Disk, file: &str, offset: u64, length: u64) -> io:
     while at < end {
         let mut bytes = vec![0; AT_ONCE.min(end - at) as usize];
         read_what_is_left(&*from, &mut bytes, at)?;
-        let mut buffer = BlockBuffer::default();
-        buffer.put(&bytes);
-        buffer.pad(BLOCK);
-        to.write_at(buffer.as_slice(), at - offset)?;
+        write_blocks(&*to, &bytes, at - offset)?;
         at += bytes.len() as u64;
     }
     to.sync_data()?;

@@ -17,13 +17,13 @@ const GROUP: u64 = 4 << 20;
 /// A queue of requests of any kind. Its lock is held for a moment only, and no other is taken meanwhile.
 #[derive(Debug)]
 pub(crate) struct CommitQueue<R> {
-    inner: Mutex<Inner<R>>,
+    inner: Mutex<QueueState<R>>,
     work: Condvar,
 }
 
 #[derive(Debug)]
-struct Inner<R> {
-    waiting: VecDeque<Waiting<R>>,
+struct QueueState<R> {
+    waiting: VecDeque<QueuedRequest<R>>,
     /// Bytes that they take on disk.
     bytes: u64,
     /// Records in them.
@@ -34,7 +34,7 @@ struct Inner<R> {
 }
 
 #[derive(Debug)]
-struct Waiting<R> {
+struct QueuedRequest<R> {
     request: R,
     bytes: u64,
     records: u64,
@@ -43,7 +43,7 @@ struct Waiting<R> {
 impl<R> CommitQueue<R> {
     pub(crate) fn new() -> Self {
         let (waiting, in_hand) = (VecDeque::new(), Unwritten::default());
-        let inner = Inner { waiting, bytes: 0, records: 0, in_hand, is_closed: false };
+        let inner = QueueState { waiting, bytes: 0, records: 0, in_hand, is_closed: false };
         Self { inner: Mutex::new(inner), work: Condvar::new() }
     }
 
@@ -56,7 +56,7 @@ impl<R> CommitQueue<R> {
         let was_empty = inner.waiting.is_empty();
         inner.bytes += bytes;
         inner.records += records;
-        inner.waiting.push_back(Waiting { request, bytes, records });
+        inner.waiting.push_back(QueuedRequest { request, bytes, records });
         drop(inner);
         // Whoever takes one takes until there is none.
         if was_empty {

@@ -1,6 +1,6 @@
 //! A record: a header of 48 bytes, and a payload. Records begin at multiples of eight bytes.
 
-use super::format::{u32_at, u64_at};
+use bytes::{Buf as _, BufMut as _};
 
 /// Bytes of a record's header.
 pub(super) const HEADER: usize = 48;
@@ -10,28 +10,28 @@ pub(super) const ALIGN: usize = 8;
 
 /// What a record's payload is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum RecordKind {
     /// Consecutive entries of a stream, each under its frame, and if there is more than one, behind them the number of
     /// records in each as 32 bits.
-    Entries,
+    Entries = 1,
     /// The key of a stream; stands before its first entries in a segment.
-    Stream,
+    Stream = 2,
     /// The first record of a segment: which segment its writer wrote before, and where that one ends, 64 bits each. So the
     /// end of a segment that was given up because the disk failed doesn't depend on what the disk made of the last
     /// writes. Behind it stand those whose first write failed, in the same way.
-    Opening,
+    Opening = 3,
     /// Positions: the number of a stream, all its entries below the number that follows are settled; 64 bits each.
-    Positions,
+    Positions = 4,
     /// Numbers of segments that have been freed, 64 bits each.
-    Freed,
+    Freed = 5,
     /// All positions, see [`super::positions`].
-    Snapshot,
+    Snapshot = 6,
     /// Entries that are settled above the position of their stream: its number, the first and the one behind the last, 64
     /// bits each.
-    Settled,
+    Settled = 7,
 }
 
-impl Kind {
+impl RecordKind {
     const ALL: [Self; 7] = [
         Self::Entries,
         Self::Stream,
@@ -42,19 +42,15 @@ impl Kind {
         Self::Settled,
     ];
 
-    const fn code(self) -> u32 {
-        self as u32 + 1
-    }
-
     fn from_code(code: u32) -> Option<Self> {
-        Self::ALL.get(code.wrapping_sub(1) as usize).copied()
+        Self::ALL.into_iter().find(|kind| *kind as u32 == code)
     }
 }
 
 /// The header of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Record {
-    pub(super) kind: Kind,
+    pub(super) kind: RecordKind,
     /// The number of the stream, for entries and keys.
     pub(super) stream: u64,
     /// The sequence number of the first entry.
@@ -68,7 +64,7 @@ pub(super) struct Record {
 
 /// What stands where a record should begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Found {
+pub(super) enum RecordCheck {
     /// A record, whole.
     Whole(Record),
     /// A record whose header is whole and whose payload is not, or not all there.
@@ -79,7 +75,7 @@ pub(super) enum Found {
 
 impl Record {
     /// A record without entries.
-    pub(super) fn plain(kind: Kind, stream: u64, payload: &[u8]) -> Self {
+    pub(super) fn plain(kind: RecordKind, stream: u64, payload: &[u8]) -> Self {
         Self {
             kind,
             stream,
@@ -93,13 +89,14 @@ impl Record {
     /// The header, for a payload with this checksum (which began with `seed`).
     pub(super) fn encode(&self, payload_crc: u32, seed: u32) -> [u8; HEADER] {
         let mut bytes = [0; HEADER];
-        bytes[4..8].copy_from_slice(&payload_crc.to_le_bytes());
-        bytes[8..12].copy_from_slice(&self.length.to_le_bytes());
-        bytes[12..16].copy_from_slice(&self.kind.code().to_le_bytes());
-        bytes[16..24].copy_from_slice(&self.stream.to_le_bytes());
-        bytes[24..32].copy_from_slice(&self.first.to_le_bytes());
-        bytes[32..40].copy_from_slice(&self.records.to_le_bytes());
-        bytes[40..44].copy_from_slice(&self.entries.to_le_bytes());
+        let mut fields = &mut bytes[4..];
+        fields.put_u32_le(payload_crc);
+        fields.put_u32_le(self.length);
+        fields.put_u32_le(self.kind as u32);
+        fields.put_u64_le(self.stream);
+        fields.put_u64_le(self.first);
+        fields.put_u64_le(self.records);
+        fields.put_u32_le(self.entries);
         let crc = crc32c::crc32c_append(seed, &bytes[4..]);
         bytes[..4].copy_from_slice(&crc.to_le_bytes());
         bytes
@@ -107,29 +104,27 @@ impl Record {
 
     /// The record whose header `bytes` begins with, and the checksum that its payload has to have.
     pub(super) fn header(bytes: &[u8], seed: u32) -> Option<(Self, u32)> {
-        let header = bytes.get(..HEADER)?;
-        // Looked at before the checksum, because it is cheaper, and damage is searched through byte by byte.
-        let kind = Kind::from_code(u32_at(header, 12))?;
-        if crc32c::crc32c_append(seed, &header[4..]) != u32_at(header, 0) {
-            return None;
-        }
+        let mut fields = bytes.get(..HEADER)?;
+        let (crc, checked) = (fields.get_u32_le(), fields);
+        let payload_crc = fields.get_u32_le();
         let record = Self {
-            kind,
-            stream: u64_at(header, 16),
-            first: u64_at(header, 24),
-            entries: u32_at(header, 40),
-            records: u64_at(header, 32),
-            length: u32_at(header, 8),
+            length: fields.get_u32_le(),
+            kind: RecordKind::from_code(fields.get_u32_le())?,
+            stream: fields.get_u64_le(),
+            first: fields.get_u64_le(),
+            records: fields.get_u64_le(),
+            entries: fields.get_u32_le(),
         };
-        Some((record, u32_at(header, 4)))
+        // Last, since damage is searched through byte by byte, and most of that has no kind.
+        (crc32c::crc32c_append(seed, checked) == crc).then_some((record, payload_crc))
     }
 
     /// What `bytes` begins with.
-    pub(super) fn find(bytes: &[u8], seed: u32) -> Found {
-        let Some((record, crc)) = Self::header(bytes, seed) else { return Found::Nothing };
+    pub(super) fn find(bytes: &[u8], seed: u32) -> RecordCheck {
+        let Some((record, crc)) = Self::header(bytes, seed) else { return RecordCheck::Nothing };
         let payload = bytes.get(HEADER..HEADER + record.length as usize);
         let whole = payload.is_some_and(|payload| crc32c::crc32c_append(seed, payload) == crc);
-        if whole { Found::Whole(record) } else { Found::Broken(record) }
+        if whole { RecordCheck::Whole(record) } else { RecordCheck::Broken(record) }
     }
 
     /// Bytes that it takes, up to where the next may begin.
@@ -154,7 +149,7 @@ mod tests {
 
     fn record(payload: &[u8], seed: u32) -> Vec<u8> {
         let header = Record {
-            kind: Kind::Entries,
+            kind: RecordKind::Entries,
             stream: 3,
             first: 40,
             entries: 1,
@@ -169,13 +164,13 @@ mod tests {
     #[test]
     fn a_record_is_found_whole_only_with_every_bit_as_it_was_written() {
         let mut bytes = record(b"payload", 9);
-        assert!(matches!(Record::find(&bytes, 9), Found::Whole(Record { first: 40, records: 5, .. })));
-        assert_eq!(Record::find(&bytes, 8), Found::Nothing);
+        assert!(matches!(Record::find(&bytes, 9), RecordCheck::Whole(Record { first: 40, records: 5, .. })));
+        assert_eq!(Record::find(&bytes, 8), RecordCheck::Nothing);
         for bit in 0..bytes.len() * 8 {
             bytes[bit / 8] ^= 1 << (bit % 8);
             let found = Record::find(&bytes, 9);
-            assert!(!matches!(found, Found::Whole(_)), "bit {bit}");
-            assert_eq!(matches!(found, Found::Broken(_)), bit / 8 >= HEADER, "bit {bit}");
+            assert!(!matches!(found, RecordCheck::Whole(_)), "bit {bit}");
+            assert_eq!(matches!(found, RecordCheck::Broken(_)), bit / 8 >= HEADER, "bit {bit}");
             bytes[bit / 8] ^= 1 << (bit % 8);
         }
     }
@@ -184,7 +179,7 @@ mod tests {
     fn a_record_that_is_cut_short_is_not_whole() {
         let bytes = record(b"payload", 9);
         for length in 0..bytes.len() {
-            assert!(!matches!(Record::find(&bytes[..length], 9), Found::Whole(_)), "{length} bytes");
+            assert!(!matches!(Record::find(&bytes[..length], 9), RecordCheck::Whole(_)), "{length} bytes");
         }
     }
 }

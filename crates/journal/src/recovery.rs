@@ -5,6 +5,7 @@
 //! in the same way.
 
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use tokio::time::Instant;
@@ -12,16 +13,13 @@ use tokio::time::Instant;
 use super::backlog::{self, Backlog, Live};
 use super::catalog::Catalog;
 use super::disk::{BLOCK, Disk};
-use super::format::{Purpose, VERSION};
+use super::format::{Purpose, RECORDS_AT, VERSION};
 use super::indexed::IndexedSegment;
-use super::positions::{Positions, Snapshot};
+use super::positions::{Positions, PositionsSnapshot};
 use super::quarantine;
-use super::record::HEADER;
-use super::segments::{
-    ClosedIndex, Index, OpenIndex, SegmentState, Segments, segment_name, spare_name, spare_of,
-};
-use super::survey::{Found, Survey, survey};
-use super::types::{JournalSettings, OpenError, RecoveredStream, Recovery, StreamId};
+use super::segments::{Index, SegmentState, Segments, segment_name, spare_name, spare_of};
+use super::survey::{FoundSegment, Survey, survey};
+use super::types::{Damage, JournalSettings, OpenError, RecoveredStream, Recovery, StreamId};
 
 /// `max_size` holds so many segments at least.
 const SEGMENTS: u64 = 16;
@@ -76,15 +74,13 @@ fn catalog_of(
     segment_size: u64,
 ) -> io::Result<(Catalog, Positions, Vec<RecoveredStream>)> {
     let mut catalog = Catalog::default();
-    let kept = survey.damage().iter().filter(|damage| damage.is_kept()).count();
-    catalog.figures.quarantined = kept as u64;
     repair(&**disk, survey, &mut catalog, segment_size)?;
     let known = survey.positions.snapshot.take().unwrap_or_default();
     catalog.next_segment = catalog.next_segment.max(known.next_segment).max(1);
     catalog.streams.next = known.next_stream.max(1);
     for (id, found) in std::mem::take(&mut survey.segments) {
         catalog.next_segment = catalog.next_segment.max(id + 1);
-        let Found { segment, length, predecessors, index, .. } = found;
+        let FoundSegment { segment, length, predecessors, index, .. } = found;
         catalog.segments.insert(id, SegmentState::recovered(segment, length, predecessors, index));
     }
     for purpose in [Purpose::Log, Purpose::Compacted] {
@@ -100,11 +96,19 @@ fn catalog_of(
 /// Moves what is no segment out of the way, keeps copies of what is corrupt, and takes segments back that nothing was
 /// written to.
 fn repair(disk: &dyn Disk, survey: &mut Survey, catalog: &mut Catalog, segment_size: u64) -> io::Result<()> {
-    for (file, _) in &survey.unusable {
-        quarantine::keep_whole_if_possible(disk, file);
-    }
-    for file in &survey.empty {
-        disk.remove(file)?;
+    for damage in survey.damage() {
+        match damage {
+            Damage::Unusable { file, .. } => {
+                quarantine::keep_whole_if_possible(disk, &file);
+                catalog.count_quarantined(0);
+            }
+            Damage::Corrupt { file, offset, bytes } => {
+                quarantine::keep_if_possible(disk, &file, offset, bytes);
+                catalog.count_quarantined(bytes);
+            }
+            Damage::Empty { file } => disk.remove(&file)?,
+            _ => {}
+        }
     }
     for (file, length) in std::mem::take(&mut survey.spares) {
         // A segment with its number would get its name when it becomes spare.
@@ -122,11 +126,7 @@ fn repair(disk: &dyn Disk, survey: &mut Survey, catalog: &mut Catalog, segment_s
         let name = segment_name(*id);
         if found.file != name {
             disk.rename(&found.file, &name)?;
-            found.file.clone_from(&name);
-        }
-        for range in &found.corrupt {
-            quarantine::keep_if_possible(disk, &name, range.start, range.end - range.start);
-            catalog.figures.quarantined_bytes += range.end - range.start;
+            found.file = name;
         }
     }
     let unused: Vec<u64> =
@@ -153,22 +153,23 @@ fn doubt_last_index(disk: &Arc<dyn Disk>, catalog: &mut Catalog, purpose: Purpos
     let mut segments = catalog.segments.values_mut().rev();
     let last =
         segments.find(|segment| segment.segment.header.purpose == purpose && segment.sealed().is_some());
-    let Some(last) = last else { return Ok(()) };
-    let Some(index) = last.sealed().cloned() else { return Ok(()) };
-    let file = disk.open_to_read(&last.segment.name())?;
-    let mut open = OpenIndex::default();
-    for (row, extents) in index.read_all(&*file)? {
-        open.rows.entry(row.stream).or_default().key_at = row.key_at;
-        for extent in extents {
-            open.add(row.stream, extent);
+    if let Some(last) = last
+        && let Some(index) = last.sealed()
+    {
+        let file = disk.open_to_read(&last.segment.name())?;
+        if let Some(unsealed) = index.unsealed(&*file, &last.segment.header)? {
+            last.index = Index::Closed(Arc::new(unsealed));
         }
     }
-    last.index = Index::Closed(ClosedIndex::Unsealed(Arc::new(open), index.trailer.end));
     Ok(())
 }
 
 /// Counts the backlog of every stream, and puts the streams there.
-fn count(disk: &Arc<dyn Disk>, catalog: &mut Catalog, known: &Snapshot) -> io::Result<Vec<RecoveredStream>> {
+fn count(
+    disk: &Arc<dyn Disk>,
+    catalog: &mut Catalog,
+    known: &PositionsSnapshot,
+) -> io::Result<Vec<RecoveredStream>> {
     let values = catalog.segments.values();
     let mut all: Vec<_> = values.filter_map(|segment| IndexedSegment::new(disk, segment)).collect();
     all.iter_mut().take(KEPT_OPEN).try_for_each(IndexedSegment::keep_open)?;
@@ -204,10 +205,9 @@ fn keep_nameless(
     for segment in segments {
         let Some(row) = segment.row(stream)? else { continue };
         for (_, extent) in segment.all_extents(&row, 0)? {
-            let length = HEADER as u64 + u64::from(extent.length);
-            quarantine::keep_if_possible(disk, &segment.segment.name(), extent.offset, length);
-            catalog.figures.quarantined += 1;
-            catalog.figures.quarantined_bytes += length;
+            let Range { start, end } = extent.span();
+            quarantine::keep_if_possible(disk, &segment.segment.name(), start, end - start);
+            catalog.count_quarantined(end - start);
         }
     }
     Ok(())
@@ -216,11 +216,11 @@ fn keep_nameless(
 /// The last segment with this purpose, and where it ends: what is written next comes behind it.
 pub(super) fn last(segments: &Segments, purpose: Purpose) -> Option<(u64, u64)> {
     let last = segments.values().rev().find(|segment| segment.segment.header.purpose == purpose)?;
-    Some((last.segment.id(), last.closed()?.end()))
+    Some((last.segment.id(), last.closed()?.trailer.end))
 }
 
 /// Whether a segment was made and never written to.
-fn is_unused(found: &Found) -> bool {
-    let is_empty = matches!(&found.index, ClosedIndex::Unsealed(index, _) if index.rows.is_empty());
-    is_empty && found.predecessors.is_empty() && found.corrupt.is_empty() && found.torn.is_none()
+fn is_unused(found: &FoundSegment) -> bool {
+    let is_empty = !found.index.is_sealed() && found.index.trailer.end == RECORDS_AT;
+    is_empty && found.damage.is_empty()
 }

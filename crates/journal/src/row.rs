@@ -20,9 +20,11 @@
 //! | 56..64 | where the record with the stream's key begins; 0 if it is damaged |
 
 use std::io;
+use std::ops::Range;
 
-use super::format::{u32_at, u64_at};
-use super::record::{ALIGN, Kind, Record, counts_len, within_a_segment};
+use bytes::{Buf as _, BufMut as _};
+
+use super::record::{ALIGN, HEADER, Record, RecordKind, counts_len, within_a_segment};
 
 /// Bytes of an extent.
 pub(super) const EXTENT: usize = 32;
@@ -45,12 +47,23 @@ impl Extent {
     /// The extent of a record at `offset`; `None` if it has no entries.
     pub(super) fn of(offset: u64, record: &Record) -> Option<Self> {
         let Record { kind, first, entries, records, length, .. } = *record;
-        (kind == Kind::Entries && entries > 0).then_some(Self { offset, length, entries, first, records })
+        (kind == RecordKind::Entries && entries > 0).then_some(Self {
+            offset,
+            length,
+            entries,
+            first,
+            records,
+        })
     }
 
     /// The sequence number behind its last entry.
     pub(super) fn end(&self) -> u64 {
         self.first + u64::from(self.entries)
+    }
+
+    /// Where the record is in the file.
+    pub(super) fn span(&self) -> Range<u64> {
+        self.offset..self.offset + HEADER as u64 + u64::from(self.length)
     }
 
     /// Bytes of its entries under their frames.
@@ -60,34 +73,32 @@ impl Extent {
 
     pub(super) fn encode(&self, seed: u32, into: &mut Vec<u8>) {
         let start = into.len();
-        let offset = within_a_segment(self.offset / ALIGN as u64);
-        into.extend_from_slice(&offset.to_le_bytes());
-        into.extend_from_slice(&self.length.to_le_bytes());
-        into.extend_from_slice(&self.entries.to_le_bytes());
-        into.extend_from_slice(&self.first.to_le_bytes());
-        into.extend_from_slice(&self.records.to_le_bytes());
-        let crc = crc32c::crc32c_append(seed, &into[start..]);
-        into.extend_from_slice(&crc.to_le_bytes());
+        into.put_u32_le(within_a_segment(self.offset / ALIGN as u64));
+        into.put_u32_le(self.length);
+        into.put_u32_le(self.entries);
+        into.put_u64_le(self.first);
+        into.put_u64_le(self.records);
+        into.put_u32_le(crc32c::crc32c_append(seed, &into[start..]));
     }
 
     /// Each extent has a checksum of its own: one that lied about its numbers would have live entries settled.
     pub(super) fn decode(bytes: &[u8], seed: u32) -> io::Result<Self> {
-        if crc32c::crc32c_append(seed, &bytes[..EXTENT - 4]) != u32_at(bytes, EXTENT - 4) {
-            return Err(io::ErrorKind::InvalidData.into());
-        }
-        Ok(Self {
-            offset: u64::from(u32_at(bytes, 0)) * ALIGN as u64,
-            length: u32_at(bytes, 4),
-            entries: u32_at(bytes, 8),
-            first: u64_at(bytes, 12),
-            records: u64_at(bytes, 20),
-        })
+        let crc = crc32c::crc32c_append(seed, &bytes[..EXTENT - 4]);
+        let mut fields = bytes;
+        let extent = Self {
+            offset: u64::from(fields.get_u32_le()) * ALIGN as u64,
+            length: fields.get_u32_le(),
+            entries: fields.get_u32_le(),
+            first: fields.get_u64_le(),
+            records: fields.get_u64_le(),
+        };
+        if fields.get_u32_le() == crc { Ok(extent) } else { Err(io::ErrorKind::InvalidData.into()) }
     }
 }
 
 /// What a segment has of one stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Row {
+pub(super) struct IndexRow {
     pub(super) stream: u64,
     /// How many extents, and the first of them among all of the segment.
     pub(super) extents: u32,
@@ -104,7 +115,7 @@ pub(super) struct Row {
     pub(super) key_at: u64,
 }
 
-impl Row {
+impl IndexRow {
     /// The row for a stream's extents, of which there is at least one; they are sorted by sequence number.
     pub(super) fn of(stream: u64, key_at: u64, extents: &[Extent], extents_from: u32) -> Self {
         Self {
@@ -121,25 +132,25 @@ impl Row {
     }
 
     pub(super) fn encode(&self, into: &mut Vec<u8>) {
-        into.extend_from_slice(&self.stream.to_le_bytes());
-        into.extend_from_slice(&self.extents.to_le_bytes());
-        into.extend_from_slice(&self.extents_from.to_le_bytes());
+        into.put_u64_le(self.stream);
+        into.put_u32_le(self.extents);
+        into.put_u32_le(self.extents_from);
         for number in [self.first, self.end, self.entries, self.records, self.bytes, self.key_at] {
-            into.extend_from_slice(&number.to_le_bytes());
+            into.put_u64_le(number);
         }
     }
 
-    pub(super) fn decode(bytes: &[u8]) -> Self {
+    pub(super) fn decode(mut fields: &[u8]) -> Self {
         Self {
-            stream: u64_at(bytes, 0),
-            extents: u32_at(bytes, 8),
-            extents_from: u32_at(bytes, 12),
-            first: u64_at(bytes, 16),
-            end: u64_at(bytes, 24),
-            entries: u64_at(bytes, 32),
-            records: u64_at(bytes, 40),
-            bytes: u64_at(bytes, 48),
-            key_at: u64_at(bytes, 56),
+            stream: fields.get_u64_le(),
+            extents: fields.get_u32_le(),
+            extents_from: fields.get_u32_le(),
+            first: fields.get_u64_le(),
+            end: fields.get_u64_le(),
+            entries: fields.get_u64_le(),
+            records: fields.get_u64_le(),
+            bytes: fields.get_u64_le(),
+            key_at: fields.get_u64_le(),
         }
     }
 }

@@ -6,8 +6,9 @@ use std::ops::Range;
 
 use super::disk::BLOCK;
 use super::format::whole_blocks;
-use super::pieces::Pieces;
-use super::record::{ALIGN, Found, HEADER, Record};
+use super::number_set::NumberSet;
+use super::pieces::PiecewiseFile;
+use super::record::{ALIGN, HEADER, Record, RecordCheck};
 
 /// What was found beside records.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -23,10 +24,10 @@ pub(super) struct Scan {
 impl Scan {
     /// What may have stood behind the last whole record in parts of the file that can't be read. One write follows the
     /// other, so behind a block that was not written there is nothing.
-    pub(super) fn lost_end(&self, lost: &[Range<u64>]) -> Option<Range<u64>> {
+    pub(super) fn lost_end(&self, lost: &NumberSet) -> Option<Range<u64>> {
         let block = whole_blocks(self.end);
         let next = self.torn.clone().unwrap_or(block..block + 1);
-        let lost = lost.iter().find(|lost| lost.start < next.end && next.start < lost.end)?;
+        let lost = lost.ranges().find(|lost| lost.start < next.end && next.start < lost.end)?;
         Some(next.start.min(lost.start)..next.end.max(lost.end))
     }
 }
@@ -36,14 +37,14 @@ impl Scan {
 /// Behind something broken the search goes on at each place where a record may begin. With the salt in the checksums,
 /// nothing that an entry holds, and nothing that the file held before, is taken for a record.
 pub(super) fn scan(
-    file: &mut Pieces<'_>,
+    file: &mut PiecewiseFile<'_>,
     seed: u32,
-    mut each: impl FnMut(&mut Pieces<'_>, u64, &Record) -> io::Result<()>,
+    mut each: impl FnMut(&mut PiecewiseFile<'_>, u64, &Record) -> io::Result<()>,
 ) -> io::Result<Scan> {
     let mut at = BLOCK as u64;
     let mut scan = Scan { end: at, ..Scan::default() };
     loop {
-        if let Found::Whole(record) = file.find(at, seed)? {
+        if let RecordCheck::Whole(record) = file.find(at, seed)? {
             each(file, at, &record)?;
             at += record.size();
             scan.end = at;
@@ -64,12 +65,12 @@ pub(super) fn scan(
 }
 
 /// Where the first whole record behind `at` begins. It is likely to be `behind` the padding there.
-fn next_record(file: &mut Pieces<'_>, at: u64, behind: u64, seed: u32) -> io::Result<Option<u64>> {
+fn next_record(file: &mut PiecewiseFile<'_>, at: u64, behind: u64, seed: u32) -> io::Result<Option<u64>> {
     const BLOCK_LEN: u64 = BLOCK as u64;
     const STEP: u64 = ALIGN as u64;
-    let is_whole = |file: &mut Pieces<'_>, at| {
+    let is_whole = |file: &mut PiecewiseFile<'_>, at| {
         let found = file.find(at, seed)?;
-        io::Result::Ok(matches!(found, Found::Whole(_)))
+        io::Result::Ok(matches!(found, RecordCheck::Whole(_)))
     };
     if behind > at && is_whole(file, behind)? {
         return Ok(Some(behind));
@@ -90,16 +91,16 @@ fn next_record(file: &mut Pieces<'_>, at: u64, behind: u64, seed: u32) -> io::Re
 }
 
 /// Where something may stand behind a record that ends at `at`: there, or behind zeros that fill the block.
-fn behind_padding(file: &mut Pieces<'_>, at: u64) -> io::Result<u64> {
+fn behind_padding(file: &mut PiecewiseFile<'_>, at: u64) -> io::Result<u64> {
     let block = whole_blocks(at);
     Ok(if file.is_zero(at, block - at)? { block } else { at })
 }
 
 /// What stands at `at`, behind all whole records, if it can be told from what the file held before.
-fn torn(file: &mut Pieces<'_>, at: u64, seed: u32) -> io::Result<Option<Range<u64>>> {
+fn torn(file: &mut PiecewiseFile<'_>, at: u64, seed: u32) -> io::Result<Option<Range<u64>>> {
     let Some(rest) = file.end().checked_sub(at) else { return Ok(None) };
     let length = match file.find(at, seed)? {
-        Found::Broken(record) => rest.min(record.size()),
+        RecordCheck::Broken(record) => rest.min(record.size()),
         // The file ends in the middle of a header.
         _ if rest < HEADER as u64 && !file.is_zero(at, rest)? => rest,
         _ => return Ok(None),

@@ -7,9 +7,8 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::disk::Identity;
-use super::format::{Header, Purpose};
-use super::index::SealedIndex;
-use super::row::{Extent, Row};
+use super::format::{FileHeader, Purpose};
+use super::index::{ClosedIndex, EntryTotals, OpenIndex};
 
 /// All segments by number, and what their files take together, which each request that comes asks for.
 #[derive(Debug, Default)]
@@ -22,7 +21,7 @@ pub(super) struct Segments {
 /// segment and finds another.
 #[derive(Debug)]
 pub(super) struct Segment {
-    pub(super) header: Header,
+    pub(super) header: FileHeader,
 }
 
 /// What the opening of a segment says of its predecessors: the number of the segment that its writer wrote before, and where
@@ -40,7 +39,7 @@ pub(super) struct SegmentState {
     pub(super) index: Index,
     pub(super) predecessors: Predecessors,
     /// What may be unsettled in it, as of when that was last counted.
-    pub(super) live: Amount,
+    pub(super) live: EntryTotals,
     /// How many entries had been settled in all streams then.
     pub(super) counted_at: u64,
     /// Everything live in it stands in another segment as well, durably: it only has to be freed.
@@ -51,52 +50,16 @@ pub(super) struct SegmentState {
     pub(super) unreadable: bool,
 }
 
-/// How much of entries.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Amount {
-    pub(super) entries: u64,
-    /// Of the entries under their frames.
-    pub(super) bytes: u64,
-    /// That have such entries.
-    pub(super) streams: u64,
-}
-
 /// Where a segment's entries are.
 #[derive(Debug)]
 pub(super) enum Index {
     /// It is being written.
     Open(OpenIndex),
-    Closed(ClosedIndex),
-}
-
-/// Where the entries of a segment are to which no more entries are written.
-#[derive(Clone, Debug)]
-pub(super) enum ClosedIndex {
-    /// The index is still to be written; the records end at the offset.
-    Unsealed(Arc<OpenIndex>, u64),
-    /// The index is on disk.
-    Sealed(Arc<SealedIndex>),
-}
-
-/// The index of a segment that is being written.
-#[derive(Debug, Default)]
-pub(super) struct OpenIndex {
-    pub(super) rows: BTreeMap<u64, OpenRow>,
-    pub(super) extents: u64,
-    pub(super) entries: u64,
-    pub(super) bytes: u64,
-}
-
-/// What it has of one stream.
-#[derive(Debug, Default)]
-pub(super) struct OpenRow {
-    pub(super) key_at: u64,
-    /// In the order in which they were written; by sequence number once the segment is closed.
-    pub(super) extents: Vec<Extent>,
+    Closed(Arc<ClosedIndex>),
 }
 
 impl Segment {
-    pub(super) fn new(header: Header) -> Arc<Self> {
+    pub(super) fn new(header: FileHeader) -> Arc<Self> {
         Arc::new(Self { header })
     }
 
@@ -140,69 +103,6 @@ pub(super) fn spare_of(name: &str) -> Option<u64> {
     u64::from_str_radix(digits, 16).ok().filter(|id| *name == spare_name(*id))
 }
 
-impl OpenIndex {
-    pub(super) fn amount(&self) -> Amount {
-        Amount { entries: self.entries, bytes: self.bytes, streams: self.rows.len() as u64 }
-    }
-
-    /// Adds a record with entries; `key_at` is where the stream's key is, once in a segment.
-    pub(super) fn add(&mut self, stream: u64, extent: Extent) {
-        self.extents += 1;
-        self.entries += u64::from(extent.entries);
-        self.bytes += extent.framed();
-        self.rows.entry(stream).or_default().extents.push(extent);
-    }
-
-    /// The extents of a stream that hold entries from `from` on.
-    pub(super) fn extents(&self, stream: u64, from: u64) -> impl Iterator<Item = Extent> {
-        let row = self.rows.get(&stream);
-        row.into_iter().flat_map(|row| &row.extents).filter(move |extent| extent.end() > from).copied()
-    }
-
-    /// Brings the extents of every stream into order.
-    pub(super) fn sort(&mut self) {
-        let all = || self.rows.values().flat_map(|row| &row.extents);
-        debug_assert_eq!(self.extents, all().count() as u64);
-        debug_assert_eq!(self.entries, all().map(|extent| u64::from(extent.entries)).sum::<u64>());
-        debug_assert_eq!(self.bytes, all().map(Extent::framed).sum::<u64>());
-        for row in self.rows.values_mut() {
-            row.extents.sort_by_key(|extent| extent.first);
-        }
-    }
-
-    /// Its rows as they will be on disk.
-    pub(super) fn to_rows(&self) -> impl Iterator<Item = Row> {
-        let filled = self.rows.iter().filter(|(_, row)| !row.extents.is_empty());
-        filled.map(|(stream, row)| Row::of(*stream, row.key_at, &row.extents, 0))
-    }
-}
-
-impl ClosedIndex {
-    /// Where the records end.
-    pub(super) fn end(&self) -> u64 {
-        match self {
-            Self::Unsealed(_, end) => *end,
-            Self::Sealed(index) => index.trailer.end,
-        }
-    }
-
-    /// All that is in the segment, settled or not.
-    pub(super) fn amount(&self) -> Amount {
-        match self {
-            Self::Unsealed(index, _) => index.amount(),
-            Self::Sealed(index) => {
-                let trailer = &index.trailer;
-                Amount { entries: trailer.entries, bytes: trailer.bytes, streams: trailer.rows }
-            }
-        }
-    }
-
-    /// The index on disk.
-    pub(super) fn sealed(&self) -> Option<&Arc<SealedIndex>> {
-        if let Self::Sealed(index) = self { Some(index) } else { None }
-    }
-}
-
 impl SegmentState {
     /// A segment that is empty, and its file, if this process has made it.
     pub(super) fn empty(segment: Arc<Segment>, identity: Option<Identity>, length: u64) -> Self {
@@ -212,7 +112,7 @@ impl SegmentState {
             length,
             index: Index::Open(OpenIndex::default()),
             predecessors: Predecessors::new(),
-            live: Amount::default(),
+            live: EntryTotals::default(),
             counted_at: 0,
             copied: false,
             index_moved: false,
@@ -225,7 +125,7 @@ impl SegmentState {
         segment: Arc<Segment>,
         length: u64,
         predecessors: Predecessors,
-        index: ClosedIndex,
+        index: Arc<ClosedIndex>,
     ) -> Self {
         let live = index.amount();
         Self { predecessors, live, index: Index::Closed(index), ..Self::empty(segment, None, length) }
@@ -241,13 +141,13 @@ impl SegmentState {
     }
 
     /// Its index, once no more entries are written to it.
-    pub(super) fn closed(&self) -> Option<&ClosedIndex> {
+    pub(super) fn closed(&self) -> Option<&Arc<ClosedIndex>> {
         if let Index::Closed(index) = &self.index { Some(index) } else { None }
     }
 
-    /// Its index on disk.
-    pub(super) fn sealed(&self) -> Option<&Arc<SealedIndex>> {
-        self.closed()?.sealed()
+    /// Its index, once that is on disk.
+    pub(super) fn sealed(&self) -> Option<&Arc<ClosedIndex>> {
+        self.closed().filter(|index| index.is_sealed())
     }
 }
 
@@ -293,11 +193,10 @@ impl Segments {
     pub(super) fn close(&mut self, id: u64, end: u64, settled: u64) {
         let Some(segment) = self.by_id.get_mut(&id) else { return };
         if let Index::Open(index) = &mut segment.index {
-            let mut index = std::mem::take(index);
-            index.sort();
+            let index = std::mem::take(index).close(end, segment.predecessors.first().copied());
             segment.live = index.amount();
-            segment.counted_at = settled.saturating_sub(index.entries);
-            segment.index = Index::Closed(ClosedIndex::Unsealed(Arc::new(index), end));
+            segment.counted_at = settled.saturating_sub(segment.live.entries);
+            segment.index = Index::Closed(Arc::new(index));
         }
     }
 

@@ -18,17 +18,17 @@ const SECTOR: usize = 512;
 /// A directory of files in memory. Clones are the same directory.
 #[derive(Clone, Debug)]
 pub struct SimulatedDisk {
-    inner: Arc<Mutex<Inner>>,
+    inner: Arc<Mutex<DiskState>>,
 }
 
 #[derive(Debug)]
-struct Inner {
+struct DiskState {
     random: StdRng,
     files: BTreeMap<String, Arc<Mutex<Content>>>,
     /// The directory as a power cut leaves it, and what was done since.
     durable: BTreeMap<String, Arc<Mutex<Content>>>,
-    pending: Vec<Change>,
-    faults: Faults,
+    pending: Vec<DirectoryChange>,
+    faults: DiskFaults,
     /// What happens when a file is next opened to be read.
     interruptions: BTreeMap<String, Interruption>,
     /// Changes when the machine restarts: what was open before is of no use then.
@@ -38,7 +38,7 @@ struct Inner {
 
 /// What is wrong with the disk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Faults {
+pub struct DiskFaults {
     /// Bytes that all files may have together.
     pub capacity: Option<u64>,
     /// Nothing can be changed.
@@ -60,7 +60,7 @@ impl std::fmt::Debug for Interruption {
 }
 
 #[derive(Clone, Debug)]
-enum Change {
+enum DirectoryChange {
     Put(String, Arc<Mutex<Content>>),
     Rename(String, String),
     Remove(String),
@@ -106,12 +106,12 @@ impl Content {
 impl SimulatedDisk {
     /// An empty directory.
     pub fn new(seed: u64) -> Self {
-        let inner = Inner {
+        let inner = DiskState {
             random: StdRng::seed_from_u64(seed),
             files: BTreeMap::new(),
             durable: BTreeMap::new(),
             pending: Vec::new(),
-            faults: Faults::default(),
+            faults: DiskFaults::default(),
             interruptions: BTreeMap::new(),
             boot: 0,
             locked: Arc::new(()),
@@ -120,7 +120,7 @@ impl SimulatedDisk {
     }
 
     /// Sets what is wrong with the disk from now on.
-    pub fn set_faults(&self, faults: Faults) {
+    pub fn set_faults(&self, faults: DiskFaults) {
         self.inner.lock().faults = faults;
     }
 
@@ -145,7 +145,7 @@ impl SimulatedDisk {
         inner.files = files;
         inner.boot += 1;
         inner.locked = Arc::new(());
-        inner.faults = Faults::default();
+        inner.faults = DiskFaults::default();
     }
 
     /// Ends the process: what it wrote stays, and its locks are gone.
@@ -210,7 +210,7 @@ impl SimulatedDisk {
     }
 }
 
-impl Change {
+impl DirectoryChange {
     fn apply(self, files: &mut BTreeMap<String, Arc<Mutex<Content>>>) {
         match self {
             Self::Put(name, content) => {
@@ -228,7 +228,7 @@ impl Change {
     }
 }
 
-impl Inner {
+impl DiskState {
     fn may_change(&self) -> io::Result<()> {
         if self.faults.read_only { Err(io::ErrorKind::ReadOnlyFilesystem.into()) } else { Ok(()) }
     }
@@ -249,7 +249,7 @@ impl Inner {
         if fits || more == 0 { Ok(()) } else { Err(io::ErrorKind::StorageFull.into()) }
     }
 
-    fn change(&mut self, change: Change) {
+    fn change(&mut self, change: DirectoryChange) {
         change.clone().apply(&mut self.files);
         self.pending.push(change);
     }
@@ -263,7 +263,7 @@ struct Process {
 }
 
 impl Process {
-    fn alive(&self) -> io::Result<MutexGuard<'_, Inner>> {
+    fn alive(&self) -> io::Result<MutexGuard<'_, DiskState>> {
         let inner = self.disk.inner.lock();
         if inner.boot == self.boot { Ok(inner) } else { Err(io::Error::other("the process is dead")) }
     }
@@ -294,7 +294,7 @@ impl Disk for Process {
             inner.may_change()?;
             inner.has_room(len as usize)?;
             let content = Content { seen: vec![0; len as usize], ..Content::default() };
-            inner.change(Change::Put(name.to_owned(), Arc::new(Mutex::new(content))));
+            inner.change(DirectoryChange::Put(name.to_owned(), Arc::new(Mutex::new(content))));
         }
         self.file(name)
     }
@@ -315,14 +315,14 @@ impl Disk for Process {
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         let mut inner = self.alive()?;
         inner.may_change_name(from)?;
-        inner.change(Change::Rename(from.to_owned(), to.to_owned()));
+        inner.change(DirectoryChange::Rename(from.to_owned(), to.to_owned()));
         Ok(())
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
         let mut inner = self.alive()?;
         inner.may_change_name(name)?;
-        inner.change(Change::Remove(name.to_owned()));
+        inner.change(DirectoryChange::Remove(name.to_owned()));
         Ok(())
     }
 

@@ -28,12 +28,12 @@ pub struct Stalled {
 
 #[derive(Debug, Default)]
 struct Gate {
-    inner: Mutex<Inner>,
+    inner: Mutex<GateState>,
     moved: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct Inner {
+struct GateState {
     stalled: Stalled,
     /// How many wait for an answer.
     waiting: usize,

@@ -8,12 +8,12 @@ use std::ops::RangeInclusive;
 
 use super::number_set::NumberSet;
 use super::positions::Moved;
-use super::row::Row;
+use super::row::IndexRow;
 use super::types::{RecoveredStream, StreamId, StreamKey};
 
 /// What is known of one stream.
 #[derive(Debug)]
-pub(super) struct StreamState {
+pub(super) struct KnownStream {
     pub(super) key: StreamKey,
     /// The sequence number of the next entry.
     pub(super) next: u64,
@@ -31,7 +31,7 @@ const STAND_IN: u64 = 1 << 63;
 
 /// What stands for the number of a stream that had none when it was named.
 #[derive(Debug)]
-struct StandIn {
+struct StandInNumber {
     key: StreamKey,
     /// How many hold it.
     users: u64,
@@ -44,11 +44,11 @@ struct StandIn {
 pub(super) struct Streams {
     /// How a key is named from now on: its highest number, or what stands for one that is higher.
     ids: HashMap<StreamKey, StreamId>,
-    stand_ins: HashMap<u64, StandIn>,
+    stand_ins: HashMap<u64, StandInNumber>,
     /// Stand-ins so far.
     stood_in: u64,
     /// The streams that have a number.
-    pub(super) table: BTreeMap<u64, StreamState>,
+    pub(super) table: BTreeMap<u64, KnownStream>,
     /// The next number: never one that stands in any file.
     pub(super) next: u64,
     dirty: Vec<u64>,
@@ -76,7 +76,7 @@ impl Streams {
     fn stand_in(&mut self, key: &StreamKey) -> StreamId {
         let id = StreamId(STAND_IN | self.stood_in);
         self.stood_in += 1;
-        self.stand_ins.insert(id.0, StandIn { key: key.clone(), users: 1, number: None });
+        self.stand_ins.insert(id.0, StandInNumber { key: key.clone(), users: 1, number: None });
         self.ids.insert(key.clone(), id);
         id
     }
@@ -126,7 +126,7 @@ impl Streams {
         self.ids.insert(key.clone(), StreamId(number));
         // What is settled may be gone: its numbers would count as settled if they were given again.
         let next = next.max(settled.end());
-        let state = StreamState { key, next, settled, segments: 0, users: 0, dirty: false };
+        let state = KnownStream { key, next, settled, segments: 0, users: 0, dirty: false };
         let before = self.table.insert(number, state);
         debug_assert!(before.is_none(), "no number is given twice");
         self.next = self.next.max(number + 1);
@@ -205,8 +205,8 @@ impl Streams {
 
     /// How many entries of a row may be live, and their bytes, as if all were alike. Entries below the position count until
     /// all of the row are settled: a stream that gets on is not worth being copied out of a segment that it soon leaves.
-    pub(super) fn live_in(&self, row: &Row) -> (u64, u64) {
-        let Some(StreamState { settled, .. }) = self.table.get(&row.stream) else { return (0, 0) };
+    pub(super) fn live_in(&self, row: &IndexRow) -> (u64, u64) {
+        let Some(KnownStream { settled, .. }) = self.table.get(&row.stream) else { return (0, 0) };
         let open: u64 = settled.gaps(row.first..row.end).map(|gap| gap.end - gap.start).sum();
         if open == 0 {
             return (0, 0);

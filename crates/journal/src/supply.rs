@@ -7,11 +7,12 @@ use std::io;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use thiserror::Error;
 
-use super::buffer::BlockBuffer;
+use super::buffer::write_blocks;
 use super::catalog::Catalog;
-use super::disk::{BLOCK, DiskFile};
-use super::format::{Header, LARGEST, Purpose, RECORDS_AT};
+use super::disk::DiskFile;
+use super::format::{FileHeader, LARGEST, Purpose, RECORDS_AT};
 use super::indexed::IndexedSegment;
 use super::segments::{Segment, SegmentState, segment_name, spare_name};
 use super::store::Store;
@@ -21,18 +22,13 @@ use super::writer::Prepared;
 const SPARES: usize = 4;
 
 /// Why there is no new segment.
-#[derive(Debug)]
+#[derive(Debug, Error)]
 pub(super) enum NoSegment {
-    /// It would be more than `max_size`.
+    #[error("a segment would be more than `max_size` leaves")]
     Full,
     /// The disk refuses.
-    Io(io::Error),
-}
-
-impl From<io::Error> for NoSegment {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
-    }
+    #[error(transparent)]
+    Io(#[from] io::Error),
 }
 
 /// Makes segments out of spare files or new ones, within `max_size`.
@@ -92,7 +88,7 @@ impl SegmentSupply {
         removed.fold(Ok(()), Result::and)?;
         let fresh = spare_name(id);
         let from = spare.as_ref().map_or(&fresh, |(name, _)| name);
-        let header = Header { purpose, id, salt: self.store.disk.nonce() };
+        let header = FileHeader { purpose, id, salt: self.store.disk.nonce() };
         // The name that the file has now, if there is one.
         let mut there = spare.as_ref().map(|(name, _)| name.clone());
         let made = (|| {
@@ -278,10 +274,7 @@ impl SegmentSupply {
 }
 
 /// Writes the first block of a segment, and has the disk keep it.
-fn write_header(file: &dyn DiskFile, header: &Header) -> io::Result<()> {
-    let mut block = BlockBuffer::default();
-    block.put(&[0; BLOCK]);
-    header.encode(block.at(0, BLOCK));
-    file.write_at(block.as_slice(), 0)?;
+fn write_header(file: &dyn DiskFile, header: &FileHeader) -> io::Result<()> {
+    write_blocks(file, &header.encode(), 0)?;
     file.sync_data()
 }

@@ -6,14 +6,14 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::disk::{BLOCK, Disk, DiskFile, is_lost};
-use super::format::{BadHeader, Header, Purpose, RECORDS_AT, u64_at, whole_blocks};
-use super::index::SealedIndex;
-use super::pieces::Pieces;
+use super::format::{BadHeader, FileHeader, Purpose, RECORDS_AT, decode_numbers, whole_blocks};
+use super::index::{ClosedIndex, OpenIndex};
+use super::pieces::PiecewiseFile;
 use super::positions;
-use super::record::Kind;
+use super::record::RecordKind;
 use super::row::Extent;
 use super::scan::scan;
-use super::segments::{ClosedIndex, OpenIndex, Predecessors, SPARE, Segment, segment_name, segment_of};
+use super::segments::{Predecessors, SPARE, Segment, segment_name, segment_of};
 use super::trailer::Trailer;
 use super::types::Damage;
 
@@ -21,13 +21,11 @@ use super::types::Damage;
 #[derive(Debug, Default)]
 pub(super) struct Survey {
     /// The segments by number.
-    pub(super) segments: BTreeMap<u64, Found>,
+    pub(super) segments: BTreeMap<u64, FoundSegment>,
     pub(super) spares: Vec<(String, u64)>,
-    pub(super) positions: positions::Read,
-    /// Files that are no segments, and why.
-    pub(super) unusable: Vec<(String, String)>,
-    pub(super) empty: Vec<String>,
-    pub(super) missing: Vec<u64>,
+    pub(super) positions: positions::PositionsRead,
+    /// What is wrong with files that are no segments, or not there.
+    damage: Vec<Damage>,
     /// Whether files went after they were listed.
     pub(super) has_lost_files: bool,
     /// A file of another version.
@@ -36,18 +34,14 @@ pub(super) struct Survey {
 
 /// A segment that was found.
 #[derive(Debug)]
-pub(super) struct Found {
+pub(super) struct FoundSegment {
     /// The file, which may have the wrong name.
     pub(super) file: String,
     pub(super) length: u64,
     pub(super) segment: Arc<Segment>,
     pub(super) predecessors: Predecessors,
-    pub(super) index: ClosedIndex,
-    /// What is neither a record nor the padding behind one.
-    pub(super) corrupt: Vec<Range<u64>>,
-    pub(super) torn: Option<Range<u64>>,
-    /// Whether it has an index that can't be read.
-    pub(super) bad_index: bool,
+    pub(super) index: Arc<ClosedIndex>,
+    pub(super) damage: Vec<Damage>,
 }
 
 /// Looks at every file. Those that go meanwhile are left out, so this may be done beside a running process.
@@ -55,13 +49,17 @@ pub(super) fn survey(disk: &dyn Disk) -> io::Result<Survey> {
     let files = disk.list()?;
     let mut survey = Survey { positions: positions::read(disk, &files)?, ..Survey::default() };
     survey.other_version.clone_from(&survey.positions.other_version);
-    let mut headers: BTreeMap<u64, (String, u64, Header)> = BTreeMap::new();
+    let mut headers: BTreeMap<u64, (String, u64, FileHeader)> = BTreeMap::new();
     for (name, length) in files {
         if name.starts_with(SPARE) {
             survey.spares.push((name, length));
         } else if let Some(id) = segment_of(&name) {
-            match unless_gone(look_at(disk, &name, length))? {
-                Some(Ok(header)) => {
+            let Some(found) = unless_gone(look_at(disk, &name, length))? else {
+                survey.has_lost_files = true;
+                continue;
+            };
+            match found {
+                FoundFile::Segment(header) => {
                     // The file that is named as its header says goes before one that is not.
                     let other = headers.insert(header.id, (name, length, header));
                     if let Some(mut copy) = other {
@@ -69,45 +67,41 @@ pub(super) fn survey(disk: &dyn Disk) -> io::Result<Survey> {
                             copy = headers.insert(header.id, copy).expect("it was just inserted");
                         }
                         let reason = format!("is a copy of `{}`", segment_name(header.id));
-                        survey.unusable.push((copy.0, reason));
+                        survey.damage.push(Damage::Unusable { file: copy.0, reason });
                     }
                 }
-                Some(Err(Unusable::Empty)) => survey.empty.push(name),
-                Some(Err(Unusable::Version(version))) => survey.other_version = Some((name, version)),
-                Some(Err(Unusable::NotASegment)) => {
-                    survey.unusable.push((name, "has no readable header".to_owned()));
-                }
-                Some(Err(Unusable::Unreadable(error))) => {
-                    survey.unusable.push((name, format!("can't be read: {error}")));
-                }
-                None => survey.has_lost_files = true,
+                FoundFile::OfVersion(version) => survey.other_version = Some((name, version)),
+                FoundFile::Empty => survey.damage.push(Damage::Empty { file: name }),
+                FoundFile::Unusable(reason) => survey.damage.push(Damage::Unusable { file: name, reason }),
             }
         }
     }
     survey.read_segments(disk, headers)?;
-    survey.find_missing();
+    survey.look_at_positions();
     Ok(survey)
 }
 
-enum Unusable {
+/// What a file is that is named as a segment.
+enum FoundFile {
+    Segment(FileHeader),
+    /// A file of another version of the format.
+    OfVersion(u32),
     Empty,
-    Version(u32),
-    NotASegment,
-    Unreadable(io::Error),
+    /// No segment, and why.
+    Unusable(String),
 }
 
-/// The header of a segment's file.
-fn look_at(disk: &dyn Disk, name: &str, length: u64) -> io::Result<Result<Header, Unusable>> {
+fn look_at(disk: &dyn Disk, name: &str, length: u64) -> io::Result<FoundFile> {
     let mut block = vec![0; BLOCK.min(length as usize)];
     match disk.open_to_read(name)?.read_at(&mut block, 0) {
-        Err(error) if is_lost(&error) => return Ok(Err(Unusable::Unreadable(error))),
+        Err(error) if is_lost(&error) => return Ok(FoundFile::Unusable(format!("can't be read: {error}"))),
         read => read?,
     }
-    Ok(match Header::decode(&block) {
-        Ok(header) if header.purpose != Purpose::Positions => Ok(header),
-        Err(BadHeader::Version(version)) => Err(Unusable::Version(version)),
-        Err(BadHeader::Corrupt) if length == 0 => Err(Unusable::Empty),
-        Ok(_) | Err(BadHeader::Corrupt) => Err(Unusable::NotASegment),
+    Ok(match FileHeader::decode(&block) {
+        Ok(header) if header.purpose != Purpose::Positions => FoundFile::Segment(header),
+        Err(BadHeader::Version(version)) => FoundFile::OfVersion(version),
+        Err(BadHeader::Corrupt) if length == 0 => FoundFile::Empty,
+        Ok(_) | Err(BadHeader::Corrupt) => FoundFile::Unusable("has no readable header".to_owned()),
     })
 }
 
@@ -126,7 +120,7 @@ impl Survey {
     fn read_segments(
         &mut self,
         disk: &dyn Disk,
-        headers: BTreeMap<u64, (String, u64, Header)>,
+        headers: BTreeMap<u64, (String, u64, FileHeader)>,
     ) -> io::Result<()> {
         // Newest first: a segment says where the one before it ends.
         let mut ends: BTreeMap<u64, u64> = BTreeMap::new();
@@ -142,164 +136,143 @@ impl Survey {
         Ok(())
     }
 
-    /// Segments that others were written behind, that are not there, and that were not freed.
-    fn find_missing(&mut self) {
-        let Some(snapshot) = self.positions.snapshot.as_ref().filter(|_| self.positions.corrupt.is_empty())
-        else {
-            // What was freed is not known.
+    /// Notes what is wrong with the positions; and segments that others were written behind, that are not there, and that were
+    /// not freed, as far as the positions say it.
+    fn look_at_positions(&mut self) {
+        let positions = &self.positions;
+        if positions.snapshot.is_none() && !self.segments.is_empty() {
+            self.damage.push(Damage::PositionsLost);
+        } else {
+            let corrupt = positions.corrupt.iter().cloned();
+            self.damage.extend(corrupt.map(|file| Damage::Positions { file }));
+        }
+        let Some(snapshot) = positions.snapshot.as_ref().filter(|_| positions.corrupt.is_empty()) else {
             return;
         };
-        let named: BTreeSet<u64> = self
-            .segments
-            .values()
-            .filter_map(|found| found.predecessors.first())
-            .map(|(id, _)| *id)
-            .collect();
-        let there = |id: &u64| {
-            let name = segment_name(*id);
-            self.segments.contains_key(id)
-                || snapshot.freed.contains(id)
-                || self.empty.contains(&name)
-                || self.unusable.iter().any(|(file, _)| *file == name)
-        };
-        self.missing = named.into_iter().filter(|id| !there(id)).collect();
+        let named = self.segments.values().filter_map(|found| found.predecessors.first());
+        let named: BTreeSet<u64> = named.map(|(id, _)| *id).collect();
+        let missing =
+            named.into_iter().filter(|id| !self.segments.contains_key(id) && !snapshot.freed.contains(id));
+        let missing: Vec<String> = missing.map(segment_name).collect();
+        for file in missing {
+            let is_there = self.damage.iter().any(|damage| match damage {
+                Damage::Empty { file: there } | Damage::Unusable { file: there, .. } => *there == file,
+                _ => false,
+            });
+            if !is_there {
+                self.damage.push(Damage::Missing { file });
+            }
+        }
     }
 
-    /// What is wrong, in words; `kept` are the names of copies in quarantine.
+    /// What is wrong.
     pub(super) fn damage(&self) -> Vec<Damage> {
-        let mut damage = Vec::new();
-        if self.positions.snapshot.is_none() && !self.segments.is_empty() {
-            damage.push(Damage::PositionsLost);
-        } else {
-            damage.extend(self.positions.corrupt.iter().map(|file| Damage::Positions { file: file.clone() }));
-        }
-        damage.extend(self.empty.iter().map(|file| Damage::Empty { file: file.clone() }));
-        damage.extend(
-            self.unusable
-                .iter()
-                .map(|(file, reason)| Damage::Unusable { file: file.clone(), reason: reason.clone() }),
-        );
-        damage.extend(self.missing.iter().map(|id| Damage::Missing { file: segment_name(*id) }));
-        for found in self.segments.values() {
-            let file = || found.file.clone();
-            if found.bad_index {
-                damage.push(Damage::Index { file: file() });
-            }
-            damage.extend(found.corrupt.iter().map(|range| Damage::Corrupt {
-                file: file(),
-                offset: range.start,
-                bytes: range.end - range.start,
-            }));
-            damage.extend(found.torn.iter().map(|range| Damage::Torn {
-                file: file(),
-                offset: range.start,
-                bytes: range.end - range.start,
-            }));
-        }
-        damage
+        let of_segments = self.segments.values().flat_map(|found| &found.damage);
+        self.damage.iter().chain(of_segments).cloned().collect()
     }
 }
 
 /// Reads the index of a segment, or finds its records. `end` is what the segment behind says.
 fn read_segment(
     disk: &dyn Disk,
-    name: String,
+    file: String,
     length: u64,
-    header: Header,
+    header: FileHeader,
     end: Option<u64>,
-) -> io::Result<Found> {
-    let file = disk.open_to_read(&name)?;
-    let segment = Segment::new(header);
-    let (trailer, lost) = match Trailer::read(&*file, length, &header) {
+) -> io::Result<FoundSegment> {
+    let open = disk.open_to_read(&file)?;
+    let (trailer, lost) = match Trailer::read(&*open, length, &header) {
         Err(error) if is_lost(&error) => (None, true),
         read => (read?, false),
     };
-    let rows = match trailer.map(|trailer| trailer.read_rows(&*file, &header)) {
+    let index = match trailer.map(|trailer| ClosedIndex::read(&*open, &header, trailer)) {
         Some(Err(error)) if is_lost(&error) => None,
-        rows => rows.transpose()?.flatten(),
+        read => read.transpose()?.flatten(),
     };
-    if let (Some(trailer), Some(rows)) = (trailer, rows) {
-        let index = ClosedIndex::Sealed(Arc::new(SealedIndex::new(trailer, header.seed(), rows)));
-        let (corrupt, torn) = (Vec::new(), None);
-        let predecessors = trailer.predecessor.into_iter().collect();
-        return Ok(Found {
-            file: name,
-            length,
-            segment,
-            predecessors,
-            index,
-            corrupt,
-            torn,
-            bad_index: false,
-        });
+    let mut damage = Vec::new();
+    let (index, predecessors) = if let Some(index) = index {
+        let predecessors = index.trailer.predecessor.into_iter().collect();
+        (index, predecessors)
+    } else {
+        if lost || trailer.is_some() {
+            damage.push(Damage::Index { file: file.clone() });
+        }
+        let end = end.or(trailer.map(|trailer| trailer.end));
+        let FoundRecords { index, predecessors, corrupt, torn } = find_records(&*open, length, &header, end)?;
+        damage.extend(corrupt.into_iter().map(|place| corrupt_at(&file, place)));
+        damage.extend(torn.map(|Range { start: offset, end }| {
+            let (file, bytes) = (file.clone(), end - offset);
+            Damage::Torn { file, offset, bytes }
+        }));
+        (index, predecessors)
+    };
+    let (segment, index) = (Segment::new(header), Arc::new(index));
+    Ok(FoundSegment { file, length, segment, predecessors, index, damage })
+}
+
+fn corrupt_at(file: &str, place: Range<u64>) -> Damage {
+    Damage::Corrupt { file: file.to_owned(), offset: place.start, bytes: place.end - place.start }
+}
+
+impl FoundSegment {
+    /// Reads every record of a segment that has its index, and notes what is none.
+    pub(super) fn verify(&mut self, disk: &dyn Disk) -> io::Result<()> {
+        if self.index.is_sealed() {
+            let file = disk.open_to_read(&self.file)?;
+            let end = Some(self.index.trailer.end);
+            let found = find_records(&*file, self.length, &self.segment.header, end)?;
+            self.damage.extend(found.corrupt.into_iter().map(|place| corrupt_at(&self.file, place)));
+        }
+        Ok(())
     }
-    let end = end.or(trailer.map(|trailer| trailer.end));
-    let found = find_records(&*file, length, &header, end)?;
-    let FoundRecords { index, end, predecessors, corrupt, torn } = found;
-    let index = ClosedIndex::Unsealed(Arc::new(index), end);
-    Ok(Found {
-        file: name,
-        length,
-        segment,
-        predecessors,
-        index,
-        corrupt,
-        torn,
-        bad_index: lost || trailer.is_some(),
-    })
 }
 
-/// Reads every record of a segment that has its index, and returns what is none.
-pub(super) fn verify(disk: &dyn Disk, found: &Found) -> io::Result<Vec<Range<u64>>> {
-    let Some(index) = found.index.sealed() else { return Ok(Vec::new()) };
-    let file = disk.open_to_read(&found.file)?;
-    let end = Some(index.trailer.end);
-    Ok(find_records(&*file, found.length, &found.segment.header, end)?.corrupt)
+/// The records of a segment without an index.
+pub(super) struct FoundRecords {
+    pub(super) index: ClosedIndex,
+    pub(super) predecessors: Predecessors,
+    /// What is neither a record nor the padding behind one.
+    pub(super) corrupt: Vec<Range<u64>>,
+    /// What the last write left, if it did not end.
+    torn: Option<Range<u64>>,
 }
 
-/// The index of a segment made again from its records, which end at `end`; and what is none of them.
+/// The records of a segment whose index is damaged; they end at `end`.
 pub(super) fn read_again(
     disk: &dyn Disk,
     segment: &Segment,
     length: u64,
     end: u64,
-) -> io::Result<(OpenIndex, Vec<Range<u64>>)> {
+) -> io::Result<FoundRecords> {
     let file = disk.open_to_read(&segment.name())?;
     // What can't be read now may be later: until then nothing of it counts as lost.
-    let found = records_in(Pieces::new(&*file, end.min(length)), &segment.header, Some(end))?;
-    Ok((found.index, found.corrupt))
-}
-
-/// The records of a segment without an index.
-struct FoundRecords {
-    index: OpenIndex,
-    end: u64,
-    predecessors: Predecessors,
-    corrupt: Vec<Range<u64>>,
-    torn: Option<Range<u64>>,
+    records_in(PiecewiseFile::new(&*file, end.min(length)), &segment.header, Some(end))
 }
 
 fn find_records(
     file: &dyn DiskFile,
     length: u64,
-    header: &Header,
+    header: &FileHeader,
     end: Option<u64>,
 ) -> io::Result<FoundRecords> {
     let length = end.map_or(length, |end| end.min(length));
-    records_in(Pieces::of_what_is_left(file, length), header, end)
+    records_in(PiecewiseFile::of_what_is_left(file, length), header, end)
 }
 
 /// The records in a file, or in its beginning up to `end`.
-fn records_in(mut file: Pieces<'_>, header: &Header, end: Option<u64>) -> io::Result<FoundRecords> {
+fn records_in(
+    mut file: PiecewiseFile<'_>,
+    header: &FileHeader,
+    end: Option<u64>,
+) -> io::Result<FoundRecords> {
     let (mut index, mut predecessors) = (OpenIndex::default(), Predecessors::new());
     let seed = header.seed();
     let mut scan = scan(&mut file, seed, |file, at, record| {
         match record.kind {
-            Kind::Stream => index.rows.entry(record.stream).or_default().key_at = at,
-            Kind::Opening => {
+            RecordKind::Stream => index.set_key(record.stream, at),
+            RecordKind::Opening => {
                 let payload = file.payload(at, record, seed)?.unwrap_or_default();
-                predecessors =
-                    payload.chunks_exact(16).map(|pair| (u64_at(pair, 0), u64_at(pair, 8))).collect();
+                predecessors = decode_numbers(&payload).map(|[segment, end]| (segment, end)).collect();
             }
             _ => {
                 if let Some(extent) = Extent::of(at, record) {
@@ -318,7 +291,7 @@ fn records_in(mut file: Pieces<'_>, header: &Header, end: Option<u64>) -> io::Re
         scan.corrupt.push(lost);
         scan.torn = None;
     }
-    index.sort();
     let end = whole_blocks(scan.end).max(RECORDS_AT);
-    Ok(FoundRecords { index, end, predecessors, corrupt: scan.corrupt, torn: scan.torn })
+    let index = index.close(end, predecessors.first().copied());
+    Ok(FoundRecords { index, predecessors, corrupt: scan.corrupt, torn: scan.torn })
 }

@@ -1,6 +1,5 @@
 //! What goes into the journal, what comes out of it, and what it says about itself.
 
-use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -79,16 +78,16 @@ pub struct StreamId(pub(super) u64);
 
 /// What one request has for one stream.
 #[derive(Clone, Debug)]
-pub struct Group {
+pub struct StreamEntries {
     /// The stream.
     pub stream: StreamId,
     /// Its entries, in order; at least one.
-    pub entries: SmallVec<[Entry; 2]>,
+    pub entries: SmallVec<[JournalEntry; 2]>,
 }
 
 /// One entry of a request.
 #[derive(Clone, Debug)]
-pub struct Entry {
+pub struct JournalEntry {
     /// The encoded message, without the frame that it has in a request.
     pub bytes: Bytes,
     /// Spans, data points or log records in it.
@@ -97,13 +96,13 @@ pub struct Entry {
 
 /// What a request got in the journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Appended {
+pub struct AssignedNumbers {
     /// For each group of the request, the sequence number of its first entry; the others follow it.
     pub first: SmallVec<[u64; 4]>,
 }
 
 /// Is told what became of a request: on the journal's own thread, so it must not block.
-pub type Done = Box<dyn FnOnce(Result<Appended, NotWritten>) + Send>;
+pub type AppendCallback = Box<dyn FnOnce(Result<AssignedNumbers, NotWritten>) + Send>;
 
 /// Why nothing of a request is in the journal. All but [`NotWritten::TooLarge`] pass: the sender should come again.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -128,34 +127,6 @@ pub enum NotWritten {
     /// The journal has been closed.
     #[error("the journal is closed")]
     Closed,
-}
-
-/// Consecutive entries of a stream as they stand in a request: each under its frame, ready to be a chunk of a batch.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Chunk {
-    /// The sequence number of the first entry.
-    pub first: u64,
-    /// Spans, data points or log records in each of its entries, which are consecutive.
-    pub counts: Vec<u32>,
-    /// The framed entries.
-    pub bytes: Bytes,
-}
-
-impl Chunk {
-    /// The sequence number behind its last entry.
-    pub fn end(&self) -> u64 {
-        self.first + self.counts.len() as u64
-    }
-
-    /// The sequence numbers of its entries.
-    pub fn sequences(&self) -> RangeInclusive<u64> {
-        self.first..=self.end() - 1
-    }
-
-    /// Spans, data points or log records in all of its entries.
-    pub fn records(&self) -> u64 {
-        self.counts.iter().map(|count| u64::from(*count)).sum()
-    }
 }
 
 /// Why a backlog can't be read now. What is damaged is no error: it is put aside, and the next entries are read.
@@ -262,13 +233,6 @@ pub enum Damage {
     },
 }
 
-impl Damage {
-    /// Whether something was put aside for it.
-    pub(super) fn is_kept(&self) -> bool {
-        matches!(self, Self::Corrupt { .. } | Self::Unusable { .. })
-    }
-}
-
 /// What a journal says about itself, for metrics and the API.
 #[derive(Clone, Debug, Default)]
 pub struct JournalState {
@@ -287,7 +251,7 @@ pub struct JournalState {
     /// Requests that wait to be written.
     pub waiting: u64,
     /// Requests, entries and bytes (with frames) that were written since the start.
-    pub written: Written,
+    pub written: WriteTotals,
     /// Entries that were settled since the start.
     pub settled_entries: u64,
     /// Bytes of entries that compaction has copied since the start.
@@ -314,7 +278,7 @@ pub struct JournalState {
 
 /// Totals of what was written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Written {
+pub struct WriteTotals {
     /// Requests.
     pub requests: u64,
     /// Entries.

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use super::buffer::BlockBuffer;
 use super::catalog::Catalog;
 use super::disk::{BLOCK, DiskFile};
-use super::format::{RECORDS_AT, whole_blocks};
+use super::format::{RECORDS_AT, encode_numbers, whole_blocks};
 use super::index::index_size;
-use super::record::{ALIGN, HEADER, Kind, Record, within_a_segment};
+use super::record::{ALIGN, HEADER, Record, RecordKind, within_a_segment};
 use super::row::Extent;
 use super::segments::{Predecessors, Segment};
 use super::types::StreamKey;
@@ -29,7 +29,7 @@ pub(super) struct Prepared {
 /// Writes records; they count once they are published.
 #[derive(Debug, Default)]
 pub(super) struct Writer {
-    open: Option<Open>,
+    open: Option<OpenSegment>,
     /// What the opening of the next segment has to say.
     predecessors: Predecessors,
     buffer: BlockBuffer,
@@ -37,7 +37,7 @@ pub(super) struct Writer {
 }
 
 #[derive(Debug)]
-struct Open {
+struct OpenSegment {
     prepared: Prepared,
     /// Where the next write goes.
     at: u64,
@@ -57,7 +57,7 @@ enum Staged {
 
 /// A record that is being put together: where it begins in the buffer.
 #[derive(Debug)]
-pub(super) struct Begun(usize);
+pub(super) struct BegunRecord(usize);
 
 impl Writer {
     /// A writer whose first segment has this predecessor, which ends at the offset.
@@ -108,37 +108,37 @@ impl Writer {
             let unsealed = segment.is_some_and(|segment| segment.sealed().is_none());
             std::mem::take(&mut first) || unsealed
         });
-        self.open =
-            Some(Open { prepared, at: RECORDS_AT, good: RECORDS_AT, keys: HashSet::new(), extents: 0 });
+        self.open = Some(OpenSegment {
+            prepared,
+            at: RECORDS_AT,
+            good: RECORDS_AT,
+            keys: HashSet::new(),
+            extents: 0,
+        });
         if !self.predecessors.is_empty() {
-            let payload: Vec<u8> = self
-                .predecessors
-                .iter()
-                .flat_map(|(id, end)| [*id, *end])
-                .flat_map(u64::to_le_bytes)
-                .collect();
-            self.put_plain(Kind::Opening, 0, &payload);
+            let payload = encode_numbers(self.predecessors.iter().map(|(id, end)| [*id, *end]));
+            self.put_plain(RecordKind::Opening, 0, &payload);
             self.staged.push(Staged::Opening(self.predecessors.clone()));
         }
     }
 
     /// Says who a stream is.
     pub(super) fn put_key(&mut self, stream: u64, key: &StreamKey) {
-        let at = self.put_plain(Kind::Stream, stream, key.as_bytes());
+        let at = self.put_plain(RecordKind::Stream, stream, key.as_bytes());
         self.staged.push(Staged::Key(stream, at));
         self.open_mut().keys.insert(stream);
     }
 
-    fn put_plain(&mut self, kind: Kind, stream: u64, payload: &[u8]) -> u64 {
+    fn put_plain(&mut self, kind: RecordKind, stream: u64, payload: &[u8]) -> u64 {
         let begun = self.begin();
         self.buffer.put(payload);
         self.end(&begun, Record::plain(kind, stream, payload))
     }
 
     /// Begins a record.
-    pub(super) fn begin(&mut self) -> Begun {
+    pub(super) fn begin(&mut self) -> BegunRecord {
         self.buffer.pad(ALIGN);
-        let begun = Begun(self.buffer.len());
+        let begun = BegunRecord(self.buffer.len());
         self.buffer.put(&[0; HEADER]);
         begun
     }
@@ -159,19 +159,19 @@ impl Writer {
     }
 
     /// Bytes of the record so far, its header aside.
-    pub(super) fn begun_len(&self, begun: &Begun) -> usize {
+    pub(super) fn begun_len(&self, begun: &BegunRecord) -> usize {
         self.buffer.len() - begun.0 - HEADER
     }
 
     /// Ends a record of consecutive entries, which have so many records each.
-    pub(super) fn end_entries(&mut self, begun: &Begun, stream: u64, first: u64, counts: &[u32]) {
+    pub(super) fn end_entries(&mut self, begun: &BegunRecord, stream: u64, first: u64, counts: &[u32]) {
         if counts.len() > 1 {
             for count in counts {
                 self.buffer.put(&count.to_le_bytes());
             }
         }
         let record = Record {
-            kind: Kind::Entries,
+            kind: RecordKind::Entries,
             stream,
             first,
             entries: within_a_segment(counts.len() as u64),
@@ -184,7 +184,7 @@ impl Writer {
         self.open_mut().extents += 1;
     }
 
-    fn end(&mut self, begun: &Begun, record: Record) -> u64 {
+    fn end(&mut self, begun: &BegunRecord, record: Record) -> u64 {
         let open = self.open.as_ref().expect("records are put into an open segment");
         let seed = open.prepared.segment.header.seed();
         let payload = self.buffer.at(begun.0 + HEADER, record.length as usize);
@@ -194,7 +194,7 @@ impl Writer {
         open.at + begun.0 as u64
     }
 
-    fn open_mut(&mut self) -> &mut Open {
+    fn open_mut(&mut self) -> &mut OpenSegment {
         self.open.as_mut().expect("records are put into an open segment")
     }
 
@@ -234,7 +234,7 @@ impl Writer {
                         stream.segments += 1;
                     }
                     let index = catalog.segments.open_index(id).expect("only its writer closes it");
-                    index.rows.entry(stream).or_default().key_at = at;
+                    index.set_key(stream, at);
                 }
                 Staged::Entries(stream, extent) => {
                     catalog.segments.open_index(id).expect("only its writer closes it").add(stream, extent);

@@ -53,7 +53,7 @@ static AUTHENTICATION_NOTICES: LazyLock<Mutex<Notices>> =
 struct Notices {
     allotment: &'static Allotment,
     /// By the hash of scope and cause.
-    causes: HashMap<u64, Cause>,
+    causes: HashMap<u64, NoticedCause>,
     hasher: RandomState,
     /// Lines that may come now, and since when that is so.
     allowed: f64,
@@ -64,7 +64,7 @@ struct Notices {
 }
 
 #[derive(Debug)]
-struct Cause {
+struct NoticedCause {
     next: Instant,
     suppressed: u64,
 }
@@ -142,7 +142,7 @@ impl Notices {
             known => {
                 self.allowed -= 1.0;
                 let suppressed = known.map_or(0, |known| known.suppressed);
-                self.causes.insert(hash, Cause { next: now + WINDOW, suppressed: 0 });
+                self.causes.insert(hash, NoticedCause { next: now + WINDOW, suppressed: 0 });
                 Some(suppressed)
             }
         }

@@ -73,11 +73,11 @@ pub(super) fn stamped(resource: &[u8], name: &str, text: &str) -> Option<Vec<u8>
 /// A `KeyValue` taken apart.
 struct KeyValue<'a> {
     key: &'a [u8],
-    rest: Rest<'a>,
+    rest: UnreadValue<'a>,
 }
 
 /// The value, which few need to look at.
-enum Rest<'a> {
+enum UnreadValue<'a> {
     Plain(Plain<'a>),
     /// The whole `KeyValue`.
     Encoded(&'a [u8]),
@@ -91,16 +91,16 @@ fn key_value((number, value): (u32, wire::Value<'_>)) -> Option<KeyValue<'_>> {
 impl<'a> KeyValue<'a> {
     fn of(bytes: &'a [u8]) -> Self {
         match plain::attribute(bytes) {
-            Some((key, plain)) => Self { key, rest: Rest::Plain(plain) },
-            None => Self { key: key(bytes), rest: Rest::Encoded(bytes) },
+            Some((key, plain)) => Self { key, rest: UnreadValue::Plain(plain) },
+            None => Self { key: key(bytes), rest: UnreadValue::Encoded(bytes) },
         }
     }
 
     fn value(&self) -> ReadValue<'a> {
         match self.rest {
-            Rest::Plain(Plain::Text(bytes)) => ReadValue::Text(text(bytes)),
-            Rest::Plain(Plain::Int(value)) => ReadValue::Int(value),
-            Rest::Encoded(bytes) => ReadValue::of_pair(bytes),
+            UnreadValue::Plain(Plain::Text(bytes)) => ReadValue::Text(text(bytes)),
+            UnreadValue::Plain(Plain::Int(value)) => ReadValue::Int(value),
+            UnreadValue::Encoded(bytes) => ReadValue::of_pair(bytes),
         }
     }
 }

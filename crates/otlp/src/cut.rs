@@ -1,10 +1,10 @@
 //! Cutting out of an entry what is not valid, so that nothing else in it suffers.
 
-use super::fault::{Fault, Reason};
-use super::piece::{self, Child, Header, Parts, Piece};
+use super::fault::{Reason, Violation};
+use super::piece::{self, Child, EntryPiece, Header, Parts};
 use super::schema::Message;
 use super::validate::{Level, Walk};
-use super::wire::{Field, Fields};
+use super::wire::{Fields, WireField};
 use super::{Signal, locate};
 
 /// How many parts of a request are cut out one by one. What follows goes into one last [`Cut`] together, so that a
@@ -35,9 +35,9 @@ pub struct Cut {
 pub(super) fn sift(
     signal: Signal,
     request: &[u8],
-    entry: &Field<'_>,
+    entry: &WireField<'_>,
     index: usize,
-    fault: Fault,
+    fault: Violation,
     cuts: &mut Vec<Cut>,
 ) -> Option<(Vec<u8>, u64)> {
     let entry = Child::of(Message::request(signal), entry, false).expect("entries lead to records");
@@ -46,8 +46,8 @@ pub(super) fn sift(
         request,
         index,
         cuts,
-        kept: Piece::default(),
-        cut: Piece::default(),
+        kept: EntryPiece::default(),
+        cut: EntryPiece::default(),
         fault: None,
         copies_left: entry.raw.len(),
     };
@@ -64,11 +64,11 @@ struct Sieve<'a> {
     index: usize,
     cuts: &'a mut Vec<Cut>,
     /// The valid parts, as an entry.
-    kept: Piece,
+    kept: EntryPiece,
     /// The other ones, as a request.
-    cut: Piece,
+    cut: EntryPiece,
     /// Why the first part in `cut` is there.
-    fault: Option<Fault>,
+    fault: Option<Violation>,
     /// Bytes of headers that may still be copied so that a part can be named for itself: an entry with a large resource
     /// and many broken records takes no more memory than twice its bytes.
     copies_left: usize,
@@ -76,7 +76,7 @@ struct Sieve<'a> {
 
 impl Sieve<'_> {
     /// Sorts the parts of `child`, which has `fault` and stands at `level`.
-    fn sift(&mut self, child: &Child<'_>, level: Level, fault: Fault) {
+    fn sift(&mut self, child: &Child<'_>, level: Level, fault: Violation) {
         let message = child.message();
         let sound = !child.field.record && Self::has_valid_header(message, child.bytes, level);
         let parts = if sound { Parts::of(message, child.bytes) } else { None };
@@ -105,7 +105,7 @@ impl Sieve<'_> {
         })
     }
 
-    fn cut(&mut self, child: &Child<'_>, fault: Fault) {
+    fn cut(&mut self, child: &Child<'_>, fault: Violation) {
         let headers = self.cut.len_with(0);
         self.cut.put(child.raw, child.records().unwrap_or(1).max(1));
         self.fault.get_or_insert(fault);
@@ -120,7 +120,7 @@ impl Sieve<'_> {
         let Some(((bytes, records), fault)) = self.cut.take().zip(self.fault.take()) else { return };
         if self.cuts.len() <= NAMED {
             let path = locate::path(self.signal, self.request, fault.offset);
-            let Fault { reason, offset } = fault;
+            let Violation { reason, offset } = fault;
             self.cuts.push(Cut { index: self.index, path, offset, reason, records, bytes });
         } else if let Some(further) = self.cuts.last_mut() {
             further.bytes.extend_from_slice(&bytes);

@@ -8,7 +8,7 @@ use crate::arbitrary::text;
 
 /// Damage to some bytes.
 #[derive(Clone, Debug)]
-pub(super) enum Damage {
+pub(super) enum RequestDamage {
     Flip(Index, u8),
     Set(Index, u8),
     Insert(Index, Vec<u8>),
@@ -18,7 +18,7 @@ pub(super) enum Damage {
     Copy(Index, usize, Index),
 }
 
-impl Damage {
+impl RequestDamage {
     pub(super) fn arbitrary() -> impl Strategy<Value = Self> {
         let at = any::<Index>;
         // Bytes with a meaning in the schemas: keys, lengths, the sign of a longer varint.

@@ -19,7 +19,7 @@ pub use selection::{AttributeTest, LibraryTest, SPAN_KINDS, Selection, SeverityT
 
 use super::partition::NoRoom;
 use super::schema::{self, Message};
-use super::wire::{Field, SoundFields, put_delimited};
+use super::wire::{SoundFields, WireField, put_delimited};
 use super::{Signal, piece};
 use set::AttributeSet;
 use splices::Splices;
@@ -238,7 +238,7 @@ impl<'a> EditWalk<'a, '_, '_> {
     fn record(
         &mut self,
         message: &'static Message,
-        field: &Field<'a>,
+        field: &WireField<'a>,
         bytes: &'a [u8],
         chosen: Chosen<'_>,
     ) -> Result<(), NoRoom> {
@@ -295,7 +295,7 @@ impl<'a> EditWalk<'a, '_, '_> {
     /// Does what `change` does within a field, whose length then says how much that leaves.
     fn within(
         &mut self,
-        field: &Field<'a>,
+        field: &WireField<'a>,
         bytes: &'a [u8],
         change: impl FnOnce(&mut Self) -> Result<(), NoRoom>,
     ) -> Result<(), NoRoom> {

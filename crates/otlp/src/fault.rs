@@ -126,7 +126,7 @@ impl fmt::Display for Reason {
 
 /// Something wrong in a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Fault {
+pub struct Violation {
     /// What is wrong.
     pub reason: Reason,
     /// Where: the position in the request's bytes of the offending field, or within it.

@@ -54,10 +54,10 @@ pub use edit::{
     LibraryTest, NewValue, NoTexts, SPAN_KINDS, Selection, SeverityTest, TextTest, ValueSource, ValueTest,
     WriteWhere,
 };
-pub use fault::{Fault, Reason};
+pub use fault::{Reason, Violation};
 pub use ignored::Ignored;
-pub use json::{Omitted, Transcoded, Untaken, count_json, read_request, write_request};
-pub use partition::{NoRoom, RecordWays, Room, most_partitioned, partition};
+pub use json::{JsonReadError, Omitted, Transcoded, count_json, read_request, write_request};
+pub use partition::{NoRoom, RecordWays, RoomCheck, most_partitioned, partition};
 pub use read_value::ReadValue;
 pub use record_view::{
     AttributeView, MetricFields, PointValue, RecordFields, RecordView, resource_attributes, visit_records,

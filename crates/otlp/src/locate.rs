@@ -16,7 +16,7 @@ const LONGEST: usize = 240;
 pub(super) fn path(signal: Signal, request: &[u8], offset: usize) -> String {
     let mut path = String::new();
     let (mut message, mut bytes, mut offset) = (Message::request(signal), request, offset);
-    while let Some(step) = Step::to(message, bytes, offset) {
+    while let Some(step) = PathStep::to(message, bytes, offset) {
         step.append_to(&mut path);
         match step.inner {
             Some((below, inner)) if offset >= step.end - inner.len() => {
@@ -43,7 +43,7 @@ pub(super) fn abbreviated(path: String) -> String {
 }
 
 /// One field on the way.
-struct Step<'a> {
+struct PathStep<'a> {
     number: u32,
     /// The field with this number, if the message has one today.
     field: Option<&'static schema::Field>,
@@ -56,7 +56,7 @@ struct Step<'a> {
     inner: Option<(&'static Message, &'a [u8])>,
 }
 
-impl<'a> Step<'a> {
+impl<'a> PathStep<'a> {
     /// The field of `message` that holds the byte at `offset`.
     fn to(message: &'static Message, bytes: &'a [u8], offset: usize) -> Option<Self> {
         let mut start = 0;

@@ -15,7 +15,7 @@ use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use prost::Message;
 
-use super::{Reason, Signal, Untaken, read_request, split, validate, write_request};
+use super::{JsonReadError, Reason, Signal, read_request, split, validate, write_request};
 
 /// Compares validator and oracle on any bytes, and checks what [`split`](split()) makes of them.
 pub fn check(signal: Signal, bytes: &[u8]) {
@@ -46,11 +46,11 @@ pub fn check(signal: Signal, bytes: &[u8]) {
 pub fn check_json(signal: Signal, json: &[u8]) {
     let transcoded = match read_request(signal, json, &mut |_| true) {
         Ok(transcoded) => transcoded,
-        Err(Untaken::Malformed(malformed)) => {
+        Err(JsonReadError::Malformed(malformed)) => {
             assert!(malformed.offset <= json.len(), "{malformed:?} is outside of the document");
             return;
         }
-        Err(Untaken::NoRoom) => panic!("there was room"),
+        Err(JsonReadError::NoRoom) => panic!("there was room"),
     };
     let read = records(signal, &transcoded.bytes);
     assert!(read.is_some(), "what is read is valid");

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 
 use smallvec::SmallVec;
 
-use super::piece::{self, Child, Header, Parts, Piece};
+use super::piece::{self, Child, EntryPiece, Header, Parts};
 use super::records::{RecordAttributes, RecordValues, Visit};
 use super::schema::Message;
 use super::split::{Entry, frames, rewritten};
@@ -22,13 +22,13 @@ const COMBINATION_OVERHEAD: usize = 768;
 pub struct NoRoom;
 
 /// Asked before memory is taken, for so many bytes more; if it returns false, partitioning stops with [`NoRoom`].
-pub type Room<'r> = dyn FnMut(usize) -> bool + 'r;
+pub type RoomCheck<'r> = dyn FnMut(usize) -> bool + 'r;
 
 /// Which ways the records of an entry go.
 pub trait RecordWays {
     /// Which way records go that have this of the attributes that are looked at: by a number, and these count up from 0. Asked once
     /// about each combination; `None` if there is no room to find out.
-    fn way_of(&mut self, found: &[Found<'_>], room: &mut Room<'_>) -> Option<u32>;
+    fn way_of(&mut self, found: &[Found<'_>], room: &mut RoomCheck<'_>) -> Option<u32>;
 
     /// Whether two of the ways that it has told lead to one stream, so that all records have to keep their order.
     fn meet(&self) -> bool;
@@ -48,7 +48,7 @@ pub fn partition(
     entry: &Entry<'_>,
     attributes: &RecordAttributes<'_>,
     ways: &mut dyn RecordWays,
-    room: &mut Room<'_>,
+    room: &mut RoomCheck<'_>,
 ) -> Result<Option<Vec<Entry<'static>>>, NoRoom> {
     let ways = KnownWays { ways, known: HashMap::new(), room, is_out_of_room: false };
     let mut agreement = Agreement { ways, first: None };
@@ -118,7 +118,7 @@ struct KnownWays<'a, 'n> {
     ways: &'n mut dyn RecordWays,
     /// What combinations are made of comes from senders, so the hash is one that can't be foreseen.
     known: HashMap<RecordValues<'a>, u32>,
-    room: &'n mut Room<'n>,
+    room: &'n mut RoomCheck<'n>,
     is_out_of_room: bool,
 }
 
@@ -288,7 +288,7 @@ fn size(containers: &[Container], parts: &[Whole<'_>]) -> usize {
 fn write(containers: &[Container], parts: &[Whole<'_>], index: usize) -> Vec<Entry<'static>> {
     let entry = |parts: &[Whole<'_>]| {
         let mut open = OpenContainers::new(containers);
-        let mut piece = Piece::default();
+        let mut piece = EntryPiece::default();
         for part in parts {
             open.go_to(part, |step| match step {
                 ContainerStep::Leave => piece.leave(),
@@ -304,8 +304,8 @@ fn write(containers: &[Container], parts: &[Whole<'_>], index: usize) -> Vec<Ent
 
 /// Ways of which no two meet.
 #[cfg(any(test, feature = "oracle"))]
-impl<F: FnMut(&[Found<'_>], &mut Room<'_>) -> Option<u32>> RecordWays for F {
-    fn way_of(&mut self, found: &[Found<'_>], room: &mut Room<'_>) -> Option<u32> {
+impl<F: FnMut(&[Found<'_>], &mut RoomCheck<'_>) -> Option<u32>> RecordWays for F {
+    fn way_of(&mut self, found: &[Found<'_>], room: &mut RoomCheck<'_>) -> Option<u32> {
         self(found, room)
     }
 

@@ -1,7 +1,7 @@
 //! Messages put together from parts of others: how cutting, splitting for size and halving re-encode.
 //!
 //! A message on the way to the records (entry, scope, metric, the metric's data) is taken apart into a header,
-//! which is every field that leads to no record, and children. A [`Piece`] gets some of the children, each byte
+//! which is every field that leads to no record, and children. An [`EntryPiece`] gets some of the children, each byte
 //! for byte as it was encoded, under copies of the headers above them. Unknown fields are header fields, so they
 //! come along. Nothing here is checked: what is taken apart has been validated, or its framing has.
 //!
@@ -78,7 +78,7 @@ impl<'a> Parts<'a> {
 
 impl<'a> Child<'a> {
     /// `field` of `message`, if it is a child; `former` is what [`is_former`] says of the message.
-    pub(super) fn of(message: &Message, field: &wire::Field<'a>, former: bool) -> Option<Self> {
+    pub(super) fn of(message: &Message, field: &wire::WireField<'a>, former: bool) -> Option<Self> {
         let (known, former) = match message.formerly(field.number).filter(|_| former) {
             Some(known) => (known, true),
             None => (message.field(field.number)?, false),
@@ -170,23 +170,23 @@ pub(super) fn records(message: &'static Message, bytes: &[u8]) -> Option<u64> {
 
 /// A message in the making. Its levels are open from the outermost down to where children are being put.
 #[derive(Default)]
-pub(super) struct Piece {
-    levels: Vec<Open>,
+pub(super) struct EntryPiece {
+    levels: Vec<OpenPiece>,
     records: u64,
 }
 
-struct Open {
+struct OpenPiece {
     /// The field number in the level above; of no meaning in the outermost.
     number: u32,
     header: Header,
     children: Vec<u8>,
 }
 
-impl Piece {
+impl EntryPiece {
     /// Opens a message with this header in the innermost one; the first one is the message being made. It only
     /// appears in the piece when something is put in it.
     pub(super) fn enter(&mut self, number: u32, header: Header) {
-        self.levels.push(Open { number, header, children: Vec::new() });
+        self.levels.push(OpenPiece { number, header, children: Vec::new() });
     }
 
     /// Puts an encoded child in the innermost message.
@@ -217,7 +217,7 @@ impl Piece {
         inner
     }
 
-    /// Whether nothing was put since the last [`Piece::take`].
+    /// Whether nothing was put since the last [`EntryPiece::take`].
     pub(super) fn is_empty(&self) -> bool {
         self.levels.iter().all(|level| level.children.is_empty())
     }
@@ -242,7 +242,7 @@ impl Piece {
     }
 }
 
-impl Open {
+impl OpenPiece {
     fn key(&self) -> u32 {
         self.number << 3 | 2
     }

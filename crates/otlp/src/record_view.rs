@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 use super::piece::{self, Child};
 use super::plain;
 use super::read_value::{self, ReadValue, text};
-use super::schema::{self, INSTRUMENTATION_SCOPE, Kind, MESSAGES, Message};
+use super::schema::{self, FieldKind, INSTRUMENTATION_SCOPE, MESSAGES, Message};
 use super::wire::{Fields, Sound, Value, put_delimited};
 use super::{Signal, split};
 
@@ -92,7 +92,7 @@ impl<'a> RecordSurroundings<'a> {
                 let is_scope = |number| {
                     message
                         .field(number)
-                        .is_some_and(|field| field.kind == Kind::Message(INSTRUMENTATION_SCOPE))
+                        .is_some_and(|field| field.kind == FieldKind::Message(INSTRUMENTATION_SCOPE))
                 };
                 let fields = Sound::of(bytes).filter(|(number, _)| is_scope(*number));
                 self.scopes = fields.filter_map(|(_, value)| value.delimited()).collect();

@@ -24,7 +24,7 @@ use smallvec::SmallVec;
 use super::attributes::{self, Found};
 use super::piece::{self, Child};
 use super::read_value::ReadValue;
-use super::schema::{EVENT, INSTRUMENTATION_SCOPE, KEY_VALUE, Kind, Label, Message, SPAN};
+use super::schema::{EVENT, FieldKind, INSTRUMENTATION_SCOPE, KEY_VALUE, Label, Message, SPAN};
 use super::wire::Sound;
 use super::{Signal, schema};
 
@@ -188,7 +188,7 @@ fn messages<'a>(
     wanted: u8,
 ) -> impl Iterator<Item = (&'static Message, &'a [u8])> {
     Sound::of(bytes).filter_map(move |(number, value)| {
-        let is_wanted = message.field(number).is_some_and(|field| field.kind == Kind::Message(wanted));
+        let is_wanted = message.field(number).is_some_and(|field| field.kind == FieldKind::Message(wanted));
         Some((schema::message(wanted), value.delimited().filter(|_| is_wanted)?))
     })
 }

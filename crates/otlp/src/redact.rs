@@ -7,7 +7,7 @@ use regex::{Regex, RegexSet};
 use serde_json::{Value as Json, json};
 
 use super::read_value::{self, ReadValue, text};
-use super::schema::{KEY_VALUE, Kind, Message};
+use super::schema::{FieldKind, KEY_VALUE, Message};
 use super::wire::{Fields, put_delimited};
 use super::{Signal, schema};
 
@@ -123,8 +123,8 @@ impl Redaction {
         for field in Fields::of(bytes).map_while(Result::ok) {
             let known = message.field(field.number).or_else(|| message.formerly(field.number));
             match (known.map(|known| known.kind), field.delimited()) {
-                (Some(Kind::String), Some(bytes)) => self.find_in_text(text(bytes), is_wanted, found),
-                (Some(Kind::Message(KEY_VALUE)), Some(pair)) => {
+                (Some(FieldKind::String), Some(bytes)) => self.find_in_text(text(bytes), is_wanted, found),
+                (Some(FieldKind::Message(KEY_VALUE)), Some(pair)) => {
                     let before = found.len();
                     let values = Fields::of(pair).map_while(Result::ok);
                     for value in values.filter(|field| field.number == read_value::VALUE) {
@@ -137,10 +137,10 @@ impl Redaction {
                         }
                     }
                 }
-                (Some(Kind::Message(schema::ANY_VALUE)), Some(value)) => {
+                (Some(FieldKind::Message(schema::ANY_VALUE)), Some(value)) => {
                     self.find_in_value(value, is_wanted, found);
                 }
-                (Some(Kind::Message(index)), Some(inner)) => {
+                (Some(FieldKind::Message(index)), Some(inner)) => {
                     self.find_in(schema::message(index), inner, is_wanted, found);
                 }
                 _ => {}
@@ -265,14 +265,14 @@ impl Redaction {
         for field in Fields::of(bytes).map_while(Result::ok) {
             let known = message.field(field.number).or_else(|| message.formerly(field.number));
             match (known.map(|known| known.kind), field.delimited()) {
-                (Some(Kind::String), Some(bytes)) => match self.text(text(bytes)) {
+                (Some(FieldKind::String), Some(bytes)) => match self.text(text(bytes)) {
                     Cow::Borrowed(_) => out.extend_from_slice(field.raw),
                     Cow::Owned(clean) => {
                         put_delimited(out, field.number, clean.as_bytes());
                         differs = true;
                     }
                 },
-                (Some(Kind::Message(KEY_VALUE)), Some(pair)) => {
+                (Some(FieldKind::Message(KEY_VALUE)), Some(pair)) => {
                     let mut clean = Vec::new();
                     if self.put_pair(pair, &mut clean) {
                         put_delimited(out, field.number, &clean);
@@ -281,7 +281,7 @@ impl Redaction {
                         out.extend_from_slice(field.raw);
                     }
                 }
-                (Some(Kind::Message(index)), Some(inner)) => {
+                (Some(FieldKind::Message(index)), Some(inner)) => {
                     let mut clean = Vec::new();
                     let differs_within = match index {
                         schema::ANY_VALUE => self.put_value(inner, &mut clean),

@@ -5,7 +5,7 @@
 //! part gets copies of the headers above it (resource, scope, the metric's name and unit, unknown fields).
 
 use super::Signal;
-use super::piece::{self, Child, Header, Parts, Piece};
+use super::piece::{self, Child, EntryPiece, Header, Parts};
 use super::schema::Message;
 use super::wire::frame_len;
 
@@ -15,7 +15,7 @@ use super::wire::frame_len;
 /// themselves: repeating those for every record would make a request thousands of times as large as it was.
 pub fn split_to_size(signal: Signal, entry: &[u8], max_framed: usize, emit: &mut dyn FnMut(&[u8], u64)) {
     let message = Message::entry(signal);
-    let mut packing = Packing { piece: Piece::default(), max_framed, emit };
+    let mut packing = Packing { piece: EntryPiece::default(), max_framed, emit };
     match Parts::of(message, entry) {
         Some(parts) if frame_len(entry.len()) > max_framed && packing.has_room_under(&parts.header) => {
             packing.fill(1, parts);
@@ -26,7 +26,7 @@ pub fn split_to_size(signal: Signal, entry: &[u8], max_framed: usize, emit: &mut
 }
 
 struct Packing<'a> {
-    piece: Piece,
+    piece: EntryPiece,
     max_framed: usize,
     emit: &'a mut dyn FnMut(&[u8], u64),
 }
@@ -82,7 +82,7 @@ impl Packing<'_> {
 /// be what an upstream refuses, too. `None` if there is but one record or entry, or if the records can't be told apart (a
 /// metric that states its data twice).
 pub fn halve(signal: Signal, request: &[u8]) -> Option<[(Vec<u8>, u64); 2]> {
-    let mut halves = [Piece::default(), Piece::default()];
+    let mut halves = [EntryPiece::default(), EntryPiece::default()];
     let message = Message::request(signal);
     if divide(1, message, request, &mut halves).is_none() {
         halves = divide_entries(message, request)?;
@@ -92,13 +92,13 @@ pub fn halve(signal: Signal, request: &[u8]) -> Option<[(Vec<u8>, u64); 2]> {
 }
 
 /// Puts the entries of a request in two halves of about as many entries.
-fn divide_entries(message: &'static Message, request: &[u8]) -> Option<[Piece; 2]> {
+fn divide_entries(message: &'static Message, request: &[u8]) -> Option<[EntryPiece; 2]> {
     let parts = Parts::of(message, request)?;
     let entries = parts.children().count();
     if entries < 2 {
         return None;
     }
-    let mut halves = [Piece::default(), Piece::default()];
+    let mut halves = [EntryPiece::default(), EntryPiece::default()];
     for half in &mut halves {
         half.enter(1, parts.header.clone());
     }
@@ -110,7 +110,7 @@ fn divide_entries(message: &'static Message, request: &[u8]) -> Option<[Piece; 2
 
 /// Puts the children of a message in two halves with about as many records, descending where all records are in
 /// one child. Leaves the message open in both.
-fn divide(number: u32, message: &'static Message, bytes: &[u8], halves: &mut [Piece; 2]) -> Option<()> {
+fn divide(number: u32, message: &'static Message, bytes: &[u8], halves: &mut [EntryPiece; 2]) -> Option<()> {
     let parts = Parts::of(message, bytes)?;
     let total = piece::records(message, bytes).filter(|total| *total > 1)?;
     let middle = middle(&parts, total)?;
@@ -122,7 +122,7 @@ fn divide(number: u32, message: &'static Message, bytes: &[u8], halves: &mut [Pi
         let records = child.records()?;
         if records == total {
             divide(child.field.number, child.message(), child.bytes, halves)?;
-            halves.iter_mut().for_each(Piece::leave);
+            halves.iter_mut().for_each(EntryPiece::leave);
             second = true;
             continue;
         }

@@ -8,7 +8,7 @@ use super::Signal;
 
 #[allow(clippy::unreadable_literal, reason = "generated")]
 mod tables {
-    use super::{Field, Former, Kind, Label, Message};
+    use super::{Field, FieldKind, Former, Label, Message};
     include!(concat!(env!("OUT_DIR"), "/tables.rs"));
 }
 
@@ -56,7 +56,7 @@ pub(super) struct Field {
     /// As a JSON key, with quotes and colon: `"traceId":`.
     pub(super) json: &'static str,
     /// The type.
-    pub(super) kind: Kind,
+    pub(super) kind: FieldKind,
     /// How often it can occur, and what its absence means.
     pub(super) label: Label,
     /// What it shares with the other members of its `oneof`, and nothing else.
@@ -84,7 +84,7 @@ pub(super) enum Label {
 
 /// The type of a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum FieldKind {
     Bool,
     Int32,
     Int64,
@@ -155,7 +155,7 @@ impl Message {
             }
             rows[field.number as usize] = row as u8;
             holds_records |= field.leads;
-            if matches!(field.kind, Kind::Message(KEY_VALUE)) && is_attributes(field.name) {
+            if matches!(field.kind, FieldKind::Message(KEY_VALUE)) && is_attributes(field.name) {
                 attributes = field.number;
             }
             row += 1;
@@ -229,7 +229,7 @@ impl Field {
     /// The message that the field holds, if it holds one.
     pub(super) fn message(&self) -> Option<&'static Message> {
         match self.kind {
-            Kind::Message(index) => Some(message(index)),
+            FieldKind::Message(index) => Some(message(index)),
             _ => None,
         }
     }
@@ -247,19 +247,19 @@ impl Field {
     /// The wire type of a single value, and what to do with one.
     const fn plain(&self) -> (u8, Action) {
         let (wire, op, argument) = match self.kind {
-            Kind::Bool
-            | Kind::Int32
-            | Kind::Int64
-            | Kind::Uint32
-            | Kind::Uint64
-            | Kind::Sint32
-            | Kind::Enum => (0, Op::Varint, 0),
-            Kind::Fixed64 | Kind::Sfixed64 | Kind::Double => (1, Op::Fixed64, 0),
-            Kind::Fixed32 => (5, Op::Fixed32, 0),
-            Kind::String => (2, Op::String, 0),
-            Kind::Bytes => (2, Op::Bytes, 0),
-            Kind::Id(len) => (2, Op::Id, len),
-            Kind::Message(index) => (2, self.message_op(index), index),
+            FieldKind::Bool
+            | FieldKind::Int32
+            | FieldKind::Int64
+            | FieldKind::Uint32
+            | FieldKind::Uint64
+            | FieldKind::Sint32
+            | FieldKind::Enum => (0, Op::Varint, 0),
+            FieldKind::Fixed64 | FieldKind::Sfixed64 | FieldKind::Double => (1, Op::Fixed64, 0),
+            FieldKind::Fixed32 => (5, Op::Fixed32, 0),
+            FieldKind::String => (2, Op::String, 0),
+            FieldKind::Bytes => (2, Op::Bytes, 0),
+            FieldKind::Id(len) => (2, Op::Id, len),
+            FieldKind::Message(index) => (2, self.message_op(index), index),
         };
         (wire, Action { op, argument })
     }
@@ -280,8 +280,8 @@ impl Field {
     /// What to do with several values in one length-delimited field.
     const fn packed(&self) -> Action {
         let op = match self.kind {
-            Kind::Fixed64 | Kind::Sfixed64 | Kind::Double => Op::PackedFixed64,
-            Kind::Fixed32 => panic!("OTLP has no repeated 32-bit field"),
+            FieldKind::Fixed64 | FieldKind::Sfixed64 | FieldKind::Double => Op::PackedFixed64,
+            FieldKind::Fixed32 => panic!("OTLP has no repeated 32-bit field"),
             _ => Op::PackedVarints,
         };
         Action { op, argument: 0 }

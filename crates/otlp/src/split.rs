@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 use thiserror::Error;
 
 use super::cut::{self, Cut};
-use super::fault::{Fault, Reason};
+use super::fault::{Reason, Violation};
 use super::schema::Message;
 use super::validate::{Level, Walk};
 use super::wire::{Fields, Value, put_delimited};
@@ -184,7 +184,7 @@ fn check<'a>(
     request: &'a [u8],
     bytes: &'a [u8],
     index: usize,
-) -> Result<(Entry<'a>, u64), Fault> {
+) -> Result<(Entry<'a>, u64), Violation> {
     let mut walk = Walk::new(request);
     let message = Message::entry(signal);
     walk.message(message, bytes, Level::ENTRY)?;

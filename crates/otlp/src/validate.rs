@@ -8,9 +8,9 @@
 //! The walk goes through every field once, decides by one look-up in the schema's dense tables, allocates
 //! nothing, and counts the records on the way.
 
-use super::fault::{Fault, Reason};
+use super::fault::{Reason, Violation};
 use super::plain::{self, Plain};
-use super::schema::{self, Field, Kind, Message, Op};
+use super::schema::{self, Field, FieldKind, Message, Op};
 use super::wire::{Fields, Value};
 use super::{Signal, piece, wire};
 
@@ -18,7 +18,7 @@ use super::{Signal, piece, wire};
 const MAX_DEPTH: u32 = 100;
 
 /// Checks a whole request and counts its records.
-pub fn validate(signal: Signal, request: &[u8]) -> Result<u64, Fault> {
+pub fn validate(signal: Signal, request: &[u8]) -> Result<u64, Violation> {
     let mut walk = Walk::new(request);
     for field in Fields::of(request) {
         let (number, value, at) = match field {
@@ -72,14 +72,14 @@ pub(super) struct Walk<'a> {
     /// The records in what the entry being checked holds under field 1000, if it has that. They are its records if it has
     /// no field 2, and not counted above.
     pub(super) former: Option<u64>,
-    fault: Option<Fault>,
+    fault: Option<Violation>,
 }
 
 /// The walk found a fault, which [`Walk`] keeps: an error without a payload goes up through a hundred levels in
 /// one register.
-struct Stop;
+struct ValidationStop;
 
-type Step<T> = Result<T, Stop>;
+type ValidationResult<T> = Result<T, ValidationStop>;
 
 impl<'a> Walk<'a> {
     /// A walk over parts of `origin`, which faults are located in.
@@ -93,12 +93,18 @@ impl<'a> Walk<'a> {
         message: &'static Message,
         bytes: &'a [u8],
         level: Level,
-    ) -> Result<(), Fault> {
-        self.fields(message, bytes, level)
-            .map_err(|Stop| self.fault.take().expect("a walk stops only after it has noted the fault"))
+    ) -> Result<(), Violation> {
+        self.fields(message, bytes, level).map_err(|ValidationStop| {
+            self.fault.take().expect("a walk stops only after it has noted the fault")
+        })
     }
 
-    fn fields(&mut self, message: &'static Message, mut rest: &'a [u8], level: Level) -> Step<()> {
+    fn fields(
+        &mut self,
+        message: &'static Message,
+        mut rest: &'a [u8],
+        level: Level,
+    ) -> ValidationResult<()> {
         while let Some((&first, mut tail)) = rest.split_first() {
             let start = rest;
             let mut key = first;
@@ -176,7 +182,7 @@ impl<'a> Walk<'a> {
     }
 
     #[inline]
-    fn nested(&mut self, start: &'a [u8], index: u8, bytes: &'a [u8], level: Level) -> Step<()> {
+    fn nested(&mut self, start: &'a [u8], index: u8, bytes: &'a [u8], level: Level) -> ValidationResult<()> {
         match level.below() {
             Some(below) => self.fields(schema::message(index), bytes, below),
             None => self.stop(start, Reason::Depth),
@@ -185,7 +191,12 @@ impl<'a> Walk<'a> {
 
     /// A field that the message doesn't have, or has with another wire type.
     #[cold]
-    fn other(&mut self, message: &'static Message, start: &'a [u8], level: Level) -> Step<&'a [u8]> {
+    fn other(
+        &mut self,
+        message: &'static Message,
+        start: &'a [u8],
+        level: Level,
+    ) -> ValidationResult<&'a [u8]> {
         let number = match wire::key(start) {
             Ok((_, 3 | 4, _)) => return self.stop(start, Reason::Group),
             Ok((_, 6 | 7, _)) => return self.stop(start, Reason::UnknownWireType),
@@ -210,8 +221,8 @@ impl<'a> Walk<'a> {
     }
 
     /// A field under the number that it had once: nothing to most servers, but a Collector reads it.
-    fn former(&mut self, field: &'static Field, start: &'a [u8], level: Level) -> Step<&'a [u8]> {
-        let (Kind::Message(index), Ok((_, 2, tail))) = (field.kind, wire::key(start)) else {
+    fn former(&mut self, field: &'static Field, start: &'a [u8], level: Level) -> ValidationResult<&'a [u8]> {
+        let (FieldKind::Message(index), Ok((_, 2, tail))) = (field.kind, wire::key(start)) else {
             return self.stop(start, Reason::WireType);
         };
         let (bytes, after) = self.delimited(start, tail)?;
@@ -224,7 +235,7 @@ impl<'a> Walk<'a> {
 
     /// Takes a length and as many bytes.
     #[inline]
-    fn delimited(&mut self, start: &'a [u8], tail: &'a [u8]) -> Step<(&'a [u8], &'a [u8])> {
+    fn delimited(&mut self, start: &'a [u8], tail: &'a [u8]) -> ValidationResult<(&'a [u8], &'a [u8])> {
         if let Some((&len, tail)) = tail.split_first()
             && len < 0x80
             && let Some(split) = tail.split_at_checked(len as usize)
@@ -241,7 +252,7 @@ impl<'a> Walk<'a> {
     }
 
     #[inline]
-    fn varint(&mut self, start: &'a [u8], tail: &'a [u8]) -> Step<&'a [u8]> {
+    fn varint(&mut self, start: &'a [u8], tail: &'a [u8]) -> ValidationResult<&'a [u8]> {
         match wire::varint(tail) {
             Ok((_, rest)) => Ok(rest),
             Err(reason) => self.stop(start, reason),
@@ -249,7 +260,7 @@ impl<'a> Walk<'a> {
     }
 
     #[inline]
-    fn skip(&mut self, start: &'a [u8], tail: &'a [u8], len: usize) -> Step<&'a [u8]> {
+    fn skip(&mut self, start: &'a [u8], tail: &'a [u8], len: usize) -> ValidationResult<&'a [u8]> {
         match tail.get(len..) {
             Some(rest) => Ok(rest),
             None => self.stop(start, Reason::Truncated),
@@ -257,7 +268,7 @@ impl<'a> Walk<'a> {
     }
 
     #[inline(never)]
-    fn utf8(&mut self, text: &'a [u8]) -> Step<()> {
+    fn utf8(&mut self, text: &'a [u8]) -> ValidationResult<()> {
         match simdutf8::compat::from_utf8(text) {
             Ok(_) => Ok(()),
             Err(error) => self.stop(&text[error.valid_up_to()..], Reason::Utf8),
@@ -266,13 +277,13 @@ impl<'a> Walk<'a> {
 
     /// Notes the fault, which is where `at` begins.
     #[cold]
-    fn stop<T>(&mut self, at: &'a [u8], reason: Reason) -> Step<T> {
+    fn stop<T>(&mut self, at: &'a [u8], reason: Reason) -> ValidationResult<T> {
         self.fault = Some(self.fault_at(at, reason));
-        Err(Stop)
+        Err(ValidationStop)
     }
 
-    fn fault_at(&self, at: &[u8], reason: Reason) -> Fault {
-        Fault { reason, offset: at.as_ptr().addr() - self.origin.as_ptr().addr() }
+    fn fault_at(&self, at: &[u8], reason: Reason) -> Violation {
+        Violation { reason, offset: at.as_ptr().addr() - self.origin.as_ptr().addr() }
     }
 }
 

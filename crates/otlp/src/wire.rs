@@ -17,7 +17,7 @@ pub(super) enum Value<'a> {
 
 /// One field of an encoded message.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Field<'a> {
+pub(super) struct WireField<'a> {
     pub(super) number: u32,
     /// The field as it was encoded: key, length, value.
     pub(super) raw: &'a [u8],
@@ -40,7 +40,7 @@ impl<'a> Value<'a> {
     }
 }
 
-impl<'a> Field<'a> {
+impl<'a> WireField<'a> {
     /// The bytes of a length-delimited field.
     pub(super) fn delimited(&self) -> Option<&'a [u8]> {
         self.value.delimited()
@@ -53,18 +53,18 @@ impl<'a> Fields<'a> {
     }
 
     #[inline]
-    fn read(&mut self) -> Result<Field<'a>, Reason> {
+    fn read(&mut self) -> Result<WireField<'a>, Reason> {
         let start = self.rest;
         let (number, wire, tail) = key(start)?;
         let (value, rest) = value(wire, tail)?;
         self.rest = rest;
-        Ok(Field { number, raw: &start[..start.len() - rest.len()], value })
+        Ok(WireField { number, raw: &start[..start.len() - rest.len()], value })
     }
 }
 
 impl<'a> Iterator for Fields<'a> {
     /// An error comes with what is left from the broken field on.
-    type Item = Result<Field<'a>, (Reason, &'a [u8])>;
+    type Item = Result<WireField<'a>, (Reason, &'a [u8])>;
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
@@ -123,14 +123,14 @@ impl<'a> SoundFields<'a> {
 }
 
 impl<'a> Iterator for SoundFields<'a> {
-    type Item = Field<'a>;
+    type Item = WireField<'a>;
 
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "as for `Sound::next`")]
     fn next(&mut self) -> Option<Self::Item> {
         let start = self.0.rest;
         let (number, value) = self.0.next()?;
-        Some(Field { number, raw: &start[..start.len() - self.0.rest.len()], value })
+        Some(WireField { number, raw: &start[..start.len() - self.0.rest.len()], value })
     }
 }
 

@@ -22,14 +22,14 @@ pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json"
 
 /// `Export<Signal>ServiceResponse`, which has one shape for every signal.
 #[derive(Clone, PartialEq, Eq, Message)]
-pub(crate) struct ExportResponse {
+pub(crate) struct ExportServiceResponse {
     #[prost(message, optional, tag = "1")]
-    pub(crate) partial_success: Option<PartialSuccess>,
+    pub(crate) partial_success: Option<ExportPartialSuccess>,
 }
 
 /// `Export<Signal>PartialSuccess`.
 #[derive(Clone, PartialEq, Eq, Message)]
-pub(crate) struct PartialSuccess {
+pub(crate) struct ExportPartialSuccess {
     /// `rejected_spans`, `rejected_data_points`, `rejected_log_records`.
     #[prost(int64, tag = "1")]
     pub(crate) rejected: i64,
@@ -39,14 +39,14 @@ pub(crate) struct PartialSuccess {
 
 /// `google.rpc.Status`, the body of every error (rule 37).
 #[derive(Clone, PartialEq, Eq, Message)]
-pub(crate) struct Status {
+pub(crate) struct ErrorStatus {
     #[prost(int32, tag = "1")]
     pub(crate) code: i32,
     #[prost(string, tag = "2")]
     pub(crate) message: String,
 }
 
-impl ExportResponse {
+impl ExportServiceResponse {
     /// Records that it says were rejected.
     pub(crate) fn rejected(&self) -> u64 {
         self.partial_success.as_ref().map_or(0, |partial| partial.rejected.max(0).unsigned_abs())
@@ -76,7 +76,7 @@ impl ExportResponse {
         let rejected = rejected.and_then(|(_, value)| number(value)).unwrap_or_default();
         let message = partial.get("errorMessage").and_then(serde_json::Value::as_str);
         let error_message = message.unwrap_or_default().to_owned();
-        Self { partial_success: Some(PartialSuccess { rejected, error_message }) }
+        Self { partial_success: Some(ExportPartialSuccess { rejected, error_message }) }
     }
 }
 
@@ -94,9 +94,9 @@ pub(crate) async fn in_json(signal: Signal, response: Response<Full<Bytes>>) -> 
     let Ok(collected) = body.collect().await;
     let body = collected.to_bytes();
     let json = if head.status.is_success() {
-        ExportResponse::decode(body.clone()).ok().map(|response| response.to_json(signal))
+        ExportServiceResponse::decode(body.clone()).ok().map(|response| response.to_json(signal))
     } else {
-        let status = Status::decode(body.clone()).ok();
+        let status = ErrorStatus::decode(body.clone()).ok();
         status.map(|status| serde_json::json!({ "code": status.code, "message": status.message }))
     };
     let Some(json) = json else { return Response::from_parts(head, Full::new(body)) };
@@ -119,7 +119,7 @@ pub(crate) async fn in_grpc(response: Response<Full<Bytes>>) -> Response<AnswerB
         trailers.insert(STATUS, HeaderValue::from(Code::Ok as i32));
         Response::new(AnswerBody::with_trailers(framed(&body, false), trailers))
     } else {
-        let why = Status::decode(body).unwrap_or_default().message;
+        let why = ErrorStatus::decode(body).unwrap_or_default().message;
         let at_once = (head.status == StatusCode::TOO_MANY_REQUESTS).then_some(Duration::ZERO);
         let delay = retry_after(&head.headers, SystemTime::now()).or(at_once);
         let detail = delay.map(|delay| RetryInfo::after(delay).detail());
@@ -149,7 +149,7 @@ fn code(status: StatusCode) -> Code {
 
 /// An error with a [`Status`] that says why.
 pub(crate) fn refuse(status: StatusCode, message: impl Into<String>) -> Response<Full<Bytes>> {
-    respond(status, &Status { code: 0, message: message.into() })
+    respond(status, &ErrorStatus { code: 0, message: message.into() })
 }
 
 #[cfg(test)]
@@ -158,19 +158,19 @@ mod tests {
 
     #[tokio::test]
     async fn an_answer_in_json_says_the_same() {
-        let partial_success = Some(PartialSuccess { rejected: 3, error_message: "odd".to_owned() });
+        let partial_success = Some(ExportPartialSuccess { rejected: 3, error_message: "odd".to_owned() });
         for (message, expected) in [
             (
-                ExportResponse { partial_success },
+                ExportServiceResponse { partial_success },
                 r#"{"partialSuccess":{"rejectedDataPoints":"3","errorMessage":"odd"}}"#,
             ),
-            (ExportResponse::default(), "{}"),
+            (ExportServiceResponse::default(), "{}"),
         ] {
             let answer = in_json(Signal::Metrics, respond(StatusCode::OK, &message)).await;
             assert_eq!(answer.headers()[CONTENT_TYPE], JSON);
             let body = answer.into_body().collect().await.unwrap().to_bytes();
             assert_eq!(body, expected);
-            assert_eq!(ExportResponse::from_json(&body), message);
+            assert_eq!(ExportServiceResponse::from_json(&body), message);
         }
         let answer = in_json(Signal::Logs, refuse(StatusCode::BAD_REQUEST, "no")).await;
         assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), r#"{"code":0,"message":"no"}"#);
@@ -178,14 +178,14 @@ mod tests {
 
     #[test]
     fn a_response_is_read_from_json_too() {
-        let rejected = |json: &str| ExportResponse::from_json(json.as_bytes()).partial_success;
+        let rejected = |json: &str| ExportServiceResponse::from_json(json.as_bytes()).partial_success;
         for json in [
             r#"{"partialSuccess":{"rejectedSpans":"3","errorMessage":"odd"}}"#,
             r#"{"partialSuccess":{"errorMessage":"odd","rejectedLogRecords":3}}"#,
         ] {
             assert_eq!(
                 rejected(json),
-                Some(PartialSuccess { rejected: 3, error_message: "odd".to_owned() }),
+                Some(ExportPartialSuccess { rejected: 3, error_message: "odd".to_owned() }),
                 "{json}"
             );
         }

@@ -3,7 +3,7 @@
 use super::aside::aside;
 use super::body::Received;
 use crate::stream::{Full, Patience, Refused, Reservation};
-use otlp::{self, Malformed, Omitted, Signal, Transcoded, Untaken};
+use otlp::{self, JsonReadError, Malformed, Omitted, Signal, Transcoded};
 
 /// Above this size a document is not transcoded by a worker, whom it could keep busy for milliseconds.
 const LARGE: usize = 256 * 1024;
@@ -69,8 +69,8 @@ fn read(signal: Signal, received: Received) -> Attempt {
             let own_memory = Some(reservation.bytes());
             Attempt::Done(Ok((Received { bytes: bytes.into(), reservation, own_memory }, omitted)))
         }
-        Err(Untaken::Malformed(malformed)) => Attempt::Done(Err(Untranscoded::Malformed(malformed))),
-        Err(Untaken::NoRoom) => match lacking {
+        Err(JsonReadError::Malformed(malformed)) => Attempt::Done(Err(Untranscoded::Malformed(malformed))),
+        Err(JsonReadError::NoRoom) => match lacking {
             Some(bytes) => Attempt::Short(received, bytes),
             None => Attempt::TooLarge(received),
         },

@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use super::{Place, RenderError, RoutingKey, TENANT_ID, Template, Values};
 use crate::tenants::Tenant;
-use otlp::{self, Edit, EditBound, EditMemory, EditTexts, Found, NoRoom, ReadValue, Room, Signal};
+use otlp::{self, Edit, EditBound, EditMemory, EditTexts, Found, NoRoom, ReadValue, RoomCheck, Signal};
 
 /// What one processor changes.
 pub struct RouteEdit {
@@ -94,7 +94,7 @@ struct EntryValues<'e> {
 pub fn edited(
     edits: &[Arc<RouteEdit>],
     entry: &TakenEntry<'_>,
-    room: &mut Room<'_>,
+    room: &mut RoomCheck<'_>,
 ) -> Result<Option<Vec<u8>>, EditError> {
     let mut room = |bytes| room(bytes);
     let mut memory = EditMemory::new(&mut room);

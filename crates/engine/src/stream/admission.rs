@@ -19,7 +19,7 @@ use super::{Budget, Reservation, Stream, StreamName, WhenFull};
 use crate::journal::Journal;
 use crate::route::RoutingKey;
 use crate::telemetry::TraceContext;
-use otlp::{self, Room, Signal};
+use otlp::{self, RoomCheck, Signal};
 
 /// Above this many streams in a request, the stream of an entry is no longer looked up by comparing them all.
 const FEW: usize = 16;
@@ -169,7 +169,7 @@ impl<'a> Admission<'a> {
     /// number of streams, and returns the copy with the bytes that were asked for. Only what the copy itself takes stays reserved.
     pub fn make_copy<E>(
         &mut self,
-        make: impl FnOnce(&mut Room<'_>) -> Result<Option<Vec<u8>>, E>,
+        make: impl FnOnce(&mut RoomCheck<'_>) -> Result<Option<Vec<u8>>, E>,
     ) -> (Result<Option<Bytes>, E>, u64) {
         let (before, mut asked) = (self.reservation.bytes(), 0);
         let made = make(&mut |bytes: usize| {

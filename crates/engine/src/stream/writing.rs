@@ -20,7 +20,7 @@ use super::receipt::Receipt;
 use super::refused::{Full, Refused};
 use super::registry::Registry;
 use super::{NumberSet, Reservation, Stream};
-use crate::journal::{self, Appended, Entry, Journal, NotWritten};
+use crate::journal::{self, AssignedNumbers, Journal, JournalEntry, NotWritten};
 use crate::telemetry::TraceContext;
 
 /// A request that is being written. Dropped before, it is admitted all the same, unless it waits for more than that.
@@ -64,7 +64,7 @@ pub(super) struct WrittenGroup {
 struct WrittenEntry {
     /// The position in the request of what it is or is a piece of.
     index: usize,
-    entry: Entry,
+    entry: JournalEntry,
     /// With its frame, if it stays in the memory of the body.
     in_body: Option<Bytes>,
 }
@@ -103,7 +103,7 @@ impl WrittenGroup {
         let entries = entries.into_iter().map(|piece| WrittenEntry {
             index: piece.index,
             in_body: piece.bytes.in_body().cloned(),
-            entry: Entry { bytes: piece.bytes.share(body), records: piece.records },
+            entry: JournalEntry { bytes: piece.bytes.share(body), records: piece.records },
         });
         Self { stream, registry, entries: entries.collect(), bytes, waits, trace }
     }
@@ -138,7 +138,7 @@ impl WrittenGroup {
 /// Has the `journal` write a request, for which room is reserved. `held` is what it takes beside its entries.
 pub(super) fn write(journal: &Journal, groups: Vec<WrittenGroup>, held: Reservation) -> Writing {
     let (sender, written) = oneshot::channel();
-    let of_journal = |group: &WrittenGroup| journal::Group {
+    let of_journal = |group: &WrittenGroup| journal::StreamEntries {
         stream: group.stream.place().expect("with a journal every stream is in it").id(),
         entries: group.entries.iter().map(|written| written.entry.clone()).collect(),
     };
@@ -146,7 +146,7 @@ pub(super) fn write(journal: &Journal, groups: Vec<WrittenGroup>, held: Reservat
     let runtime = Handle::current();
     let (outcome, patience) = (Arc::new(WriteOutcome::default()), journal.patience());
     let of_journal = outcome.clone();
-    let done = move |result: Result<Appended, NotWritten>| {
+    let done = move |result: Result<AssignedNumbers, NotWritten>| {
         // Streams start their consumers there.
         let _runtime = runtime.enter();
         let in_time = of_journal.end(WriteOutcome::ENDED);
@@ -168,7 +168,7 @@ pub(super) fn write(journal: &Journal, groups: Vec<WrittenGroup>, held: Reservat
     Writing { written, outcome, patience }
 }
 
-fn admit(groups: Vec<WrittenGroup>, appended: &Appended, held: Reservation) -> Option<Receipt> {
+fn admit(groups: Vec<WrittenGroup>, appended: &AssignedNumbers, held: Reservation) -> Option<Receipt> {
     let waiting = groups.iter().filter(|group| group.waits).map(|group| group.entries.len() as u64).sum();
     let ledger = (waiting > 0).then(|| Arc::new(Ledger::new(waiting)));
     let mut places = Vec::new();

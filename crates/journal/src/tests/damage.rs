@@ -3,9 +3,9 @@
 use super::*;
 use crate::Damage;
 use crate::disk::BLOCK;
-use crate::format::Header;
-use crate::pieces::Pieces;
-use crate::record::{HEADER, Kind, Record};
+use crate::format::FileHeader;
+use crate::pieces::PiecewiseFile;
+use crate::record::{HEADER, Record, RecordKind};
 use crate::scan::scan;
 
 pub(super) const ENTRIES: u64 = 150;
@@ -38,22 +38,23 @@ pub(super) fn copy(disk: &SimulatedDisk) -> SimulatedDisk {
 /// The records of a segment and where they begin.
 fn records(disk: &SimulatedDisk, segment: &str) -> Vec<(usize, Record)> {
     let bytes = disk.content(segment);
-    let header = Header::decode(&bytes).unwrap();
+    let header = FileHeader::decode(&bytes).unwrap();
     // As if all of it could be read.
     let readable = SimulatedDisk::new(0);
     readable.put(segment, bytes.clone());
     let file = readable.process().open_to_read(segment).unwrap();
     let mut found = Vec::new();
-    let scanned = scan(&mut Pieces::new(&*file, bytes.len() as u64), header.seed(), |_, at, record| {
-        found.push((at as usize, *record));
-        Ok(())
-    });
+    let scanned =
+        scan(&mut PiecewiseFile::new(&*file, bytes.len() as u64), header.seed(), |_, at, record| {
+            found.push((at as usize, *record));
+            Ok(())
+        });
     scanned.unwrap();
     found
 }
 
 pub(super) fn entries(disk: &SimulatedDisk, segment: &str) -> Vec<(usize, Record)> {
-    records(disk, segment).into_iter().filter(|(_, record)| record.kind == Kind::Entries).collect()
+    records(disk, segment).into_iter().filter(|(_, record)| record.kind == RecordKind::Entries).collect()
 }
 
 /// Opens, and returns what stream `a` has, after appending one more entry and reading all of it.
@@ -204,7 +205,7 @@ fn flipped_bits_in_the_key_of_a_stream() {
     for segment in segments(&disk) {
         let disk = copy(&disk);
         let all = records(&disk, &segment);
-        let (at, _) = *all.iter().find(|(_, record)| record.kind == Kind::Stream).unwrap();
+        let (at, _) = *all.iter().find(|(_, record)| record.kind == RecordKind::Stream).unwrap();
         disk.flip(&segment, (at + HEADER) * 8);
         let (damage, numbers, _) = recovered(&disk);
         assert_eq!(numbers, all_but(0..0), "other segments say who it is");
@@ -222,7 +223,8 @@ fn a_stream_that_no_segment_names_any_more_is_kept_aside() {
     disk.kill();
     drop(journal);
     let segment = segments(&disk).remove(0);
-    let keys: Vec<_> = records(&disk, &segment).into_iter().filter(|(_, r)| r.kind == Kind::Stream).collect();
+    let keys: Vec<_> =
+        records(&disk, &segment).into_iter().filter(|(_, r)| r.kind == RecordKind::Stream).collect();
     disk.flip(&segment, (keys[0].0 + HEADER) * 8);
     let (journal, recovery) = open(&disk);
     assert_eq!(recovery.streams.len(), 1);

@@ -2,8 +2,8 @@
 //! the journal goes on by itself.
 
 use super::*;
-use crate::Done;
-use crate::simulation::Faults;
+use crate::AppendCallback;
+use crate::simulation::DiskFaults;
 
 fn used(disk: &SimulatedDisk) -> u64 {
     disk.files().iter().map(|(_, length)| length).sum()
@@ -15,7 +15,7 @@ fn a_full_disk_refuses_and_recovers_when_there_is_room() {
     let (journal, _) = open(&disk);
     let a = journal.stream(&key("a"));
     fill(&journal, a, "a", 0..10, 1000);
-    disk.set_faults(Faults { capacity: Some(used(&disk)), ..Faults::default() });
+    disk.set_faults(DiskFaults { capacity: Some(used(&disk)), ..DiskFaults::default() });
     let mut taken = 10;
     while append_one(&journal, a, nth("a", taken, 1000)).is_ok() {
         taken += 1;
@@ -28,7 +28,7 @@ fn a_full_disk_refuses_and_recovers_when_there_is_room() {
     journal.tend_once();
     assert!(journal.room_for(1).is_none(), "there is still no room");
     assert_eq!(read_all(&journal, a), filled("a", 0..taken, 1000));
-    disk.set_faults(Faults::default());
+    disk.set_faults(DiskFaults::default());
     journal.tend_once();
     assert!(journal.room_for(1).is_some());
     assert!(journal.state().failing.is_none());
@@ -48,20 +48,20 @@ fn those_who_are_answered_may_use_the_journal_whatever_the_answer_is() {
     let answers = Arc::new(Mutex::new(Vec::new()));
     let append = || {
         let a = journal.stream(&key("a"));
-        let group = Group { stream: a, entries: [entry(nth("a", 0, 1000), 1)].into_iter().collect() };
+        let group = StreamEntries { stream: a, entries: [entry(nth("a", 0, 1000), 1)].into_iter().collect() };
         let (journal, answers) = (journal.clone(), answers.clone());
-        let done = move |result: Result<Appended, NotWritten>| {
+        let done = move |result: Result<AssignedNumbers, NotWritten>| {
             journal.forget(a);
             answers.lock().push((result.is_ok(), journal.state().failing.is_some()));
         };
-        (group, Box::new(done) as Done)
+        (group, Box::new(done) as AppendCallback)
     };
-    let commit = |(group, done): (Group, Done)| {
+    let commit = |(group, done): (StreamEntries, AppendCallback)| {
         journal.append(vec![group], done);
         while journal.commit_once() {}
     };
     commit(append());
-    disk.set_faults(Faults { failing_syncs: 1, ..Faults::default() });
+    disk.set_faults(DiskFaults { failing_syncs: 1, ..DiskFaults::default() });
     commit(append());
     // The disk is known to fail now: this one is refused without being tried.
     commit(append());
@@ -78,7 +78,7 @@ fn a_full_disk_does_not_keep_what_is_settled_from_being_freed() {
     let (journal, _) = open(&disk);
     let a = journal.stream(&key("a"));
     fill(&journal, a, "a", 0..300, 1000);
-    disk.set_faults(Faults { capacity: Some(used(&disk)), ..Faults::default() });
+    disk.set_faults(DiskFaults { capacity: Some(used(&disk)), ..DiskFaults::default() });
     journal.settle(a, 0..=299);
     journal.tend_once();
     journal.tend_once();
@@ -97,15 +97,15 @@ fn positions_that_could_not_be_written_are_written_later_wherever_that_was() {
         let (journal, _) = open(&disk);
         let a = journal.stream(&key("a"));
         let entries = (0..=written).map(|n| entry(nth("a", n, 10), 1)).collect();
-        append(&journal, vec![Group { stream: a, entries }]).unwrap();
+        append(&journal, vec![StreamEntries { stream: a, entries }]).unwrap();
         for n in 0..written {
             journal.settle(a, n..=n);
             journal.tend_once();
         }
         journal.settle(a, written..=written);
-        disk.set_faults(Faults { read_only: true, ..Faults::default() });
+        disk.set_faults(DiskFaults { read_only: true, ..DiskFaults::default() });
         journal.tend_once();
-        disk.set_faults(Faults::default());
+        disk.set_faults(DiskFaults::default());
         journal.tend_once();
         disk.cut_power();
         drop(journal);
@@ -119,12 +119,12 @@ fn a_read_only_disk_refuses_and_can_be_read() {
     let (journal, _) = open(&disk);
     let a = journal.stream(&key("a"));
     fill(&journal, a, "a", 0..10, 1000);
-    disk.set_faults(Faults { read_only: true, ..Faults::default() });
+    disk.set_faults(DiskFaults { read_only: true, ..DiskFaults::default() });
     assert!(matches!(append_one(&journal, a, nth("a", 10, 10)), Err(NotWritten::Disk(_))));
     journal.settle(a, 0..=1);
     journal.tend_once();
     assert_eq!(read_from(&journal, a, 2, 5000), filled("a", 2..10, 1000));
-    disk.set_faults(Faults::default());
+    disk.set_faults(DiskFaults::default());
     journal.tend_once();
     fill(&journal, a, "a", 10..20, 1000);
     assert_eq!(read_all(&journal, a), filled("a", 2..20, 1000));
@@ -137,7 +137,7 @@ fn nothing_of_what_a_failed_sync_refused_comes_back() {
         let (journal, _) = open(&disk);
         let a = journal.stream(&key("a"));
         fill(&journal, a, "a", 0..5, 1000);
-        disk.set_faults(Faults { failing_syncs: 1, ..Faults::default() });
+        disk.set_faults(DiskFaults { failing_syncs: 1, ..DiskFaults::default() });
         assert!(matches!(append_one(&journal, a, nth("refused", 5, 1000)), Err(NotWritten::Disk(_))));
         assert!(journal.room_for(1).is_none());
         journal.tend_once();
@@ -159,9 +159,9 @@ fn a_write_that_failed_in_the_middle_leaves_nothing() {
         let (journal, _) = open(&disk);
         let a = journal.stream(&key("a"));
         fill(&journal, a, "a", 0..5, 1000);
-        disk.set_faults(Faults { failing_writes: 1, ..Faults::default() });
+        disk.set_faults(DiskFaults { failing_writes: 1, ..DiskFaults::default() });
         let entries = (0..20).map(|n| entry(nth("refused", n, 1000), 1)).collect();
-        assert!(append(&journal, vec![Group { stream: a, entries }]).is_err());
+        assert!(append(&journal, vec![StreamEntries { stream: a, entries }]).is_err());
         journal.tend_once();
         fill(&journal, a, "a", 5..8, 1000);
         disk.kill();

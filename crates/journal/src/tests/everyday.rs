@@ -12,8 +12,8 @@ fn what_is_appended_is_read_back_in_order_and_whole() {
     let [a, b] = ["a", "b"].map(|name| journal.stream(&key(name)));
     for n in 0..200 {
         let groups = vec![
-            Group { stream: a, entries: [entry(nth("a", n, 500), n)].into_iter().collect() },
-            Group {
+            StreamEntries { stream: a, entries: [entry(nth("a", n, 500), n)].into_iter().collect() },
+            StreamEntries {
                 stream: b,
                 entries: (0..3).map(|part| entry(nth("b", n * 3 + part, 40), part)).collect(),
             },
@@ -55,7 +55,7 @@ fn requests_that_are_written_together_share_records_and_are_told_apart() {
     let [a, b] = ["a", "b"].map(|name| journal.stream(&key(name)));
     let firsts = Arc::new(Mutex::new(Vec::new()));
     for request in 0..3 {
-        let group = |stream, name, numbers: Range<u64>| Group {
+        let group = |stream, name, numbers: Range<u64>| StreamEntries {
             stream,
             entries: numbers.map(|n| entry(nth(name, n, 6_000), 1)).collect(),
         };
@@ -83,7 +83,7 @@ fn a_request_larger_than_a_record_and_than_a_segment_is_one() {
     let (journal, _) = open(&disk);
     let a = journal.stream(&key("a"));
     let entries = (0..40).map(|n| entry(nth("a", n, 30_000), n)).collect();
-    append(&journal, vec![Group { stream: a, entries }]).unwrap();
+    append(&journal, vec![StreamEntries { stream: a, entries }]).unwrap();
     fill(&journal, a, "a", 40..42, 300_000);
     drop(journal);
     let (journal, recovery) = open(&disk);
@@ -102,7 +102,7 @@ fn batches_that_are_read_together_are_those_that_are_read_one_by_one() {
     // Records of one entry and of many, small ones and those that are larger than a batch.
     fill(&journal, a, "a", 0..50, 300);
     let entries = (50..80).map(|n| entry(nth("a", n, 5_000), 1)).collect();
-    append(&journal, vec![Group { stream: a, entries }]).unwrap();
+    append(&journal, vec![StreamEntries { stream: a, entries }]).unwrap();
     fill(&journal, a, "a", 80..84, 40_000);
     for max_bytes in [1, 700, 4_000, 30_000, 90_000, usize::MAX] {
         for batches in 1..4 {
@@ -142,7 +142,7 @@ fn requests_that_wait_are_made_durable_together_and_answered_in_order() {
     let answers = Arc::new(Mutex::new(Vec::new()));
     for n in 0..16 {
         let answers = answers.clone();
-        let group = Group { stream: a, entries: [entry(nth("a", n, 1000), 1)].into_iter().collect() };
+        let group = StreamEntries { stream: a, entries: [entry(nth("a", n, 1000), 1)].into_iter().collect() };
         journal.append(vec![group], Box::new(move |done| answers.lock().push(done.unwrap().first[0])));
     }
     assert!(journal.commit_once());

@@ -39,7 +39,7 @@ fn write_fixture() {
         }
     }
     let entries = (0..3).map(|n| entry(nth("slow", 11 + n, 40), 2 + n)).collect();
-    append(&journal, vec![Group { stream: slow, entries }]).unwrap();
+    append(&journal, vec![StreamEntries { stream: slow, entries }]).unwrap();
     disk.kill();
     drop(journal);
     let directory = directory(VERSION);

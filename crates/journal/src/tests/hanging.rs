@@ -33,14 +33,14 @@ pub(super) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     panic!("{what}: it never was so");
 }
 
-type Answered = mpsc::Receiver<Result<Appended, NotWritten>>;
+type Answered = mpsc::Receiver<Result<AssignedNumbers, NotWritten>>;
 
 /// Appends a request of two entries, and is told of its end by the journal's thread.
 fn append_aside(journal: &Journal, stream: StreamId, n: u64) -> Answered {
     let (answer, answered) = mpsc::channel();
     let entries = [entry(nth("a", n, 100), 3), entry(nth("a", n + 1, 100), 4)].into_iter().collect();
-    let done = move |done: Result<Appended, NotWritten>| drop(answer.send(done));
-    journal.append(vec![Group { stream, entries }], Box::new(done));
+    let done = move |done: Result<AssignedNumbers, NotWritten>| drop(answer.send(done));
+    journal.append(vec![StreamEntries { stream, entries }], Box::new(done));
     answered
 }
 

@@ -22,8 +22,8 @@ use parking_lot::Mutex;
 
 use super::simulation::SimulatedDisk;
 use super::{
-    Appended, Chunk, Entry, Group, Journal, JournalSettings, NotWritten, OpenError, Recovery, StreamId,
-    StreamKey, SyncPolicy,
+    AssignedNumbers, Chunk, Journal, JournalEntry, JournalSettings, NotWritten, OpenError, Recovery,
+    StreamEntries, StreamId, StreamKey, SyncPolicy,
 };
 
 pub(super) const SEGMENT: u64 = 64 << 10;
@@ -50,8 +50,8 @@ pub(super) fn open(disk: &SimulatedDisk) -> (Journal, Recovery) {
     try_open(disk).unwrap()
 }
 
-pub(super) fn entry(bytes: impl Into<Bytes>, records: u64) -> Entry {
-    Entry { bytes: bytes.into(), records }
+pub(super) fn entry(bytes: impl Into<Bytes>, records: u64) -> JournalEntry {
+    JournalEntry { bytes: bytes.into(), records }
 }
 
 /// An entry that tells which one it is, at least `length` bytes long.
@@ -62,7 +62,7 @@ pub(super) fn nth(stream: &str, n: u64, length: usize) -> Bytes {
 }
 
 /// Appends one request and commits it.
-pub(super) fn append(journal: &Journal, groups: Vec<Group>) -> Result<Appended, NotWritten> {
+pub(super) fn append(journal: &Journal, groups: Vec<StreamEntries>) -> Result<AssignedNumbers, NotWritten> {
     let answer = Arc::new(Mutex::new(None));
     let done = answer.clone();
     journal.append(groups, Box::new(move |result| *done.lock() = Some(result)));
@@ -72,7 +72,7 @@ pub(super) fn append(journal: &Journal, groups: Vec<Group>) -> Result<Appended, 
 
 /// Appends one entry with one record to one stream.
 pub(super) fn append_one(journal: &Journal, stream: StreamId, bytes: Bytes) -> Result<u64, NotWritten> {
-    let group = Group { stream, entries: [entry(bytes, 1)].into_iter().collect() };
+    let group = StreamEntries { stream, entries: [entry(bytes, 1)].into_iter().collect() };
     append(journal, vec![group]).map(|appended| appended.first[0])
 }
 

@@ -7,7 +7,7 @@ use std::thread::{self, JoinHandle};
 use proptest::prelude::*;
 
 use super::*;
-use crate::simulation::Faults;
+use crate::simulation::DiskFaults;
 use crate::stalling::{Stalled, StallingDisk};
 
 const STREAMS: usize = 4;
@@ -114,7 +114,7 @@ fn name_of_passing(n: u64) -> String {
     format!("p{n}")
 }
 
-type Answers = Arc<Mutex<Vec<(usize, Result<Appended, NotWritten>)>>>;
+type Answers = Arc<Mutex<Vec<(usize, Result<AssignedNumbers, NotWritten>)>>>;
 
 struct World {
     disk: SimulatedDisk,
@@ -172,7 +172,7 @@ impl World {
         let opened = Journal::open_by_hand(settings.clone(), self.stalling.disk());
         let (journal, recovery) = opened.unwrap_or_else(|_| {
             // A disk that is full or fails: it is seen to.
-            self.disk.set_faults(Faults::default());
+            self.disk.set_faults(DiskFaults::default());
             self.disk.kill();
             self.stalling = StallingDisk::new(self.disk.process());
             Journal::open_by_hand(settings, self.stalling.disk()).unwrap()
@@ -320,7 +320,7 @@ impl World {
                             nth(&format!("s{stream}"), model.made, length)
                         })
                         .collect();
-                    request.push(Group {
+                    request.push(StreamEntries {
                         stream: self.ids[stream],
                         entries: entries.iter().map(|bytes| entry(bytes.clone(), 1)).collect(),
                     });
@@ -397,20 +397,20 @@ impl World {
             }
             Step::Full(more) => {
                 let used: u64 = self.disk.files().iter().map(|(_, length)| length).sum();
-                self.disk.set_faults(Faults { capacity: Some(used + more), ..Faults::default() });
+                self.disk.set_faults(DiskFaults { capacity: Some(used + more), ..DiskFaults::default() });
             }
-            Step::ReadOnly => self.disk.set_faults(Faults { read_only: true, ..Faults::default() }),
+            Step::ReadOnly => self.disk.set_faults(DiskFaults { read_only: true, ..DiskFaults::default() }),
             Step::FailSyncs(failing_syncs) => {
-                self.disk.set_faults(Faults { failing_syncs, ..Faults::default() });
+                self.disk.set_faults(DiskFaults { failing_syncs, ..DiskFaults::default() });
             }
             Step::FailWrites(failing_writes) => {
-                self.disk.set_faults(Faults { failing_writes, ..Faults::default() });
+                self.disk.set_faults(DiskFaults { failing_writes, ..DiskFaults::default() });
             }
             Step::NamesStay => {
-                self.disk.set_faults(Faults { names_stay: true, ..Faults::default() });
+                self.disk.set_faults(DiskFaults { names_stay: true, ..DiskFaults::default() });
             }
             Step::Heal => {
-                self.disk.set_faults(Faults::default());
+                self.disk.set_faults(DiskFaults::default());
                 self.faulty = false;
                 self.journal().tend_once();
             }
@@ -451,8 +451,8 @@ impl World {
             self.passing.insert(n, Passing { id: Some(id), end: Ended::Perhaps });
             let entries = [entry(nth(&name, 0, 40), 1)].into_iter().collect();
             let answers = answers.clone();
-            let done = move |answer: Result<Appended, NotWritten>| answers.lock().push((n, answer));
-            journal.append(vec![Group { stream: id, entries }], Box::new(done));
+            let done = move |answer: Result<AssignedNumbers, NotWritten>| answers.lock().push((n, answer));
+            journal.append(vec![StreamEntries { stream: id, entries }], Box::new(done));
         }
         while journal.commit_once() {}
         assert_eq!(answers.lock().len() as u64, count);
@@ -510,7 +510,7 @@ impl World {
 
     /// When the disk is well again, everything is there, and when all of it is settled, the room is free again.
     fn finish(mut self) {
-        self.disk.set_faults(Faults::default());
+        self.disk.set_faults(DiskFaults::default());
         self.take(Step::Commit);
         self.take(Step::Kill);
         for stream in 0..STREAMS {

@@ -1,7 +1,7 @@
 //! The numbers of streams: each is given once, with the first entry that is written.
 
 use super::*;
-use crate::simulation::Faults;
+use crate::simulation::DiskFaults;
 
 /// Each stream that is recovered, by its number.
 fn recovered(disk: &SimulatedDisk) -> Vec<(u64, String)> {
@@ -23,7 +23,7 @@ fn a_request_that_is_refused_uses_up_no_number() {
         // Placed and never appended; then one that the disk refuses.
         journal.forget(journal.stream(&key(&format!("placed{n}"))));
         let refused = journal.stream(&key(&format!("refused{n}")));
-        disk.set_faults(Faults { failing_syncs: 1, ..Faults::default() });
+        disk.set_faults(DiskFaults { failing_syncs: 1, ..DiskFaults::default() });
         assert!(append_one(&journal, refused, nth("refused", 0, 10)).is_err());
         assert!(append_one(&journal, refused, nth("refused", 0, 10)).is_err(), "it fails still");
         journal.tend_once();
@@ -51,11 +51,12 @@ fn streams_that_come_in_one_group_get_one_number_each_in_the_order_of_their_requ
     for (round, which) in [[2, 0], [0, 1], [1, 2]].into_iter().enumerate() {
         let groups = which.map(|at| {
             let entries = [entry(nth(names[at], round as u64, 20), 1)].into_iter().collect();
-            Group { stream: ids[at], entries }
+            StreamEntries { stream: ids[at], entries }
         });
         let answers = answers.clone();
-        let done =
-            move |done: Result<Appended, NotWritten>| answers.lock().push(done.unwrap().first.to_vec());
+        let done = move |done: Result<AssignedNumbers, NotWritten>| {
+            answers.lock().push(done.unwrap().first.to_vec())
+        };
         journal.append(groups.into(), Box::new(done));
     }
     while journal.commit_once() {}
@@ -77,7 +78,7 @@ fn a_number_that_was_written_by_a_write_that_failed_is_anothers_from_the_next_wr
     let disk = SimulatedDisk::new(1);
     let (journal, _) = open(&disk);
     let [a, b] = ["a", "b"].map(|name| journal.stream(&key(name)));
-    disk.set_faults(Faults { failing_syncs: 1, ..Faults::default() });
+    disk.set_faults(DiskFaults { failing_syncs: 1, ..DiskFaults::default() });
     assert!(append_one(&journal, a, nth("a", 0, 100)).is_err());
     journal.tend_once();
     fill(&journal, b, "b", 0..1, 100);

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::*;
-use crate::directory::Directory;
+use crate::directory::JournalDirectory;
 
 struct Kept {
     _root: tempfile::TempDir,
@@ -19,7 +19,7 @@ fn kept() -> Kept {
     let root = tempfile::tempdir().unwrap();
     let (here, away) = (root.path().join("journal"), root.path().join("away"));
     let settings = JournalSettings { directory: here.clone(), ..settings(64) };
-    let (journal, _) = Journal::open_by_hand(settings, Arc::new(Directory::new(&here))).unwrap();
+    let (journal, _) = Journal::open_by_hand(settings, Arc::new(JournalDirectory::new(&here))).unwrap();
     let stream = journal.stream(&key("a"));
     fill(&journal, stream, "a", 0..50, 3000);
     journal.tend_once();

@@ -81,7 +81,7 @@ fn what_is_settled_behind_a_stuck_entry_does_not_come_again() {
         let (journal, _) = open(&disk);
         let a = journal.stream(&key("a"));
         let entries = (0..10).map(|n| entry(nth("a", n, 100), 1)).collect();
-        append(&journal, vec![Group { stream: a, entries }]).unwrap();
+        append(&journal, vec![StreamEntries { stream: a, entries }]).unwrap();
         fill(&journal, a, "a", 10..40, 100);
         journal.settle(a, 3..=6);
         journal.settle(a, 20..=29);

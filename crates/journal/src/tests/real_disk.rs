@@ -4,7 +4,7 @@ use std::io;
 use std::sync::mpsc;
 
 use super::*;
-use crate::directory::Directory;
+use crate::directory::JournalDirectory;
 use crate::{Disk as _, inspect};
 
 fn real(directory: &std::path::Path, sync: SyncPolicy) -> JournalSettings {
@@ -20,8 +20,10 @@ fn load(journal: &Journal) {
                 let stream = journal.stream(&key(&name));
                 for n in 0..200 {
                     let (answer, answered) = mpsc::channel();
-                    let group =
-                        Group { stream, entries: [entry(nth(&name, n, 2000), 1)].into_iter().collect() };
+                    let group = StreamEntries {
+                        stream,
+                        entries: [entry(nth(&name, n, 2000), 1)].into_iter().collect(),
+                    };
                     journal.append(vec![group], Box::new(move |done| answer.send(done).unwrap()));
                     assert_eq!(answered.recv().unwrap().unwrap().first[..], [n]);
                     if n >= 10 {
@@ -97,7 +99,7 @@ fn many_senders_at_once_and_a_restart() {
 #[test]
 fn a_process_that_is_gone_without_a_word_leaves_everything() {
     let directory = tempfile::tempdir().unwrap();
-    let disk = || Arc::new(crate::directory::Directory::new(&directory.path().join("journal")));
+    let disk = || Arc::new(crate::directory::JournalDirectory::new(&directory.path().join("journal")));
     let settings = real(directory.path(), SyncPolicy::Always);
     let (journal, _) = Journal::open_by_hand(settings.clone(), disk()).unwrap();
     let a = journal.stream(&key("a"));
@@ -118,7 +120,7 @@ fn a_process_that_is_gone_without_a_word_leaves_everything() {
 fn a_directory_that_has_gone_is_not_made_again() {
     let root = tempfile::tempdir().unwrap();
     let (here, away) = (root.path().join("journal"), root.path().join("away"));
-    let directory = Directory::new(&here);
+    let directory = JournalDirectory::new(&here);
     let _lock = directory.lock().unwrap();
     directory.create("quarantine/a", 4096).unwrap();
     directory.create("quarantine/b", 4096).unwrap();

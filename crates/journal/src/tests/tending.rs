@@ -3,10 +3,10 @@
 
 use super::*;
 use crate::disk::BLOCK;
-use crate::format::Header;
+use crate::format::FileHeader;
 use crate::row::ROW;
-use crate::segments::{ClosedIndex, Index};
-use crate::simulation::Faults;
+use crate::segments::Index;
+use crate::simulation::DiskFaults;
 use crate::trailer::Trailer;
 
 /// A journal of six segments, two or three of which are not among the newest: in each a few entries of `stuck` stand among many
@@ -33,7 +33,7 @@ fn assert_all_is_counted(journal: &Journal, disk: &SimulatedDisk) {
 /// The last block of a segment that is sealed.
 fn trailer(disk: &SimulatedDisk, segment: &str) -> Trailer {
     let bytes = disk.content(segment);
-    let header = Header::decode(&bytes).unwrap();
+    let header = FileHeader::decode(&bytes).unwrap();
     let file = disk.process().open_to_read(segment).unwrap();
     Trailer::read(&*file, bytes.len() as u64, &header).unwrap().expect("the segment is sealed")
 }
@@ -116,8 +116,9 @@ fn rows_that_were_left_on_disk_and_damaged_there_free_nothing() {
     drop(journal);
     let (journal, _) = open(&disk);
     for segment in journal.objects().store.catalog.lock().segments.values_mut() {
-        if let Some(on_disk) = segment.sealed().and_then(|index| index.without_rows()) {
-            segment.index = Index::Closed(ClosedIndex::Sealed(Arc::new(on_disk)));
+        if let Some(on_disk) = segment.sealed().and_then(|index| index.without_rows(&segment.segment.header))
+        {
+            segment.index = Index::Closed(Arc::new(on_disk));
         }
     }
     // As if everything that the first segment has of `stuck` were settled.
@@ -151,7 +152,7 @@ fn a_segment_whose_file_stays_is_not_forgotten() {
     fill(&journal, moving, "moving", 0..200, 10);
     journal.settle(done, 0..=199);
     journal.forget(done);
-    disk.set_faults(Faults { names_stay: true, ..Faults::default() });
+    disk.set_faults(DiskFaults { names_stay: true, ..DiskFaults::default() });
     // Long enough for the positions to be written anew, with what is known then.
     for n in 0..100 {
         journal.settle(moving, n..=n);
@@ -160,7 +161,7 @@ fn a_segment_whose_file_stays_is_not_forgotten() {
     assert_all_is_counted(&journal, &disk);
     disk.kill();
     drop(journal);
-    disk.set_faults(Faults::default());
+    disk.set_faults(DiskFaults::default());
     let (journal, recovery) = open(&disk);
     let [moving] = &recovery.streams[..] else { panic!("{:?}", recovery.streams) };
     assert_eq!((&moving.key, moving.first), (&key("moving"), 100));
@@ -176,11 +177,11 @@ fn a_segment_that_was_passed_over_and_whose_file_stays_goes_later() {
     let a = journal.stream(&key("a"));
     fill(&journal, a, "a", 0..50, 1000);
     journal.tend_once();
-    disk.set_faults(Faults { names_stay: true, ..Faults::default() });
+    disk.set_faults(DiskFaults { names_stay: true, ..DiskFaults::default() });
     // Too large for the segment that is ready.
     assert!(append_one(&journal, a, nth("a", 50, 100_000)).is_err());
     assert_all_is_counted(&journal, &disk);
-    disk.set_faults(Faults::default());
+    disk.set_faults(DiskFaults::default());
     journal.tend_once();
     fill(&journal, a, "a", 50..51, 100_000);
     journal.settle(a, 0..=50);

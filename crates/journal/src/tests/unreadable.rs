@@ -5,7 +5,7 @@ use super::*;
 use crate::Damage;
 use crate::disk::BLOCK;
 use crate::record::HEADER;
-use crate::simulation::Faults;
+use crate::simulation::DiskFaults;
 
 fn blocks(disk: &SimulatedDisk, name: &str) -> usize {
     disk.content(name).len() / BLOCK
@@ -136,7 +136,7 @@ fn a_settled_part_of_a_record_that_can_not_be_read_does_not_keep_a_journal_from_
     let a = journal.stream(&key("a"));
     fill(&journal, a, "a", 0..1, 100);
     let entries = (1..5).map(|n| entry(nth("a", n, 100), 1)).collect();
-    append(&journal, vec![Group { stream: a, entries }]).unwrap();
+    append(&journal, vec![StreamEntries { stream: a, entries }]).unwrap();
     journal.settle(a, 0..=1);
     drop(journal);
     let segment = segments(&disk).remove(0);
@@ -159,7 +159,7 @@ fn a_full_disk_without_room_for_a_copy_does_not_keep_a_journal_from_being_opened
     let (at, record) = all[all.len() / 2];
     disk.flip(&last, (at + HEADER) * 8);
     let used = disk.files().iter().map(|(_, length)| length).sum();
-    disk.set_faults(Faults { capacity: Some(used), ..Faults::default() });
+    disk.set_faults(DiskFaults { capacity: Some(used), ..DiskFaults::default() });
     let (journal, recovery) = open(&disk);
     assert!(matches!(recovery.damage[..], [Damage::Corrupt { .. }]), "{:?}", recovery.damage);
     let a = journal.stream(&key("a"));

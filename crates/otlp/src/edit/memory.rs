@@ -1,6 +1,6 @@
 //! The memory that edits take, which is asked for before it is taken.
 
-use super::super::partition::{NoRoom, Room};
+use super::super::partition::{NoRoom, RoomCheck};
 
 /// Bytes that are asked for at least, so that small edits of many records don't ask for each.
 const STEP: usize = 4096;
@@ -8,14 +8,14 @@ const STEP: usize = 4096;
 /// The memory that edits of an entry take. What is given back is there for what is taken next, and is not asked for again: what
 /// has been asked for is the most that was ever taken.
 pub struct EditMemory<'r> {
-    room: &'r mut Room<'r>,
+    room: &'r mut RoomCheck<'r>,
     asked: usize,
     taken: usize,
 }
 
 impl<'r> EditMemory<'r> {
     /// Nothing taken yet; what is taken is asked for there.
-    pub fn new(room: &'r mut Room<'r>) -> Self {
+    pub fn new(room: &'r mut RoomCheck<'r>) -> Self {
         Self { room, asked: 0, taken: 0 }
     }
 

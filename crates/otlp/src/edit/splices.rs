@@ -1,7 +1,7 @@
 //! What of some bytes is replaced by what, collected on a walk through them, and the bytes that come of it.
 
 use super::super::partition::NoRoom;
-use super::super::wire::{self, Field};
+use super::super::wire::{self, WireField};
 use super::memory::EditMemory;
 
 /// The most bytes of a varint.
@@ -84,7 +84,7 @@ impl<'a> Splices<'a> {
     /// Begins with what is within a length-delimited field.
     pub(super) fn open(
         &mut self,
-        field: &Field<'a>,
+        field: &WireField<'a>,
         bytes: &'a [u8],
         memory: &mut EditMemory<'_>,
     ) -> Result<OpenField<'a>, NoRoom> {

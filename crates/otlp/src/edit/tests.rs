@@ -17,7 +17,7 @@ use regex::Regex;
 
 use super::*;
 use crate::arbitrary;
-use crate::damaged::Damage;
+use crate::damaged::RequestDamage;
 
 /// So few that actions and attributes meet.
 const KEYS: [&str; 5] = ["a", "b", "c.d", "email", "n"];
@@ -531,7 +531,7 @@ proptest! {
 
     #[test]
     fn whatever_is_valid_is_valid_after_an_edit_and_holds_as_many_records(
-        entries in any_entries(), edit in edit(), damage in prop::collection::vec(Damage::arbitrary(), 0..4)
+        entries in any_entries(), edit in edit(), damage in prop::collection::vec(RequestDamage::arbitrary(), 0..4)
     ) {
         for entry in entries {
             let signal = entry.signal();
@@ -820,7 +820,7 @@ fn what_stands_under_the_former_number_of_scopes_is_removed_beside_those_of_toda
 proptest! {
     #[test]
     fn an_edit_changes_nothing_but_what_its_actions_name(
-        signal in prop::sample::select(&Signal::ALL[..]), actions: [u8; 4], damage in prop::collection::vec(Damage::arbitrary(), 0..3),
+        signal in prop::sample::select(&Signal::ALL[..]), actions: [u8; 4], damage in prop::collection::vec(RequestDamage::arbitrary(), 0..3),
         requests in (arbitrary::request(Signal::Traces), arbitrary::request(Signal::Metrics), arbitrary::request(Signal::Logs))
     ) {
         let mut request = match signal {

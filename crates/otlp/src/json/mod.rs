@@ -10,5 +10,5 @@ mod read;
 mod write;
 
 pub(crate) use read::base64;
-pub use read::{Omitted, Transcoded, Untaken, count_json, read_request};
+pub use read::{JsonReadError, Omitted, Transcoded, count_json, read_request};
 pub use write::write_request;

@@ -12,8 +12,8 @@ use prost::Message;
 
 use super::{child, fields, framed};
 use crate::{
-    Entry, Found, ReadValue, RecordAttribute, RecordAttributes, Room, Signal, most_partitioned, partition,
-    split,
+    Entry, Found, ReadValue, RecordAttribute, RecordAttributes, RoomCheck, Signal, most_partitioned,
+    partition, split,
 };
 
 /// A record with all that tells it from another.
@@ -38,7 +38,7 @@ pub fn check_partition(signal: Signal, bytes: &[u8], names: &[String]) {
         let Some(before) = records(signal, entry, &wanted) else { continue };
         let attributes = RecordAttributes::new(&wanted, is_usable);
         let mut ways: Vec<Vec<String>> = Vec::new();
-        let mut way_of = |found: &[Found<'_>], _: &mut Room<'_>| {
+        let mut way_of = |found: &[Found<'_>], _: &mut RoomCheck<'_>| {
             let way: Vec<String> = found.iter().map(shown).collect();
             let known = ways.iter().position(|known| *known == way);
             known.or_else(|| (ways.push(way), Some(ways.len() - 1)).1).map(|way| way as u32)

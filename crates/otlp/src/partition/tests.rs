@@ -57,7 +57,7 @@ fn shown(entry: &Entry<'_>) -> String {
 }
 
 /// Sends each combination a way of its own.
-fn each_its_own() -> impl FnMut(&[Found<'_>], &mut Room<'_>) -> Option<u32> {
+fn each_its_own() -> impl FnMut(&[Found<'_>], &mut RoomCheck<'_>) -> Option<u32> {
     let mut next = 0..;
     move |_, _| next.next()
 }
@@ -96,7 +96,7 @@ fn combinations_that_go_one_way_stay_together_in_order() {
         let names = [k()];
         // By the first letter.
         let mut ways = Vec::new();
-        let mut way_of = |found: &[Found<'_>], _: &mut Room<'_>| {
+        let mut way_of = |found: &[Found<'_>], _: &mut RoomCheck<'_>| {
             let [Found::Value(ReadValue::Text(text))] = found else { panic!("{found:?}") };
             let letter = text.chars().next();
             let known = ways.iter().position(|known| *known == letter);
@@ -115,7 +115,7 @@ fn combinations_that_go_one_way_stay_together_in_order() {
 struct Meeting(u32);
 
 impl RecordWays for Meeting {
-    fn way_of(&mut self, _: &[Found<'_>], _: &mut Room<'_>) -> Option<u32> {
+    fn way_of(&mut self, _: &[Found<'_>], _: &mut RoomCheck<'_>) -> Option<u32> {
         self.0 += 1;
         Some(self.0 - 1)
     }

@@ -52,25 +52,25 @@ fn short(name: &str) -> &str {
     name.rsplit('.').next().unwrap()
 }
 
-fn is_kind(kind: Kind, field: &FieldDescriptorProto) -> bool {
+fn is_kind(kind: FieldKind, field: &FieldDescriptorProto) -> bool {
     match (field.r#type(), kind) {
-        (Type::Message, Kind::Message(index)) => message(index).name == short(field.type_name()),
-        (Type::Bytes, Kind::Id(len)) => {
+        (Type::Message, FieldKind::Message(index)) => message(index).name == short(field.type_name()),
+        (Type::Bytes, FieldKind::Id(len)) => {
             field.name().ends_with("_id") && len == if field.name() == "trace_id" { 16 } else { 8 }
         }
-        (Type::Bytes, Kind::Bytes) => !field.name().ends_with("_id"),
-        (Type::Bool, Kind::Bool)
-        | (Type::Int32, Kind::Int32)
-        | (Type::Int64, Kind::Int64)
-        | (Type::Uint32, Kind::Uint32)
-        | (Type::Uint64, Kind::Uint64)
-        | (Type::Sint32, Kind::Sint32)
-        | (Type::Enum, Kind::Enum)
-        | (Type::Fixed32, Kind::Fixed32)
-        | (Type::Fixed64, Kind::Fixed64)
-        | (Type::Sfixed64, Kind::Sfixed64)
-        | (Type::Double, Kind::Double)
-        | (Type::String, Kind::String) => true,
+        (Type::Bytes, FieldKind::Bytes) => !field.name().ends_with("_id"),
+        (Type::Bool, FieldKind::Bool)
+        | (Type::Int32, FieldKind::Int32)
+        | (Type::Int64, FieldKind::Int64)
+        | (Type::Uint32, FieldKind::Uint32)
+        | (Type::Uint64, FieldKind::Uint64)
+        | (Type::Sint32, FieldKind::Sint32)
+        | (Type::Enum, FieldKind::Enum)
+        | (Type::Fixed32, FieldKind::Fixed32)
+        | (Type::Fixed64, FieldKind::Fixed64)
+        | (Type::Sfixed64, FieldKind::Sfixed64)
+        | (Type::Double, FieldKind::Double)
+        | (Type::String, FieldKind::String) => true,
         _ => false,
     }
 }
@@ -153,9 +153,9 @@ fn every_allowed_encoding_of_a_field_has_an_action_and_no_other_has() {
             let wire = key & 7;
             let allowed = known.is_some_and(|field| {
                 let plain = match field.kind {
-                    Kind::Fixed64 | Kind::Sfixed64 | Kind::Double => 1,
-                    Kind::Fixed32 => 5,
-                    Kind::String | Kind::Bytes | Kind::Id(_) | Kind::Message(_) => 2,
+                    FieldKind::Fixed64 | FieldKind::Sfixed64 | FieldKind::Double => 1,
+                    FieldKind::Fixed32 => 5,
+                    FieldKind::String | FieldKind::Bytes | FieldKind::Id(_) | FieldKind::Message(_) => 2,
                     _ => 0,
                 };
                 wire == plain || (wire == 2 && field.label == Label::Repeated)

@@ -5,7 +5,7 @@ use prost::Message as _;
 
 use super::*;
 use crate::arbitrary;
-use crate::damaged::{self, Damage};
+use crate::damaged::{self, RequestDamage};
 use crate::oracle;
 use crate::wire::put_varint;
 
@@ -51,7 +51,7 @@ fn an_empty_request_is_valid_and_has_no_records() {
 fn invalid_utf8_in_a_string_is_rejected_where_it_is() {
     let request = log_record(&field(3, b"severe\xff!"));
     let offset = request.iter().position(|byte| *byte == 0xff).unwrap();
-    assert_eq!(validate(Signal::Logs, &request), Err(Fault { reason: Reason::Utf8, offset }));
+    assert_eq!(validate(Signal::Logs, &request), Err(Violation { reason: Reason::Utf8, offset }));
     assert_eq!(record_reason(&field(3, "sévère, 水".as_bytes())), None);
 }
 
@@ -234,7 +234,7 @@ proptest! {
     #[test]
     fn damaged_requests_are_judged_as_by_the_oracle(
         (signal, mut bytes) in signal().prop_flat_map(|signal| (Just(signal), arbitrary::request(signal))),
-        damages in vec(Damage::arbitrary(), 1..4),
+        damages in vec(RequestDamage::arbitrary(), 1..4),
     ) {
         for damage in &damages {
             damage.apply(&mut bytes);

@@ -10,11 +10,11 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::client::{Client, dialer};
 use super::pace::Pace;
-use super::report::{Acknowledged, Report, Tally};
-use super::sender::Sender;
+use super::report::{Acknowledged, Report, RunTally};
+use super::sender::LoadSender;
 use super::settings::{SendError, SendSettings};
-use super::streams::Streams;
-use super::template::{Template, stream_name};
+use super::streams::SenderStreams;
+use super::template::{RequestTemplate, stream_name};
 use crate::sequence::sender_id;
 
 /// A run of the load generator. It stops when it is dropped.
@@ -35,12 +35,12 @@ use crate::sequence::sender_id;
 pub struct Load {
     settings: Arc<SendSettings>,
     started: Instant,
-    tallies: Vec<Arc<Mutex<Tally>>>,
+    tallies: Vec<Arc<Mutex<RunTally>>>,
     pace: Arc<Pace>,
     stop: CancellationToken,
     run: u32,
     /// Each with the number of its connection.
-    senders: JoinSet<(usize, Streams)>,
+    senders: JoinSet<(usize, SenderStreams)>,
     sequences: Vec<Acknowledged>,
     ended: Option<Instant>,
     /// Ends the run in time; aborted with the set.
@@ -62,8 +62,8 @@ impl Load {
         let mut prepared = Vec::with_capacity(connections);
         for index in 0..connections {
             let size = (settings.entries, settings.records);
-            let streams = Streams::new(index, connections, settings.streams, shared, size);
-            let template = Template::new(&settings, run, index)?;
+            let streams = SenderStreams::new(index, connections, settings.streams, shared, size);
+            let template = RequestTemplate::new(&settings, run, index)?;
             prepared.push((index, Client::new(&settings, &dialer)?, template, streams));
         }
 
@@ -71,9 +71,9 @@ impl Load {
         let mut senders = JoinSet::new();
         let mut tallies = Vec::with_capacity(connections);
         for (index, client, template, streams) in prepared {
-            let tally = Arc::new(Mutex::new(Tally::default()));
+            let tally = Arc::new(Mutex::new(RunTally::default()));
             tallies.push(Arc::clone(&tally));
-            let sender = Sender {
+            let sender = LoadSender {
                 settings: Arc::clone(&settings),
                 client,
                 template,
@@ -105,7 +105,7 @@ impl Load {
 
     /// What has come of it so far. [`Report::sequences`] and [`Report::unsent`] are only known in the end.
     pub fn progress(&self) -> Report {
-        let mut sum = Tally::default();
+        let mut sum = RunTally::default();
         for tally in &self.tallies {
             sum.add(&tally.lock());
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use super::client::Failure;
+use super::client::SendFailure;
 use super::settings::SendSettings;
 use sluice_engine::rounded::rounded;
 
@@ -16,20 +16,20 @@ const LONGEST_MICROS: u64 = 3_600_000_000;
 
 /// The result of one connection, or the sum of several.
 #[derive(Clone, Debug)]
-pub(super) struct Tally {
+pub(super) struct RunTally {
     requests: u64,
     entries: u64,
     records: u64,
     bytes: u64,
     wire_bytes: u64,
     rejected: u64,
-    failures: BTreeMap<Failure, u64>,
-    retries: BTreeMap<Failure, u64>,
+    failures: BTreeMap<SendFailure, u64>,
+    retries: BTreeMap<SendFailure, u64>,
     /// In microseconds, of which three digits are kept; grows with the longest, since there may be many connections.
     latency: Histogram<u64>,
 }
 
-impl Default for Tally {
+impl Default for RunTally {
     fn default() -> Self {
         let latency = Histogram::new(3).expect("three digits are allowed");
         Self {
@@ -46,7 +46,7 @@ impl Default for Tally {
     }
 }
 
-impl Tally {
+impl RunTally {
     /// A request was taken.
     pub(super) fn taken(
         &mut self,
@@ -67,12 +67,12 @@ impl Tally {
     }
 
     /// A request was given up.
-    pub(super) fn failed(&mut self, failure: Failure) {
+    pub(super) fn failed(&mut self, failure: SendFailure) {
         *self.failures.entry(failure).or_default() += 1;
     }
 
     /// A request failed and is going to be repeated.
-    pub(super) fn retried(&mut self, failure: Failure) {
+    pub(super) fn retried(&mut self, failure: SendFailure) {
         *self.retries.entry(failure).or_default() += 1;
     }
 
@@ -94,7 +94,7 @@ impl Tally {
     /// The report of everything so far.
     pub(super) fn report(&self, time: Duration, unsent: u64) -> Report {
         let seconds = time.as_secs_f64().max(1e-9);
-        let by_name = |counts: &BTreeMap<Failure, u64>| {
+        let by_name = |counts: &BTreeMap<SendFailure, u64>| {
             counts.iter().map(|(failure, &count)| (failure.to_string(), count)).collect::<BTreeMap<_, _>>()
         };
         let latency = |micros: f64| rounded(micros / 1e3);

@@ -10,12 +10,12 @@ use parking_lot::Mutex;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::client::{Client, Failure, Refusal};
+use super::client::{Client, Refusal, SendFailure};
 use super::pace::Pace;
-use super::report::Tally;
+use super::report::RunTally;
 use super::settings::{SendCompression, SendEncoding, SendProtocol, SendSettings};
-use super::streams::Streams;
-use super::template::Template;
+use super::streams::SenderStreams;
+use super::template::RequestTemplate;
 
 /// The wait after the first failure, doubled with each.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
@@ -23,22 +23,22 @@ const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// A connection with its request, its streams and its share of the report.
-pub(super) struct Sender {
+pub(super) struct LoadSender {
     pub(super) settings: Arc<SendSettings>,
     pub(super) client: Client,
-    pub(super) template: Template,
-    pub(super) streams: Streams,
+    pub(super) template: RequestTemplate,
+    pub(super) streams: SenderStreams,
     pub(super) pace: Arc<Pace>,
-    pub(super) tally: Arc<Mutex<Tally>>,
+    pub(super) tally: Arc<Mutex<RunTally>>,
     /// No new requests from here on.
     pub(super) stop: CancellationToken,
     /// And some time later, no more retries.
     pub(super) give_up: CancellationToken,
 }
 
-impl Sender {
+impl LoadSender {
     /// Sends until there are no more tickets; the streams, and how far each came.
-    pub(super) async fn run(mut self) -> Streams {
+    pub(super) async fn run(mut self) -> SenderStreams {
         while let Some(due) = self.pace.ticket().await {
             let body = self.template.fill(self.streams.places());
             // Encoding is the generator's own work, but what waits for it waits.
@@ -56,7 +56,7 @@ impl Sender {
                     if self.settings.at_most_once && failure.may_have_arrived() {
                         self.streams.give_up();
                     }
-                    if matches!(failure, Failure::Connect | Failure::Tls) {
+                    if matches!(failure, SendFailure::Connect | SendFailure::Tls) {
                         // Nobody is there to talk to: asking again at once would only cost CPU.
                         wait_unless(&self.stop, FIRST_WAIT).await;
                     }
@@ -67,7 +67,7 @@ impl Sender {
     }
 
     /// Sends one request, again and again if that is asked for.
-    async fn deliver(&mut self, body: Bytes) -> Result<u64, Failure> {
+    async fn deliver(&mut self, body: Bytes) -> Result<u64, SendFailure> {
         let mut wait = FIRST_WAIT;
         loop {
             let refusal = match self.client.send(body.clone()).await {

@@ -6,7 +6,7 @@ use super::template::EntryPlace;
 /// request has been taken, or given up: one that was refused is sent again with the same ones, so that a server that
 /// keeps half of a refused request shows up as duplicates, and one that loses part of an accepted one as a gap.
 #[derive(Debug)]
-pub(super) struct Streams {
+pub(super) struct SenderStreams {
     /// The connection's first stream, and how far apart its streams are.
     first: usize,
     step: usize,
@@ -20,7 +20,7 @@ pub(super) struct Streams {
     records: u64,
 }
 
-impl Streams {
+impl SenderStreams {
     /// The streams of connection `index` of `connections`, if there are `streams` in all. A shared stream gets
     /// records from every connection; otherwise each belongs to one.
     pub(super) fn new(
@@ -95,7 +95,7 @@ impl Streams {
 mod tests {
     use super::*;
 
-    fn places(streams: &Streams) -> Vec<(usize, u64)> {
+    fn places(streams: &SenderStreams) -> Vec<(usize, u64)> {
         streams.places().map(|place| (place.stream, place.first)).collect()
     }
 
@@ -103,7 +103,7 @@ mod tests {
     fn every_stream_belongs_to_one_connection() {
         let mut all: Vec<usize> = Vec::new();
         for index in 0..4 {
-            all.extend(Streams::new(index, 4, 10, false, (1, 1)).taken().map(|(stream, ..)| stream));
+            all.extend(SenderStreams::new(index, 4, 10, false, (1, 1)).taken().map(|(stream, ..)| stream));
         }
         all.sort_unstable();
         assert_eq!(all, (0..10).collect::<Vec<_>>());
@@ -111,7 +111,7 @@ mod tests {
 
     #[test]
     fn entries_go_to_the_streams_in_turn() {
-        let mut streams = Streams::new(1, 2, 6, false, (2, 5));
+        let mut streams = SenderStreams::new(1, 2, 6, false, (2, 5));
         assert_eq!(places(&streams), [(1, 0), (3, 0)]);
         streams.advance();
         assert_eq!(places(&streams), [(5, 0), (1, 5)]);
@@ -119,7 +119,7 @@ mod tests {
 
     #[test]
     fn a_stream_that_occurs_twice_in_a_request_goes_on_counting() {
-        let mut streams = Streams::new(0, 1, 2, false, (3, 5));
+        let mut streams = SenderStreams::new(0, 1, 2, false, (3, 5));
         assert_eq!(places(&streams), [(0, 0), (1, 0), (0, 5)]);
         streams.advance();
         assert_eq!(places(&streams), [(1, 5), (0, 10), (1, 10)]);
@@ -127,7 +127,7 @@ mod tests {
 
     #[test]
     fn a_request_that_was_given_up_uses_its_numbers_up() {
-        let mut streams = Streams::new(0, 1, 2, false, (3, 5));
+        let mut streams = SenderStreams::new(0, 1, 2, false, (3, 5));
         streams.advance();
         streams.give_up();
         streams.give_up();
@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn a_request_that_was_not_taken_keeps_its_numbers() {
-        let streams = Streams::new(0, 1, 2, false, (1, 5));
+        let streams = SenderStreams::new(0, 1, 2, false, (1, 5));
         assert_eq!(places(&streams), places(&streams));
     }
 }

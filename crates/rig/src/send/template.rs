@@ -23,7 +23,7 @@ pub(super) struct EntryPlace {
 
 /// The request of one connection. All its entries have the same length and shape.
 #[derive(Debug)]
-pub(super) struct Template {
+pub(super) struct RequestTemplate {
     bytes: Bytes,
     /// Bytes from one entry to the next.
     stride: usize,
@@ -41,7 +41,7 @@ pub(super) struct Template {
     connections: usize,
 }
 
-impl Template {
+impl RequestTemplate {
     /// Encodes the request of one sender. It is full of placeholders until it has been filled.
     pub(super) fn new(settings: &SendSettings, run: u32, connection: usize) -> Result<Self, SendError> {
         let parts = |variant| RecordParts { filling: 0, variant };
@@ -182,7 +182,7 @@ mod tests {
     #[test]
     fn every_signal_has_a_place_for_every_number() {
         for signal in Signal::ALL {
-            let template = Template::new(&settings(signal), 1, 2).unwrap();
+            let template = RequestTemplate::new(&settings(signal), 1, 2).unwrap();
             assert_eq!((template.senders.len(), template.sequences.len()), (7, 7), "{signal}");
             assert_eq!(template.starts.len(), 7, "{signal}");
             assert_eq!(template.times.len(), 7, "{signal}");
@@ -192,7 +192,7 @@ mod tests {
 
     #[test]
     fn a_filled_request_is_otlp_that_says_what_was_filled_in() {
-        let mut template = Template::new(&settings(Signal::Logs), 1, 2).unwrap();
+        let mut template = RequestTemplate::new(&settings(Signal::Logs), 1, 2).unwrap();
         let request = ExportLogsServiceRequest::decode(template.fill(places())).unwrap();
         let mut seen = Vec::new();
         for entry in &request.resource_logs {
@@ -217,7 +217,7 @@ mod tests {
 
     #[test]
     fn filling_again_writes_in_place_unless_the_last_request_is_still_held() {
-        let mut template = Template::new(&settings(Signal::Traces), 1, 2).unwrap();
+        let mut template = RequestTemplate::new(&settings(Signal::Traces), 1, 2).unwrap();
         let first = template.fill(places());
         let (address, copy) = (first.as_ptr(), first.to_vec());
         let second = template.fill(places());
@@ -232,7 +232,7 @@ mod tests {
     #[test]
     fn a_record_size_that_is_too_small_names_the_least() {
         let settings = SendSettings { record_bytes: 10, ..settings(Signal::Logs) };
-        let error = Template::new(&settings, 1, 2).unwrap_err();
+        let error = RequestTemplate::new(&settings, 1, 2).unwrap_err();
         assert!(matches!(error, SendError::RecordTooSmall { wanted: 10, least } if least > 100), "{error}");
     }
 }

@@ -9,14 +9,12 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
-use super::serve::Peer;
-
 /// What is written in place of a status line.
 const NOT_HTTP: &[u8] = b"\x16\x03\x01 this is not HTTP\r\n\r\n";
 
 /// How a connection ends when a fault ends it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ending {
+pub(super) enum ConnectionEnding {
     /// Closed.
     Close,
     /// Reset.
@@ -28,13 +26,13 @@ pub(super) enum Ending {
 /// Ends one connection, from inside its service.
 #[derive(Debug, Default)]
 pub(super) struct Cutter {
-    ending: OnceLock<Ending>,
+    ending: OnceLock<ConnectionEnding>,
     signal: Notify,
 }
 
 impl Cutter {
     /// Ends the connection. What is still going on in it stops where it is, so this never returns.
-    pub(super) async fn cut<T>(&self, ending: Ending) -> T {
+    pub(super) async fn cut<T>(&self, ending: ConnectionEnding) -> T {
         self.ending.get_or_init(|| ending);
         self.signal.notify_one();
         std::future::pending().await
@@ -48,29 +46,29 @@ impl Cutter {
 
 /// The socket. It carries out the ending when HTTP has let go of it, so that nothing is checked on the way.
 #[derive(Debug)]
-pub(super) struct Connection {
+pub(super) struct SinkConnection {
     stream: TcpStream,
-    peer: Arc<Peer>,
+    cutter: Arc<Cutter>,
 }
 
-impl Connection {
-    pub(super) fn new(stream: TcpStream, peer: Arc<Peer>) -> Self {
-        Self { stream, peer }
+impl SinkConnection {
+    pub(super) fn new(stream: TcpStream, cutter: Arc<Cutter>) -> Self {
+        Self { stream, cutter }
     }
 }
 
-impl Drop for Connection {
+impl Drop for SinkConnection {
     fn drop(&mut self) {
         // A sender that has already gone away can't be cut off any more: nothing to do about the errors.
-        match self.peer.cutter.ending.get() {
-            None | Some(Ending::Close) => {}
-            Some(Ending::Reset) => drop(self.stream.set_zero_linger()),
-            Some(Ending::NotHttp) => drop(self.stream.try_write(NOT_HTTP)),
+        match self.cutter.ending.get() {
+            None | Some(ConnectionEnding::Close) => {}
+            Some(ConnectionEnding::Reset) => drop(self.stream.set_zero_linger()),
+            Some(ConnectionEnding::NotHttp) => drop(self.stream.try_write(NOT_HTTP)),
         }
     }
 }
 
-impl AsyncRead for Connection {
+impl AsyncRead for SinkConnection {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -80,7 +78,7 @@ impl AsyncRead for Connection {
     }
 }
 
-impl AsyncWrite for Connection {
+impl AsyncWrite for SinkConnection {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

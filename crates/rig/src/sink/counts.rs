@@ -8,7 +8,7 @@ use dashmap::DashMap;
 use serde::Serialize;
 
 use super::order::{Arrival, Sequence};
-use super::walk::{self, Malformed, Place};
+use super::walk::{self, BrokenFraming, Numbering};
 use crate::sequence::SenderId;
 use otlp::Signal;
 
@@ -101,7 +101,7 @@ pub struct StreamCounts {
 
 /// The live counters behind [`Counts`].
 #[derive(Debug, Default)]
-pub(super) struct Counters {
+pub(super) struct SinkCounters {
     pub(super) requests: AtomicU64,
     accepted: AtomicU64,
     pub(super) refused: AtomicU64,
@@ -118,13 +118,13 @@ pub(super) struct Counters {
     unnumbered: AtomicU64,
     unnamed: AtomicU64,
     /// By `Signal::index`, then by routing key.
-    streams: [DashMap<Vec<u8>, Stream>; 3],
+    streams: [DashMap<Vec<u8>, ReceivedStream>; 3],
 }
 
 /// One stream, and its senders in the order in which they came.
 #[derive(Debug, Default)]
-struct Stream {
-    tally: Tally,
+struct ReceivedStream {
+    tally: StreamTally,
     senders: Vec<(SenderId, Sequence)>,
     /// Where each is in `senders`.
     places: HashMap<SenderId, usize>,
@@ -133,7 +133,7 @@ struct Stream {
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-struct Tally {
+struct StreamTally {
     entries: u64,
     records: u64,
     missing: u64,
@@ -142,9 +142,9 @@ struct Tally {
     unnumbered: u64,
 }
 
-impl Counters {
+impl SinkCounters {
     /// Counts every entry of a request that is taken, each in the stream that its attribute `name` gives.
-    pub(super) fn take(&self, signal: Signal, name: &str, request: &[u8]) -> Result<(), Malformed> {
+    pub(super) fn take(&self, signal: Signal, name: &str, request: &[u8]) -> Result<(), BrokenFraming> {
         // Nothing is counted of a request whose framing breaks off half-way.
         walk::entries(request, |entry| walk::routing_key(entry, name).map(drop))?;
         walk::entries(request, |entry| {
@@ -167,7 +167,7 @@ impl Counters {
         Ok(())
     }
 
-    fn add(&self, signal: Signal, before: Tally, after: Tally) {
+    fn add(&self, signal: Signal, before: StreamTally, after: StreamTally) {
         self.entries.fetch_add(after.entries - before.entries, Relaxed);
         self.missing.fetch_add(after.missing.wrapping_sub(before.missing), Relaxed);
         self.duplicates.fetch_add(after.duplicates - before.duplicates, Relaxed);
@@ -213,11 +213,11 @@ impl Counters {
     }
 }
 
-impl Stream {
+impl ReceivedStream {
     #[inline]
-    fn take(&mut self, place: Place) {
+    fn take(&mut self, place: Numbering) {
         self.tally.records += 1;
-        let Place::Numbered(sender, number) = place else {
+        let Numbering::Numbered(sender, number) = place else {
             self.tally.unnumbered += 1;
             return;
         };
@@ -244,7 +244,7 @@ impl Stream {
     }
 
     fn counts(&self) -> StreamCounts {
-        let Tally { entries, records, missing, duplicates, reordered, .. } = self.tally;
+        let StreamTally { entries, records, missing, duplicates, reordered, .. } = self.tally;
         let text = |id: &SenderId| String::from_utf8_lossy(id).into_owned();
         let senders = self.senders.iter().map(|(id, sequence)| (text(id), sequence.next())).collect();
         StreamCounts { entries, records, missing, duplicates, reordered, senders }

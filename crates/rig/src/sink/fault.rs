@@ -1,9 +1,9 @@
 //! What a sink can be told to do instead of answering as it should.
 
 use std::collections::VecDeque;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use http::StatusCode;
+use http::{HeaderValue, StatusCode};
 use memchr::memmem;
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -19,7 +19,7 @@ use tokio::time::Instant;
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fault {
-    answer: Answer,
+    answer: FaultAnswer,
     delay: Duration,
     when: When,
     streams: Option<String>,
@@ -28,7 +28,7 @@ pub struct Fault {
 
 /// How a request ends.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Answer {
+pub(super) enum FaultAnswer {
     Accept,
     PartialSuccess { rejected: i64, message: String },
     Status { status: StatusCode, retry_after: Option<RetryAfter>, message: String },
@@ -59,19 +59,19 @@ enum When {
 }
 
 impl Fault {
-    fn new(answer: Answer) -> Self {
+    fn new(answer: FaultAnswer) -> Self {
         Self { answer, delay: Duration::ZERO, when: When::Always, streams: None, text: None }
     }
 
     /// No fault: the request is taken and answered 200.
     pub fn none() -> Self {
-        Self::new(Answer::Accept)
+        Self::new(FaultAnswer::Accept)
     }
 
     /// The request is taken, and answered 200 with a partial success that says `rejected` records were not.
     /// Nobody checks that `rejected` is true, or even possible.
     pub fn partial_success(rejected: i64, message: impl Into<String>) -> Self {
-        Self::new(Answer::PartialSuccess { rejected, message: message.into() })
+        Self::new(FaultAnswer::PartialSuccess { rejected, message: message.into() })
     }
 
     /// The request is refused with this HTTP status; a gRPC call with the code that stands for it:
@@ -96,7 +96,7 @@ impl Fault {
     pub fn status(status: u16) -> Self {
         let status = StatusCode::from_u16(status).expect("an HTTP status has three digits");
         let message = format!("the sink was told to answer {status}");
-        Self::new(Answer::Status { status, retry_after: None, message })
+        Self::new(FaultAnswer::Status { status, retry_after: None, message })
     }
 
     /// The request is refused with a redirect to `location`, a gRPC call too.
@@ -106,40 +106,40 @@ impl Fault {
     /// If `status` is not between 100 and 999.
     pub fn redirect(status: u16, location: impl Into<String>) -> Self {
         let status = StatusCode::from_u16(status).expect("an HTTP status has three digits");
-        Self::new(Answer::Redirect { status, location: location.into() })
+        Self::new(FaultAnswer::Redirect { status, location: location.into() })
     }
 
     /// The request is taken and answered 200, with a body that is neither protobuf nor what the head says.
     pub fn garbage_body() -> Self {
-        Self::new(Answer::GarbageBody)
+        Self::new(FaultAnswer::GarbageBody)
     }
 
     /// The request is read and answered with bytes that are not HTTP; then the connection is closed.
     pub fn not_http() -> Self {
-        Self::new(Answer::NotHttp)
+        Self::new(FaultAnswer::NotHttp)
     }
 
     /// The connection is reset after `after` bytes of the body have been read. If the fault depends on streams
     /// or on text, the whole body has to be read first.
     pub fn reset_after(after: u64) -> Self {
-        Self::new(Answer::CutBody { after, reset: true })
+        Self::new(FaultAnswer::CutBody { after, reset: true })
     }
 
     /// Like [`Fault::reset_after`], but the connection is closed in the ordinary way. (With unread bytes in its
     /// buffer, the kernel may still turn that into a reset.)
     pub fn close_after(after: u64) -> Self {
-        Self::new(Answer::CutBody { after, reset: false })
+        Self::new(FaultAnswer::CutBody { after, reset: false })
     }
 
     /// The request is taken, but the connection is closed without an answer: a sender must assume that it was
     /// not, and send it again.
     pub fn cut_answer() -> Self {
-        Self::new(Answer::CloseUnanswered)
+        Self::new(FaultAnswer::CloseUnanswered)
     }
 
     /// The request is read and never answered.
     pub fn hang() -> Self {
-        Self::new(Answer::Hang)
+        Self::new(FaultAnswer::Hang)
     }
 
     /// The answer comes this much later.
@@ -152,7 +152,7 @@ impl Fault {
     /// Adds `Retry-After` to a [`Fault::status`], `RetryInfo` in gRPC; no other fault has a place for it.
     #[must_use]
     pub fn retry_after(mut self, wait: RetryAfter) -> Self {
-        if let Answer::Status { retry_after, .. } = &mut self.answer {
+        if let FaultAnswer::Status { retry_after, .. } = &mut self.answer {
             *retry_after = Some(wait);
         }
         self
@@ -161,7 +161,7 @@ impl Fault {
     /// Replaces the message in the body of a [`Fault::status`].
     #[must_use]
     pub fn message(mut self, text: impl Into<String>) -> Self {
-        if let Answer::Status { message, .. } = &mut self.answer {
+        if let FaultAnswer::Status { message, .. } = &mut self.answer {
             *message = text.into();
         }
         self
@@ -207,20 +207,31 @@ impl Fault {
     }
 }
 
+impl RetryAfter {
+    /// The header, as of now.
+    pub(super) fn to_header(self) -> HeaderValue {
+        let text = match self {
+            Self::Seconds(seconds) => seconds.to_string(),
+            Self::Date(away) => httpdate::fmt_http_date(SystemTime::now() + away),
+        };
+        HeaderValue::from_str(&text).expect("digits and dates are header values")
+    }
+}
+
 /// The faults that are set, and how far each has come.
 #[derive(Debug, Default)]
 pub(super) struct Faults {
-    inner: Mutex<Inner>,
+    inner: Mutex<FaultPlan>,
 }
 
 #[derive(Debug, Default)]
-struct Inner {
+struct FaultPlan {
     script: VecDeque<Fault>,
-    active: Vec<Active>,
+    active: Vec<ActiveFault>,
 }
 
 #[derive(Debug)]
-struct Active {
+struct ActiveFault {
     fault: Fault,
     /// When the first request came that it could have hit, for [`When::For`]: a sink may wait long for its sender.
     since: Option<Instant>,
@@ -231,21 +242,21 @@ struct Active {
 /// What is known about a request's fault when its head has arrived.
 pub(super) enum AtHead {
     /// The script has a line for it.
-    Scripted(Answer, Duration),
+    Scripted(FaultAnswer, Duration),
     /// Cut the body off; no fault ahead of this one depends on the body.
-    Cut(Answer),
+    Cut(FaultAnswer),
     /// To be decided once the body is there.
     Later,
 }
 
 impl Faults {
     pub(super) fn set(&self, faults: impl IntoIterator<Item = Fault>) {
-        let active = faults.into_iter().map(Active::new).collect();
+        let active = faults.into_iter().map(ActiveFault::new).collect();
         self.inner.lock().active = active;
     }
 
     pub(super) fn add(&self, fault: Fault) {
-        self.inner.lock().active.push(Active::new(fault));
+        self.inner.lock().active.push(ActiveFault::new(fault));
     }
 
     pub(super) fn script(&self, faults: impl IntoIterator<Item = Fault>) {
@@ -259,7 +270,7 @@ impl Faults {
             return AtHead::Scripted(answer, delay);
         }
         for active in &mut inner.active {
-            if active.fault.needs_body() || !matches!(active.fault.answer, Answer::CutBody { .. }) {
+            if active.fault.needs_body() || !matches!(active.fault.answer, FaultAnswer::CutBody { .. }) {
                 break;
             }
             if active.due() {
@@ -270,12 +281,16 @@ impl Faults {
     }
 
     /// The first fault that is due for a request with this body; `keys` are the routing keys of its entries.
-    pub(super) fn at_end<'a>(&self, body: &[u8], keys: impl Fn() -> Vec<Vec<u8>> + 'a) -> (Answer, Duration) {
+    pub(super) fn at_end<'a>(
+        &self,
+        body: &[u8],
+        keys: impl Fn() -> Vec<Vec<u8>> + 'a,
+    ) -> (FaultAnswer, Duration) {
         let mut inner = self.inner.lock();
         let mut may_cut = false;
         for active in &mut inner.active {
             let Fault { answer, streams, text, .. } = &active.fault;
-            may_cut |= active.fault.needs_body() || !matches!(answer, Answer::CutBody { .. });
+            may_cut |= active.fault.needs_body() || !matches!(answer, FaultAnswer::CutBody { .. });
             let in_streams = streams
                 .as_ref()
                 .is_none_or(|glob| keys().iter().any(|key| glob_matches(glob.as_bytes(), key)));
@@ -285,7 +300,7 @@ impl Faults {
                 return (active.fault.answer.clone(), active.fault.delay);
             }
         }
-        (Answer::Accept, Duration::ZERO)
+        (FaultAnswer::Accept, Duration::ZERO)
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -293,7 +308,7 @@ impl Faults {
     }
 }
 
-impl Active {
+impl ActiveFault {
     fn new(fault: Fault) -> Self {
         Self { fault, since: None, candidates: 0 }
     }
@@ -334,7 +349,7 @@ fn glob_matches(glob: &[u8], text: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    fn answers(faults: &Faults, body: &[u8], keys: &[&str], requests: usize) -> Vec<Answer> {
+    fn answers(faults: &Faults, body: &[u8], keys: &[&str], requests: usize) -> Vec<FaultAnswer> {
         let keys = || keys.iter().map(|key| key.as_bytes().to_vec()).collect();
         (0..requests).map(|_| faults.at_end(body, keys).0).collect()
     }
@@ -364,7 +379,7 @@ mod tests {
     #[test]
     fn a_ratio_is_spread_evenly() {
         let hits = answers(&with(Fault::hang().ratio(0.25)), b"", &[], 8);
-        let hit = |answer: &Answer| *answer == Answer::Hang;
+        let hit = |answer: &FaultAnswer| *answer == FaultAnswer::Hang;
         assert_eq!(
             hits.iter().map(hit).collect::<Vec<_>>(),
             [false, false, false, true, false, false, false, true]
@@ -374,36 +389,39 @@ mod tests {
     #[test]
     fn only_the_first_requests_of_the_named_streams_count() {
         let faults = with(Fault::hang().on_streams("slow-*").first(1));
-        assert_eq!(answers(&faults, b"", &["fast-1"], 3), [Answer::Accept, Answer::Accept, Answer::Accept]);
-        assert_eq!(answers(&faults, b"", &["fast-1", "slow-1"], 2), [Answer::Hang, Answer::Accept]);
+        assert_eq!(
+            answers(&faults, b"", &["fast-1"], 3),
+            [FaultAnswer::Accept, FaultAnswer::Accept, FaultAnswer::Accept]
+        );
+        assert_eq!(answers(&faults, b"", &["fast-1", "slow-1"], 2), [FaultAnswer::Hang, FaultAnswer::Accept]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_fault_that_lasts_begins_with_the_first_request_it_could_hit_and_ends_by_itself() {
         let faults = with(Fault::hang().on_streams("slow-*").lasting(Duration::from_secs(5)));
         tokio::time::advance(Duration::from_secs(60)).await;
-        assert_eq!(answers(&faults, b"", &["fast-1"], 1), [Answer::Accept]);
+        assert_eq!(answers(&faults, b"", &["fast-1"], 1), [FaultAnswer::Accept]);
         tokio::time::advance(Duration::from_secs(60)).await;
-        assert_eq!(answers(&faults, b"", &["slow-1"], 1), [Answer::Hang]);
+        assert_eq!(answers(&faults, b"", &["slow-1"], 1), [FaultAnswer::Hang]);
         tokio::time::advance(Duration::from_millis(4999)).await;
-        assert_eq!(answers(&faults, b"", &["slow-1"], 1), [Answer::Hang]);
+        assert_eq!(answers(&faults, b"", &["slow-1"], 1), [FaultAnswer::Hang]);
         tokio::time::advance(Duration::from_millis(1)).await;
-        assert_eq!(answers(&faults, b"", &["slow-1"], 1), [Answer::Accept]);
+        assert_eq!(answers(&faults, b"", &["slow-1"], 1), [FaultAnswer::Accept]);
     }
 
     #[test]
     fn the_first_fault_that_is_due_wins() {
         let faults = with(Fault::hang().on_text("poison"));
         faults.add(Fault::cut_answer());
-        assert_eq!(answers(&faults, b"some poison", &[], 1), [Answer::Hang]);
-        assert_eq!(answers(&faults, b"water", &[], 1), [Answer::CloseUnanswered]);
+        assert_eq!(answers(&faults, b"some poison", &[], 1), [FaultAnswer::Hang]);
+        assert_eq!(answers(&faults, b"water", &[], 1), [FaultAnswer::CloseUnanswered]);
     }
 
     #[test]
     fn a_script_is_played_before_anything_else() {
         let faults = with(Fault::hang());
         faults.script([Fault::cut_answer()]);
-        assert!(matches!(faults.at_head(), AtHead::Scripted(Answer::CloseUnanswered, _)));
+        assert!(matches!(faults.at_head(), AtHead::Scripted(FaultAnswer::CloseUnanswered, _)));
         assert!(matches!(faults.at_head(), AtHead::Later));
     }
 }

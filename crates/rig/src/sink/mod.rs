@@ -12,8 +12,10 @@ mod fault;
 mod order;
 mod serve;
 mod server;
+mod state;
 mod walk;
 
 pub use counts::{Counts, RecordsBySignal, StreamCounts};
 pub use fault::{Fault, RetryAfter};
-pub use server::{NotInTime, RecordedRequest, Sink, SinkError, SinkSettings};
+pub use server::{NotInTime, Sink, SinkError, SinkSettings};
+pub use state::RecordedRequest;

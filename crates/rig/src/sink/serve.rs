@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{ALLOW, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER};
@@ -15,12 +15,14 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::body::{self, BodyError};
-use super::connection::{Cutter, Ending};
-use super::fault::{Answer, AtHead, RetryAfter};
-use super::server::{RecordedRequest, Shared};
-use super::walk::{self, Malformed};
-use crate::answer::{ExportResponse, JSON, PROTOBUF, PartialSuccess, in_grpc, in_json, refuse, respond};
-use otlp::{self, Signal, Untaken};
+use super::connection::{ConnectionEnding, Cutter};
+use super::fault::{AtHead, FaultAnswer};
+use super::state::{RecordedRequest, SinkState};
+use super::walk::{self, BrokenFraming};
+use crate::answer::{
+    ExportPartialSuccess, ExportServiceResponse, JSON, PROTOBUF, in_grpc, in_json, refuse, respond,
+};
+use otlp::{self, JsonReadError, Signal};
 use sluice_engine::receive::AnswerBody;
 use sluice_engine::rpc::{self, ENCODING};
 
@@ -28,51 +30,60 @@ use sluice_engine::rpc::{self, ENCODING};
 const GARBAGE: &[u8] = b"\xffnot an ExportServiceResponse";
 
 /// An answer as HTTP has it; what it is in the request's own form is decided last.
-type Answered = Response<Full<Bytes>>;
+type HttpAnswer = Response<Full<Bytes>>;
 
 /// The form of a request and its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Form {
+enum RequestForm {
     Protobuf,
     Json,
     Grpc,
 }
 
 /// What the requests of one connection share.
-#[derive(Debug, Default)]
-pub(super) struct Peer {
-    pub(super) cutter: Cutter,
+#[derive(Debug)]
+pub(super) struct Session {
+    sink: Arc<SinkState>,
+    /// Ends the connection.
+    pub(super) cutter: Arc<Cutter>,
+    /// Memory for bodies, of which HTTP/1.1 has one at a time.
     buffer: Mutex<BytesMut>,
+}
+
+impl Session {
+    pub(super) fn new(sink: Arc<SinkState>) -> Self {
+        Self { sink, cutter: Arc::default(), buffer: Mutex::default() }
+    }
 }
 
 /// Counts, records and answers one request.
 pub(super) async fn serve(
-    sink: Arc<Shared>,
-    peer: Arc<Peer>,
+    session: Arc<Session>,
     request: Request<Incoming>,
 ) -> Result<Response<AnswerBody>, Infallible> {
+    let Session { sink, cutter, buffer: kept_buffer } = &*session;
     sink.counters.requests.fetch_add(1, Relaxed);
     let arrived = Instant::now();
     let (head, incoming) = request.into_parts();
-    let form = Form::of(&head);
+    let form = RequestForm::of(&head);
 
     let at_head = sink.faults.at_head();
     let cut = match &at_head {
-        AtHead::Scripted(Answer::CutBody { after, reset }, _)
-        | AtHead::Cut(Answer::CutBody { after, reset }) => Some((*after, *reset)),
+        AtHead::Scripted(FaultAnswer::CutBody { after, reset }, _)
+        | AtHead::Cut(FaultAnswer::CutBody { after, reset }) => Some((*after, *reset)),
         _ => None,
     };
-    let mut buffer = std::mem::take(&mut *peer.buffer.lock());
+    let mut buffer = std::mem::take(&mut *kept_buffer.lock());
     let wire_body = body::read(&head.headers, incoming, &mut buffer, cut.map(|(after, _)| after)).await;
-    *peer.buffer.lock() = buffer;
+    *kept_buffer.lock() = buffer;
 
     if let Some((_, reset)) = cut {
-        sink.refused();
-        return peer.cutter.cut(if reset { Ending::Reset } else { Ending::Close }).await;
+        count_refused(sink);
+        return cutter.cut(if reset { ConnectionEnding::Reset } else { ConnectionEnding::Close }).await;
     }
     let bodies = wire_body.and_then(|wire_body| {
         let (wire_body, encoding) = match form {
-            Some(Form::Grpc) => {
+            Some(RequestForm::Grpc) => {
                 let (message, compressed) = body::message(&wire_body)?;
                 (message, head.headers.get(ENCODING).filter(|_| compressed))
             }
@@ -83,7 +94,7 @@ pub(super) async fn serve(
         sink.counters.bytes.fetch_add(body.len() as u64, Relaxed);
         Ok((wire_body, body))
     });
-    let record = |bodies: Option<(Bytes, Bytes)>, answer: Option<&Answered>| {
+    let record = |bodies: Option<(Bytes, Bytes)>, answer: Option<&HttpAnswer>| {
         if let Some(requests) = &sink.requests {
             let (wire_body, body) = bodies.unwrap_or_default();
             let head = head.clone();
@@ -101,7 +112,7 @@ pub(super) async fn serve(
     };
     let readable = acceptable(&head, form).and_then(|(signal, form)| {
         let (wire_body, body) = bodies?;
-        let body = if form == Form::Json { protobuf(signal, &body)? } else { body };
+        let body = if form == RequestForm::Json { protobuf(signal, &body)? } else { body };
         Ok((signal, form, (wire_body, body)))
     });
     let (signal, form, (wire_body, body)) = match readable {
@@ -109,27 +120,27 @@ pub(super) async fn serve(
         Err(error) => {
             let answer = error.answer();
             record(None, Some(&answer));
-            sink.refused();
+            count_refused(sink);
             let signal = signal_of(&head).unwrap_or(Signal::Logs);
-            return Ok(form.unwrap_or(Form::Protobuf).render(signal, answer).await);
+            return Ok(form.unwrap_or(RequestForm::Protobuf).render(signal, answer).await);
         }
     };
 
     let (answer, delay) = match at_head {
         AtHead::Scripted(answer, delay) => (answer, delay),
-        AtHead::Cut(_) | AtHead::Later if sink.faults.is_empty() => (Answer::Accept, Duration::ZERO),
+        AtHead::Cut(_) | AtHead::Later if sink.faults.is_empty() => (FaultAnswer::Accept, Duration::ZERO),
         AtHead::Cut(_) | AtHead::Later => sink.faults.at_end(&body, || keys(&body, &sink.attribute)),
     };
     if !delay.is_zero() {
         tokio::time::sleep(delay).await;
     }
-    let answered = sink.answer(&answer, signal, &body);
+    let answered = answer_with(&answer, sink, signal, &body);
     record(Some((wire_body, body)), answered.as_ref().ok());
     sink.changed.notify_waiters();
     match answered {
         Ok(response) => Ok(form.render(signal, response).await),
         Err(None) => pending().await,
-        Err(Some(ending)) => peer.cutter.cut(ending).await,
+        Err(Some(ending)) => cutter.cut(ending).await,
     }
 }
 
@@ -137,7 +148,7 @@ pub(super) async fn serve(
 fn keys(body: &[u8], attribute: &str) -> Vec<Vec<u8>> {
     let mut keys = Vec::new();
     // What is wrong with the rest is said when the request is counted.
-    let _: Result<(), Malformed> = walk::entries(body, |entry| {
+    let _: Result<(), BrokenFraming> = walk::entries(body, |entry| {
         keys.push(walk::routing_key(entry, attribute)?.into_owned());
         Ok(())
     });
@@ -161,7 +172,7 @@ enum Unacceptable {
     Body(#[from] BodyError),
 }
 
-impl Form {
+impl RequestForm {
     /// What the head says.
     fn of(head: &http::request::Parts) -> Option<Self> {
         match head.headers.get(CONTENT_TYPE) {
@@ -173,7 +184,7 @@ impl Form {
     }
 
     /// An answer in this form.
-    async fn render(self, signal: Signal, answer: Answered) -> Response<AnswerBody> {
+    async fn render(self, signal: Signal, answer: HttpAnswer) -> Response<AnswerBody> {
         let answer = match self {
             Self::Grpc => return in_grpc(answer).await,
             Self::Json => in_json(signal, answer).await,
@@ -186,7 +197,10 @@ impl Form {
 }
 
 /// The signal of a request and its form, if it is one that a sink reads.
-fn acceptable(head: &http::request::Parts, form: Option<Form>) -> Result<(Signal, Form), Unacceptable> {
+fn acceptable(
+    head: &http::request::Parts,
+    form: Option<RequestForm>,
+) -> Result<(Signal, RequestForm), Unacceptable> {
     let signal = signal_of(head).ok_or(Unacceptable::Path)?;
     if head.method != Method::POST {
         return Err(Unacceptable::Method);
@@ -206,13 +220,13 @@ fn protobuf(signal: Signal, json: &[u8]) -> Result<Bytes, Unacceptable> {
             [] => Ok(transcoded.bytes.into()),
             [cut, ..] => Err(Unacceptable::Json(format!("{} (`{}`)", cut.reason, cut.path))),
         },
-        Err(Untaken::Malformed(malformed)) => Err(Unacceptable::Json(malformed.to_string())),
-        Err(Untaken::NoRoom) => Err(BodyError::TooLarge.into()),
+        Err(JsonReadError::Malformed(malformed)) => Err(Unacceptable::Json(malformed.to_string())),
+        Err(JsonReadError::NoRoom) => Err(BodyError::TooLarge.into()),
     }
 }
 
 impl Unacceptable {
-    fn answer(&self) -> Answered {
+    fn answer(&self) -> HttpAnswer {
         let status = match self {
             Self::Path => StatusCode::NOT_FOUND,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
@@ -230,66 +244,65 @@ impl Unacceptable {
     }
 }
 
-impl Shared {
-    fn refused(&self) {
-        self.counters.refused.fetch_add(1, Relaxed);
-        self.changed.notify_waiters();
-    }
-
-    /// Takes or refuses a request. Without an answer: how the connection ends, if it does.
-    fn answer(&self, answer: &Answer, signal: Signal, body: &[u8]) -> Result<Answered, Option<Ending>> {
-        let takes = matches!(
-            answer,
-            Answer::Accept | Answer::PartialSuccess { .. } | Answer::GarbageBody | Answer::CloseUnanswered
-        );
-        if takes {
-            if let Err(error) = self.counters.take(signal, &self.attribute, body) {
-                self.counters.malformed.fetch_add(1, Relaxed);
-                self.counters.refused.fetch_add(1, Relaxed);
-                return Ok(refuse(StatusCode::BAD_REQUEST, error.to_string()));
-            }
-        } else {
-            self.counters.refused.fetch_add(1, Relaxed);
-        }
-        match answer {
-            Answer::Accept => Ok(respond(StatusCode::OK, &ExportResponse::default())),
-            Answer::PartialSuccess { rejected, message } => {
-                self.counters.rejected.fetch_add(*rejected, Relaxed);
-                let partial_success = PartialSuccess { rejected: *rejected, error_message: message.clone() };
-                Ok(respond(StatusCode::OK, &ExportResponse { partial_success: Some(partial_success) }))
-            }
-            Answer::Status { status, retry_after, message } => {
-                let mut answer = refuse(*status, message);
-                if let Some(wait) = retry_after {
-                    answer.headers_mut().insert(RETRY_AFTER, wait.to_header());
-                }
-                Ok(answer)
-            }
-            Answer::Redirect { status, location } => {
-                let mut answer = refuse(*status, "the sink was told to redirect");
-                let location = HeaderValue::from_str(location).expect("a fault's location is a header value");
-                answer.headers_mut().insert(LOCATION, location);
-                Ok(answer)
-            }
-            Answer::GarbageBody => {
-                let mut answer = Response::new(Full::new(Bytes::from_static(GARBAGE)));
-                answer.headers_mut().insert(CONTENT_TYPE, PROTOBUF);
-                Ok(answer)
-            }
-            Answer::NotHttp => Err(Some(Ending::NotHttp)),
-            Answer::CloseUnanswered | Answer::CutBody { reset: false, .. } => Err(Some(Ending::Close)),
-            Answer::CutBody { reset: true, .. } => Err(Some(Ending::Reset)),
-            Answer::Hang => Err(None),
-        }
-    }
+fn count_refused(sink: &SinkState) {
+    sink.counters.refused.fetch_add(1, Relaxed);
+    sink.changed.notify_waiters();
 }
 
-impl RetryAfter {
-    fn to_header(self) -> HeaderValue {
-        let text = match self {
-            Self::Seconds(seconds) => seconds.to_string(),
-            Self::Date(away) => httpdate::fmt_http_date(SystemTime::now() + away),
-        };
-        HeaderValue::from_str(&text).expect("digits and dates are header values")
+/// Takes or refuses a request, as the answer that it gets says. Without an answer: how the connection ends, if it does.
+fn answer_with(
+    answer: &FaultAnswer,
+    sink: &SinkState,
+    signal: Signal,
+    body: &[u8],
+) -> Result<HttpAnswer, Option<ConnectionEnding>> {
+    let takes = matches!(
+        answer,
+        FaultAnswer::Accept
+            | FaultAnswer::PartialSuccess { .. }
+            | FaultAnswer::GarbageBody
+            | FaultAnswer::CloseUnanswered
+    );
+    if takes {
+        if let Err(error) = sink.counters.take(signal, &sink.attribute, body) {
+            sink.counters.malformed.fetch_add(1, Relaxed);
+            sink.counters.refused.fetch_add(1, Relaxed);
+            return Ok(refuse(StatusCode::BAD_REQUEST, error.to_string()));
+        }
+    } else {
+        sink.counters.refused.fetch_add(1, Relaxed);
+    }
+    match answer {
+        FaultAnswer::Accept => Ok(respond(StatusCode::OK, &ExportServiceResponse::default())),
+        FaultAnswer::PartialSuccess { rejected, message } => {
+            sink.counters.rejected.fetch_add(*rejected, Relaxed);
+            let partial_success =
+                ExportPartialSuccess { rejected: *rejected, error_message: message.clone() };
+            Ok(respond(StatusCode::OK, &ExportServiceResponse { partial_success: Some(partial_success) }))
+        }
+        FaultAnswer::Status { status, retry_after, message } => {
+            let mut answer = refuse(*status, message);
+            if let Some(wait) = retry_after {
+                answer.headers_mut().insert(RETRY_AFTER, wait.to_header());
+            }
+            Ok(answer)
+        }
+        FaultAnswer::Redirect { status, location } => {
+            let mut answer = refuse(*status, "the sink was told to redirect");
+            let location = HeaderValue::from_str(location).expect("a fault's location is a header value");
+            answer.headers_mut().insert(LOCATION, location);
+            Ok(answer)
+        }
+        FaultAnswer::GarbageBody => {
+            let mut answer = Response::new(Full::new(Bytes::from_static(GARBAGE)));
+            answer.headers_mut().insert(CONTENT_TYPE, PROTOBUF);
+            Ok(answer)
+        }
+        FaultAnswer::NotHttp => Err(Some(ConnectionEnding::NotHttp)),
+        FaultAnswer::CloseUnanswered | FaultAnswer::CutBody { reset: false, .. } => {
+            Err(Some(ConnectionEnding::Close))
+        }
+        FaultAnswer::CutBody { reset: true, .. } => Err(Some(ConnectionEnding::Reset)),
+        FaultAnswer::Hang => Err(None),
     }
 }

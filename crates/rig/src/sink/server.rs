@@ -6,8 +6,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{HeaderMap, Method, StatusCode};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
@@ -20,10 +18,11 @@ use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use super::connection::Connection;
-use super::counts::{Counters, Counts, StreamCounts};
+use super::connection::SinkConnection;
+use super::counts::{Counts, SinkCounters, StreamCounts};
 use super::fault::{Fault, Faults};
-use super::serve::{Peer, serve};
+use super::serve::{Session, serve};
+use super::state::{RecordedRequest, SinkState};
 use otlp::Signal;
 use sluice_engine::pem::PemError;
 use sluice_engine::receive::{TlsServer, TlsServerSettings};
@@ -53,27 +52,6 @@ impl Default for SinkSettings {
             tls: None,
         }
     }
-}
-
-/// A request as it came.
-#[derive(Clone, Debug)]
-pub struct RecordedRequest {
-    /// Always `POST`, unless it was refused for that.
-    pub method: Method,
-    /// Path and query.
-    pub path: String,
-    /// All headers.
-    pub headers: HeaderMap,
-    /// The body as it came, of a gRPC call its message; empty if it was refused unread.
-    pub wire_body: Bytes,
-    /// The body after decompression, as protobuf.
-    pub body: Bytes,
-    /// When its head had arrived.
-    pub arrived: Instant,
-    /// When its answer was decided, and its records counted if they were taken.
-    pub decided: Instant,
-    /// The status of the answer, of a gRPC call the one that its code stands for; `None` if a fault left it without one.
-    pub answered: Option<StatusCode>,
 }
 
 /// Why a sink doesn't start.
@@ -122,22 +100,10 @@ pub struct NotInTime {
 pub struct Sink {
     addr: SocketAddr,
     scheme: &'static str,
-    shared: Arc<Shared>,
+    shared: Arc<SinkState>,
     finish: CancellationToken,
     stop: CancellationToken,
     accepting: Mutex<Option<JoinHandle<()>>>,
-}
-
-/// What the sink's handle and its connections share.
-#[derive(Debug)]
-pub(super) struct Shared {
-    pub(super) attribute: String,
-    pub(super) counters: Counters,
-    pub(super) faults: Faults,
-    tls: Option<TlsServer>,
-    pub(super) requests: Option<Mutex<Vec<RecordedRequest>>>,
-    /// Signalled after every request.
-    pub(super) changed: Notify,
 }
 
 impl Sink {
@@ -150,16 +116,16 @@ impl Sink {
         let scheme = if tls.is_some() { "https" } else { "http" };
         let faults = Faults::default();
         faults.set(settings.faults);
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(SinkState {
             attribute: settings.attribute,
-            counters: Counters::default(),
+            counters: SinkCounters::default(),
             faults,
-            tls,
             requests: settings.record_requests.then(Mutex::default),
             changed: Notify::new(),
         });
         let (finish, stop) = (CancellationToken::new(), CancellationToken::new());
-        let accepting = tokio::spawn(accept(listener, Arc::clone(&shared), finish.clone(), stop.clone()));
+        let accepting =
+            tokio::spawn(accept(listener, tls, Arc::clone(&shared), finish.clone(), stop.clone()));
         Ok(Self { addr, scheme, shared, finish, stop, accepting: Mutex::new(Some(accepting)) })
     }
 
@@ -295,10 +261,12 @@ impl Drop for Sink {
 
 async fn accept(
     listener: TcpListener,
-    shared: Arc<Shared>,
+    tls: Option<TlsServer>,
+    shared: Arc<SinkState>,
     finish: CancellationToken,
     stop: CancellationToken,
 ) {
+    let tls = tls.map(Arc::new);
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -311,9 +279,9 @@ async fn accept(
             Ok((stream, _)) => {
                 // Answers are small: without this a delayed acknowledgement would hold them back.
                 drop(stream.set_nodelay(true));
-                let peer = Arc::new(Peer::default());
-                let connection = Connection::new(stream, Arc::clone(&peer));
-                connections.spawn(converse(connection, peer, Arc::clone(&shared), finish.clone()));
+                let session = Session::new(Arc::clone(&shared));
+                let connection = SinkConnection::new(stream, Arc::clone(&session.cutter));
+                connections.spawn(converse(connection, tls.clone(), session, finish.clone()));
             }
             // Out of file descriptors: connections have to end first.
             Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
@@ -329,8 +297,13 @@ async fn accept(
 }
 
 /// Serves one connection, behind its TLS handshake if there is TLS.
-async fn converse(connection: Connection, peer: Arc<Peer>, shared: Arc<Shared>, finish: CancellationToken) {
-    let Some(tls) = &shared.tls else { return serve_on(connection, peer, shared, finish).await };
+async fn converse(
+    connection: SinkConnection,
+    tls: Option<Arc<TlsServer>>,
+    session: Session,
+    finish: CancellationToken,
+) {
+    let Some(tls) = tls else { return serve_on(connection, session, finish).await };
     let handshake = TlsAcceptor::from(tls.current().await).accept(connection);
     let secured = tokio::select! {
         secured = handshake => secured,
@@ -338,27 +311,28 @@ async fn converse(connection: Connection, peer: Arc<Peer>, shared: Arc<Shared>, 
     };
     // What a sender doesn't like is its own business.
     if let Ok(secured) = secured {
-        serve_on(secured, peer, shared, finish).await;
+        serve_on(secured, session, finish).await;
     }
 }
 
-async fn serve_on<S>(stream: S, peer: Arc<Peer>, shared: Arc<Shared>, finish: CancellationToken)
+async fn serve_on<S>(stream: S, session: Session, finish: CancellationToken)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let cutter = Arc::clone(&peer);
-    let service = service_fn(move |request| serve(Arc::clone(&shared), Arc::clone(&peer), request));
+    let cutter = Arc::clone(&session.cutter);
+    let session = Arc::new(session);
+    let service = service_fn(move |request| serve(Arc::clone(&session), request));
     let builder = auto::Builder::new(TokioExecutor::new());
     let serving = builder.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(serving);
     tokio::select! {
         // How a sender leaves is its own business.
         _ = serving.as_mut() => return,
-        () = cutter.cutter.cut_off() => return,
+        () = cutter.cut_off() => return,
         () = finish.cancelled() => serving.as_mut().graceful_shutdown(),
     }
     tokio::select! {
         _ = serving => {}
-        () = cutter.cutter.cut_off() => {}
+        () = cutter.cut_off() => {}
     }
 }

@@ -11,11 +11,11 @@ use otlp::Signal;
 /// The bytes end inside a field, or are not protobuf.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the body is not an encoded OTLP request")]
-pub(super) struct Malformed;
+pub(super) struct BrokenFraming;
 
 /// What one record says about its place among those of its sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum Numbering {
     /// Sender and sequence number.
     Numbered(SenderId, u64),
     /// The record does not come from `sluice send`.
@@ -32,7 +32,7 @@ impl<'a> MessageFields<'a> {
         Self { rest: bytes }
     }
 
-    fn varint(&mut self) -> Result<u64, Malformed> {
+    fn varint(&mut self) -> Result<u64, BrokenFraming> {
         let mut value = 0_u64;
         for (index, &byte) in self.rest.iter().enumerate().take(10) {
             value |= u64::from(byte & 0x7f) << (7 * index);
@@ -41,41 +41,41 @@ impl<'a> MessageFields<'a> {
                 return Ok(value);
             }
         }
-        Err(Malformed)
+        Err(BrokenFraming)
     }
 
-    fn take(&mut self, len: u64) -> Result<&'a [u8], Malformed> {
-        let len = usize::try_from(len).map_err(|_| Malformed)?;
-        let (taken, rest) = self.rest.split_at_checked(len).ok_or(Malformed)?;
+    fn take(&mut self, len: u64) -> Result<&'a [u8], BrokenFraming> {
+        let len = usize::try_from(len).map_err(|_| BrokenFraming)?;
+        let (taken, rest) = self.rest.split_at_checked(len).ok_or(BrokenFraming)?;
         self.rest = rest;
         Ok(taken)
     }
 
     /// The next field, or `None` at the end.
     #[inline]
-    fn next(&mut self) -> Result<Option<(u64, Value<'a>)>, Malformed> {
+    fn next(&mut self) -> Result<Option<(u64, FieldValue<'a>)>, BrokenFraming> {
         if self.rest.is_empty() {
             return Ok(None);
         }
         let tag = self.varint()?;
         let value = match tag & 7 {
-            0 => Value::Varint(self.varint()?),
-            1 => self.take(8).map(|_| Value::Fixed)?,
+            0 => FieldValue::Varint(self.varint()?),
+            1 => self.take(8).map(|_| FieldValue::Fixed)?,
             2 => {
                 let len = self.varint()?;
-                Value::Bytes(self.take(len)?)
+                FieldValue::Bytes(self.take(len)?)
             }
-            5 => self.take(4).map(|_| Value::Fixed)?,
-            _ => return Err(Malformed),
+            5 => self.take(4).map(|_| FieldValue::Fixed)?,
+            _ => return Err(BrokenFraming),
         };
         Ok(Some((tag >> 3, value)))
     }
 
     /// The next length-delimited field with this number.
     #[inline]
-    fn find(&mut self, number: u64) -> Result<Option<&'a [u8]>, Malformed> {
+    fn find(&mut self, number: u64) -> Result<Option<&'a [u8]>, BrokenFraming> {
         while let Some((field, value)) = self.next()? {
-            if let (true, Value::Bytes(bytes)) = (field == number, value) {
+            if let (true, FieldValue::Bytes(bytes)) = (field == number, value) {
                 return Ok(Some(bytes));
             }
         }
@@ -83,7 +83,7 @@ impl<'a> MessageFields<'a> {
     }
 }
 
-enum Value<'a> {
+enum FieldValue<'a> {
     Varint(u64),
     Fixed,
     Bytes(&'a [u8]),
@@ -92,8 +92,8 @@ enum Value<'a> {
 /// Calls `each` for every entry in `request`.
 pub(super) fn entries<'a>(
     request: &'a [u8],
-    mut each: impl FnMut(&'a [u8]) -> Result<(), Malformed>,
-) -> Result<(), Malformed> {
+    mut each: impl FnMut(&'a [u8]) -> Result<(), BrokenFraming>,
+) -> Result<(), BrokenFraming> {
     let mut fields = MessageFields::new(request);
     while let Some(entry) = fields.find(1)? {
         each(entry)?;
@@ -102,7 +102,7 @@ pub(super) fn entries<'a>(
 }
 
 /// The value of the resource attribute `name` as a routing key; empty if there is none.
-pub(super) fn routing_key<'a>(entry: &'a [u8], name: &str) -> Result<Cow<'a, [u8]>, Malformed> {
+pub(super) fn routing_key<'a>(entry: &'a [u8], name: &str) -> Result<Cow<'a, [u8]>, BrokenFraming> {
     let Some(resource) = MessageFields::new(entry).find(1)? else { return Ok(Cow::Borrowed(b"")) };
     let mut fields = MessageFields::new(resource);
     while let Some(attribute) = fields.find(1)? {
@@ -114,18 +114,22 @@ pub(super) fn routing_key<'a>(entry: &'a [u8], name: &str) -> Result<Cow<'a, [u8
 }
 
 /// An attribute's value as text: strings as they are, integers in decimal, booleans as words.
-fn attribute_text(attribute: &[u8]) -> Result<Cow<'_, [u8]>, Malformed> {
+fn attribute_text(attribute: &[u8]) -> Result<Cow<'_, [u8]>, BrokenFraming> {
     let Some(value) = MessageFields::new(attribute).find(2)? else { return Ok(Cow::Borrowed(b"")) };
     Ok(match MessageFields::new(value).next()? {
-        Some((1, Value::Bytes(text))) => Cow::Borrowed(text),
-        Some((2, Value::Varint(flag))) => Cow::Borrowed(if flag == 0 { b"false" } else { b"true" }),
-        Some((3, Value::Varint(number))) => Cow::Owned((number as i64).to_string().into_bytes()),
+        Some((1, FieldValue::Bytes(text))) => Cow::Borrowed(text),
+        Some((2, FieldValue::Varint(flag))) => Cow::Borrowed(if flag == 0 { b"false" } else { b"true" }),
+        Some((3, FieldValue::Varint(number))) => Cow::Owned((number as i64).to_string().into_bytes()),
         _ => Cow::Borrowed(b""),
     })
 }
 
 /// Calls `each` for every record of an entry.
-pub(super) fn records(signal: Signal, entry: &[u8], mut each: impl FnMut(Place)) -> Result<(), Malformed> {
+pub(super) fn records(
+    signal: Signal,
+    entry: &[u8],
+    mut each: impl FnMut(Numbering),
+) -> Result<(), BrokenFraming> {
     let mut scopes = MessageFields::new(entry);
     while let Some(scope) = scopes.find(2)? {
         let mut items = MessageFields::new(scope);
@@ -141,7 +145,7 @@ pub(super) fn records(signal: Signal, entry: &[u8], mut each: impl FnMut(Place))
 }
 
 /// The data points of one metric, whose attributes have a field number that depends on the kind of metric.
-fn data_points(metric: &[u8], each: &mut impl FnMut(Place)) -> Result<(), Malformed> {
+fn data_points(metric: &[u8], each: &mut impl FnMut(Numbering)) -> Result<(), BrokenFraming> {
     let mut fields = MessageFields::new(metric);
     while let Some((number, value)) = fields.next()? {
         let attributes = match number {
@@ -150,7 +154,7 @@ fn data_points(metric: &[u8], each: &mut impl FnMut(Place)) -> Result<(), Malfor
             10 => 1,         // exponential histogram
             _ => continue,
         };
-        let Value::Bytes(data) = value else { return Err(Malformed) };
+        let FieldValue::Bytes(data) = value else { return Err(BrokenFraming) };
         let mut points = MessageFields::new(data);
         while let Some(point) = points.find(1)? {
             each(place(point, attributes)?);
@@ -160,7 +164,7 @@ fn data_points(metric: &[u8], each: &mut impl FnMut(Place)) -> Result<(), Malfor
 }
 
 /// Sender and sequence number of one record whose attributes are the field `attributes`.
-fn place(record: &[u8], attributes: u64) -> Result<Place, Malformed> {
+fn place(record: &[u8], attributes: u64) -> Result<Numbering, BrokenFraming> {
     let (mut sender, mut sequence) = (None, None);
     let mut fields = MessageFields::new(record);
     while let Some(attribute) = fields.find(attributes)? {
@@ -172,10 +176,10 @@ fn place(record: &[u8], attributes: u64) -> Result<Place, Malformed> {
             sender = SenderId::try_from(&*attribute_text(attribute)?).ok();
         }
         if let (Some(sender), Some(sequence)) = (sender, sequence) {
-            return Ok(Place::Numbered(sender, sequence));
+            return Ok(Numbering::Numbered(sender, sequence));
         }
     }
-    Ok(Place::Unnumbered)
+    Ok(Numbering::Unnumbered)
 }
 
 #[cfg(test)]
@@ -209,7 +213,7 @@ mod tests {
         ExportLogsServiceRequest { resource_logs: vec![entry] }.encode_to_vec()
     }
 
-    fn read(request: &[u8]) -> Result<Vec<(Vec<u8>, Place)>, Malformed> {
+    fn read(request: &[u8]) -> Result<Vec<(Vec<u8>, Numbering)>, BrokenFraming> {
         let mut seen = Vec::new();
         entries(request, |entry| {
             let key = routing_key(entry, "key")?.into_owned();
@@ -220,7 +224,7 @@ mod tests {
 
     #[test]
     fn attributes_are_found_in_any_order() {
-        let place = Place::Numbered(*b"00000000000000ab", 12);
+        let place = Numbering::Numbered(*b"00000000000000ab", 12);
         assert_eq!(read(&request(Any::StringValue("a".to_owned()))), Ok(vec![(b"a".to_vec(), place); 2]));
     }
 
@@ -236,7 +240,7 @@ mod tests {
         let resource = field(1, &field(1, &attribute("key", "a")));
         let scope = field(2, &field(2, &record.concat()));
         let request = field(1, &[scope, resource].concat());
-        let place = Place::Numbered(*b"00000000000000ab", 12);
+        let place = Numbering::Numbered(*b"00000000000000ab", 12);
         assert_eq!(read(&request), Ok(vec![(b"a".to_vec(), place)]));
     }
 
@@ -253,7 +257,7 @@ mod tests {
     fn a_request_that_ends_too_early_is_malformed_wherever_it_ends() {
         let request = request(Any::StringValue("a".to_owned()));
         for end in 1..request.len() {
-            assert_eq!(read(&request[..end]), Err(Malformed), "cut at {end}");
+            assert_eq!(read(&request[..end]), Err(BrokenFraming), "cut at {end}");
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 
 use super::{Attributes, EntryOrigin, Hit, RouteTable, TestedValue, is_usable};
-use otlp::{self, Entry, Found, NoRoom, RecordAttributes, RecordWays, Room, Signal};
+use otlp::{self, Entry, Found, NoRoom, RecordAttributes, RecordWays, RoomCheck, Signal};
 
 impl RouteTable {
     /// Divides an entry of this origin by the streams that its records go to, where routes for its signal look at records: as
@@ -14,7 +14,7 @@ impl RouteTable {
         signal: Signal,
         entry: &Entry<'_>,
         origin: &EntryOrigin<'_>,
-        room: &mut Room<'_>,
+        room: &mut RoomCheck<'_>,
     ) -> Result<Option<Vec<Entry<'static>>>, NoRoom> {
         let wanted = &self.asked[signal.index()].record_attributes;
         if wanted.is_empty() {
@@ -61,7 +61,7 @@ enum RecordWay {
 type StreamOfRoute = (usize, String);
 
 impl RecordWays for RouteWays<'_> {
-    fn way_of(&mut self, found: &[Found<'_>], room: &mut Room<'_>) -> Option<u32> {
+    fn way_of(&mut self, found: &[Found<'_>], room: &mut RoomCheck<'_>) -> Option<u32> {
         let way = self.find(found);
         if let Some(known) = self.known.get(&way) {
             return Some(*known);

@@ -8,7 +8,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::journal::simulation::SimulatedDisk;
-use crate::journal::{Entry, Group, Journal, JournalSettings, StreamId, StreamKey, SyncPolicy};
+use crate::journal::{
+    Journal, JournalEntry, JournalSettings, StreamEntries, StreamId, StreamKey, SyncPolicy,
+};
 use crate::route::RoutingKey;
 use crate::stream::StreamName;
 
@@ -135,10 +137,11 @@ impl World {
     /// Has the journal, if there is one, give the next entries their numbers.
     fn write(&mut self, bodies: &[Vec<u8>]) {
         let Some(Log { journal, id }) = &self.log else { return };
-        let entries = bodies.iter().map(|body| Entry { bytes: body.clone().into(), records: 1 }).collect();
+        let entries =
+            bodies.iter().map(|body| JournalEntry { bytes: body.clone().into(), records: 1 }).collect();
         let (answer, answered) = std::sync::mpsc::channel();
         let done = move |result| answer.send(result).unwrap();
-        journal.append(vec![Group { stream: *id, entries }], Box::new(done));
+        journal.append(vec![StreamEntries { stream: *id, entries }], Box::new(done));
         while journal.commit_once() {}
         self.queue.skip_to(answered.recv().unwrap().unwrap().first[0]);
     }

@@ -83,7 +83,7 @@ async fn a_late_request_that_the_disk_refuses_in_the_end_leaves_nothing_either()
     let (journal, _) = journal(&disk, 4 << 20);
     let house = House::on(&journal, 1 << 20);
     give_up(begin(&house, &journal, false)).await;
-    disk.set_faults(crate::journal::simulation::Faults { failing_writes: 1, ..Default::default() });
+    disk.set_faults(crate::journal::simulation::DiskFaults { failing_writes: 1, ..Default::default() });
     while journal.commit_once() {}
     assert_eq!((house.in_memory(), house.registry.pending_bytes()), (0, 0));
 }

@@ -5,18 +5,18 @@ use super::super::super::validate::Level;
 use super::super::super::{Cut, cut};
 use super::scalar::Ids;
 use super::text::space;
-use super::walk::{Reader, Step, Stop, Trouble};
+use super::walk::{DocumentReader, WalkResult, WalkStop, WalkTrouble};
 
 /// A message that is a record or holds records, and is being read.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Open<'a> {
+pub(super) struct OpenMessage<'a> {
     /// What it is to its parent.
     pub(super) field: &'static Field,
     /// What the document calls that, if not by its name of today.
     pub(super) alias: Option<&'a [u8]>,
     /// Its position in the list; `None` if it is not in one.
     pub(super) index: Option<usize>,
-    /// How many members were in [`Reader::headers`] before its own.
+    /// How many members were in [`DocumentReader::headers`] before its own.
     headers: usize,
 }
 
@@ -37,7 +37,7 @@ pub(super) struct Mark {
     last: (usize, u64),
 }
 
-impl<'a> Reader<'a, '_> {
+impl<'a> DocumentReader<'a, '_> {
     /// Reads a message that is a record or holds records. If it is an element of a list and wrong, it is cut out; if
     /// nothing is left of it, it is left out.
     pub(super) fn child(
@@ -47,11 +47,11 @@ impl<'a> Reader<'a, '_> {
         message: &'static Message,
         text: &'a [u8],
         level: Level,
-    ) -> Step<&'a [u8]> {
+    ) -> WalkResult<&'a [u8]> {
         let mark = self.mark();
         // Of what was renamed only the scopes of an entry lead to records.
         let alias = self.alias.filter(|_| mark.open == 1);
-        let open = Open { field, alias, index, headers: self.headers.len() };
+        let open = OpenMessage { field, alias, index, headers: self.headers.len() };
         if mark.open == 0 {
             self.ids = Ids::default();
         }
@@ -83,7 +83,7 @@ impl<'a> Reader<'a, '_> {
                 self.close(mark);
                 Ok(rest)
             }
-            (Err(Stop), Some(index), Some(Trouble::Wrong(reason, offset))) => {
+            (Err(WalkStop), Some(index), Some(WalkTrouble::Wrong(reason, offset))) => {
                 let path = self.path();
                 self.go_back(mark);
                 self.note_gone(mark.open, index);
@@ -98,9 +98,9 @@ impl<'a> Reader<'a, '_> {
                 self.add(cut, field, part);
                 Ok(rest)
             }
-            (Err(Stop), ..) => {
+            (Err(WalkStop), ..) => {
                 self.close(mark);
-                Err(Stop)
+                Err(WalkStop)
             }
         }
     }
@@ -156,7 +156,12 @@ impl<'a> Reader<'a, '_> {
 
     /// Counts the records in a part, which may be one. Of what stands under a name of once, those count only if there are
     /// no others.
-    fn count(&mut self, is_record: bool, message: &'static Message, text: &'a [u8]) -> Step<(u64, &'a [u8])> {
+    fn count(
+        &mut self,
+        is_record: bool,
+        message: &'static Message,
+        text: &'a [u8],
+    ) -> WalkResult<(u64, &'a [u8])> {
         let rest = match text {
             [b'{', rest @ ..] if !is_record => rest,
             _ => return Ok((u64::from(is_record), self.skip(text)?)),

@@ -5,7 +5,7 @@ use super::super::super::schema::{Field, Label, Message};
 use super::super::super::validate::Level;
 use super::super::super::wire::Fields;
 use super::text::space;
-use super::walk::{Reader, Segment, Step, Stop, Trouble};
+use super::walk::{DocumentReader, PathSegment, WalkResult, WalkStop, WalkTrouble};
 
 /// A member that waits for the end of its message, where it is known whether the field itself is there.
 #[derive(Clone, Copy, Debug)]
@@ -17,7 +17,7 @@ pub(super) struct FormerMember<'a> {
     value: &'a [u8],
 }
 
-impl<'a> Reader<'a, '_> {
+impl<'a> DocumentReader<'a, '_> {
     /// Notes a member that was passed over, if it is of a name that a field had once. Returns whether it is.
     pub(super) fn note_former(
         &mut self,
@@ -25,7 +25,7 @@ impl<'a> Reader<'a, '_> {
         member: &'a [u8],
         name: &'a [u8],
         value: &'a [u8],
-    ) -> Step<bool> {
+    ) -> WalkResult<bool> {
         if self.formerly(message, member)?.is_none() {
             return Ok(false);
         }
@@ -41,7 +41,7 @@ impl<'a> Reader<'a, '_> {
         &mut self,
         message: &'static Message,
         member: &'a [u8],
-    ) -> Step<Option<&'static Field>> {
+    ) -> WalkResult<Option<&'static Field>> {
         let Some(former) = message.former else { return Ok(None) };
         let (name, _) = self.text(member)?;
         let is_former = former.names.iter().any(|known| known.as_bytes() == &*name);
@@ -57,7 +57,7 @@ impl<'a> Reader<'a, '_> {
         text: &'a [u8],
         written: usize,
         level: Level,
-    ) -> Step<()> {
+    ) -> WalkResult<()> {
         let depth = self.open.len();
         let first = self.former.iter().position(|member| member.depth == depth);
         let (Some(first), Some(former)) = (first, message.former) else { return Ok(()) };
@@ -71,7 +71,7 @@ impl<'a> Reader<'a, '_> {
                 let read = self.member(field, member.value, level);
                 self.alias = None;
                 if read.is_err() {
-                    return self.on_the_way(Segment::Name(member.name));
+                    return self.on_the_way(PathSegment::Name(member.name));
                 }
             } else if self.differs(field, member, written, level)? {
                 let path = self.path_of(member.name);
@@ -84,7 +84,12 @@ impl<'a> Reader<'a, '_> {
     }
 
     /// Whether a message, which is JSON, has the field with something in it.
-    fn is_set(&mut self, message: &'static Message, field: &'static Field, text: &'a [u8]) -> Step<bool> {
+    fn is_set(
+        &mut self,
+        message: &'static Message,
+        field: &'static Field,
+        text: &'a [u8],
+    ) -> WalkResult<bool> {
         let (mut rest, mut after) = (space(&text[1..]), 0);
         while let [b'"', ..] = rest {
             let (known, value) = self.name(message, rest, &mut after)?;
@@ -110,7 +115,7 @@ impl<'a> Reader<'a, '_> {
         member: FormerMember<'a>,
         written: usize,
         level: Level,
-    ) -> Step<bool> {
+    ) -> WalkResult<bool> {
         let (mark, end, found) = (self.mark(), self.out.len(), self.found);
         let differs = match (self.member(field, member.value, level), self.trouble) {
             // Nothing is lost with scopes that hold no records.
@@ -121,8 +126,8 @@ impl<'a> Reader<'a, '_> {
                 let today = fields(today).filter(|today| today.number == field.number);
                 !today.map(|today| today.raw).eq(fields(once).map(|once| once.raw))
             }
-            (Err(Stop), Some(Trouble::NoRoom)) => return Err(Stop),
-            (Err(Stop), _) => true,
+            (Err(WalkStop), Some(WalkTrouble::NoRoom)) => return Err(WalkStop),
+            (Err(WalkStop), _) => true,
         };
         self.go_back(mark);
         Ok(differs)

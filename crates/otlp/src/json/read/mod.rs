@@ -35,7 +35,7 @@ mod walk;
 use super::super::schema::Message;
 use super::super::{Cut, Ignored, Malformed, Reason, Signal, Split};
 pub(crate) use bytes::base64;
-use walk::Reader;
+use walk::DocumentReader;
 
 /// A request that came as JSON.
 #[derive(Debug)]
@@ -77,7 +77,7 @@ impl Omitted {
 
 /// Why a document was not taken.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Untaken {
+pub enum JsonReadError {
     /// It is not JSON, or not a request.
     Malformed(Malformed),
     /// There was no room for what it stands for.
@@ -92,14 +92,14 @@ pub fn read_request(
     signal: Signal,
     json: &[u8],
     room: &mut dyn FnMut(usize) -> bool,
-) -> Result<Transcoded, Untaken> {
+) -> Result<Transcoded, JsonReadError> {
     let request = Message::request(signal);
     // As for protobuf; offsets of entries are 32 bits wide.
     if u32::try_from(json.len()).is_err() {
         let path = request.name.to_owned();
-        return Err(Untaken::Malformed(Malformed { path, offset: 0, reason: Reason::TooLong }));
+        return Err(JsonReadError::Malformed(Malformed { path, offset: 0, reason: Reason::TooLong }));
     }
-    Reader::new(request, json, room).document()
+    DocumentReader::new(request, json, room).document()
 }
 
 /// Memory for counting: that many bits are that many brackets inside one another in what is passed over.
@@ -116,7 +116,7 @@ pub fn count_json(signal: Signal, json: &[u8]) -> u64 {
         }
         None => false,
     };
-    Reader::new(Message::request(signal), json, &mut room).count_document()
+    DocumentReader::new(Message::request(signal), json, &mut room).count_document()
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Numbers in JSON: what is one, and the integer or double that it means, exactly.
 
 use crate::Reason;
-use crate::schema::Kind;
+use crate::schema::FieldKind;
 
 /// Longest run of digits that always fits in 64 bits.
 const DIGITS: usize = 19;
@@ -89,8 +89,9 @@ pub(super) fn token(text: &[u8]) -> Option<(&[u8], &[u8])> {
 
 /// The number that a string holds for an integer type. In strings a Collector takes leading zeros, and a plus where there
 /// could be a minus; JSON's grammar has neither.
-pub(super) fn in_string(kind: Kind, text: &[u8]) -> Option<&[u8]> {
-    let is_signed = matches!(kind, Kind::Int32 | Kind::Int64 | Kind::Sint32 | Kind::Sfixed64);
+pub(super) fn in_string(kind: FieldKind, text: &[u8]) -> Option<&[u8]> {
+    let is_signed =
+        matches!(kind, FieldKind::Int32 | FieldKind::Int64 | FieldKind::Sint32 | FieldKind::Sfixed64);
     let positive = text.strip_prefix(b"+").filter(|_| is_signed);
     let number = positive.unwrap_or(text);
     let mut digits = number.strip_prefix(b"-").filter(|_| positive.is_none()).unwrap_or(number);
@@ -156,17 +157,22 @@ pub(super) fn double(text: &[u8]) -> Result<f64, Reason> {
 
 /// The varint or the bits that stand for an integer on the wire, if it is in the type's range.
 #[inline]
-pub(super) fn encode(kind: Kind, value: i128) -> Option<u64> {
+pub(super) fn encode(kind: FieldKind, value: i128) -> Option<u64> {
     match kind {
-        Kind::Int64 | Kind::Sfixed64 => i64::try_from(value).ok().map(|value| value as u64),
-        Kind::Uint64 | Kind::Fixed64 => u64::try_from(value).ok(),
-        Kind::Int32 | Kind::Enum => i32::try_from(value).ok().map(|value| i64::from(value) as u64),
-        Kind::Uint32 | Kind::Fixed32 => u32::try_from(value).ok().map(u64::from),
-        Kind::Sint32 => {
+        FieldKind::Int64 | FieldKind::Sfixed64 => i64::try_from(value).ok().map(|value| value as u64),
+        FieldKind::Uint64 | FieldKind::Fixed64 => u64::try_from(value).ok(),
+        FieldKind::Int32 | FieldKind::Enum => i32::try_from(value).ok().map(|value| i64::from(value) as u64),
+        FieldKind::Uint32 | FieldKind::Fixed32 => u32::try_from(value).ok().map(u64::from),
+        FieldKind::Sint32 => {
             let value = i32::try_from(value).ok()?;
             Some(u64::from((value << 1 ^ value >> 31) as u32))
         }
-        Kind::Bool | Kind::Double | Kind::String | Kind::Bytes | Kind::Id(_) | Kind::Message(_) => None,
+        FieldKind::Bool
+        | FieldKind::Double
+        | FieldKind::String
+        | FieldKind::Bytes
+        | FieldKind::Id(_)
+        | FieldKind::Message(_) => None,
     }
 }
 
@@ -207,14 +213,14 @@ mod tests {
         for (text, value) in
             [("7", 7), ("007", 7), ("000", 0), ("-007", -7), ("+7", 7), ("+007", 7), ("007.0", 7)]
         {
-            let number = in_string(Kind::Int64, text.as_bytes()).expect(text);
+            let number = in_string(FieldKind::Int64, text.as_bytes()).expect(text);
             assert_eq!(integer(number), Ok(value), "{text}");
         }
         for text in ["", "+", "-", "+-7", "-+7", "--7", "0x7", "1_0", " 7", "7 ", "00a"] {
-            assert_eq!(in_string(Kind::Int64, text.as_bytes()), None, "{text}");
+            assert_eq!(in_string(FieldKind::Int64, text.as_bytes()), None, "{text}");
         }
-        assert_eq!(in_string(Kind::Fixed64, b"+7"), None, "as in a Collector");
-        assert_eq!(in_string(Kind::Fixed64, b"007"), Some(&b"007"[..]));
+        assert_eq!(in_string(FieldKind::Fixed64, b"+7"), None, "as in a Collector");
+        assert_eq!(in_string(FieldKind::Fixed64, b"007"), Some(&b"007"[..]));
     }
 
     #[test]
@@ -245,15 +251,15 @@ mod tests {
     #[test]
     fn every_integer_type_has_its_range() {
         for (kind, min, max) in [
-            (Kind::Int32, i128::from(i32::MIN), i128::from(i32::MAX)),
-            (Kind::Enum, i128::from(i32::MIN), i128::from(i32::MAX)),
-            (Kind::Sint32, i128::from(i32::MIN), i128::from(i32::MAX)),
-            (Kind::Uint32, 0, i128::from(u32::MAX)),
-            (Kind::Fixed32, 0, i128::from(u32::MAX)),
-            (Kind::Int64, i128::from(i64::MIN), i128::from(i64::MAX)),
-            (Kind::Sfixed64, i128::from(i64::MIN), i128::from(i64::MAX)),
-            (Kind::Uint64, 0, i128::from(u64::MAX)),
-            (Kind::Fixed64, 0, i128::from(u64::MAX)),
+            (FieldKind::Int32, i128::from(i32::MIN), i128::from(i32::MAX)),
+            (FieldKind::Enum, i128::from(i32::MIN), i128::from(i32::MAX)),
+            (FieldKind::Sint32, i128::from(i32::MIN), i128::from(i32::MAX)),
+            (FieldKind::Uint32, 0, i128::from(u32::MAX)),
+            (FieldKind::Fixed32, 0, i128::from(u32::MAX)),
+            (FieldKind::Int64, i128::from(i64::MIN), i128::from(i64::MAX)),
+            (FieldKind::Sfixed64, i128::from(i64::MIN), i128::from(i64::MAX)),
+            (FieldKind::Uint64, 0, i128::from(u64::MAX)),
+            (FieldKind::Fixed64, 0, i128::from(u64::MAX)),
         ] {
             assert!(encode(kind, min).is_some() && encode(kind, max).is_some(), "{kind:?}");
             assert_eq!((encode(kind, min - 1), encode(kind, max + 1)), (None, None), "{kind:?}");

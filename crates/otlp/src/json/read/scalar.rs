@@ -3,12 +3,12 @@
 use std::borrow::Cow;
 
 use super::super::super::Reason;
-use super::super::super::schema::{Field, Kind, Label};
+use super::super::super::schema::{Field, FieldKind, Label};
 use super::super::super::wire;
 use super::bytes;
 use super::number;
 use super::text::{self, Raw};
-use super::walk::{NUMBER, Reader, Step};
+use super::walk::{DocumentReader, NUMBER, WalkResult};
 
 /// Bytes that key and text of an attribute can have together if all lengths around them take one byte.
 const SHORT: usize = 121;
@@ -48,13 +48,13 @@ impl Ids {
     }
 }
 
-impl<'a> Reader<'a, '_> {
+impl<'a> DocumentReader<'a, '_> {
     /// Reads a value that is not a message, and writes it with its key, unless it is a default that needs no writing.
-    pub(super) fn scalar(&mut self, field: &'static Field, text: &'a [u8]) -> Step<&'a [u8]> {
+    pub(super) fn scalar(&mut self, field: &'static Field, text: &'a [u8]) -> WalkResult<&'a [u8]> {
         match field.kind {
-            Kind::String => self.string(field, text),
-            Kind::Bytes => self.bytes(field, text),
-            Kind::Id(len) => self.id(field, len as usize, text),
+            FieldKind::String => self.string(field, text),
+            FieldKind::Bytes => self.bytes(field, text),
+            FieldKind::Id(len) => self.id(field, len as usize, text),
             _ => {
                 let (value, rest) = self.number(field, text)?;
                 if value != 0 || field.label != Label::Plain {
@@ -68,9 +68,11 @@ impl<'a> Reader<'a, '_> {
     }
 
     /// Reads an element of a list of numbers, and writes it without a key.
-    pub(super) fn packed(&mut self, field: &'static Field, text: &'a [u8]) -> Step<&'a [u8]> {
+    pub(super) fn packed(&mut self, field: &'static Field, text: &'a [u8]) -> WalkResult<&'a [u8]> {
         let (value, rest) = match text {
-            [b'n', ..] if field.kind == Kind::Double => (f64::NAN.to_bits(), self.literal(text, b"null")?),
+            [b'n', ..] if field.kind == FieldKind::Double => {
+                (f64::NAN.to_bits(), self.literal(text, b"null")?)
+            }
             [b'n', ..] => (0, self.literal(text, b"null")?),
             _ => self.number(field, text)?,
         };
@@ -80,18 +82,20 @@ impl<'a> Reader<'a, '_> {
     }
 
     #[inline]
-    fn put_number(&mut self, kind: Kind, value: u64) {
+    fn put_number(&mut self, kind: FieldKind, value: u64) {
         match kind {
-            Kind::Fixed64 | Kind::Sfixed64 | Kind::Double => self.out.extend_from_slice(&value.to_le_bytes()),
-            Kind::Fixed32 => self.out.extend_from_slice(&(value as u32).to_le_bytes()),
+            FieldKind::Fixed64 | FieldKind::Sfixed64 | FieldKind::Double => {
+                self.out.extend_from_slice(&value.to_le_bytes())
+            }
+            FieldKind::Fixed32 => self.out.extend_from_slice(&(value as u32).to_le_bytes()),
             _ => wire::put_varint(&mut self.out, value),
         }
     }
 
     /// Reads a number, and gives the varint or the bits that stand for it.
     #[inline]
-    fn number(&mut self, field: &'static Field, text: &'a [u8]) -> Step<(u64, &'a [u8])> {
-        if field.kind == Kind::Double
+    fn number(&mut self, field: &'static Field, text: &'a [u8]) -> WalkResult<(u64, &'a [u8])> {
+        if field.kind == FieldKind::Double
             && let Some((value, rest)) = number::short_double(text)
         {
             return Ok((value.to_bits(), rest));
@@ -100,7 +104,7 @@ impl<'a> Reader<'a, '_> {
             [b'"', digits @ ..] => (true, digits),
             _ => (false, text),
         };
-        if !matches!(field.kind, Kind::Double | Kind::Bool)
+        if !matches!(field.kind, FieldKind::Double | FieldKind::Bool)
             && let Some((value, rest)) = number::whole(digits)
             && let Some(rest) = if quoted { rest.strip_prefix(b"\"") } else { Some(rest) }
             && let Some(value) = number::encode(field.kind, i128::from(value))
@@ -110,8 +114,8 @@ impl<'a> Reader<'a, '_> {
         self.any_number(field, text)
     }
 
-    fn any_number(&mut self, field: &'static Field, text: &'a [u8]) -> Step<(u64, &'a [u8])> {
-        if field.kind == Kind::Bool {
+    fn any_number(&mut self, field: &'static Field, text: &'a [u8]) -> WalkResult<(u64, &'a [u8])> {
+        if field.kind == FieldKind::Bool {
             return match text {
                 [b't', ..] => Ok((1, self.literal(text, b"true")?)),
                 [b'f', ..] => Ok((0, self.literal(text, b"false")?)),
@@ -133,8 +137,8 @@ impl<'a> Reader<'a, '_> {
             _ => return self.wrong(text, Reason::NotANumber),
         };
         let value = match field.kind {
-            Kind::Double => number::double(&number).map(f64::to_bits),
-            Kind::Enum if !matches!(number::token(&number), Some((_, []))) => Err(Reason::EnumName),
+            FieldKind::Double => number::double(&number).map(f64::to_bits),
+            FieldKind::Enum if !matches!(number::token(&number), Some((_, []))) => Err(Reason::EnumName),
             kind => match number::in_string(kind, &number) {
                 Some(number) => number::integer(number)
                     .and_then(|value| number::encode(kind, value).ok_or(Reason::OutOfRange)),
@@ -147,7 +151,7 @@ impl<'a> Reader<'a, '_> {
         }
     }
 
-    fn string(&mut self, field: &'static Field, text: &'a [u8]) -> Step<&'a [u8]> {
+    fn string(&mut self, field: &'static Field, text: &'a [u8]) -> WalkResult<&'a [u8]> {
         let (raw, rest) = match text {
             [b'"', ..] => self.raw(text)?,
             // An element of a list of strings.
@@ -175,7 +179,7 @@ impl<'a> Reader<'a, '_> {
     }
 
     #[inline]
-    fn check_utf8(&mut self, raw: Raw<'a>) -> Step<()> {
+    fn check_utf8(&mut self, raw: Raw<'a>) -> WalkResult<()> {
         if raw.ascii {
             return Ok(());
         }
@@ -185,7 +189,7 @@ impl<'a> Reader<'a, '_> {
         }
     }
 
-    fn unescape(&mut self, raw: Raw<'a>) -> Step<()> {
+    fn unescape(&mut self, raw: Raw<'a>) -> WalkResult<()> {
         match text::unescape(raw.bytes, &mut self.out) {
             Ok(()) => Ok(()),
             Err(at) => self.wrong(&raw.bytes[at..], Reason::Surrogate),
@@ -193,7 +197,7 @@ impl<'a> Reader<'a, '_> {
     }
 
     /// Reads a string and gives what it says, which may not be UTF-8: for names and for what is decoded further.
-    pub(super) fn text(&mut self, text: &'a [u8]) -> Step<(Cow<'a, [u8]>, &'a [u8])> {
+    pub(super) fn text(&mut self, text: &'a [u8]) -> WalkResult<(Cow<'a, [u8]>, &'a [u8])> {
         let (raw, rest) = self.raw(text)?;
         if !raw.escaped {
             return Ok((Cow::Borrowed(raw.bytes), rest));
@@ -210,7 +214,7 @@ impl<'a> Reader<'a, '_> {
         }
     }
 
-    fn bytes(&mut self, field: &'static Field, text: &'a [u8]) -> Step<&'a [u8]> {
+    fn bytes(&mut self, field: &'static Field, text: &'a [u8]) -> WalkResult<&'a [u8]> {
         let [b'"', ..] = text else { return self.wrong(text, Reason::NotAString) };
         let (base64, rest) = self.text(text)?;
         if base64.is_empty() && field.label == Label::Plain {
@@ -229,7 +233,7 @@ impl<'a> Reader<'a, '_> {
     }
 
     /// Reads an id: hexadecimal (rule 49), or the base64 that some senders write, which is of another length.
-    fn id(&mut self, field: &'static Field, len: usize, text: &'a [u8]) -> Step<&'a [u8]> {
+    fn id(&mut self, field: &'static Field, len: usize, text: &'a [u8]) -> WalkResult<&'a [u8]> {
         let [b'"', ..] = text else { return self.wrong(text, Reason::NotAString) };
         let (id, rest) = self.text(text)?;
         if id.is_empty() && field.label == Label::Plain {
@@ -274,7 +278,7 @@ impl<'a> Reader<'a, '_> {
         &mut self,
         field: &'static Field,
         text: &'a [u8],
-    ) -> Option<Step<&'a [u8]>> {
+    ) -> Option<WalkResult<&'a [u8]>> {
         let (key, text) = short(text.strip_prefix(b"{\"key\":\"")?)?;
         if key.is_empty() {
             return None;

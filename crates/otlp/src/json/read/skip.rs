@@ -3,7 +3,7 @@
 use super::super::super::Reason;
 use super::number;
 use super::text::{self, Raw, space};
-use super::walk::{Reader, Step};
+use super::walk::{DocumentReader, WalkResult};
 
 /// Brackets that are open, one bit each: a value of nothing but brackets takes an eighth of its size.
 #[derive(Debug, Default)]
@@ -34,9 +34,9 @@ impl Brackets {
     }
 }
 
-impl<'a> Reader<'a, '_> {
+impl<'a> DocumentReader<'a, '_> {
     /// Passes over any value.
-    pub(super) fn skip(&mut self, text: &'a [u8]) -> Step<&'a [u8]> {
+    pub(super) fn skip(&mut self, text: &'a [u8]) -> WalkResult<&'a [u8]> {
         self.brackets.depth = 0;
         let mut rest = text;
         loop {
@@ -93,7 +93,7 @@ impl<'a> Reader<'a, '_> {
         }
     }
 
-    fn pass_name(&mut self, text: &'a [u8]) -> Step<&'a [u8]> {
+    fn pass_name(&mut self, text: &'a [u8]) -> WalkResult<&'a [u8]> {
         let (_, rest) = self.raw(text)?;
         match space(rest) {
             [b':', rest @ ..] => Ok(space(rest)),
@@ -103,7 +103,7 @@ impl<'a> Reader<'a, '_> {
 
     /// Reads a string, which must be one, with its quotes.
     #[inline]
-    pub(super) fn raw(&mut self, text: &'a [u8]) -> Step<(Raw<'a>, &'a [u8])> {
+    pub(super) fn raw(&mut self, text: &'a [u8]) -> WalkResult<(Raw<'a>, &'a [u8])> {
         let [b'"', text @ ..] = text else { return self.broken(text, Reason::Syntax) };
         match text::string(text) {
             Ok(string) => Ok(string),
@@ -112,7 +112,7 @@ impl<'a> Reader<'a, '_> {
     }
 
     /// Reads `true`, `false` or `null`, of which the first letter is known to be there.
-    pub(super) fn literal(&mut self, text: &'a [u8], literal: &[u8]) -> Step<&'a [u8]> {
+    pub(super) fn literal(&mut self, text: &'a [u8], literal: &[u8]) -> WalkResult<&'a [u8]> {
         match text.strip_prefix(literal) {
             Some(rest) => Ok(rest),
             None => self.broken(text, Reason::Syntax),

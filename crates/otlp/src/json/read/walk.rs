@@ -2,15 +2,15 @@
 
 use std::fmt::Write as _;
 
-use super::super::super::schema::{self, Field, KEY_VALUE, Kind, Label, MESSAGES, Message};
+use super::super::super::schema::{self, Field, FieldKind, KEY_VALUE, Label, MESSAGES, Message};
 use super::super::super::validate::Level;
 use super::super::super::{Cut, Ignored, Malformed, Reason, Signal, ignored, locate, wire};
-use super::cut::Open;
+use super::cut::OpenMessage;
 use super::former::{FormerMember, is_nothing};
 use super::scalar::Ids;
 use super::skip::Brackets;
 use super::text::{self, space};
-use super::{Omitted, Transcoded, Untaken};
+use super::{JsonReadError, Omitted, Transcoded};
 
 /// More fields than any message has.
 const ROWS: usize = 24;
@@ -32,16 +32,16 @@ pub(super) const NUMBER: usize = 16;
 /// Bytes of an unknown name that a path shows.
 const LONGEST_NAME: usize = 40;
 
-/// The walk has come upon something that [`Reader`] keeps: an error without a payload goes up through a hundred levels
+/// The walk has come upon something that [`DocumentReader`] keeps: an error without a payload goes up through a hundred levels
 /// in one register.
 #[derive(Debug)]
-pub(super) struct Stop;
+pub(super) struct WalkStop;
 
-pub(super) type Step<T> = Result<T, Stop>;
+pub(super) type WalkResult<T> = Result<T, WalkStop>;
 
 /// Why the walk has stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Trouble {
+pub(super) enum WalkTrouble {
     /// What is here is JSON, but not OTLP.
     Wrong(Reason, usize),
     /// It is not JSON, so that nobody can tell where it ends.
@@ -51,7 +51,7 @@ pub(super) enum Trouble {
 
 /// A part of the path to a trouble.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Segment<'a> {
+pub(super) enum PathSegment<'a> {
     Field(&'static Field),
     Index(usize),
     /// A name that the schema doesn't have.
@@ -59,7 +59,7 @@ pub(super) enum Segment<'a> {
 }
 
 /// A document being read, and what has been written of it.
-pub(super) struct Reader<'a, 'r> {
+pub(super) struct DocumentReader<'a, 'r> {
     pub(super) request: &'static Message,
     pub(super) json: &'a [u8],
     pub(super) out: Vec<u8>,
@@ -69,7 +69,7 @@ pub(super) struct Reader<'a, 'r> {
     /// By message: the row whose name came last time behind that of each row, and at first.
     next: [[u8; ROWS]; MESSAGES.len()],
     /// The messages that hold records from the entry down to where the walk is.
-    pub(super) open: Vec<Open<'a>>,
+    pub(super) open: Vec<OpenMessage<'a>>,
     /// Their members that hold none, as far as they have come.
     pub(super) headers: Vec<&'a [u8]>,
     /// Parts that are records or hold records, and are not cut out.
@@ -88,15 +88,15 @@ pub(super) struct Reader<'a, 'r> {
     /// The name of once that the field being read has in the document.
     pub(super) alias: Option<&'a [u8]>,
     pub(super) ids: Ids,
-    pub(super) trouble: Option<Trouble>,
+    pub(super) trouble: Option<WalkTrouble>,
     /// The path to the trouble, innermost first.
-    pub(super) trail: Vec<Segment<'a>>,
+    pub(super) trail: Vec<PathSegment<'a>>,
     pub(super) brackets: Brackets,
     /// The longest text, in bytes, that has been copied to undo its escapes.
     pub(super) unescaped: usize,
 }
 
-impl<'a, 'r> Reader<'a, 'r> {
+impl<'a, 'r> DocumentReader<'a, 'r> {
     pub(super) fn new(
         request: &'static Message,
         json: &'a [u8],
@@ -136,22 +136,22 @@ impl<'a, 'r> Reader<'a, 'r> {
     }
 
     /// Reads the whole document.
-    pub(super) fn document(mut self) -> Result<Transcoded, Untaken> {
+    pub(super) fn document(mut self) -> Result<Transcoded, JsonReadError> {
         match self.request() {
             Ok(()) => {
                 let omitted = Omitted { cuts: self.cuts, entries: self.gone, ignored: self.ignored };
                 Ok(Transcoded { bytes: self.out, omitted })
             }
-            Err(Stop) => Err(match self.trouble {
-                Some(Trouble::Wrong(reason, offset) | Trouble::Broken(reason, offset)) => {
-                    Untaken::Malformed(Malformed { path: self.path(), offset, reason })
+            Err(WalkStop) => Err(match self.trouble {
+                Some(WalkTrouble::Wrong(reason, offset) | WalkTrouble::Broken(reason, offset)) => {
+                    JsonReadError::Malformed(Malformed { path: self.path(), offset, reason })
                 }
-                Some(Trouble::NoRoom) | None => Untaken::NoRoom,
+                Some(WalkTrouble::NoRoom) | None => JsonReadError::NoRoom,
             }),
         }
     }
 
-    fn request(&mut self) -> Step<()> {
+    fn request(&mut self) -> WalkResult<()> {
         // Telemetry takes half as many bytes in protobuf.
         self.grow(self.json.len() / 2)?;
         let rest = match space(self.json) {
@@ -168,7 +168,7 @@ impl<'a, 'r> Reader<'a, 'r> {
     }
 
     /// Reads a message that stands at `level` and writes its fields.
-    fn message(&mut self, message: &'static Message, text: &'a [u8], level: Level) -> Step<&'a [u8]> {
+    fn message(&mut self, message: &'static Message, text: &'a [u8], level: Level) -> WalkResult<&'a [u8]> {
         let [b'{', rest @ ..] = text else { return self.wrong(text, Reason::NotAnObject) };
         let mut rest = space(rest);
         if let [b'}', rest @ ..] = rest {
@@ -189,7 +189,7 @@ impl<'a, 'r> Reader<'a, 'r> {
                     seen |= slot;
                     let rest = match self.member(field, value, level) {
                         Ok(rest) => rest,
-                        Err(Stop) => return self.on_the_way(Segment::Field(field)),
+                        Err(WalkStop) => return self.on_the_way(PathSegment::Field(field)),
                     };
                     if message.holds_records && !field.leads {
                         self.headers.push(&member[..member.len() - rest.len()]);
@@ -219,7 +219,7 @@ impl<'a, 'r> Reader<'a, 'r> {
         message: &'static Message,
         text: &'a [u8],
         after: &mut usize,
-    ) -> Step<(Option<&'static Field>, &'a [u8])> {
+    ) -> WalkResult<(Option<&'static Field>, &'a [u8])> {
         let expected = self.next[message.index as usize][*after] as usize;
         if let Some(field) = message.fields.get(expected)
             && let Some(rest) = text.strip_prefix(field.json.as_bytes())
@@ -236,7 +236,7 @@ impl<'a, 'r> Reader<'a, 'r> {
         message: &'static Message,
         text: &'a [u8],
         after: &mut usize,
-    ) -> Step<(Option<&'static Field>, &'a [u8])> {
+    ) -> WalkResult<(Option<&'static Field>, &'a [u8])> {
         let (name, rest) = self.text(text)?;
         let [b':', rest @ ..] = space(rest) else { return self.broken(space(rest), Reason::Syntax) };
         let named = |field: &Field| field.json_name().as_bytes() == &*name || field.name.as_bytes() == &*name;
@@ -259,9 +259,14 @@ impl<'a, 'r> Reader<'a, 'r> {
     }
 
     /// Passes over a member that the schema doesn't have (rule 51), at least under this name.
-    fn unknown(&mut self, message: &'static Message, member: &'a [u8], value: &'a [u8]) -> Step<&'a [u8]> {
+    fn unknown(
+        &mut self,
+        message: &'static Message,
+        member: &'a [u8],
+        value: &'a [u8],
+    ) -> WalkResult<&'a [u8]> {
         let name = text::string(&member[1..]).map_or(member, |(name, _)| name.bytes);
-        let Ok(rest) = self.skip(value) else { return self.on_the_way(Segment::Name(name)) };
+        let Ok(rest) = self.skip(value) else { return self.on_the_way(PathSegment::Name(name)) };
         if message.holds_records {
             let depth = self.open.len();
             if self.note_former(message, member, name, value)? {
@@ -293,42 +298,50 @@ impl<'a, 'r> Reader<'a, 'r> {
 
     /// The path of a member of the message that the walk is in.
     pub(super) fn path_of(&mut self, name: &'a [u8]) -> String {
-        self.trail.push(Segment::Name(name));
+        self.trail.push(PathSegment::Name(name));
         let path = self.path();
         self.trail.pop();
         path
     }
 
     #[inline]
-    pub(super) fn member(&mut self, field: &'static Field, text: &'a [u8], level: Level) -> Step<&'a [u8]> {
+    pub(super) fn member(
+        &mut self,
+        field: &'static Field,
+        text: &'a [u8],
+        level: Level,
+    ) -> WalkResult<&'a [u8]> {
         if field.label == Label::Repeated {
             return self.list(field, text, level);
         }
         match field.kind {
-            Kind::Message(index) if field.leads => {
+            FieldKind::Message(index) if field.leads => {
                 self.child(field, None, schema::message(index), text, level)
             }
-            Kind::Message(index) => self.framed(field, schema::message(index), text, level),
+            FieldKind::Message(index) => self.framed(field, schema::message(index), text, level),
             _ => self.scalar(field, text),
         }
     }
 
-    fn list(&mut self, field: &'static Field, text: &'a [u8], level: Level) -> Step<&'a [u8]> {
+    fn list(&mut self, field: &'static Field, text: &'a [u8], level: Level) -> WalkResult<&'a [u8]> {
         let [b'[', rest @ ..] = text else { return self.wrong(text, Reason::NotAList) };
         let mut rest = space(rest);
         if let [b']', rest @ ..] = rest {
             return Ok(rest);
         }
-        let is_packed = !matches!(field.kind, Kind::Message(_) | Kind::String | Kind::Bytes | Kind::Id(_));
+        let is_packed = !matches!(
+            field.kind,
+            FieldKind::Message(_) | FieldKind::String | FieldKind::Bytes | FieldKind::Id(_)
+        );
         let packed = if is_packed { Some(self.enter(field, 1)?) } else { None };
         let mut index = 0;
         loop {
             let element = match field.kind {
-                Kind::Message(below) => self.element(field, index, below, rest, level),
+                FieldKind::Message(below) => self.element(field, index, below, rest, level),
                 _ if packed.is_some() => self.packed(field, rest),
                 _ => self.scalar(field, rest),
             };
-            let Ok(after) = element else { return self.on_the_way(Segment::Index(index)) };
+            let Ok(after) = element else { return self.on_the_way(PathSegment::Index(index)) };
             rest = match space(after) {
                 [b',', rest @ ..] => space(rest),
                 [b']', rest @ ..] => {
@@ -351,7 +364,7 @@ impl<'a, 'r> Reader<'a, 'r> {
         below: u8,
         text: &'a [u8],
         level: Level,
-    ) -> Step<&'a [u8]> {
+    ) -> WalkResult<&'a [u8]> {
         if below == KEY_VALUE
             && let Some(value_level) = level.below()
             && value_level.below().is_some()
@@ -374,7 +387,7 @@ impl<'a, 'r> Reader<'a, 'r> {
         message: &'static Message,
         text: &'a [u8],
         level: Level,
-    ) -> Step<&'a [u8]> {
+    ) -> WalkResult<&'a [u8]> {
         let Some(below) = level.below() else { return self.wrong(text, Reason::Depth) };
         let width = self.widths[message.index as usize] as usize;
         let start = self.enter(field, width)?;
@@ -387,7 +400,7 @@ impl<'a, 'r> Reader<'a, 'r> {
     }
 
     /// Writes the key of something with a length, for which `width` bytes are left free. Returns where it starts.
-    pub(super) fn enter(&mut self, field: &Field, width: usize) -> Step<usize> {
+    pub(super) fn enter(&mut self, field: &Field, width: usize) -> WalkResult<usize> {
         self.need(NUMBER)?;
         self.key(field, 2);
         self.out.extend_from_slice(&[0; 5][..width]);
@@ -396,7 +409,7 @@ impl<'a, 'r> Reader<'a, 'r> {
 
     /// Writes the length of what starts at `start`; returns how many bytes it took.
     #[inline]
-    pub(super) fn leave(&mut self, start: usize, width: usize) -> Step<usize> {
+    pub(super) fn leave(&mut self, start: usize, width: usize) -> WalkResult<usize> {
         let len = self.out.len() - start;
         let needed = wire::varint_len(len);
         if needed != width {
@@ -412,7 +425,7 @@ impl<'a, 'r> Reader<'a, 'r> {
     }
 
     #[inline(never)]
-    fn move_by(&mut self, start: usize, width: usize, needed: usize) -> Step<()> {
+    fn move_by(&mut self, start: usize, width: usize, needed: usize) -> WalkResult<()> {
         let end = self.out.len();
         if needed > width {
             self.need(needed - width)?;
@@ -431,12 +444,12 @@ impl<'a, 'r> Reader<'a, 'r> {
 
     /// Makes sure that there is room for `bytes` more.
     #[inline]
-    pub(super) fn need(&mut self, bytes: usize) -> Step<()> {
+    pub(super) fn need(&mut self, bytes: usize) -> WalkResult<()> {
         if self.out.capacity() - self.out.len() < bytes { self.grow(bytes) } else { Ok(()) }
     }
 
     #[cold]
-    fn grow(&mut self, bytes: usize) -> Step<()> {
+    fn grow(&mut self, bytes: usize) -> WalkResult<()> {
         let more = bytes.max(self.out.capacity() / 2).max(64);
         self.ask(more)?;
         let capacity = self.out.capacity() + more;
@@ -445,12 +458,12 @@ impl<'a, 'r> Reader<'a, 'r> {
     }
 
     /// Asks for memory.
-    pub(super) fn ask(&mut self, bytes: usize) -> Step<()> {
+    pub(super) fn ask(&mut self, bytes: usize) -> WalkResult<()> {
         if (self.room)(bytes) {
             return Ok(());
         }
-        self.trouble = Some(Trouble::NoRoom);
-        Err(Stop)
+        self.trouble = Some(WalkTrouble::NoRoom);
+        Err(WalkStop)
     }
 
     /// Where `at` begins in the document.
@@ -460,41 +473,41 @@ impl<'a, 'r> Reader<'a, 'r> {
 
     /// What begins at `at` is not what the schema wants.
     #[cold]
-    pub(super) fn wrong<T>(&mut self, at: &'a [u8], reason: Reason) -> Step<T> {
-        self.trouble = Some(Trouble::Wrong(reason, self.offset(at)));
-        Err(Stop)
+    pub(super) fn wrong<T>(&mut self, at: &'a [u8], reason: Reason) -> WalkResult<T> {
+        self.trouble = Some(WalkTrouble::Wrong(reason, self.offset(at)));
+        Err(WalkStop)
     }
 
     /// What begins at `at` is not JSON.
     #[cold]
-    pub(super) fn broken<T>(&mut self, at: &'a [u8], reason: Reason) -> Step<T> {
+    pub(super) fn broken<T>(&mut self, at: &'a [u8], reason: Reason) -> WalkResult<T> {
         let reason = if at.is_empty() { Reason::Ended } else { reason };
-        self.trouble = Some(Trouble::Broken(reason, self.offset(at)));
-        Err(Stop)
+        self.trouble = Some(WalkTrouble::Broken(reason, self.offset(at)));
+        Err(WalkStop)
     }
 
     /// A member that was set before, or whose `oneof` was.
     #[cold]
-    fn again<T>(&mut self, field: &'static Field, member: &'a [u8]) -> Step<T> {
+    fn again<T>(&mut self, field: &'static Field, member: &'a [u8]) -> WalkResult<T> {
         let reason = if field.label == Label::Member { Reason::Members } else { Reason::Twice };
-        self.trail.push(Segment::Field(field));
+        self.trail.push(PathSegment::Field(field));
         self.wrong(member, reason)
     }
 
     /// Notes where the trouble is, level by level.
     #[cold]
-    pub(super) fn on_the_way<T>(&mut self, segment: Segment<'a>) -> Step<T> {
+    pub(super) fn on_the_way<T>(&mut self, segment: PathSegment<'a>) -> WalkResult<T> {
         self.trail.push(segment);
-        Err(Stop)
+        Err(WalkStop)
     }
 
     /// The path to the trouble, as the document's writer would name it.
     pub(super) fn path(&self) -> String {
         let mut path = String::new();
         for open in &self.open {
-            open.alias.map_or(Segment::Field(open.field), Segment::Name).append_to(&mut path);
+            open.alias.map_or(PathSegment::Field(open.field), PathSegment::Name).append_to(&mut path);
             if let Some(index) = open.index {
-                Segment::Index(index).append_to(&mut path);
+                PathSegment::Index(index).append_to(&mut path);
             }
         }
         for segment in self.trail.iter().rev() {
@@ -504,7 +517,7 @@ impl<'a, 'r> Reader<'a, 'r> {
     }
 }
 
-impl Segment<'_> {
+impl PathSegment<'_> {
     fn append_to(self, path: &mut String) {
         if !path.is_empty() && !matches!(self, Self::Index(_)) {
             path.push('.');

@@ -14,7 +14,7 @@ mod string;
 
 use crate::Signal;
 use crate::plain::{self, Plain};
-use crate::schema::{self, Field, KEY_VALUE, Kind, Label, Message};
+use crate::schema::{self, Field, FieldKind, KEY_VALUE, Label, Message};
 use crate::wire::{Sound, Value, varint};
 
 /// Appends one compact `{"resourceLogs":[...]}` (or spans, or metrics) to `out`. Every chunk is a number of whole
@@ -141,18 +141,23 @@ fn member(
 
 /// Writes the value of a field; of a list whose numbers are packed, that is any number of values.
 #[inline]
-fn values(kind: Kind, value: Value<'_>, out: &mut Vec<u8>, object: impl Object) -> Result<(), OutOfOrder> {
+fn values(
+    kind: FieldKind,
+    value: Value<'_>,
+    out: &mut Vec<u8>,
+    object: impl Object,
+) -> Result<(), OutOfOrder> {
     match (kind, value) {
         (_, Value::Number(value)) => scalar::number(kind, value, out),
-        (Kind::Message(KEY_VALUE), Value::Delimited(bytes)) => {
+        (FieldKind::Message(KEY_VALUE), Value::Delimited(bytes)) => {
             if !plain_attribute(bytes, out) {
                 object(schema::message(KEY_VALUE), bytes, out)?;
             }
         }
-        (Kind::Message(index), Value::Delimited(bytes)) => object(schema::message(index), bytes, out)?,
-        (Kind::String, Value::Delimited(text)) => string::write(text, out),
-        (Kind::Id(_), Value::Delimited(id)) => scalar::hex(id, out),
-        (Kind::Bytes, Value::Delimited(bytes)) => scalar::base64(bytes, out),
+        (FieldKind::Message(index), Value::Delimited(bytes)) => object(schema::message(index), bytes, out)?,
+        (FieldKind::String, Value::Delimited(text)) => string::write(text, out),
+        (FieldKind::Id(_), Value::Delimited(id)) => scalar::hex(id, out),
+        (FieldKind::Bytes, Value::Delimited(bytes)) => scalar::base64(bytes, out),
         (_, Value::Delimited(packed)) => {
             numbers(kind, packed, out);
             return Ok(());
@@ -163,12 +168,12 @@ fn values(kind: Kind, value: Value<'_>, out: &mut Vec<u8>, object: impl Object) 
 }
 
 /// Writes packed numbers.
-fn numbers(kind: Kind, mut packed: &[u8], out: &mut Vec<u8>) {
+fn numbers(kind: FieldKind, mut packed: &[u8], out: &mut Vec<u8>) {
     let mut number = |value| {
         scalar::number(kind, value, out);
         out.push(b',');
     };
-    if let Kind::Fixed64 | Kind::Sfixed64 | Kind::Double = kind {
+    if let FieldKind::Fixed64 | FieldKind::Sfixed64 | FieldKind::Double = kind {
         packed.as_chunks().0.iter().for_each(|value| number(u64::from_le_bytes(*value)));
         return;
     }

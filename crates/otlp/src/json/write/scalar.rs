@@ -3,15 +3,18 @@
 use base64_simd::STANDARD;
 use hex_simd::AsciiCase;
 
-use crate::schema::Kind;
+use crate::schema::FieldKind;
 use crate::wire::Value;
 
 /// Whether a value is what a field that is not set has.
-pub(super) fn is_default(kind: Kind, value: Value<'_>) -> bool {
+pub(super) fn is_default(kind: FieldKind, value: Value<'_>) -> bool {
     match (kind, value) {
-        (Kind::Message(_), _) => false,
+        (FieldKind::Message(_), _) => false,
         // Decoders keep the low 32 bits.
-        (Kind::Int32 | Kind::Uint32 | Kind::Sint32 | Kind::Enum, Value::Number(value)) => value as u32 == 0,
+        (
+            FieldKind::Int32 | FieldKind::Uint32 | FieldKind::Sint32 | FieldKind::Enum,
+            Value::Number(value),
+        ) => value as u32 == 0,
         // A negative zero, which has a bit set, is not the default.
         (_, Value::Number(value)) => value == 0,
         (_, Value::Delimited(bytes)) => bytes.is_empty(),
@@ -19,24 +22,26 @@ pub(super) fn is_default(kind: Kind, value: Value<'_>) -> bool {
 }
 
 /// Writes a number as its kind wants it.
-pub(super) fn number(kind: Kind, value: u64, out: &mut Vec<u8>) {
+pub(super) fn number(kind: FieldKind, value: u64, out: &mut Vec<u8>) {
     match kind {
         // The counts of buckets are small, and many.
-        Kind::Fixed64 | Kind::Uint64 if value < 10 => {
+        FieldKind::Fixed64 | FieldKind::Uint64 if value < 10 => {
             out.extend_from_slice(&[b'"', b'0' + value as u8, b'"']);
         }
-        Kind::Fixed64 | Kind::Uint64 => quoted(value, out),
-        Kind::Sfixed64 | Kind::Int64 => quoted(value as i64, out),
-        Kind::Double => double(f64::from_bits(value), out),
-        Kind::Bool => out.extend_from_slice(if value == 0 { b"false" } else { b"true" }),
-        Kind::Fixed32 | Kind::Uint32 => plain(value as u32, out),
-        Kind::Sint32 => {
+        FieldKind::Fixed64 | FieldKind::Uint64 => quoted(value, out),
+        FieldKind::Sfixed64 | FieldKind::Int64 => quoted(value as i64, out),
+        FieldKind::Double => double(f64::from_bits(value), out),
+        FieldKind::Bool => out.extend_from_slice(if value == 0 { b"false" } else { b"true" }),
+        FieldKind::Fixed32 | FieldKind::Uint32 => plain(value as u32, out),
+        FieldKind::Sint32 => {
             let value = value as u32;
             plain((value >> 1) as i32 ^ -((value & 1) as i32), out);
         }
-        Kind::Int32 | Kind::Enum => plain(value as i32, out),
+        FieldKind::Int32 | FieldKind::Enum => plain(value as i32, out),
         // Not numbers: validated bytes have none here.
-        Kind::String | Kind::Bytes | Kind::Id(_) | Kind::Message(_) => out.extend_from_slice(b"null"),
+        FieldKind::String | FieldKind::Bytes | FieldKind::Id(_) | FieldKind::Message(_) => {
+            out.extend_from_slice(b"null")
+        }
     }
 }
 
@@ -97,7 +102,7 @@ mod tests {
         String::from_utf8(out).unwrap()
     }
 
-    fn written(kind: Kind, value: u64) -> String {
+    fn written(kind: FieldKind, value: u64) -> String {
         text(|out| number(kind, value, out))
     }
 
@@ -116,17 +121,17 @@ mod tests {
 
     #[test]
     fn rule_53_integers_of_64_bits_are_strings() {
-        assert_eq!(written(Kind::Int64, u64::MAX), "\"-1\"");
-        assert_eq!(written(Kind::Uint64, u64::MAX), "\"18446744073709551615\"");
-        assert_eq!(written(Kind::Sfixed64, u64::MAX), "\"-1\"");
+        assert_eq!(written(FieldKind::Int64, u64::MAX), "\"-1\"");
+        assert_eq!(written(FieldKind::Uint64, u64::MAX), "\"18446744073709551615\"");
+        assert_eq!(written(FieldKind::Sfixed64, u64::MAX), "\"-1\"");
     }
 
     #[test]
     fn integers_of_32_bits_are_numbers_of_the_low_bits() {
-        assert_eq!(written(Kind::Sint32, 3), "-2");
-        assert_eq!(written(Kind::Sint32, u64::from(u32::MAX)), i32::MIN.to_string());
-        assert_eq!(written(Kind::Enum, u64::MAX), "-1");
-        assert_eq!(written(Kind::Uint32, 1 << 32 | 5), "5");
+        assert_eq!(written(FieldKind::Sint32, 3), "-2");
+        assert_eq!(written(FieldKind::Sint32, u64::from(u32::MAX)), i32::MIN.to_string());
+        assert_eq!(written(FieldKind::Enum, u64::MAX), "-1");
+        assert_eq!(written(FieldKind::Uint32, 1 << 32 | 5), "5");
     }
 
     #[test]
@@ -138,7 +143,7 @@ mod tests {
             (0.1, "0.1"),
             (-0.0, "-0.0"),
         ] {
-            assert_eq!(written(Kind::Double, value.to_bits()), expected);
+            assert_eq!(written(FieldKind::Double, value.to_bits()), expected);
         }
     }
 
@@ -147,14 +152,17 @@ mod tests {
         for value in
             [0.0, -0.0, 1.0, -17.0, 1e14, 999_999_999_999_999.0, 1e15, -1e15, 1e16, 9_007_199_254_740_993.0]
         {
-            assert_eq!(written(Kind::Double, f64::to_bits(value)), serde_json::to_string(&value).unwrap());
+            assert_eq!(
+                written(FieldKind::Double, f64::to_bits(value)),
+                serde_json::to_string(&value).unwrap()
+            );
         }
     }
 
     proptest! {
         #[test]
         fn every_double_reads_back_exactly(value in proptest::num::f64::NORMAL | proptest::num::f64::SUBNORMAL) {
-            let text = written(Kind::Double, value.to_bits());
+            let text = written(FieldKind::Double, value.to_bits());
             prop_assert_eq!(text.parse::<f64>().unwrap().to_bits(), value.to_bits());
         }
     }

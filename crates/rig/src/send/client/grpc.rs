@@ -8,8 +8,8 @@ use http::header::{CONTENT_TYPE, HeaderValue, TE, USER_AGENT};
 use http::{HeaderMap, Method, Request, StatusCode, Uri, Version};
 
 use super::connection::Driver;
-use super::{Failure, Refusal, note, secrets, taken};
-use crate::answer::{ExportResponse, PartialSuccess};
+use super::{Refusal, SendFailure, note, secrets, taken};
+use crate::answer::{ExportPartialSuccess, ExportServiceResponse};
 use crate::send::settings::{SendError, SendSettings};
 use sluice_engine::client::{Dialer, Secrets};
 use sluice_engine::export::call::{Answered, CallError, Message, call};
@@ -24,10 +24,10 @@ pub(super) struct Grpc {
     headers: HeaderMap,
     compressed: bool,
     secrets: Secrets,
-    connection: Option<Connection>,
+    connection: Option<CallConnection>,
 }
 
-struct Connection {
+struct CallConnection {
     /// For answers, of which there is one at a time: a load generator has no limit of memory.
     budget: Arc<Budget>,
     calls: client::SendRequest<Bytes>,
@@ -66,13 +66,17 @@ impl Grpc {
                 ended => return self.end(connection, ended),
             }
         }
-        let mut connection = Connection::open(&self.dialer).await?;
+        let mut connection = CallConnection::open(&self.dialer).await?;
         let ended = connection.call(self.request(), self.message(&body)).await;
         self.end(connection, ended)
     }
 
-    fn end(&mut self, connection: Connection, ended: Result<Answered, CallError>) -> Result<u64, Refusal> {
-        let answered = ended.map_err(|_| Failure::Closed)?;
+    fn end(
+        &mut self,
+        connection: CallConnection,
+        ended: Result<Answered, CallError>,
+    ) -> Result<u64, Refusal> {
+        let answered = ended.map_err(|_| SendFailure::Closed)?;
         self.connection = Some(connection);
         result(answered, &self.secrets)
     }
@@ -91,10 +95,10 @@ impl Grpc {
     }
 }
 
-impl Connection {
-    async fn open(dialer: &Dialer) -> Result<Self, Failure> {
+impl CallConnection {
+    async fn open(dialer: &Dialer) -> Result<Self, SendFailure> {
         let handshake = client::Builder::new().enable_push(false).handshake(dialer.dial().await?);
-        let (calls, driver) = handshake.await.map_err(|_| Failure::Connect)?;
+        let (calls, driver) = handshake.await.map_err(|_| SendFailure::Connect)?;
         let budget = Arc::new(Budget::new(u64::MAX));
         Ok(Self { budget, calls, driver: Driver::new(driver) })
     }
@@ -111,22 +115,21 @@ impl Connection {
 fn result(answered: Answered, secrets: &Secrets) -> Result<u64, Refusal> {
     let Some(end) = answered.end() else {
         let failure = match answered.status {
-            StatusCode::OK => Failure::Code(Code::Unknown),
-            status => Failure::Status(status.as_u16()),
+            StatusCode::OK => SendFailure::Code(Code::Unknown),
+            status => SendFailure::Status(status.as_u16()),
         };
         return Err(failure.into());
     };
     let code = trailers::code(end);
     if code != Code::Ok {
         let (failure, retry_after) =
-            (Failure::Code(code), trailers::retry_info(end).map(|info| info.delay()));
+            (SendFailure::Code(code), trailers::retry_info(end).map(|info| info.delay()));
         note(failure, &trailers::message(end), secrets);
         return Err(Refusal { failure, retry_after });
     }
     // OK with a message that can't be read is a success all the same.
-    let partial_success = answered
-        .partial_success()
-        .unwrap_or_default()
-        .map(|partial| PartialSuccess { rejected: partial.rejected, error_message: partial.error_message });
-    Ok(taken(&ExportResponse { partial_success }, secrets))
+    let partial_success = answered.partial_success().unwrap_or_default().map(|partial| {
+        ExportPartialSuccess { rejected: partial.rejected, error_message: partial.error_message }
+    });
+    Ok(taken(&ExportServiceResponse { partial_success }, secrets))
 }

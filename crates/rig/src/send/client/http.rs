@@ -12,8 +12,8 @@ use hyper_util::rt::TokioIo;
 use prost::Message;
 
 use super::connection::Driver;
-use super::{Failure, Refusal, note, secrets, taken};
-use crate::answer::{ExportResponse, JSON, PROTOBUF};
+use super::{Refusal, SendFailure, note, secrets, taken};
+use crate::answer::{ExportServiceResponse, JSON, PROTOBUF};
 use crate::send::settings::{SendEncoding, SendError, SendSettings};
 use sluice_engine::client::{Dialer, Secrets, error_message, retry_after};
 use sluice_engine::net::Transmission;
@@ -27,14 +27,14 @@ pub(super) struct Http {
     path: Uri,
     headers: HeaderMap,
     secrets: Secrets,
-    connection: Option<Connection>,
+    connection: Option<SendConnection>,
 }
 
-type Reader = http1::Connection<TokioIo<Box<dyn Transmission>>, Full<Bytes>>;
+type Http1Driver = http1::Connection<TokioIo<Box<dyn Transmission>>, Full<Bytes>>;
 
-struct Connection {
+struct SendConnection {
     requests: http1::SendRequest<Full<Bytes>>,
-    driver: Driver<Reader>,
+    driver: Driver<Http1Driver>,
 }
 
 impl Http {
@@ -66,7 +66,7 @@ impl Http {
         }
         let mut connection = match idle {
             Some(connection) => connection,
-            None => Connection::open(&self.dialer).await?,
+            None => SendConnection::open(&self.dialer).await?,
         };
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = Method::POST;
@@ -78,10 +78,10 @@ impl Http {
     }
 }
 
-impl Connection {
-    async fn open(dialer: &Dialer) -> Result<Self, Failure> {
+impl SendConnection {
+    async fn open(dialer: &Dialer) -> Result<Self, SendFailure> {
         let io = TokioIo::new(dialer.dial().await?);
-        let (requests, driver) = http1::handshake(io).await.map_err(|_| Failure::Connect)?;
+        let (requests, driver) = http1::handshake(io).await.map_err(|_| SendFailure::Connect)?;
         Ok(Self { requests, driver: Driver::new(driver) })
     }
 
@@ -92,38 +92,38 @@ impl Connection {
     }
 
     /// Sends one request.
-    async fn converse(&mut self, request: Request<Full<Bytes>>) -> Result<Answer, Failure> {
+    async fn converse(&mut self, request: Request<Full<Bytes>>) -> Result<ServerAnswer, SendFailure> {
         let requests = &mut self.requests;
         let answering = async {
             let response = requests.send_request(request).await?;
             let (head, body) = response.into_parts();
             Ok::<_, hyper::Error>((head, Limited::new(body, MAX_ANSWER).collect().await))
         };
-        let (head, body) = self.driver.drive(answering).await.map_err(|_| Failure::Closed)?;
-        let body = body.map_err(|_| Failure::Closed)?.to_bytes();
-        Ok(Answer { status: head.status, headers: head.headers, body })
+        let (head, body) = self.driver.drive(answering).await.map_err(|_| SendFailure::Closed)?;
+        let body = body.map_err(|_| SendFailure::Closed)?.to_bytes();
+        Ok(ServerAnswer { status: head.status, headers: head.headers, body })
     }
 }
 
 #[derive(Debug)]
-struct Answer {
+struct ServerAnswer {
     status: StatusCode,
     headers: HeaderMap,
     body: Bytes,
 }
 
-impl Answer {
+impl ServerAnswer {
     fn result(self, secrets: &Secrets) -> Result<u64, Refusal> {
         if !self.status.is_success() {
-            let failure = Failure::Status(self.status.as_u16());
+            let failure = SendFailure::Status(self.status.as_u16());
             note(failure, &error_message(&self.headers, &self.body), secrets);
             return Err(Refusal { failure, retry_after: retry_after(&self.headers, SystemTime::now()) });
         }
         // A 2xx with a body that can't be read is a success all the same.
         let response = if self.body.starts_with(b"{") {
-            ExportResponse::from_json(&self.body)
+            ExportServiceResponse::from_json(&self.body)
         } else {
-            ExportResponse::decode(self.body).unwrap_or_default()
+            ExportServiceResponse::decode(self.body).unwrap_or_default()
         };
         Ok(taken(&response, secrets))
     }

@@ -15,14 +15,14 @@ use tracing::warn;
 use self::grpc::Grpc;
 use self::http::Http;
 use super::settings::{SendError, SendProtocol, SendSettings};
-use crate::answer::ExportResponse;
+use crate::answer::ExportServiceResponse;
 use sluice_engine::client::{DialError, Dialer, Secrets};
 use sluice_engine::notice;
 use sluice_engine::rpc::Code;
 
 /// Why a request was not taken, or is not known to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Failure {
+pub(super) enum SendFailure {
     /// There was no connection.
     Connect,
     /// There was one, but no TLS on it: mostly a certificate that is not trusted.
@@ -37,7 +37,7 @@ pub(super) enum Failure {
     Code(Code),
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for SendFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Connect => f.write_str("connect"),
@@ -50,7 +50,7 @@ impl fmt::Display for Failure {
     }
 }
 
-impl Failure {
+impl SendFailure {
     /// Whether the server may have taken the request all the same: neither it nor a proxy that asked it says that it
     /// has not.
     pub(super) fn may_have_arrived(self) -> bool {
@@ -71,7 +71,7 @@ impl Failure {
     }
 }
 
-impl From<DialError> for Failure {
+impl From<DialError> for SendFailure {
     fn from(error: DialError) -> Self {
         // The report has only a word for it.
         if let Some(suppressed) = notice::due("send", "dial") {
@@ -89,7 +89,7 @@ impl From<DialError> for Failure {
 /// A failure, and how long the server asked to wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Refusal {
-    pub(super) failure: Failure,
+    pub(super) failure: SendFailure,
     pub(super) retry_after: Option<Duration>,
 }
 
@@ -97,16 +97,16 @@ impl Refusal {
     /// Whether sending it again makes sense (rules 17, 18 and 39).
     pub(super) fn is_retryable(self) -> bool {
         match self.failure {
-            Failure::Connect | Failure::Tls | Failure::Closed | Failure::Timeout => true,
-            Failure::Status(status) => matches!(status, 429 | 502 | 503 | 504),
-            Failure::Code(Code::ResourceExhausted) => self.retry_after.is_some(),
-            Failure::Code(code) => code.is_retryable(),
+            SendFailure::Connect | SendFailure::Tls | SendFailure::Closed | SendFailure::Timeout => true,
+            SendFailure::Status(status) => matches!(status, 429 | 502 | 503 | 504),
+            SendFailure::Code(Code::ResourceExhausted) => self.retry_after.is_some(),
+            SendFailure::Code(code) => code.is_retryable(),
         }
     }
 }
 
-impl From<Failure> for Refusal {
-    fn from(failure: Failure) -> Self {
+impl From<SendFailure> for Refusal {
+    fn from(failure: SendFailure) -> Self {
         Self { failure, retry_after: None }
     }
 }
@@ -122,7 +122,7 @@ fn note(what: impl fmt::Display, said: &str, secrets: &Secrets) {
 }
 
 /// The number of records that a server which takes a request says it has rejected.
-fn taken(response: &ExportResponse, secrets: &Secrets) -> u64 {
+fn taken(response: &ExportServiceResponse, secrets: &Secrets) -> u64 {
     if let Some(partial) = &response.partial_success {
         note("with partial success", &partial.error_message, secrets);
     }
@@ -148,11 +148,11 @@ pub(super) fn dialer(settings: &SendSettings) -> Result<Arc<Dialer>, SendError> 
 
 /// One connection, opened again when it has ended, and requests on it.
 pub(super) struct Client {
-    protocol: Protocol,
+    protocol: ClientProtocol,
     timeout: Duration,
 }
 
-enum Protocol {
+enum ClientProtocol {
     Http(Box<Http>),
     Grpc(Box<Grpc>),
 }
@@ -161,8 +161,8 @@ impl Client {
     pub(super) fn new(settings: &SendSettings, dialer: &Arc<Dialer>) -> Result<Self, SendError> {
         let dialer = Arc::clone(dialer);
         let protocol = match settings.protocol {
-            SendProtocol::Http => Protocol::Http(Box::new(Http::new(settings, dialer)?)),
-            SendProtocol::Grpc => Protocol::Grpc(Box::new(Grpc::new(settings, dialer)?)),
+            SendProtocol::Http => ClientProtocol::Http(Box::new(Http::new(settings, dialer)?)),
+            SendProtocol::Grpc => ClientProtocol::Grpc(Box::new(Grpc::new(settings, dialer)?)),
         };
         Ok(Self { protocol, timeout: settings.timeout })
     }
@@ -171,11 +171,11 @@ impl Client {
     pub(super) async fn send(&mut self, body: Bytes) -> Result<u64, Refusal> {
         let attempt = async {
             match &mut self.protocol {
-                Protocol::Http(http) => http.attempt(body).await,
-                Protocol::Grpc(grpc) => grpc.attempt(body).await,
+                ClientProtocol::Http(http) => http.attempt(body).await,
+                ClientProtocol::Grpc(grpc) => grpc.attempt(body).await,
             }
         };
-        tokio::time::timeout(self.timeout, attempt).await.unwrap_or(Err(Failure::Timeout.into()))
+        tokio::time::timeout(self.timeout, attempt).await.unwrap_or(Err(SendFailure::Timeout.into()))
     }
 }
 
@@ -186,7 +186,7 @@ mod tests {
     #[test]
     fn rules_17_and_18_say_which_calls_are_sent_again() {
         let is_retryable =
-            |code, retry_after| Refusal { failure: Failure::Code(code), retry_after }.is_retryable();
+            |code, retry_after| Refusal { failure: SendFailure::Code(code), retry_after }.is_retryable();
         for code in [Code::Unavailable, Code::Aborted, Code::OutOfRange, Code::DataLoss] {
             assert!(is_retryable(code, None), "{code:?}");
         }

@@ -28,11 +28,11 @@ fn transcode(signal: Signal, json: impl AsRef<[u8]>) -> Result<Transcoded, Malfo
     };
     let transcoded = match read_request(signal, json, &mut room) {
         Ok(transcoded) => transcoded,
-        Err(Untaken::Malformed(malformed)) => {
+        Err(JsonReadError::Malformed(malformed)) => {
             assert!(malformed.offset <= json.len(), "{malformed:?}");
             return Err(malformed);
         }
-        Err(Untaken::NoRoom) => panic!("there was room"),
+        Err(JsonReadError::NoRoom) => panic!("there was room"),
     };
     assert_eq!(validate(signal, &transcoded.bytes).err(), None, "what is read is valid");
     let cuts: usize = transcoded.omitted.cuts.iter().map(|cut| cut.bytes.len()).sum();

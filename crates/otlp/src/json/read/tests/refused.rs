@@ -202,7 +202,10 @@ fn without_room_nothing_is_taken() {
             left -= if fits { bytes } else { 0 };
             fits
         };
-        assert_eq!(read_request(Signal::Logs, json.as_bytes(), &mut room).unwrap_err(), Untaken::NoRoom);
+        assert_eq!(
+            read_request(Signal::Logs, json.as_bytes(), &mut room).unwrap_err(),
+            JsonReadError::NoRoom
+        );
     }
 }
 

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::arbitrary;
-use crate::damaged::Damage;
+use crate::damaged::RequestDamage;
 use crate::{oracle, write_request};
 
 fn written(signal: Signal, request: &[u8]) -> Vec<u8> {
@@ -58,7 +58,7 @@ proptest! {
     #[test]
     fn damaged_json_never_yields_what_is_not_valid(
         (signal, request) in any_request(),
-        damage in vec(Damage::arbitrary(), 1..4),
+        damage in vec(RequestDamage::arbitrary(), 1..4),
     ) {
         let mut json = written(signal, &request);
         for damage in &damage {
