@@ -23,7 +23,7 @@ use super::{
     WithRow,
 };
 use crate::backoff::{AskedWait, Backoff, RetrySettings, Wait};
-use crate::stream::{Activity, Batch, HeldBatch, InFlight, LastError, Reservation, Stream, StreamName};
+use crate::stream::{Batch, HeldBatch, InFlight, LastError, Reservation, Stream, StreamActivity, StreamName};
 use crate::telemetry::LogScope;
 
 /// Batches that are given up are joined to dead letters of `max_size`, and of no more bytes than this.
@@ -57,7 +57,7 @@ pub(super) async fn consume(exporter: Arc<Exporter>, stream: Arc<Stream>) {
 /// Takes and delivers the next batch. Returns the backoff for the one behind it; `None` if there is none for now.
 async fn consume_next(exporter: &Exporter, stream: &Arc<Stream>, backoff: Backoff) -> Option<Backoff> {
     let report = Reporter { exporter, stream };
-    let Some(in_flight) = stream.take() else {
+    let Some(in_flight) = InFlight::take(stream) else {
         report.decision("stream has nothing left to send", None, None);
         return None;
     };
@@ -131,7 +131,7 @@ impl<'e> Delivery<'e> {
         if !in_flight.is_on_disk() {
             exporter.counters().batch_bytes.observe(in_flight.batch().len() as f64);
         }
-        let copies = Reservation::empty(stream.registry().shared().budget.clone());
+        let copies = Reservation::empty(stream.context().shared().budget.clone());
         let (report, pieces) = (Reporter { exporter, stream }, Pieces::of(in_flight, copies));
         Self { exporter, stream, report, pieces, backoff, held: None, attempting: None }
     }
@@ -470,7 +470,7 @@ impl<'e> Delivery<'e> {
         let before = (attempts.count, attempts.last_code.as_deref());
         let made = AttemptMade { exporter, stream, target, piece, before };
         let span = AttemptSpan::new(&made, self.pieces.links());
-        let shared = stream.registry().shared();
+        let shared = stream.context().shared();
         let conditions = Conditions {
             hanging: stream.hanging(),
             redaction: &shared.redaction,
@@ -480,7 +480,7 @@ impl<'e> Delivery<'e> {
             span: span.as_ref().map(AttemptSpan::open),
         };
         self.attempting = Some(exporter.attempting());
-        stream.set_activity(Activity::Sending);
+        stream.set_activity(StreamActivity::Sending);
         let pieces = &self.pieces;
         let look = || {
             let stands_in_line = begun.get().is_none();
@@ -500,7 +500,7 @@ impl<'e> Delivery<'e> {
             }
         };
         let answer = waiter.until(attempt, look).await.ok().flatten();
-        stream.set_activity(Activity::Waiting);
+        stream.set_activity(StreamActivity::Waiting);
         let answer = answer?;
         if let Some(span) = span {
             span.answered(&answer);
@@ -615,13 +615,13 @@ impl<'e> Delivery<'e> {
         }
         let wanted_now = stream.wanted_now();
         if matches!(failure, Failure::Passing) {
-            stream.set_activity(Activity::BackingOff);
+            stream.set_activity(StreamActivity::BackingOff);
         } else {
             self.held = Some(stream.begin_own_hold());
         }
         self.wait(waiter, either(sleep(wait), wanted_now), || waiter.has_changed()).await;
         report.decision("stream goes on with its next attempt", None, None);
-        stream.set_activity(Activity::Waiting);
+        stream.set_activity(StreamActivity::Waiting);
         LOOK_AGAIN
     }
 
@@ -757,7 +757,7 @@ impl<'e> Delivery<'e> {
         }
         if cause == UndeliveredCause::GivenUp {
             // What waits behind it would meet the same: a letter for each batch would only take longer to write.
-            let most = self.stream.registry().settings().batch.max_size;
+            let most = self.stream.context().settings().batch.max_size;
             self.pieces.join_waiting(most.min(JOINED_LETTER));
         }
         self.end_undelivered(1, reason, cause).await;

@@ -22,7 +22,7 @@ use crate::encoding::Encoding;
 use crate::journal::RecoveredStream;
 use crate::net::Network;
 use crate::notice;
-use crate::stream::{Registry, Shared, Stream, StreamName};
+use crate::stream::{EngineState, Registry, Stream, StreamName};
 use crate::tenants::{TableRow, Tenants};
 
 /// How often a draining exporter is asked whether it is empty.
@@ -79,7 +79,7 @@ impl Exporter {
     pub(super) fn new(
         name: Arc<str>,
         active: Active,
-        shared: Arc<Shared>,
+        shared: Arc<EngineState>,
         dead_letters: DeadLetterBox,
     ) -> Self {
         let registry = Arc::new(Registry::new(name, active.settings.queue.clone(), shared));
