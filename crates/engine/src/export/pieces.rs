@@ -51,7 +51,7 @@ impl From<Batch> for Piece {
 
 /// The journal can't be read just now. The log says why.
 #[derive(Debug)]
-pub(super) struct Unreadable;
+pub(super) struct BacklogUnreadable;
 
 impl Pieces {
     /// A batch that is whole, and possibly still on disk.
@@ -67,11 +67,11 @@ impl Pieces {
     }
 
     /// Reads the batch if it is on disk; returns whether it was.
-    pub(super) async fn read(&mut self) -> Result<bool, Unreadable> {
+    pub(super) async fn read(&mut self) -> Result<bool, BacklogUnreadable> {
         let on_disk = self.in_flight.is_on_disk();
         if on_disk {
             if !self.in_flight.read().await {
-                return Err(Unreadable);
+                return Err(BacklogUnreadable);
             }
             self.begin();
         }

@@ -5,8 +5,8 @@
 
 use std::sync::Arc;
 
+use super::circuit::Circuit;
 use super::tenant_row::lacking_row;
-use super::upstream::circuit::Circuit;
 use super::{Exporter, StreamHold};
 use crate::stream::{StreamActivity, StreamName};
 

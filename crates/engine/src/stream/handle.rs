@@ -37,7 +37,7 @@ use super::queue::{
 };
 use super::read_ahead::{EarlyBatches, EarlyRead, QueueState};
 use super::read_memory::ReadMemoryPermit;
-use super::stream_count::StreamCount;
+use super::stream_count::{CountedOnce, StreamCount};
 use super::stream_word::StreamWord;
 use super::wait_queue::WaitQueue;
 use super::{Batch, NumberSet, QueueSettings, StreamAddress, StreamAttempt, StreamName};
@@ -81,7 +81,7 @@ pub struct Stream {
     history: Mutex<History>,
     route: Option<Arc<StreamCount>>,
     /// Whether it counts against the limits of streams.
-    counts: AtomicBool,
+    counted: CountedOnce,
     /// Its place in the journal, if there is one.
     place: Option<JournalPlace>,
     /// Of the tenant whose data it holds, if that is one's.
@@ -179,7 +179,7 @@ impl Stream {
             context,
             figures,
             requests: AtomicU64::new(0),
-            counts: AtomicBool::new(true),
+            counted: CountedOnce::default(),
             waiting: WaitQueue::default(),
             queue: Mutex::new(QueueState::new(Instant::now())),
             withdrawal: Notify::new(),
@@ -607,7 +607,7 @@ impl Stream {
 
     /// Reads what comes next in the journal, as a batch for the consumer that has the backlog in its hands. An empty one if nothing
     /// is left: damage has taken it, or it was withdrawn. Nothing if the journal can't be read just now: others get the room meanwhile.
-    pub(super) async fn read_backlog(&self) -> Option<BacklogBatch> {
+    pub(super) async fn read_backlog(self: &Arc<Self>) -> Option<BacklogBatch> {
         let place = self.place.as_ref().expect("only streams with a journal have a backlog");
         let exporter = self.context.exporter();
         let early = self.queue().state.take_early();
@@ -644,7 +644,7 @@ impl Stream {
 
     /// Makes a batch of the first of what was read, when the backlog ended before `end`. The second waits.
     pub(super) fn take_read(
-        &self,
+        self: &Arc<Self>,
         mut batches: VecDeque<Vec<Chunk>>,
         end: u64,
         mut room: ReadMemoryPermit,
@@ -663,7 +663,10 @@ impl Stream {
         let place = self.place.as_ref().filter(|_| !self.is_failing());
         let begin = |backlog, batches| place?.read_ahead(backlog, most, batches);
         queue.state.read_on(second, &mut room, most, (&shared.reading, &shared.budget), begin);
+        // Another consumer may read what comes next.
+        let wake = queue.wake(&self.take_rules(&self.context.settings()), Instant::now());
         drop(queue);
+        self.start(wake);
         if found != Volume::default() {
             self.hold(found.bytes);
             self.context.count_recovered(self.account.as_deref(), self.signal(), found);
@@ -852,16 +855,13 @@ impl Stream {
 
     /// Takes the stream off the limits of streams, if it counts.
     pub(super) fn leave_limits(&self) {
-        if self.counts.swap(false, Ordering::AcqRel) {
-            self.context.shared().leave(self.route.as_ref(), self.account.as_deref());
-        }
+        self.counted.leave(|| self.context.shared().leave(self.route.as_ref(), self.account.as_deref()));
     }
 
     /// Has the stream count again, whatever the limits are.
     pub(super) fn join_limits(&self) {
-        if !self.counts.swap(true, Ordering::AcqRel) {
-            self.context.shared().join_anyway(self.route.as_ref(), self.account.as_deref());
-        }
+        let shared = self.context.shared();
+        self.counted.join(|| shared.join_anyway(self.route.as_ref(), self.account.as_deref()));
     }
 
     /// Logs what is decided about the stream. If it has got own telemetry, that is not sent.

@@ -73,7 +73,7 @@ pub use crate::journal::NumberSet;
 
 /// What a test replaces to try steps of several threads in many orders.
 mod sync {
-    pub(super) use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
+    pub(super) use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 
     pub(super) use dashmap::DashMap;
     pub(super) use parking_lot::Mutex;

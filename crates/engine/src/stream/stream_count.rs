@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::full::Full;
-use super::sync::{AtomicUsize, Ordering};
+// Not by name, since a test has this file compiled with other atomics.
+use super::sync::{AtomicBool, AtomicUsize, Ordering};
 use crate::tenants::TenantLimit;
 
 /// How many streams there are, and how many there may be.
@@ -11,6 +12,33 @@ use crate::tenants::TenantLimit;
 pub struct StreamCount {
     live: AtomicUsize,
     limit: AtomicUsize,
+}
+
+/// Whether a stream counts against the limits of streams: it does so once, whoever says so how often.
+#[derive(Debug)]
+pub(super) struct CountedOnce(AtomicBool);
+
+impl Default for CountedOnce {
+    /// It counts already.
+    fn default() -> Self {
+        Self(AtomicBool::new(true))
+    }
+}
+
+impl CountedOnce {
+    /// Has it count no more, if it does.
+    pub(super) fn leave(&self, leave: impl FnOnce()) {
+        if self.0.swap(false, Ordering::AcqRel) {
+            leave();
+        }
+    }
+
+    /// Has it count, if it does not.
+    pub(super) fn join(&self, join: impl FnOnce()) {
+        if !self.0.swap(true, Ordering::AcqRel) {
+            join();
+        }
+    }
 }
 
 /// Why there is no stream of a name.

@@ -18,6 +18,7 @@ mod late;
 mod noted;
 mod receipts;
 mod room;
+mod schedules;
 mod shares;
 
 /// An exporter that only notes which consumers were started.

@@ -25,7 +25,7 @@ const MOST_CALLS: usize = 100;
 
 /// An open connection.
 #[derive(Debug)]
-pub(super) struct Connection {
+pub(super) struct GrpcConnection {
     sender: SendRequest<Bytes>,
     calls: AtomicUsize,
     /// Set once it takes no more calls.
@@ -36,14 +36,14 @@ pub(super) struct Connection {
 
 /// A place on a connection, until it is dropped.
 #[derive(Debug)]
-pub(super) struct Place(Arc<Connection>);
+pub(super) struct Place(Arc<GrpcConnection>);
 
 /// The connections of one destination.
 #[derive(Debug)]
-pub struct Pool {
+pub struct GrpcPool {
     /// Connections are closed after this time, once their calls have ended; zero: never.
     max_age: Duration,
-    connections: Mutex<Vec<Arc<Connection>>>,
+    connections: Mutex<Vec<Arc<GrpcConnection>>>,
     /// Held while one is opened; how that went last, if it failed.
     pub(super) opening: tokio::sync::Mutex<Option<Unopened>>,
 }
@@ -58,7 +58,7 @@ pub(super) struct Unopened {
     pub(super) at: Instant,
 }
 
-impl Connection {
+impl GrpcConnection {
     fn usable(&self, generation: u64, now: Instant) -> bool {
         !self.closed.load(Ordering::Relaxed) && self.age.allows_requests(generation, now)
     }
@@ -97,7 +97,7 @@ impl Drop for Place {
     }
 }
 
-impl Pool {
+impl GrpcPool {
     pub(super) fn new(max_age: Duration) -> Self {
         Self { max_age, connections: Mutex::default(), opening: tokio::sync::Mutex::default() }
     }
@@ -107,8 +107,9 @@ impl Pool {
         let now = Instant::now();
         let mut connections = self.connections.lock();
         connections.retain(|connection| connection.usable(generation, now));
-        let young = |connection: &&Arc<Connection>| since.is_none_or(|since| connection.age.opened >= since);
-        connections.iter().filter(young).find_map(Connection::enter)
+        let young =
+            |connection: &&Arc<GrpcConnection>| since.is_none_or(|since| connection.age.opened >= since);
+        connections.iter().filter(young).find_map(GrpcConnection::enter)
     }
 
     /// A place on a connection just opened, that others find only if it is `shared`. `closed` is set when it ends.
@@ -120,7 +121,7 @@ impl Pool {
         shared: bool,
     ) -> Place {
         let age = ConnectionAge::new(self.max_age, generation);
-        let connection = Arc::new(Connection {
+        let connection = Arc::new(GrpcConnection {
             sender,
             calls: AtomicUsize::new(1),
             closed,
@@ -134,7 +135,7 @@ impl Pool {
     }
 }
 
-impl Connections for Pool {
+impl Connections for GrpcPool {
     /// Whether it has no connection.
     fn is_empty(&self) -> bool {
         self.connections.lock().is_empty()

@@ -9,9 +9,9 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::allowance::Allowance;
-use super::circuit::{Circuit, CircuitState};
 use crate::client::{Origin, Tls, Way};
 use crate::descriptors::MakesRoom;
+use crate::export::{Circuit, CircuitState};
 
 /// What all streams to one origin share.
 #[derive(Debug)]

@@ -12,7 +12,7 @@ use super::{Failure, Refusal, note, secrets, taken};
 use crate::answer::{ExportResponse, PartialSuccess};
 use crate::send::settings::{SendError, SendSettings};
 use sluice_engine::client::{Dialer, Secrets};
-use sluice_engine::export::call::{Answered, CallError, Message, call};
+use sluice_engine::export::call::{CallAnswer, CallError, GrpcMessage, call};
 use sluice_engine::net::Transmission;
 use sluice_engine::rpc::{ACCEPT_ENCODING, ACCEPTED, Code, ENCODING, MEDIA_TYPE, trailers};
 use sluice_engine::stream::Budget;
@@ -71,7 +71,7 @@ impl Grpc {
         self.end(connection, ended)
     }
 
-    fn end(&mut self, connection: Connection, ended: Result<Answered, CallError>) -> Result<u64, Refusal> {
+    fn end(&mut self, connection: Connection, ended: Result<CallAnswer, CallError>) -> Result<u64, Refusal> {
         let answered = ended.map_err(|_| Failure::Closed)?;
         self.connection = Some(connection);
         result(answered, &self.secrets)
@@ -87,7 +87,7 @@ impl Grpc {
     }
 
     fn message(&self, body: &Bytes) -> Message<[Bytes; 1]> {
-        Message { chunks: [body.clone()], len: body.len() as u64, compressed: self.compressed }
+        GrpcMessage { chunks: [body.clone()], len: body.len() as u64, compressed: self.compressed }
     }
 }
 
@@ -103,12 +103,12 @@ impl Connection {
         &mut self,
         request: Request<()>,
         message: Message<[Bytes; 1]>,
-    ) -> Result<Answered, CallError> {
+    ) -> Result<CallAnswer, CallError> {
         self.driver.drive(call(self.calls.clone(), request, message, None, &self.budget)).await
     }
 }
 
-fn result(answered: Answered, secrets: &Secrets) -> Result<u64, Refusal> {
+fn result(answered: CallAnswer, secrets: &Secrets) -> Result<u64, Refusal> {
     let Some(end) = answered.end() else {
         let failure = match answered.status {
             StatusCode::OK => Failure::Code(Code::Unknown),

@@ -59,7 +59,7 @@ pub enum Sign {
 
 /// What an event has done to the circuit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
+pub enum CircuitChange {
     /// Nothing.
     None,
     /// From now on streams wait.
@@ -148,37 +148,43 @@ impl Breaker {
     }
 
     /// The destination has answered.
-    fn answered(&mut self, now: Instant) -> Change {
-        let change = if self.is_open() { Change::Closed } else { Change::None };
+    fn answered(&mut self, now: Instant) -> CircuitChange {
+        let change = if self.is_open() { CircuitChange::Closed } else { CircuitChange::None };
         (self.last_answer, self.state) = (Some(now), BreakerState::Closed);
         change
     }
 
     /// The destination has failed, in an attempt of `stream` that began then.
-    fn failed(&mut self, stream: usize, began: Instant, code: Cow<'static, str>, now: Instant) -> Change {
+    fn failed(
+        &mut self,
+        stream: usize,
+        began: Instant,
+        code: Cow<'static, str>,
+        now: Instant,
+    ) -> CircuitChange {
         let counts = self.last_answer.is_none_or(|answer| answer <= began);
         match &mut self.state {
-            BreakerState::Closed | BreakerState::Suspected { .. } if !counts => Change::None,
+            BreakerState::Closed | BreakerState::Suspected { .. } if !counts => CircuitChange::None,
             BreakerState::Closed => {
                 self.state = BreakerState::Suspected { failed: SmallVec::from_slice(&[stream]) };
-                Change::None
+                CircuitChange::None
             }
             BreakerState::Suspected { failed } => {
                 if !failed.contains(&stream) {
                     failed.push(stream);
                 }
                 if failed.len() < SEVERAL {
-                    return Change::None;
+                    return CircuitChange::None;
                 }
                 let mut backoff = Backoff::new();
                 let due = [WaitingLine::Untroubled, WaitingLine::Troubled]
                     .map(|line| now + line.pause(&mut backoff, &self.retry));
                 self.state = BreakerState::Open { since: now, code, due, backoff };
-                Change::Opened
+                CircuitChange::Opened
             }
             BreakerState::Open { code: newest, .. } => {
                 *newest = code;
-                Change::None
+                CircuitChange::None
             }
         }
     }
@@ -245,7 +251,7 @@ pub struct Pass<'a> {
 
 impl Circuit {
     /// A closed circuit, whose probes are as far apart as `retry` says of attempts.
-    pub(in crate::export) fn new(retry: &RetrySettings) -> Self {
+    pub(super) fn new(retry: &RetrySettings) -> Self {
         Self {
             breaker: Mutex::new(Breaker::new(retry)),
             closed: Notify::new(),
@@ -308,15 +314,15 @@ impl Pass<'_> {
     }
 
     /// Tells what the attempt has shown, and the code of its answer.
-    pub fn end(self, sign: Sign, code: Cow<'static, str>) -> Change {
+    pub fn end(self, sign: Sign, code: Cow<'static, str>) -> CircuitChange {
         let mut breaker = self.circuit.breaker.lock();
         let change = match sign {
             Sign::Alive => breaker.answered(Instant::now()),
             Sign::Down => breaker.failed(self.stream, self.began, code, Instant::now()),
-            Sign::Unclear => Change::None,
+            Sign::Unclear => CircuitChange::None,
         };
         drop(breaker);
-        if change == Change::Closed {
+        if change == CircuitChange::Closed {
             self.circuit.closed.notify_waiters();
         }
         change
