@@ -135,11 +135,11 @@ impl Intake {
         omitted: Option<Omitted>,
     ) -> Progress<'_> {
         let counters = self.counters.of(transport);
-        let Received { bytes: body, mut reservation } = received;
+        let Received { bytes: body, mut reservation, own_memory } = received;
         let budget = reservation.budget().clone();
         let unread = |mut reservation, caller, omitted, lacking| {
             CopyLeave::end(body.len(), &mut reservation);
-            let received = Received { bytes: body.clone(), reservation };
+            let received = Received { bytes: body.clone(), reservation, own_memory };
             Progress::Unread(Box::new(Unread { transport, signal, caller, received, omitted, lacking }))
         };
         let Some(_alone) = CopyLeave::take(body.len(), &mut reservation) else {
@@ -219,6 +219,9 @@ impl Intake {
         let mut untaken = None;
         let mut admission = Admission::new(signal, reservation, overhead);
         admission.set_trace(caller.trace().context());
+        if let Some(memory) = own_memory {
+            admission.keep_in_body(&body, memory);
+        }
         if self.observer.is_needed(signal) {
             admission.observe(self.observer.clone());
         }

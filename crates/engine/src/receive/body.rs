@@ -2,7 +2,8 @@
 //! everything else.
 //!
 //! A body is gathered as it comes, compressed or not, and decoded once it is whole. So a body that has begun takes no more
-//! memory than a few times what has come of it, in however small pieces, and nothing is decoded of one that never ends.
+//! memory than a few times what has come of it, in however small pieces, and nothing is decoded of one that never ends. While memory
+//! is plenty, one that is not compressed has as much as its sender says, so that it comes in one piece.
 
 #[cfg(any(test, fuzzing, feature = "fuzzed"))]
 mod check;
@@ -36,7 +37,7 @@ use crate::stream::{Budget, Patience, Reservation};
 #[cfg(any(test, fuzzing, feature = "fuzzed"))]
 pub use self::check::check as check_decompression;
 
-/// A declared length is believed as far as so many times what has really come.
+/// A declared length is believed as far as so many times what has really come, where it is not believed at once.
 const BELIEVED: usize = 4;
 
 /// The least that is taken for what comes in pieces.
@@ -110,6 +111,8 @@ pub struct Received {
     pub bytes: Bytes,
     /// Reserved for `bytes`.
     pub reservation: Reservation,
+    /// The memory that is free once `bytes` are, if nothing else is in it.
+    pub own_memory: Option<u64>,
 }
 
 /// Reads a whole body.
@@ -200,6 +203,8 @@ struct Reading {
     declared: Option<u64>,
     room: Room,
     gathered: Chunks,
+    /// Whether what is gathered is in the memory of what has read it, with other bytes.
+    is_borrowed: bool,
 }
 
 /// Where the memory for a body comes from. What is reserved is at all times what is allocated for it.
@@ -218,7 +223,7 @@ impl Reading {
         }
         let reservation = Reservation::empty(limits.budget.clone());
         let room = Room { reservation, patience: Patience::default(), arrives: limits.arrives };
-        Ok(Self { coding, size, read: 0, declared, room, gathered: Chunks::default() })
+        Ok(Self { coding, size, read: 0, declared, room, gathered: Chunks::default(), is_borrowed: false })
     }
 
     /// Takes the next piece, which is not empty.
@@ -235,6 +240,7 @@ impl Reading {
             self.room.grow(data.len(), rest).await?;
             let held = data.len();
             self.gathered.push(data, held);
+            self.is_borrowed = true;
             return Ok(());
         }
         let (fits, more) = data.split_at(data.len().min(self.gathered.spare()));
@@ -245,6 +251,10 @@ impl Reading {
         // As much again as has come, or what is declared as far as it is believed.
         let read = self.read as usize;
         let expected = match rest {
+            // In one piece it need not be copied into one.
+            Some(rest) if self.coding == Coding::Identity && self.room.reservation.budget().is_ample() => {
+                more.len() + rest as usize
+            }
             Some(rest) => (more.len() + rest as usize).min((BELIEVED - 1) * read),
             None => read.clamp(LEAST_PIECE, STEP),
         };
@@ -261,9 +271,10 @@ impl Reading {
 
     /// What the body comes to, once all of it has been taken.
     async fn finish(self) -> Result<Received, BodyError> {
-        let Self { coding, size, read, mut room, gathered, .. } = self;
+        let Self { coding, size, read, mut room, gathered, is_borrowed, .. } = self;
+        let is_as_sent = coding == Coding::Identity || read == 0;
         // No bytes are no bytes, however they say that they are compressed.
-        let whole = if coding == Coding::Identity || read == 0 {
+        let whole = if is_as_sent {
             gathered
         } else {
             // Boxed: what a connection's task takes it takes all the time.
@@ -271,15 +282,16 @@ impl Reading {
         };
         let (len, held) = (whole.len(), whole.held());
         debug_assert_eq!(room.held(), held, "what is allocated is reserved");
-        let bytes = match whole.whole() {
+        let (bytes, memory) = match whole.whole() {
             Ok(bytes) => {
                 room.give_back(held - len);
                 room.reservation.charge_spare((held - len) as u64);
-                bytes
+                (bytes, held)
             }
-            Err(pieces) => Box::pin(room.join(pieces)).await?,
+            Err(pieces) => (Box::pin(room.join(pieces)).await?, len),
         };
-        Ok(Received { bytes, reservation: room.reservation })
+        let own_memory = (!is_as_sent || !is_borrowed).then_some(memory as u64);
+        Ok(Received { bytes, reservation: room.reservation, own_memory })
     }
 }
 

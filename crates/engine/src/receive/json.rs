@@ -66,7 +66,8 @@ fn read(signal: Signal, received: Received) -> Attempt {
     };
     match otlp::read_request(signal, &received.bytes, &mut room) {
         Ok(Transcoded { bytes, omitted }) => {
-            Attempt::Done(Ok((Received { bytes: bytes.into(), reservation }, omitted)))
+            let own_memory = Some(reservation.bytes());
+            Attempt::Done(Ok((Received { bytes: bytes.into(), reservation, own_memory }, omitted)))
         }
         Err(Untaken::Malformed(malformed)) => Attempt::Done(Err(Untranscoded::Malformed(malformed))),
         Err(Untaken::NoRoom) => match lacking {
@@ -89,7 +90,7 @@ mod tests {
     fn received(budget: &Arc<Budget>, json: String) -> Received {
         let mut reservation = Reservation::empty(budget.clone());
         assert!(reservation.grow(json.len() as u64));
-        Received { bytes: Bytes::from(json), reservation }
+        Received { bytes: Bytes::from(json), reservation, own_memory: None }
     }
 
     /// Four times as large in protobuf.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
+use super::body_memory::BodyMemory;
 use super::full::Full;
 use super::group::{EntryBytes, Group, GroupEntry};
 use super::ledger::Ledger;
@@ -45,6 +46,8 @@ pub struct Admission<'a> {
     reservation: Reservation,
     /// The part of `reservation` that handling the request takes, whatever becomes of it.
     overhead: u64,
+    /// The memory of its body, if entries may stay in it.
+    body: Option<BodyMemory>,
     /// Bytes of the pieces that entries were split into.
     pieces: u64,
     /// What its streams may hold, as it was last tried.
@@ -125,6 +128,7 @@ impl<'a> Admission<'a> {
         Self {
             reservation,
             overhead,
+            body: None,
             pieces: 0,
             signal,
             groups: SmallVec::new(),
@@ -137,6 +141,12 @@ impl<'a> Admission<'a> {
             trace: None,
             is_own_telemetry: false,
         }
+    }
+
+    /// Says that the request's body is in memory of its own, of so many bytes, for all of which there is something reserved: large entries
+    /// may wait there.
+    pub fn keep_in_body(&mut self, body: &Bytes, memory: u64) {
+        self.body = BodyMemory::of(body, memory);
     }
 
     /// Tells `observer` of every entry once it is admitted.
@@ -164,6 +174,7 @@ impl<'a> Admission<'a> {
             shed: std::mem::take(&mut self.shed),
             reservation: self.reservation.take(),
             overhead: self.overhead,
+            body: self.body.take(),
             pieces: self.pieces,
             limit: self.limit,
             obstacle: self.obstacle.take(),
@@ -463,12 +474,51 @@ impl<'a> Admission<'a> {
 
     /// Turns what is reserved for the request into what its entries need, if the budget has room for what is missing.
     fn take_over(&mut self) -> bool {
+        if self.leave_in_body() {
+            return true;
+        }
         let needed: u64 = self.groups.iter().map(|group| group.bytes).sum();
         let room = self.reservation.grow(self.missing());
         if room {
             self.reservation.leave(needed);
         }
         room
+    }
+
+    /// As [`Self::take_over`], with large entries left in the memory of the body, which then stays reserved as long as they are there. Not
+    /// if there are none, or if memory is not plenty.
+    fn leave_in_body(&mut self) -> bool {
+        let Some(body) = &self.body else { return false };
+        if !self.reservation.budget().is_ample() {
+            return false;
+        }
+        let (mut places, mut copied) = (SmallVec::<[_; 16]>::new(), 0);
+        for (at, group) in self.groups.iter().enumerate() {
+            copied += group.bytes;
+            if !group.stream.gets_on() {
+                continue;
+            }
+            for (nth, piece) in group.entries.iter().enumerate() {
+                if let Some(place) = body.place(&piece.bytes) {
+                    copied -= place.len() as u64;
+                    places.push((at, nth, place));
+                }
+            }
+        }
+        let needed = copied + self.overhead + body.bytes();
+        if places.is_empty() || !self.reservation.grow(needed.saturating_sub(self.reservation.bytes())) {
+            return false;
+        }
+        self.reservation.leave(copied);
+        let body = self.body.take().expect("it is there until now");
+        let charged = self.reservation.split_off(body.bytes());
+        let body = body.charged(charged);
+        for (at, nth, place) in places {
+            let bytes = &mut self.groups[at].entries[nth].bytes;
+            let frame = place.len() - bytes.len();
+            *bytes = EntryBytes::InBody { framed: body.slice(place), frame };
+        }
+        true
     }
 
     /// Bytes of the budget that the entries need beyond what is reserved.

@@ -65,6 +65,11 @@ impl Budget {
         self.used().saturating_add(bytes) <= self.limit()
     }
 
+    /// Whether less than half of it is used: memory may be kept that could do without.
+    pub fn is_ample(&self) -> bool {
+        self.used() < self.limit() / 2
+    }
+
     /// Takes `bytes` whether there is room or not.
     pub fn charge(&self, bytes: u64) {
         self.used.fetch_add(bytes, Ordering::Relaxed);

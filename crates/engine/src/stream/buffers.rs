@@ -1,7 +1,8 @@
 //! The memory in which the entries of one stream wait.
 //!
-//! Entries are copied under their frames, one behind the other, into buffers that grow with the batch. No buffer has entries of two
-//! batches, so that a batch takes its buffers as they are and gives all of their memory back when it is settled.
+//! Entries are copied under their frames, one behind the other, into buffers that grow with the batch; or they stay in the
+//! [memory of their body](super::body_memory), each as a buffer of its own. No buffer has entries of two batches, so that a batch takes
+//! its buffers as they are and gives all of their memory back when it is settled.
 
 use std::collections::VecDeque;
 
@@ -29,10 +30,11 @@ pub(super) struct Buffers {
 }
 
 #[derive(Debug)]
-struct Buffer {
-    bytes: BytesMut,
-    /// Bytes of memory that it takes.
-    capacity: usize,
+enum Buffer {
+    /// Copies, and the bytes of memory that they take.
+    Copies(BytesMut, usize),
+    /// One entry in the memory of its body, where it is counted.
+    InBody(Bytes),
 }
 
 impl Buffers {
@@ -42,24 +44,41 @@ impl Buffers {
     /// A buffer is made larger than the entry only if `has_room` says that so many bytes more may be taken.
     pub(super) fn push(&mut self, entry: &[u8], batch: usize, has_room: impl Fn(u64) -> bool) -> usize {
         let framed = otlp::frame_len(entry.len());
-        let spare = self.all.back().filter(|_| self.is_open).map_or(0, Buffer::spare);
+        let last = self.all.back().filter(|_| self.is_open);
+        let spare = last.map_or(0, Buffer::spare);
         let mut taken = 0;
         if spare < framed {
-            let wanted = if batch == 0 { self.batch_before } else { batch };
+            let wanted = match last {
+                None => self.batch_before,
+                // Another one that is not copied may follow, and what is spare stay unused.
+                Some(Buffer::InBody(_)) => 0,
+                Some(Buffer::Copies(..)) => batch,
+            };
             let exact = whole_class(framed);
             let spacious = whole_class(framed.max(wanted.min(LARGEST)));
             taken = if has_room((spacious - exact) as u64) { spacious } else { exact };
-            if self.all.capacity() == 0 {
-                // Most streams have no more than one.
-                self.all.reserve_exact(1);
-            }
-            self.all.push_back(Buffer { bytes: BytesMut::with_capacity(taken), capacity: taken });
-            self.is_open = true;
+            self.begin(Buffer::Copies(BytesMut::with_capacity(taken), taken));
         }
-        let bytes = &mut self.all.back_mut().expect("there is one with room").bytes;
+        let Some(Buffer::Copies(bytes, _)) = self.all.back_mut() else {
+            unreachable!("there is one with room")
+        };
         otlp::put_frame(bytes, entry.len());
         bytes.extend_from_slice(entry);
         taken
+    }
+
+    /// Puts an entry with its frame in as it is, whose memory is counted elsewhere, as the next of the batch.
+    pub(super) fn push_shared(&mut self, framed: Bytes) {
+        self.begin(Buffer::InBody(framed));
+    }
+
+    fn begin(&mut self, buffer: Buffer) {
+        if self.all.capacity() == 0 {
+            // Most streams have no more than one.
+            self.all.reserve_exact(1);
+        }
+        self.all.push_back(buffer);
+        self.is_open = true;
     }
 
     /// Notes that the batch which was being filled is closed, with so many bytes.
@@ -72,9 +91,12 @@ impl Buffers {
         let (mut chunks, mut taken, mut capacity) = (Vec::new(), 0, 0);
         while taken < len {
             let buffer = self.all.pop_front().expect("the buffers have all that waits in memory");
-            taken += buffer.bytes.len() as u64;
-            capacity += buffer.capacity as u64;
-            chunks.push(buffer.bytes.freeze());
+            taken += buffer.len();
+            capacity += buffer.memory();
+            chunks.push(match buffer {
+                Buffer::Copies(bytes, _) => bytes.freeze(),
+                Buffer::InBody(framed) => framed,
+            });
         }
         debug_assert_eq!(taken, len, "no buffer has entries of two batches");
         (chunks, capacity)
@@ -84,8 +106,7 @@ impl Buffers {
     pub(super) fn cut(&mut self, mut offset: u64, mut len: u64) -> u64 {
         let (mut at, mut freed) = (0, 0);
         while len > 0 {
-            let Buffer { bytes, capacity } = &mut self.all[at];
-            let all = bytes.len() as u64;
+            let all = self.all[at].len();
             if offset >= all {
                 offset -= all;
                 at += 1;
@@ -94,13 +115,16 @@ impl Buffers {
             let here = len.min(all - offset);
             len -= here;
             if here < all {
+                let Buffer::Copies(bytes, _) = &mut self.all[at] else {
+                    unreachable!("an entry is cut out as a whole")
+                };
                 let (from, end) = (offset as usize, (offset + here) as usize);
                 bytes.copy_within(end.., from);
                 bytes.truncate((all - here) as usize);
                 (offset, at) = (0, at + 1);
                 continue;
             }
-            freed += *capacity as u64;
+            freed += self.all[at].memory();
             self.is_open &= at + 1 < self.all.len();
             self.all.remove(at);
         }
@@ -110,18 +134,38 @@ impl Buffers {
     /// Lets go of everything, and returns how much memory that took.
     pub(super) fn clear(&mut self) -> u64 {
         self.is_open = false;
-        self.all.drain(..).map(|buffer| buffer.capacity as u64).sum()
+        self.all.drain(..).map(|buffer| buffer.memory()).sum()
     }
 
     /// Bytes of entries in all of them.
     pub(super) fn len(&self) -> u64 {
-        self.all.iter().map(|buffer| buffer.bytes.len() as u64).sum()
+        self.all.iter().map(Buffer::len).sum()
     }
 }
 
 impl Buffer {
+    /// Bytes that it has room for.
     fn spare(&self) -> usize {
-        self.bytes.capacity() - self.bytes.len()
+        match self {
+            Self::Copies(bytes, _) => bytes.capacity() - bytes.len(),
+            Self::InBody(_) => 0,
+        }
+    }
+
+    /// Bytes of entries, with their frames.
+    fn len(&self) -> u64 {
+        match self {
+            Self::Copies(bytes, _) => bytes.len() as u64,
+            Self::InBody(framed) => framed.len() as u64,
+        }
+    }
+
+    /// Bytes of memory that are counted here.
+    fn memory(&self) -> u64 {
+        match self {
+            Self::Copies(_, capacity) => *capacity as u64,
+            Self::InBody(_) => 0,
+        }
     }
 }
 

@@ -45,6 +45,11 @@ pub(super) struct GroupEntry<'a> {
 pub(super) enum EntryBytes<'a> {
     Borrowed(&'a [u8]),
     Owned(Bytes),
+    /// They stay in the [memory of the body](super::body_memory), behind a frame of so many bytes.
+    InBody {
+        framed: Bytes,
+        frame: usize,
+    },
 }
 
 impl Deref for EntryBytes<'_> {
@@ -54,6 +59,7 @@ impl Deref for EntryBytes<'_> {
         match self {
             Self::Borrowed(bytes) => bytes,
             Self::Owned(bytes) => bytes,
+            Self::InBody { framed, frame } => &framed[*frame..],
         }
     }
 }
@@ -64,6 +70,15 @@ impl EntryBytes<'_> {
         match self {
             Self::Borrowed(bytes) => body.slice_ref(bytes),
             Self::Owned(bytes) => bytes,
+            Self::InBody { framed, frame } => framed.slice(frame..),
+        }
+    }
+
+    /// With their frame, if they stay in the memory of the body.
+    pub(super) fn in_body(&self) -> Option<&Bytes> {
+        match self {
+            Self::InBody { framed, .. } => Some(framed),
+            Self::Borrowed(_) | Self::Owned(_) => None,
         }
     }
 }
@@ -74,6 +89,7 @@ impl Group<'_> {
         let entries = self.entries.iter();
         let entries = entries.map(|GroupEntry { index, bytes, records }| NewEntry {
             bytes,
+            in_body: bytes.in_body(),
             records: *records,
             index: *index,
         });

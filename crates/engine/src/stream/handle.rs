@@ -276,6 +276,11 @@ impl Stream {
         !self.is_failing() && !self.is_held() && !self.hanging.load(Ordering::Relaxed)
     }
 
+    /// Whether what comes is sent soon: the upstream takes what it gets, and little waits.
+    pub(super) fn gets_on(&self) -> bool {
+        self.moves() && self.pending_bytes() <= 4 * self.context.settings().batch.max_size as u64
+    }
+
     /// Takes a whole reservation back.
     pub(super) fn unreserve(&self, bytes: u64) {
         self.requests.fetch_sub(1, Ordering::AcqRel);
@@ -296,8 +301,8 @@ impl Stream {
         self.waiting.room_freed();
     }
 
-    /// Appends one request's entries for this stream, of which there are `count`, for which room is reserved on the stream and on the
-    /// budget. Returns their numbers.
+    /// Appends one request's entries for this stream, of which there are `count`, for which room is reserved on the stream and, but for
+    /// those that stay in their body, on the budget. Returns their numbers.
     pub(super) fn append<'e>(
         self: &Arc<Self>,
         entries: impl Iterator<Item = NewEntry<'e>>,
@@ -318,6 +323,7 @@ impl Stream {
     ) -> Range<u64> {
         let framed = |entry: NewEntry<'_>| otlp::frame_len(entry.bytes.len()) as u64;
         let bytes = entries.clone().map(framed).sum();
+        let reserved = entries.clone().filter(|entry| entry.in_body.is_none()).map(framed).sum();
         let mut queue = self.queue();
         queue.skip_to(first);
         let has_memory =
@@ -337,7 +343,7 @@ impl Stream {
         });
         let appended = queue.append_on_disk(on_disk, count, request.ledger, Instant::now());
         let wake = queue.wake(&self.take_rules(&self.context.settings()), Instant::now());
-        self.count_admitted(&appended);
+        self.count_admitted(&appended, reserved);
         drop(queue);
         self.requests.fetch_sub(1, Ordering::SeqCst);
         self.waiting.room_freed();
@@ -358,8 +364,9 @@ impl Stream {
         let appended = queue.append(entries, count, request, &settings.batch, now, has_room);
         self.enter_memory(appended.volume.bytes);
         let wake = queue.wake(&self.take_rules(&settings), now);
+        let reserved = appended.volume.bytes - appended.in_body;
         // Counted before anybody can settle it, so that what is pending never goes below zero.
-        self.count_admitted(&appended);
+        self.count_admitted(&appended, reserved);
         drop(queue);
         for closing in appended.closings {
             self.log_closing(closing);
@@ -368,14 +375,14 @@ impl Stream {
         appended.numbers
     }
 
-    /// Counts what was appended. As many bytes were reserved on the budget as the entries have; now it has what was allocated for them.
-    fn count_admitted(&self, &AppendedEntries { volume, memory, .. }: &AppendedEntries) {
+    /// Counts what was appended, for which so many bytes were `reserved` on the budget: what was allocated for it is charged instead.
+    fn count_admitted(&self, &AppendedEntries { volume, memory, .. }: &AppendedEntries, reserved: u64) {
         self.context.count_routed(self.account.as_deref(), self.signal(), volume);
         let budget = &self.context.shared().budget;
-        if memory >= volume.bytes {
-            budget.charge(memory - volume.bytes);
+        if memory >= reserved {
+            budget.charge(memory - reserved);
         } else {
-            budget.release(volume.bytes - memory);
+            budget.release(reserved - memory);
         }
     }
 

@@ -156,8 +156,14 @@ impl InFlight {
         let left = self.stream.take_withdrawn(&self.numbers);
         if !left.numbers.is_empty() {
             let rest = self.batch.without_known(&left.numbers, left.volume.records);
-            // Chunks have some room that nobody uses. It is given back with the last of them.
-            let memory = if rest.is_empty() { self.memory } else { (self.batch.len() - rest.len()) as u64 };
+            // Chunks have some room that nobody uses, and of some the memory is counted with a request's body. What is not known to be
+            // free is given back with the last of them.
+            let gone = (self.batch.len() - rest.len()) as u64;
+            let memory = if rest.is_empty() {
+                self.memory
+            } else {
+                gone.min(self.memory.saturating_sub(rest.len() as u64))
+            };
             self.memory -= memory;
             self.stream.context().shared().budget.release(memory);
             self.batch = rest;

@@ -9,6 +9,7 @@ mod address;
 mod admission;
 mod attempts;
 mod batch;
+mod body_memory;
 mod budget;
 mod buffers;
 mod context;

@@ -99,6 +99,8 @@ pub(super) struct Volume {
 pub(super) struct NewEntry<'e> {
     /// Without its frame.
     pub(super) bytes: &'e [u8],
+    /// With its frame, if it stays in the memory of its request's body.
+    pub(super) in_body: Option<&'e Bytes>,
     pub(super) records: u64,
     /// The position in the request of what it is or is a piece of.
     pub(super) index: usize,
@@ -118,7 +120,9 @@ pub(super) struct NewRequest<'r> {
 pub(super) struct AppendedEntries {
     pub(super) numbers: Range<u64>,
     pub(super) volume: Volume,
-    /// Bytes of memory that were taken for it.
+    /// Framed bytes of it that stay in the memory of the request's body.
+    pub(super) in_body: u64,
+    /// Bytes of memory that were taken for the rest.
     pub(super) memory: u64,
     /// Batches that are closed with it.
     pub(super) closings: SmallVec<[BatchClosing; 4]>,
@@ -386,7 +390,15 @@ impl Queue {
             if self.open_bytes > 0 && self.open_bytes + framed > settings.max_size {
                 appended.closings.extend(self.close_batch("the next entry does not fit"));
             }
-            appended.memory += self.buffers.push(entry.bytes, self.open_bytes, &has_room) as u64;
+            match entry.in_body {
+                Some(framed_entry) => {
+                    self.buffers.push_shared(framed_entry.clone());
+                    appended.in_body += framed as u64;
+                }
+                None => {
+                    appended.memory += self.buffers.push(entry.bytes, self.open_bytes, &has_room) as u64;
+                }
+            }
             let claimed = ClaimedEntry { index: entry.index, framed: framed as u64, records: entry.records };
             let grows = self.open_bytes > 0
                 && self.runs.back().is_some_and(|last| match &last.claim {

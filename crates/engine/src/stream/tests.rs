@@ -14,6 +14,7 @@ use otlp::{Signal, frame_len};
 mod backlog;
 mod budget;
 mod held;
+mod large_entries;
 mod late;
 mod noted;
 mod receipts;

@@ -53,13 +53,21 @@ impl WriteOutcome {
 pub(super) struct WrittenGroup {
     stream: Arc<Stream>,
     registry: Arc<Registry>,
-    /// Each with the position in the request of what it is or is a piece of.
-    entries: SmallVec<[(usize, Entry); 2]>,
+    entries: SmallVec<[WrittenEntry; 2]>,
     bytes: u64,
     /// Whether the sender waits until they are settled.
     waits: bool,
     /// The span of the request that the attempts to send them are linked with.
     trace: Option<TraceContext>,
+}
+
+#[derive(Debug)]
+struct WrittenEntry {
+    /// The position in the request of what it is or is a piece of.
+    index: usize,
+    entry: Entry,
+    /// With its frame, if it stays in the memory of the body.
+    in_body: Option<Bytes>,
 }
 
 impl Writing {
@@ -93,16 +101,18 @@ impl WrittenGroup {
     pub(super) fn new(group: Group<'_>, body: &Bytes, all_wait: bool, trace: Option<TraceContext>) -> Self {
         let (waits, trace) = (group.waits(all_wait), group.linked(trace));
         let Group { stream, registry, entries, bytes, .. } = group;
-        let entries = entries.into_iter().map(|piece| {
-            let bytes = piece.bytes.share(body);
-            (piece.index, Entry { bytes, records: piece.records })
+        let entries = entries.into_iter().map(|piece| WrittenEntry {
+            index: piece.index,
+            in_body: piece.bytes.in_body().cloned(),
+            entry: Entry { bytes: piece.bytes.share(body), records: piece.records },
         });
         Self { stream, registry, entries: entries.collect(), bytes, waits, trace }
     }
 
     fn admit(&self, first: u64, ledger: Option<&Arc<Ledger>>) -> Range<u64> {
-        let entries = self.entries.iter().map(|(index, entry)| NewEntry {
+        let entries = self.entries.iter().map(|WrittenEntry { index, entry, in_body }| NewEntry {
             bytes: &entry.bytes,
+            in_body: in_body.as_ref(),
             records: entry.records,
             index: *index,
         });
@@ -119,7 +129,9 @@ impl WrittenGroup {
 
     fn take_back(&self) {
         self.stream.unreserve(self.bytes);
-        self.registry.shared().budget.release(self.bytes);
+        let in_body = self.entries.iter().filter_map(|entry| entry.in_body.as_ref());
+        let in_body: u64 = in_body.map(|framed| framed.len() as u64).sum();
+        self.registry.shared().budget.release(self.bytes - in_body);
         self.registry.abandon(&self.stream);
     }
 }
@@ -129,7 +141,7 @@ pub(super) fn write(journal: &Journal, groups: Vec<WrittenGroup>, held: Reservat
     let (sender, written) = oneshot::channel();
     let of_journal = |group: &WrittenGroup| journal::Group {
         stream: group.stream.place().expect("with a journal every stream is in it").id(),
-        entries: group.entries.iter().map(|(_, entry)| entry.clone()).collect(),
+        entries: group.entries.iter().map(|written| written.entry.clone()).collect(),
     };
     let request = groups.iter().map(of_journal).collect();
     let runtime = Handle::current();

@@ -38,6 +38,12 @@ impl Chunks {
         self.last.capacity() - self.last.len()
     }
 
+    /// Whether all bytes are in one piece.
+    #[cfg(test)]
+    pub(super) fn is_whole(&self) -> bool {
+        self.ended.len() + usize::from(self.last.capacity() > 0) <= 1
+    }
+
     /// Begins a piece of exactly so many bytes.
     pub(super) fn begin(&mut self, capacity: usize) {
         self.end_last();

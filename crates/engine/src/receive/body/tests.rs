@@ -275,6 +275,36 @@ async fn a_body_that_has_begun_takes_no_more_than_four_times_what_has_come_of_it
 }
 
 #[tokio::test]
+async fn a_body_as_long_as_declared_comes_in_one_piece_while_memory_is_plenty() {
+    let (len, piece) = (MIB, 10_000);
+    let body = Bytes::from(telemetry(len));
+    for used in [0, 40 << 20] {
+        let budget = Arc::new(Budget::new(64 << 20));
+        assert!(budget.reserve(used));
+        let mut reading = Reading::new(Coding::Identity, Some(len as u64), &limits(&budget)).unwrap();
+        for at in (0..len).step_by(piece) {
+            let end = len.min(at + piece);
+            reading.take(body.slice(at..end), end == len).await.unwrap();
+            let most = if used == 0 { len } else { BELIEVED * end };
+            assert!(budget.used() <= used + most as u64, "{} bytes for {end}", budget.used() - used);
+        }
+        assert_eq!(reading.gathered.held(), len);
+        assert_eq!(reading.gathered.is_whole(), used == 0);
+        let received = reading.finish().await.unwrap();
+        assert_eq!((received.bytes == body, received.own_memory), (true, Some(len as u64)));
+    }
+    let budget = Arc::new(Budget::new(64 << 20));
+    let mut reading = Reading::new(Coding::Identity, Some(len as u64), &limits(&budget)).unwrap();
+    reading.take(body.clone(), true).await.unwrap();
+    let received = reading.finish().await.unwrap();
+    assert_eq!(
+        (received.bytes.as_ptr(), received.own_memory),
+        (body.as_ptr(), None),
+        "it is where it was read"
+    );
+}
+
+#[tokio::test]
 async fn what_fits_the_memory_with_its_decoder_is_taken_and_what_does_not_is_too_large() {
     for coding in COMPRESSED {
         // A block of LZ4 may come to 4 MiB, which are there beside the body until the next one comes.

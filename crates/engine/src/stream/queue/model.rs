@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -161,7 +162,20 @@ impl World {
         let new = |(index, body): (usize, &'_ Vec<u8>)| (index, otlp::frame_len(body.len()) as u64);
         let appended = if self.log.is_none() || (has_memory && self.queue.may_keep_in_memory()) {
             let entries = bodies.iter().enumerate();
-            let entries = entries.map(|(index, body)| NewEntry { bytes: body, records: 1, index });
+            // Those of odd sizes stay in their body.
+            let framed = |body: &Vec<u8>| {
+                let mut framed = Vec::new();
+                otlp::put_frame(&mut framed, body.len());
+                framed.extend_from_slice(body);
+                (body.len() % 2 == 1).then(|| Bytes::from(framed))
+            };
+            let in_body: Vec<Option<Bytes>> = bodies.iter().map(framed).collect();
+            let entries = entries.zip(&in_body).map(|((index, body), in_body)| NewEntry {
+                bytes: body,
+                in_body: in_body.as_ref(),
+                records: 1,
+                index,
+            });
             let request = NewRequest { ledger: ledger.as_ref(), trace: None };
             self.queue.append(entries, bodies.len(), request, &self.settings, self.now, |_| true)
         } else {

@@ -22,10 +22,10 @@ mod stream_word;
 mod wait_queue;
 mod waiting;
 
-/// Tries something in some thousands of orders of its threads' steps.
+/// Tries something in two thousand orders of its threads' steps.
 fn check(life: impl Fn() + Send + Sync + Copy + 'static) {
-    shuttle::check_random(life, 2000);
-    shuttle::check_pct(life, 2000, 3);
+    shuttle::check_random(life, 1000);
+    shuttle::check_pct(life, 1000, 3);
 }
 
 /// What the copies use instead of what the original files use.

@@ -86,7 +86,7 @@ impl Grpc {
         request
     }
 
-    fn message(&self, body: &Bytes) -> Message<[Bytes; 1]> {
+    fn message(&self, body: &Bytes) -> GrpcMessage<[Bytes; 1]> {
         GrpcMessage { chunks: [body.clone()], len: body.len() as u64, compressed: self.compressed }
     }
 }
@@ -102,7 +102,7 @@ impl Connection {
     async fn call(
         &mut self,
         request: Request<()>,
-        message: Message<[Bytes; 1]>,
+        message: GrpcMessage<[Bytes; 1]>,
     ) -> Result<CallAnswer, CallError> {
         self.driver.drive(call(self.calls.clone(), request, message, None, &self.budget)).await
     }

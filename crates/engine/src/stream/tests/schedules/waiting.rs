@@ -101,9 +101,10 @@ fn whoever_waits_for_a_stream_gets_room_in_the_order_in_which_they_came() {
 
 /// Bodies wait for memory, of which some is given back in parts, and some comes with another limit.
 fn bodies_wait_for_memory() {
-    let budget = std::sync::Arc::new(Budget::new(8));
+    const LIMIT: u64 = 80;
+    let budget = std::sync::Arc::new(Budget::new(LIMIT));
     let mut queued = Reservation::empty(budget.clone());
-    assert!(queued.grow(8));
+    assert!(queued.grow(LIMIT));
     let grow = |bytes: u64, latest: Option<Instant>| {
         let budget = budget.clone();
         thread::spawn(move || {
@@ -123,14 +124,15 @@ fn bodies_wait_for_memory() {
         })
     };
     let bodies = [grow(2, None), grow(3, None), grow(4, Some(Instant::now()))];
-    budget.set_limit(9);
+    budget.set_limit(LIMIT + 1);
     for _ in 0..4 {
         drop(queued.split_off(2));
     }
     bodies.into_iter().chain([looks]).for_each(|thread| thread.join().unwrap());
+    drop(queued);
     assert_eq!(budget.used(), 0);
     assert!(RoomWaiter::join(budget.waiting(), 1).is_some(), "nobody is left there");
-    assert!(budget.wait_permit(9 / 8, 16 << 20).is_some(), "nor is any leave to wait");
+    assert!(budget.wait_permit(LIMIT / 8, 16 << 20).is_some(), "nor is any leave to wait");
 }
 
 #[test]
