@@ -487,12 +487,12 @@ impl<'e> Delivery<'e> {
         stream.set_activity(StreamActivity::Sending);
         let pieces = &self.pieces;
         let look = || {
-            let stands_in_line = begun.get().is_none();
+            let waits_for_turn = begun.get().is_none();
             // After a change it goes by other settings, or by another row of its tenant. An attempt that has begun goes on:
             // the upstream may have the batch already.
             let stays = || exporter.is_suspended() || exporter.is_paused() || waiter.has_changed();
             let is_over =
-                exporter.gives_up(stream) || stands_in_line && (stays() || pieces.next_is_withdrawn());
+                exporter.gives_up(stream) || waits_for_turn && (stays() || pieces.next_is_withdrawn());
             is_over.then_some(())
         };
         let attempt = async {

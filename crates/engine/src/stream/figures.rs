@@ -1,4 +1,4 @@
-//! What is looked at of every live stream, side by side in memory.
+//! The figures by which live streams are found among all others, side by side in memory.
 //!
 //! Whoever looks for the streams that fail, or for what has waited longest, looks at all of them, and there may be a million.
 //! That must take no lock of a stream and follow no pointer: so the figures by which streams are found and put in order stand

@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 use super::decision::DecisionDetails;
 use super::full::Full;
 use super::ledger::Ledger;
-use super::limit::{NoRoom, ReservedShares, StreamLimit};
+use super::limit::{NotReserved, ReservedShares, StreamLimit};
 use super::queue::{NewEntry, NewRequest};
 use super::refused::Refused;
 use super::registry::Registry;
@@ -148,10 +148,10 @@ impl Group<'_> {
         loop {
             match self.stream.reserve(self.bytes, &self.settings(), &limit, shares) {
                 Ok(()) => return Ok(()),
-                Err(NoRoom::Full) if limit.is_queue() => return Err(Full::Stream),
-                Err(NoRoom::Full) => return Err(Full::Share),
-                Err(NoRoom::OverLimit(full)) => return Err(full),
-                Err(NoRoom::Gone) => {
+                Err(NotReserved::Full) if limit.is_queue() => return Err(Full::Stream),
+                Err(NotReserved::Full) => return Err(Full::Share),
+                Err(NotReserved::OverLimit(full)) => return Err(full),
+                Err(NotReserved::Gone) => {
                     self.stream = self.registry.successor(&self.stream).map_err(NoStream::full)?;
                 }
             }

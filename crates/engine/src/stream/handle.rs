@@ -29,7 +29,7 @@ use super::full::Full;
 use super::history::{History, StreamActivity};
 use super::journal_place::{JournalPlace, ReadBatches};
 use super::ledger::ClaimedEntry;
-use super::limit::{NoRoom, ReservedShares, StreamLimit};
+use super::limit::{NotReserved, ReservedShares, StreamLimit};
 use super::own_hold::OwnHold;
 use super::queue::{
     AppendedEntries, NewEntry, NewRequest, Queue, ReadBatch, RemovedRuns, TakeRules, Taken, TakenBatch,
@@ -236,22 +236,22 @@ impl Stream {
         settings: &QueueSettings,
         limit: &StreamLimit,
         shares: &mut ReservedShares,
-    ) -> Result<(), NoRoom> {
+    ) -> Result<(), NotReserved> {
         let (most, bounded) = (limit.most(settings), limit.is_queue());
         let fits = |word: StreamWord| !word.is_gone() && (word.bytes() == 0 || word.bytes() + bytes <= most);
         let before = match self.figures.reserve(bytes, fits) {
             Ok(before) => before.bytes(),
-            Err(word) if word.is_gone() => return Err(NoRoom::Gone),
-            Err(_) => return Err(NoRoom::Full),
+            Err(word) if word.is_gone() => return Err(NotReserved::Gone),
+            Err(_) => return Err(NotReserved::Full),
         };
         let requests = self.requests.fetch_add(1, Ordering::AcqRel);
         if bounded && settings.queue_requests.is_some_and(|most| before != 0 && requests >= most) {
             self.take_back(bytes);
-            return Err(NoRoom::Full);
+            return Err(NotReserved::Full);
         }
         self.reserve_share(bytes, limit, shares, before == 0).map_err(|full| {
             self.take_back(bytes);
-            NoRoom::OverLimit(full)
+            NotReserved::OverLimit(full)
         })
     }
 
@@ -633,7 +633,7 @@ impl Stream {
         }
         let most = self.context.settings().batch.max_size;
         let wanted = if self.is_failing() { LITTLE.min(most) } else { most };
-        let room = self.context.shared().reading.enter(wanted, self.context.reading()).await;
+        let room = self.context.shared().reading.acquire(wanted, self.context.reading()).await;
         // Not what comes after them: that may be on disk, but the stream is about to be told, and would have it twice.
         let backlog = self.queue().backlog();
         let Some(backlog) = backlog else { return Some(self.take_read([].into(), 0, room)) };

@@ -63,9 +63,10 @@ impl ReservedShares {
     }
 }
 
-/// Why a stream has no room.
+/// Why nothing is reserved in a stream.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum NoRoom {
+pub(super) enum NotReserved {
+    /// There is no room.
     Full,
     /// Its tenant may not hold so much.
     OverLimit(Full),

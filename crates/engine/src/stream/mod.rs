@@ -25,7 +25,6 @@ mod in_flight;
 mod journal_place;
 mod ledger;
 mod limit;
-mod live_streams;
 mod name;
 mod newly_failing;
 mod observer;
@@ -38,6 +37,7 @@ mod refused;
 mod registry;
 mod settings;
 mod stream_count;
+mod stream_map;
 mod stream_word;
 #[cfg(test)]
 mod tests;

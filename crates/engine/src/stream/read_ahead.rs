@@ -126,7 +126,7 @@ impl<J> QueueState<J> {
         if start >= backlog.end {
             return;
         }
-        let enter = |batches| Some((batches, memory.enter_early(batches * most)?));
+        let enter = |batches| Some((batches, memory.acquire_early(batches * most)?));
         let Some((batches, room)) = enter(TOGETHER).or_else(|| enter(1)) else { return };
         let Some(reading) = begin(start..backlog.end, batches) else { return };
         let (batches, charged) = (EarlyBatches::Reading(reading), charged(budget, batches * most));

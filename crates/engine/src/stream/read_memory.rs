@@ -14,7 +14,7 @@ pub(super) struct ReadMemory {
     changed: Arc<Notify>,
 }
 
-/// How much memory that is. What is free and what is taken are together so much and what is too much.
+/// How much memory that is: free and taken kibibytes together are `kibibytes` and `excess`.
 #[derive(Debug)]
 struct MemorySize {
     kibibytes: u32,
@@ -22,11 +22,12 @@ struct MemorySize {
     excess: usize,
 }
 
-/// A part of it, until this is dropped; or the place of an exporter that has no part of it.
+/// The leave to read so much of a backlog into memory, until this is dropped: a part of a [`ReadMemory`], or the place that an exporter
+/// has beside it.
 #[derive(Debug)]
 pub(super) struct ReadMemoryPermit {
     permit: Option<OwnedSemaphorePermit>,
-    /// What it is a part of.
+    /// What it is a part of; `None` for the place of an exporter.
     room: Option<ReadMemory>,
 }
 
@@ -100,7 +101,7 @@ impl ReadMemory {
     }
 
     /// Waits for room for `bytes`, or for the `own` place of those who ask.
-    pub(super) async fn enter(&self, bytes: usize, own: &Arc<Semaphore>) -> ReadMemoryPermit {
+    pub(super) async fn acquire(&self, bytes: usize, own: &Arc<Semaphore>) -> ReadMemoryPermit {
         const OPEN: &str = "the semaphores are never closed";
         loop {
             // Made before looking, so that no change is missed.
@@ -119,7 +120,7 @@ impl ReadMemory {
     }
 
     /// Room for what nobody waits for yet; only as long as half of it all stays free for those who wait.
-    pub(super) fn enter_early(&self, bytes: usize) -> Option<ReadMemoryPermit> {
+    pub(super) fn acquire_early(&self, bytes: usize) -> Option<ReadMemoryPermit> {
         let wanted = u32::try_from(bytes.div_ceil(1024)).ok()?;
         let left = self.free.available_permits().checked_sub(wanted as usize)?;
         if left < self.size.lock().kibibytes as usize / 2 {
@@ -144,10 +145,11 @@ mod tests {
     #[test]
     fn what_is_taken_when_the_memory_becomes_less_is_missed_when_it_comes_back() {
         let room = ReadMemory::new(100 << 10);
-        let (mut large, small) = (room.enter_early(40 * KIB).unwrap(), room.enter_early(10 * KIB).unwrap());
+        let (mut large, small) =
+            (room.acquire_early(40 * KIB).unwrap(), room.acquire_early(10 * KIB).unwrap());
         room.set_bytes(20 << 10);
         assert_eq!(room.free_kibibytes(), 0);
-        assert!(room.enter_early(1).is_none());
+        assert!(room.acquire_early(1).is_none());
         drop(small);
         assert_eq!(room.free_kibibytes(), 0, "40 are taken of 20");
         let part = large.split(15).unwrap();
@@ -163,7 +165,7 @@ mod tests {
     fn what_there_is_always_comes_out_whatever_was_taken_meanwhile() {
         for (first, second) in [(10, 100), (100, 10), (1, 64), (64, 1), (30, 31)] {
             let room = ReadMemory::new(64 << 10);
-            let taken = room.enter_early(32 * KIB).unwrap();
+            let taken = room.acquire_early(32 * KIB).unwrap();
             room.set_bytes(first << 10);
             room.set_bytes(second << 10);
             let size = room.size.lock();
@@ -177,9 +179,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn whoever_waits_for_more_than_there_is_now_gets_what_there_is() {
         let room = ReadMemory::new(100 << 10);
-        let taken = room.enter_early(50 * KIB).unwrap();
+        let taken = room.acquire_early(50 * KIB).unwrap();
         let (waits, own) = (room.clone(), own());
-        let waiting = tokio::spawn(async move { waits.enter(80 * KIB, &own).await });
+        let waiting = tokio::spawn(async move { waits.acquire(80 * KIB, &own).await });
         tokio::time::sleep(Duration::from_millis(1)).await;
         room.set_bytes(10 << 10);
         drop(taken);

@@ -12,9 +12,9 @@ use super::decision::{self, DecisionDetails};
 use super::engine_state::EngineState;
 use super::history::History;
 use super::journal_place::JournalPlace;
-use super::live_streams::LiveStreams;
 use super::queue::Volume;
 use super::stream_count::{NoStream, StreamCount};
+use super::stream_map::StreamMap;
 use super::{QueueSettings, Stream, StreamAddress, StreamName};
 use crate::journal::RecoveredStream;
 use crate::route::RoutingKey;
@@ -29,7 +29,7 @@ pub const IDLE: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct Registry {
     context: Arc<StreamContext<Stream>>,
-    streams: LiveStreams<Stream>,
+    streams: StreamMap<Stream>,
 }
 
 impl Deref for Registry {
@@ -58,7 +58,7 @@ impl Registry {
     /// A registry without streams; nothing is sent before [`StreamContext::attach`].
     pub fn new(exporter: Arc<str>, settings: QueueSettings, shared: Arc<EngineState>) -> Self {
         let context = Arc::new(StreamContext::new(exporter, settings, shared));
-        Self { context, streams: LiveStreams::new() }
+        Self { context, streams: StreamMap::new() }
     }
 
     /// Changes the settings; streams use them from their next batch, which may be due by them already.

@@ -24,7 +24,7 @@ use tokio::time::{Instant, timeout};
 use tracing::trace;
 
 use self::call::{CallAnswer, CallError, GrpcMessage, call};
-use self::pool::{GrpcPool, IDLE, Place, Unopened};
+use self::pool::{CallSlot, GrpcPool, IDLE, Unopened};
 use super::settings::GREETING;
 use super::upstream::body::RequestBody;
 use super::upstream::connection_age::STALE;
@@ -208,7 +208,7 @@ async fn place(
     transport: &GrpcTransport,
     target: &GrpcTarget,
     since: Option<Instant>,
-) -> Result<(Place, bool), GrpcFailure> {
+) -> Result<(CallSlot, bool), GrpcFailure> {
     let pool = &target.destination.pool;
     if let Some(place) = pool.take(transport.tls.generation(), since) {
         return Ok((place, false));
@@ -227,7 +227,7 @@ async fn place(
     opened.map(|place| (place, true)).map_err(GrpcFailure::Open)
 }
 
-async fn open(transport: &GrpcTransport, target: &GrpcTarget, shared: bool) -> Result<Place, Unopened> {
+async fn open(transport: &GrpcTransport, target: &GrpcTarget, shared: bool) -> Result<CallSlot, Unopened> {
     let destination = &target.destination;
     let (io, generation) = transport.dial(target).await?;
     let (io, first) = FirstBytes::of(io);

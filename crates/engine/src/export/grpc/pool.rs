@@ -36,7 +36,7 @@ pub(super) struct GrpcConnection {
 
 /// A place on a connection, until it is dropped.
 #[derive(Debug)]
-pub(super) struct Place(Arc<GrpcConnection>);
+pub(super) struct CallSlot(Arc<GrpcConnection>);
 
 /// The connections of one destination.
 #[derive(Debug)]
@@ -69,16 +69,16 @@ impl GrpcConnection {
     }
 
     /// A place, if there is room.
-    fn enter(self: &Arc<Self>) -> Option<Place> {
+    fn enter(self: &Arc<Self>) -> Option<CallSlot> {
         let most = self.sender.current_max_send_streams().min(MOST_CALLS);
         let entered = self
             .calls
             .fetch_update(Ordering::AcqRel, Ordering::Relaxed, |calls| (calls < most).then_some(calls + 1));
-        entered.is_ok().then(|| Place(Arc::clone(self)))
+        entered.is_ok().then(|| CallSlot(Arc::clone(self)))
     }
 }
 
-impl Place {
+impl CallSlot {
     /// What sends on the connection.
     pub(super) fn sender(&self) -> SendRequest<Bytes> {
         self.0.sender.clone()
@@ -90,7 +90,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for CallSlot {
     fn drop(&mut self) {
         *self.0.idle_since.lock() = Instant::now();
         self.0.calls.fetch_sub(1, Ordering::AcqRel);
@@ -103,7 +103,7 @@ impl GrpcPool {
     }
 
     /// A place on a connection that has room, of those that were opened `since` then.
-    pub(super) fn take(&self, generation: u64, since: Option<Instant>) -> Option<Place> {
+    pub(super) fn take(&self, generation: u64, since: Option<Instant>) -> Option<CallSlot> {
         let now = Instant::now();
         let mut connections = self.connections.lock();
         connections.retain(|connection| connection.usable(generation, now));
@@ -119,7 +119,7 @@ impl GrpcPool {
         generation: u64,
         closed: Arc<AtomicBool>,
         shared: bool,
-    ) -> Place {
+    ) -> CallSlot {
         let age = ConnectionAge::new(self.max_age, generation);
         let connection = Arc::new(GrpcConnection {
             sender,
@@ -131,7 +131,7 @@ impl GrpcPool {
         if shared {
             self.connections.lock().push(Arc::clone(&connection));
         }
-        Place(connection)
+        CallSlot(connection)
     }
 }
 

@@ -82,6 +82,32 @@ pub(super) fn deliver(in_flight: InFlight) {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_second_consumer_reads_what_comes_next_in_a_backlog() {
+    let disk = SimulatedDisk::new(1);
+    let (former, _) = journal(&disk, 4 << 20);
+    let fixture = Fixture::on(&former, 1 << 20);
+    for _ in 0..5 {
+        fixture.write(&former, "a", ENTRY).unwrap();
+    }
+    disk.kill();
+    drop((fixture, former));
+    let (log, found) = journal(&disk, 4 << 20);
+    let shared = shared(&log, 1 << 20);
+    let two_consumers = QueueSettings { num_consumers: 2, ..settings() };
+    let (registry, consumers) = Fixture::exporter("one", two_consumers, &shared);
+    let fixture = Fixture { shared, registry, consumers };
+    fixture.registry.recover(found);
+    assert_eq!(fixture.consumers.started(), 1);
+    let stream = fixture.stream("a");
+    let (first, numbers) = read_next(&stream).await;
+    assert_eq!((numbers, fixture.consumers.started()), (vec![0], 2));
+    let (second, numbers) = read_next(&stream).await;
+    assert_eq!(numbers, [1]);
+    deliver(first);
+    deliver(second);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_there_is_no_memory_for_is_sent_from_disk_in_order() {
     let (journal, _) = journal(&SimulatedDisk::new(1), 4 << 20);
     let fixture = Fixture::on(&journal, 4096);
@@ -253,7 +279,7 @@ async fn what_is_withdrawn_while_it_is_read_is_not_in_what_was_read() {
     let id = stream.place().unwrap().id();
     let chunks = journal.read(id, 0..3, 1 << 20).unwrap();
     drop(receipt);
-    let room = fixture.shared.reading.enter_early(1).unwrap();
+    let room = fixture.shared.reading.acquire_early(1).unwrap();
     let batch = stream.take_read([chunks].into(), 3, room).batch;
     assert_eq!(batch.numbers().iter().collect::<Vec<_>>(), [0, 2]);
     assert_eq!(batch.len(), 2 * ENTRY);

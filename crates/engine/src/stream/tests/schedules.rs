@@ -7,13 +7,13 @@ use crate::stream::{full, history};
 #[path = "../budget.rs"]
 mod budget;
 mod forgetting;
-#[expect(clippy::duplicate_mod, dead_code, reason = "this copy has the locks of Shuttle")]
-#[path = "../live_streams.rs"]
-mod live_streams;
 mod reading;
 #[expect(clippy::duplicate_mod, dead_code, unreachable_pub, reason = "this copy has the atomics of Shuttle")]
 #[path = "../stream_count.rs"]
 mod stream_count;
+#[expect(clippy::duplicate_mod, dead_code, reason = "this copy has the locks of Shuttle")]
+#[path = "../stream_map.rs"]
+mod stream_map;
 #[expect(clippy::duplicate_mod, dead_code, reason = "this copy has the atomics of Shuttle")]
 #[path = "../stream_word.rs"]
 mod stream_word;

@@ -130,7 +130,7 @@ async fn run(events: Vec<Event>) {
             }
             Event::GiveUp(_) | Event::End(..) => {}
         }
-        // A place at the head of a line that one leaves late is taken by one that was looked at before.
+        // A place at the head of a queue that one leaves late is taken by one that was looked at before.
         for _ in 0..2 {
             let_go(&mut model, &mut waiting, &mut on_their_way).await;
         }

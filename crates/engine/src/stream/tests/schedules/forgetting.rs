@@ -4,8 +4,8 @@ use shuttle::sync::{Arc, Mutex};
 use shuttle::thread;
 
 use super::check;
-use super::live_streams::LiveStreams;
 use super::stream_count::{CountedOnce, StreamCount};
+use super::stream_map::StreamMap;
 use super::stream_word::AtomicStreamWord;
 use otlp::Signal;
 
@@ -23,7 +23,7 @@ struct Stream {
 }
 
 struct Registry {
-    live: LiveStreams<Stream>,
+    live: StreamMap<Stream>,
     /// With room for no more streams than there are names.
     count: StreamCount,
     /// All that were ever made.
@@ -86,7 +86,7 @@ impl Registry {
 /// Entries are admitted and settled while streams are forgotten, and the exporter is paused for a while if it is to be.
 fn streams_come_and_go(is_paused: bool) {
     let count = StreamCount::new(if is_paused { 100 } else { KEYS.len() });
-    let (live, made, settled) = (LiveStreams::new(), Mutex::default(), Mutex::default());
+    let (live, made, settled) = (StreamMap::new(), Mutex::default(), Mutex::default());
     let registry = Arc::new(Registry { live, count, made, settled });
     let start = |run: fn(&Registry, usize), number: usize| {
         let registry = registry.clone();

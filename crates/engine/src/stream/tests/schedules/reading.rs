@@ -141,13 +141,14 @@ impl Stream {
                 (reading.join().unwrap(), end, room)
             }
             None => {
-                let room = self.memory.enter_early(1).expect("there is memory for a few");
+                let room = self.memory.acquire_early(1).expect("there is memory for a few");
                 let backlog = self.state.lock().unwrap().backlog();
                 let read = backlog.clone().map(|backlog| self.read(backlog, 1));
                 (read.unwrap_or_default(), backlog.map_or(0, |backlog| backlog.end), room)
             }
         };
         let chunks = batches.pop_front().unwrap_or_default();
+        let read_numbers: Vec<u64> = chunks.iter().map(|chunk| chunk.first).collect();
         let mut state = self.state.lock().unwrap();
         let read = state.take_read(SIGNAL, chunks, end, address, "lost");
         assert_eq!(
@@ -156,6 +157,10 @@ impl Stream {
             "the journal has all of it"
         );
         let numbers = read.batch.numbers().clone();
+        for number in read_numbers {
+            let is_withdrawn = self.withdrawn.lock().unwrap().contains(&number);
+            assert!(numbers.contains(number) || is_withdrawn, "nothing is read that was read before");
+        }
         for number in numbers.iter() {
             assert!(!self.delivered.lock().unwrap().contains(&number), "it is read once");
             assert!(

@@ -114,21 +114,27 @@ fn bodies_wait_for_memory() {
             let mut grown = block_on(body.grow_soon(bytes - 1, 1, &mut patience));
             grown = grown && (body.bytes() + 1 == bytes) && block_on(body.grow_soon(1, 0, &mut patience));
             assert!(grown || latest.is_some(), "whoever never gives up gets memory");
+            body
         })
     };
     let looks = {
         let budget = budget.clone();
         thread::spawn(move || {
             let waits = Reservation::empty(budget);
-            assert!(block_on(waits.room_soon(3, &mut Patience::until(None))));
+            assert!(block_on(waits.room_soon(4, &mut Patience::until(None))));
         })
     };
-    let bodies = [grow(2, None), grow(3, None), grow(4, Some(Instant::now()))];
+    // All that is given back and comes with the other limit is needed in the end.
+    let bodies = [grow(2, None), grow(3, None)];
+    let gives_up = grow(4, Some(Instant::now()));
     budget.set_limit(LIMIT + 1);
     for _ in 0..4 {
         drop(queued.split_off(2));
     }
-    bodies.into_iter().chain([looks]).for_each(|thread| thread.join().unwrap());
+    drop(gives_up.join().unwrap());
+    let bodies = bodies.map(|thread| thread.join().unwrap());
+    looks.join().unwrap();
+    drop(bodies);
     drop(queued);
     assert_eq!(budget.used(), 0);
     assert!(RoomWaiter::join(budget.waiting(), 1).is_some(), "nobody is left there");

@@ -13,9 +13,9 @@ use otlp::Signal;
 
 /// By signal and routing key, as it is [written](crate::route::RoutingKey::written).
 #[derive(Debug)]
-pub(super) struct LiveStreams<S>([DashMap<Arc<str>, Arc<S>>; 3]);
+pub(super) struct StreamMap<S>([DashMap<Arc<str>, Arc<S>>; 3]);
 
-impl<S> LiveStreams<S> {
+impl<S> StreamMap<S> {
     pub(super) fn new() -> Self {
         Self(std::array::from_fn(|_| DashMap::new()))
     }
