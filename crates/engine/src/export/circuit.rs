@@ -1,6 +1,6 @@
 //! Whether a destination is worth an attempt.
 //!
-//! An upstream that dies under many streams would be asked by each of them, again and again: a storm that meets it
+//! An upstream that dies under many streams would be asked by each of them, again and again, and all at once
 //! when it comes back. So all streams of a destination share a *circuit*, which is in one of three states:
 //!
 //! | state | an answer | a failure of the destination | a stream asks |

@@ -47,7 +47,7 @@ impl DebugTransport {
         let (name, signal, records, bytes) = (&self.name, batch.signal(), batch.records(), batch.len());
         let mut text = format!("{name}: {signal}{key} records={records} bytes={bytes}\n").into_bytes();
         let (detailed, out, batch) = (self.detailed, Arc::clone(&self.out), batch.clone());
-        // Whoever reads our output may be slow.
+        // Whoever reads standard output may be slow.
         let printed = tokio::task::spawn_blocking(move || {
             if detailed {
                 write_request(batch.signal(), batch.chunks(), &mut text);

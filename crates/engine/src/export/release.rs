@@ -102,7 +102,7 @@ impl WaitingStreams {
 }
 
 impl ReleasedStreams {
-    /// These and those.
+    /// The sums of both counts.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         Self {

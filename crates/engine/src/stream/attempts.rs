@@ -32,7 +32,7 @@ use tokio::time::Instant;
 use super::StreamAddress;
 use super::figures::StreamFigures;
 
-/// RecentAttempts in a list.
+/// Attempts in a list.
 const EACH: usize = 20;
 
 /// Successes in a list that is full, if it has failures as well: however many successes there are, they leave room for the last
@@ -200,7 +200,7 @@ impl AttemptLists {
         self.streams.look(stream, forgotten).attempts
     }
 
-    /// RecentAttempts of a stream in the lists of its exporter and its tenant, the newest last.
+    /// Attempts of a stream in the lists of its exporter and its tenant, the newest last.
     fn known_elsewhere(&self, stream: &StreamAddress) -> Vec<Arc<StreamAttempt>> {
         let of_tenant = stream.name.key.tenant().and_then(|tenant| self.tenants.lists.get(tenant));
         let lists = self.exporters.lists.get(&stream.exporter).into_iter().chain(of_tenant);

@@ -36,7 +36,7 @@ pub struct EngineState {
     pub tenants: Arc<Tenants>,
     /// What is told of requests and attempts.
     pub telemetry: Arc<OwnTelemetry>,
-    /// What streams have come to that are gone.
+    /// The histories of streams that are gone.
     pub past: Past,
     /// What of records is not shown, neither where they are shown nor where an upstream says them back.
     pub redaction: Arc<ArcSwap<Redaction>>,

@@ -139,7 +139,7 @@ pub struct StreamState {
     pub unanswered: Option<Duration>,
 }
 
-/// A batch that waits because it is held. It does so no more when this is dropped.
+/// Counts a batch among those of its stream that wait because they are held, until this is dropped.
 #[derive(Debug)]
 pub struct HeldBatch<'s> {
     stream: &'s Stream,
@@ -147,7 +147,7 @@ pub struct HeldBatch<'s> {
     is_counted: bool,
 }
 
-/// An attempt that has not been answered for long. It has ended when this is dropped.
+/// Shows an attempt of a stream as not answered for long, until this is dropped.
 #[derive(Debug)]
 pub struct UnansweredAttempt<'s> {
     stream: &'s Stream,

@@ -104,7 +104,7 @@ impl StreamActivity {
 #[derive(Debug, Default)]
 pub struct Past(Mutex<PastHistories>);
 
-/// PastHistories by age: `older` goes as a whole once `newer` is full, which then takes its place.
+/// Histories by age: `older` goes as a whole once `newer` is full, which then takes its place.
 #[derive(Debug, Default)]
 struct PastHistories {
     newer: HashMap<StreamAddress, History>,

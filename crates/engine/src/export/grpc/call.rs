@@ -16,7 +16,7 @@ use crate::rpc::trailers::STATUS;
 use crate::rpc::{PREFIX, announced, prefix};
 use crate::stream::Budget;
 
-/// What a call says.
+/// The message of a call, without its frame.
 #[derive(Clone, Copy, Debug)]
 pub struct GrpcMessage<C> {
     /// Its pieces, one after the other.

@@ -98,7 +98,7 @@ fn reason(headers: &HeaderMap, body: &UpstreamAnswerBody) -> Result<String, Answ
     }
 }
 
-/// Undoes `Content-Encoding`, if the head has one. We ask for none, but a proxy on the way may not care.
+/// Undoes `Content-Encoding`, if the head has one. Sluice asks for none, but a proxy on the way may compress all the same.
 fn labelled(
     headers: &HeaderMap,
     body: &UpstreamAnswerBody,

@@ -138,7 +138,9 @@ mod sync {
             self.0.lock().retain(|key, value| keep(key, value));
         }
 
-        pub(super) fn shrink_to_fit(&self) {}
+        pub(super) fn shrink_to_fit(&self) {
+            self.0.lock().shrink_to_fit();
+        }
 
         /// Nobody else has the map before the iterator has ended.
         pub(super) fn iter(&self) -> impl Iterator<Item = Found<V>> {

@@ -116,7 +116,9 @@ fn streams_come_and_go(is_paused: bool) {
     if is_paused {
         threads.push(start(|registry, _| registry.pause(), 0));
     }
-    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    for thread in threads {
+        thread.join().unwrap();
+    }
     assert_eq!(registry.count.live(), registry.live.len());
     let mut there = registry.settled.lock().unwrap().clone();
     for stream in &*registry.made.lock().unwrap() {
@@ -132,7 +134,9 @@ fn streams_come_and_go(is_paused: bool) {
     there.sort_unstable();
     assert_eq!(there, (0..ADMITTERS * ENTRIES).collect::<Vec<_>>(), "each entry is there once");
     while registry.settled.lock().unwrap().len() < there.len() {
-        KEYS.iter().for_each(|key| registry.settle(key));
+        for key in KEYS {
+            registry.settle(key);
+        }
     }
     registry.sweep();
     assert_eq!((registry.count.live(), registry.live.len()), (0, 0));

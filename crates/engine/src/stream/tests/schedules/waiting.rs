@@ -86,7 +86,9 @@ fn requests_wait_for_a_stream() {
     };
     threads.push(start(does_not_wait, 0));
     (0..PATIENT).for_each(|_| room.give_back());
-    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    for thread in threads {
+        thread.join().unwrap();
+    }
     let mut joined = room.joined.lock().unwrap().clone();
     joined.retain(|number| *number != PATIENT);
     assert_eq!(*room.served.lock().unwrap(), joined, "in the order in which they came");
