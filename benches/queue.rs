@@ -12,8 +12,8 @@ use sluice::route::{
     EntryOrigin, Glob, Hit, KeySource, KeySpec, Matcher, RouteSpec, RouteTable, Unroutable, Unrouted,
 };
 use sluice::stream::{
-    Admission, BatchSettings, Budget, Outlet, Placement, QueueSettings, Registry, Reservation, Shared,
-    Stream, StreamCount, StreamName, WhenFull,
+    Admission, BatchSettings, Budget, EngineState, InFlight, Outlet, Placement, QueueSettings, Registry,
+    Reservation, Stream, StreamCount, StreamName, WhenFull,
 };
 use tokio::runtime::Handle;
 
@@ -25,7 +25,7 @@ const SIZES: [(&str, usize); 3] = [("0.4 kB", 400), ("3 kB", 3_000), ("100 kB", 
 #[derive(Debug)]
 struct Nowhere(Handle);
 
-impl Outlet for Nowhere {
+impl Outlet<Stream> for Nowhere {
     fn check(&self, _: &StreamName) -> Result<(), String> {
         Ok(())
     }
@@ -36,7 +36,7 @@ impl Outlet for Nowhere {
 
     fn start(&self, stream: Arc<Stream>) {
         self.0.spawn(async move {
-            while let Some(batch) = stream.take() {
+            while let Some(batch) = InFlight::take(&stream) {
                 drop(batch);
             }
         });
@@ -93,7 +93,7 @@ fn registry(handle: &Handle) -> Arc<Registry> {
         when_full: WhenFull::Refuse,
         batch,
     };
-    let shared = Shared::new(Arc::new(Budget::new(1 << 40)), Arc::new(StreamCount::new(1000)), None);
+    let shared = EngineState::new(Arc::new(Budget::new(1 << 40)), Arc::new(StreamCount::new(1000)), None);
     let registry = Arc::new(Registry::new("bench".into(), settings, Arc::new(shared)));
     registry.attach(Box::new(Nowhere(handle.clone())));
     registry

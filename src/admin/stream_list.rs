@@ -21,7 +21,7 @@ use super::tenant_list::named;
 use crate::otlp::Signal;
 use crate::route::RoutingKey;
 use crate::run::Router;
-use crate::stream::{Activity, History, ScannedStream, StreamName, StreamState};
+use crate::stream::{History, ScannedStream, StreamActivity, StreamName, StreamState};
 
 /// The most streams that are listed in one answer, and how many are if the query does not say.
 const MOST: usize = 1000;
@@ -34,7 +34,7 @@ pub(super) struct WantedStreams {
     /// A part of the routing key.
     key: Option<Finder<'static>>,
     signal: Option<Signal>,
-    activity: Option<Activity>,
+    activity: Option<StreamActivity>,
     order: StreamOrder,
     descending: bool,
     limit: usize,
@@ -138,7 +138,9 @@ pub(super) fn wanted(text: &str) -> Result<WantedStreams, String> {
             "tenant" => wanted.tenant = Some(value),
             "key" => wanted.key = Some(Finder::new(&value).into_owned()),
             "signal" => wanted.signal = Some(named("signal", &Signal::ALL, Signal::name, &value)?),
-            "state" => wanted.activity = Some(named("state", &Activity::ALL, Activity::name, &value)?),
+            "state" => {
+                wanted.activity = Some(named("state", &StreamActivity::ALL, StreamActivity::name, &value)?)
+            }
             "sort" => {
                 let order = value.strip_prefix('-');
                 wanted.descending = order.is_some();
@@ -186,7 +188,7 @@ pub(super) fn find(router: &Router, wanted: &WantedStreams) -> Result<StreamPage
             });
         }
     }
-    if wanted.past && wanted.activity.is_none_or(|activity| activity == Activity::Idle) {
+    if wanted.past && wanted.activity.is_none_or(|activity| activity == StreamActivity::Idle) {
         router.shared().past.for_each(|exporter_name, signal, key, history| {
             let name = StreamName { signal, key: key.clone() };
             if wanted.is_of(exporter_name) && wanted.takes(&name, &mut room) {

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::export::{HoldScope, OperatorHold, ShownHold, StreamHold};
 use crate::rounded::seconds;
-use crate::stream::{Activity, LastError, StreamName, StreamState};
+use crate::stream::{LastError, StreamActivity, StreamName, StreamState};
 use crate::utc::rfc3339;
 
 /// What there is to show of a stream.
@@ -96,7 +96,7 @@ fn hold_json(hold: &StreamHold) -> Value {
 
 /// Why a stream is held that nothing else holds.
 fn own_hold(state: &StreamState) -> Option<Value> {
-    (state.activity == Activity::Held).then(|| {
+    (state.activity == StreamActivity::Held).then(|| {
         json!({
             "reason": "held for what `last_error` says", "scope": "stream",
             "since": state.held_since.map(rfc3339), "until": null,

@@ -12,7 +12,7 @@ use crate::otlp::Signal;
 use crate::receive::Outcome;
 use crate::rounded::seconds;
 use crate::run::Router;
-use crate::stream::{Activity, ScannedStream};
+use crate::stream::{ScannedStream, StreamActivity};
 use crate::tenants::{RowProblem, Tenant, TenantAccount, TenantFailure, TenantTotals};
 use crate::utc::rfc3339;
 
@@ -126,7 +126,7 @@ impl TenantStreams {
         self.count += 1;
         // Also of one that has nothing any more, since all of it was refused.
         self.failing += usize::from(stream.failed_attempts() > 0);
-        self.held += usize::from(stream.activity() == Activity::Held);
+        self.held += usize::from(stream.activity() == StreamActivity::Held);
         self.oldest = [self.oldest, oldest].into_iter().flatten().min();
     }
 }

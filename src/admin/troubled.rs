@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::export::Exporter;
 use crate::run::Router;
-use crate::stream::{Activity, LastError, StreamName};
+use crate::stream::{LastError, StreamActivity, StreamName};
 
 /// Those of one exporter and one tenant.
 #[derive(Debug)]
@@ -105,7 +105,7 @@ pub(super) fn troubled_streams(router: &Router) -> Vec<TroubledStreams> {
         // By tenant; what is nobody's under the id that no tenant has.
         let mut of_exporter: HashMap<Box<str>, TroubledStreams> = HashMap::new();
         registry.scan(|stream| {
-            let (failing, held) = (stream.failed_attempts() > 0, stream.activity() == Activity::Held);
+            let (failing, held) = (stream.failed_attempts() > 0, stream.activity() == StreamActivity::Held);
             let unanswered = stream.unanswered_micros().map(|micros| began + Duration::from_micros(micros));
             if !failing && !held && unanswered.is_none() {
                 return;

@@ -26,7 +26,7 @@ use crate::dead_letters::{
     letters,
 };
 use crate::export::{
-    Answer, Conditions, ExporterSettings, Outcome, TENANT_REMOVED, Target, Transport, WithRow,
+    Answer, AttemptOutcome, Conditions, ExporterSettings, TENANT_REMOVED, Target, Transport, WithRow,
 };
 use crate::net::Network;
 use crate::otlp::{Redaction, Signal};
@@ -360,7 +360,7 @@ impl Replay {
             }
             Ok((name, target)) => match self.send(&name, &target, letter).await {
                 Err(error) => format!("its bytes can't be read: {error}"),
-                Ok(Answer { outcome: Outcome::Delivered { rejected, .. }, detail, .. }) => {
+                Ok(Answer { outcome: AttemptOutcome::Delivered { rejected, .. }, detail, .. }) => {
                     if !detail.is_empty() {
                         writeln!(out, "{}", told(letter.path(), &format!("delivered: {detail}")))?;
                     }
@@ -427,7 +427,7 @@ impl Replay {
         loop {
             let answer = transport.attempt(target, &batch, conditions).await;
             let answer = answer.expect("without a pass an attempt is always made");
-            let Outcome::Retry { after } = answer.outcome else {
+            let AttemptOutcome::Retry { after } = answer.outcome else {
                 self.unresponsive.remove(name);
                 return Ok(answer);
             };

@@ -38,7 +38,7 @@ use crate::journal::JournalSettings;
 use crate::net::Network;
 use crate::receive::{FlowPaths, FlowTotals, Intake, ListenerSettings, RecordSample, Snapshot, TlsServer};
 use crate::route::RouteTable;
-use crate::stream::{Budget, Shared, StreamCount};
+use crate::stream::{Budget, EngineState, StreamCount};
 use crate::tap::RecordObserver;
 use crate::tenants::Tenants;
 use crate::watches::{Alertmanager, RecordWatch, WatchSettings};
@@ -73,7 +73,7 @@ pub struct Router {
     source: Source,
     env: fn(&str) -> Option<String>,
     network: Network,
-    shared: Arc<Shared>,
+    shared: Arc<EngineState>,
     intake: Arc<Intake>,
     tenants: TenantRegistry,
     serve: Serve,
@@ -150,7 +150,7 @@ impl Router {
         let operator_holds =
             OperatorHolds::load(compiled.journal.as_ref().map(|journal| &*journal.directory));
         let tenants = Arc::new(Tenants::default());
-        let shared = Arc::new(Shared::with_tenants(
+        let shared = Arc::new(EngineState::with_tenants(
             Arc::new(Budget::new(compiled.limits.memory)),
             Arc::new(StreamCount::new(compiled.limits.streams)),
             journal.clone(),
@@ -232,7 +232,7 @@ impl Router {
     }
 
     /// What all streams share.
-    pub fn shared(&self) -> &Arc<Shared> {
+    pub fn shared(&self) -> &Arc<EngineState> {
         &self.shared
     }
 

@@ -21,7 +21,7 @@ use tracing::warn;
 
 use super::{ReloadError, Router};
 use crate::config::Compiled;
-use crate::export::{Answer, Outcome, TelemetryUpstream};
+use crate::export::{Answer, AttemptOutcome, TelemetryUpstream};
 use crate::net::Network;
 use crate::notice;
 use crate::otlp::Signal;
@@ -225,17 +225,17 @@ impl SignalSender {
     /// Counts a request by what came of it, or keeps it to be sent again.
     fn settle(&mut self, request: &TelemetryRequest, answer: &Answer) {
         match answer.outcome {
-            Outcome::Delivered { rejected, .. } => {
+            AttemptOutcome::Delivered { rejected, .. } => {
                 self.failures = 0;
                 self.router.shared().telemetry.end_trouble(self.signal);
                 self.forget_waiting();
                 self.count(TelemetryOutcome::Sent, request.records - rejected);
                 self.count(TelemetryOutcome::Dropped, rejected);
             }
-            Outcome::Retry { after } | Outcome::Hold { after, .. } => {
+            AttemptOutcome::Retry { after } | AttemptOutcome::Hold { after, .. } => {
                 self.fail(request, &answer.code, &answer.detail, after);
             }
-            Outcome::Bad | Outcome::Refused | Outcome::Unwanted => {
+            AttemptOutcome::Bad | AttemptOutcome::Refused | AttemptOutcome::Unwanted => {
                 self.router.shared().telemetry.begin_trouble(self.signal, &answer.code);
                 self.forget_waiting();
                 self.count(TelemetryOutcome::Dropped, request.records);

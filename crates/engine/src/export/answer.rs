@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use super::circuit::Sign;
 use super::holds::HoldScope;
-use super::upstream::circuit::Sign;
 
 /// What came of one attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,7 +14,7 @@ pub struct Answer {
     /// `other`.
     pub code: Cow<'static, str>,
     /// What to do with the batch.
-    pub outcome: Outcome,
+    pub outcome: AttemptOutcome,
     /// What `statuses` says of time, else zero: how long the wait before the next attempt is at least, or, of an outcome that
     /// ends or divides the batch, how long after its first failure that happens at the earliest. Until then it is tried again.
     pub least: Duration,
@@ -24,7 +24,7 @@ pub struct Answer {
 
 /// What an answer means for the batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum AttemptOutcome {
     /// Taken. It is never sent again, whatever was rejected of it (OTLP rule 13).
     Delivered {
         /// Records that the upstream rejected by partial success; at most the batch's.
@@ -43,7 +43,7 @@ pub enum Outcome {
     Hold {
         /// What is held.
         scope: HoldScope,
-        /// As in [`Outcome::Retry`].
+        /// As in [`AttemptOutcome::Retry`].
         after: Option<Duration>,
     },
     /// Refused for good, as a whole.
@@ -52,7 +52,7 @@ pub enum Outcome {
     Unwanted,
 }
 
-impl Outcome {
+impl AttemptOutcome {
     /// The word for it.
     pub fn name(self) -> &'static str {
         match self {
@@ -68,7 +68,7 @@ impl Outcome {
 
 impl Answer {
     /// What an attempt comes to that no upstream has answered.
-    pub(super) fn own(code: &'static str, outcome: Outcome, detail: String) -> Self {
+    pub(super) fn own(code: &'static str, outcome: AttemptOutcome, detail: String) -> Self {
         Self { code: code.into(), outcome, least: Duration::ZERO, detail }
     }
 
@@ -80,7 +80,7 @@ impl Answer {
         if wished {
             return Sign::Alive;
         }
-        let may_be_down = matches!(self.outcome, Outcome::Retry { .. } | Outcome::Hold { .. });
+        let may_be_down = matches!(self.outcome, AttemptOutcome::Retry { .. } | AttemptOutcome::Hold { .. });
         match &*self.code {
             "oversize" | "encode" | "descriptors" | "token" | "token_refused" => Sign::Unclear,
             _ if !may_be_down => Sign::Alive,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 
-use super::{Answer, Exporter, Outcome, Target};
+use super::{Answer, AttemptOutcome, Exporter, Target};
 use crate::client::Secrets;
 use crate::stream::{Batch, Stream};
 use crate::telemetry::{BatchLinks, OpenSpan, OwnTelemetry, SpanEnd, integer, text};
@@ -98,7 +98,7 @@ impl AttemptSpan {
             span.set("http.response.status_code", integer(status));
         }
         self.end = Some(match answer.outcome {
-            Outcome::Delivered { rejected, .. } => {
+            AttemptOutcome::Delivered { rejected, .. } => {
                 if rejected > 0 {
                     span.set("sluice.rejected_records", integer(rejected));
                 }

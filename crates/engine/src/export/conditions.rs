@@ -8,7 +8,7 @@ use http::HeaderValue;
 use otlp::Redaction;
 use tokio::time::Instant;
 
-use super::upstream::circuit::Pass;
+use super::circuit::Pass;
 use crate::stream::Budget;
 use crate::telemetry::OpenSpan;
 

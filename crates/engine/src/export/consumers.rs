@@ -4,13 +4,13 @@ use std::sync::{Arc, Weak};
 
 use super::exporter::{Active, DeadLetterBox, Exporter};
 use super::{Fate, deliver};
-use crate::stream::{Outlet, Shared, Stream, StreamName};
+use crate::stream::{EngineState, Outlet, Stream, StreamName};
 
 /// Starts an exporter of this name, which sends from now on.
 pub fn start(
     name: Arc<str>,
     active: Active,
-    shared: Arc<Shared>,
+    shared: Arc<EngineState>,
     dead_letters: DeadLetterBox,
 ) -> Arc<Exporter> {
     let exporter = Arc::new(Exporter::new(name, active, shared, dead_letters));
@@ -22,7 +22,7 @@ pub fn start(
 #[derive(Debug)]
 struct Consumers(Weak<Exporter>);
 
-impl Outlet for Consumers {
+impl Outlet<Stream> for Consumers {
     fn check(&self, name: &StreamName) -> Result<(), String> {
         let Some(exporter) = self.0.upgrade() else { return Ok(()) };
         match exporter.target(name) {

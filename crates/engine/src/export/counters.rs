@@ -13,7 +13,7 @@ use otlp::Signal;
 
 /// The counters of one exporter; they outlive reloads.
 #[derive(Debug)]
-pub struct Counters {
+pub struct ExporterCounters {
     exported: [[AtomicU64; 4]; 3],
     withdrawn: [AtomicU64; 3],
     letters: AtomicU64,
@@ -25,7 +25,7 @@ pub struct Counters {
     pub batch_bytes: Histogram,
 }
 
-impl Default for Counters {
+impl Default for ExporterCounters {
     fn default() -> Self {
         Self {
             exported: [const { [const { AtomicU64::new(0) }; 4] }; 3],
@@ -39,7 +39,7 @@ impl Default for Counters {
     }
 }
 
-impl Counters {
+impl ExporterCounters {
     /// Counts records that have ended.
     pub fn count(&self, signal: Signal, fate: Fate, records: u64) {
         self.exported[signal.index()][fate as usize].fetch_add(records, Ordering::AcqRel);

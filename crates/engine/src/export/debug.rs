@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::{Answer, DebugSettings, Outcome};
+use super::{Answer, AttemptOutcome, DebugSettings};
 use crate::route::Values;
 use crate::stream::Batch;
 use otlp::write_request;
@@ -47,7 +47,7 @@ impl DebugTransport {
         let (name, signal, records, bytes) = (&self.name, batch.signal(), batch.records(), batch.len());
         let mut text = format!("{name}: {signal}{key} records={records} bytes={bytes}\n").into_bytes();
         let (detailed, out, batch) = (self.detailed, Arc::clone(&self.out), batch.clone());
-        // Whoever reads our output may be slow.
+        // Whoever reads standard output may be slow.
         let printed = tokio::task::spawn_blocking(move || {
             if detailed {
                 write_request(batch.signal(), batch.chunks(), &mut text);
@@ -60,13 +60,13 @@ impl DebugTransport {
         match printed.await.map_err(io::Error::other).and_then(|printed| printed) {
             Ok(()) => Answer {
                 code: "printed".into(),
-                outcome: Outcome::Delivered { rejected: 0, warning: false },
+                outcome: AttemptOutcome::Delivered { rejected: 0, warning: false },
                 least: Duration::ZERO,
                 detail: String::new(),
             },
             Err(error) => Answer {
                 code: "io".into(),
-                outcome: Outcome::Retry { after: None },
+                outcome: AttemptOutcome::Retry { after: None },
                 least: Duration::ZERO,
                 detail: format!("can't print to standard output: {error}"),
             },
@@ -106,7 +106,7 @@ mod tests {
         // One `ResourceLogs` without fields.
         let batch = Batch::new(Signal::Logs, vec![Bytes::from_static(b"\x0a\x00")], 3);
         let answer = debug.attempt(&DebugTarget { key: key.map(Into::into) }, &batch).await;
-        assert_eq!(answer.outcome, Outcome::Delivered { rejected: 0, warning: false });
+        assert_eq!(answer.outcome, AttemptOutcome::Delivered { rejected: 0, warning: false });
         let text = page.0.lock().clone();
         String::from_utf8(text).unwrap()
     }
@@ -141,6 +141,6 @@ mod tests {
             DebugTransport::printing_to(Box::new(Closed), "debug", &DebugSettings { detailed: false });
         let batch = Batch::new(Signal::Logs, vec![Bytes::from_static(b"\x0a\x00")], 1);
         let answer = debug.attempt(&DebugTarget { key: None }, &batch).await;
-        assert_eq!((answer.code.as_ref(), answer.outcome), ("io", Outcome::Retry { after: None }));
+        assert_eq!((answer.code.as_ref(), answer.outcome), ("io", AttemptOutcome::Retry { after: None }));
     }
 }

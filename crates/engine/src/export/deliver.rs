@@ -13,17 +13,17 @@ use super::attempt_span::{AttemptMade, AttemptSpan};
 use super::division::Division;
 use super::exporter::Attempting;
 use super::holds::{HeldStream, HoldPass};
-use super::pieces::{Pieces, Unreadable, UpstreamWord};
-use super::report::{AnsweredAttempt, FOR_EVER, Failure, Reporter, error_of, is_of_credential};
+use super::pieces::{BacklogUnreadable, Pieces, UpstreamWord};
+use super::report::{AnsweredAttempt, DeliveryFailure, FOR_EVER, Reporter, error_of, is_of_credential};
 use super::tenant_row::{alternatives, is_given_up, lacking_row};
 use super::unanswered::note_unanswered;
 use super::waiter::Waiter;
 use super::{
-    Active, Answer, Asker, Conditions, Exporter, Fate, HoldScope, Outcome, Pass, Target, UndeliveredCause,
-    WithRow,
+    Active, Answer, Asker, AttemptOutcome, Conditions, Exporter, Fate, HoldScope, Pass, Target,
+    UndeliveredCause, WithRow,
 };
 use crate::backoff::{AskedWait, Backoff, RetrySettings, Wait};
-use crate::stream::{Activity, Batch, HeldBatch, InFlight, LastError, Reservation, Stream, StreamName};
+use crate::stream::{Batch, HeldBatch, InFlight, LastError, Reservation, Stream, StreamActivity, StreamName};
 use crate::telemetry::LogScope;
 
 /// Batches that are given up are joined to dead letters of `max_size`, and of no more bytes than this.
@@ -57,7 +57,7 @@ pub(super) async fn consume(exporter: Arc<Exporter>, stream: Arc<Stream>) {
 /// Takes and delivers the next batch. Returns the backoff for the one behind it; `None` if there is none for now.
 async fn consume_next(exporter: &Exporter, stream: &Arc<Stream>, backoff: Backoff) -> Option<Backoff> {
     let report = Reporter { exporter, stream };
-    let Some(in_flight) = stream.take() else {
+    let Some(in_flight) = InFlight::take(stream) else {
         report.decision("stream has nothing left to send", None, None);
         return None;
     };
@@ -110,31 +110,31 @@ struct Attempts {
 }
 
 /// How a batch may be attempted: where it goes, and by which settings.
-struct Way<'e, T = Target> {
+struct AttemptPlan<'e, T = Target> {
     active: Arc<Active>,
     target: T,
     hold_pass: HoldPass<'e>,
 }
 
 /// An attempt that was answered.
-struct Answered {
+struct AnsweredPiece {
     piece: Batch,
     answer: Answer,
     took: Duration,
 }
 
 /// What follows from a look at a batch that waits: go on looking, or it has ended.
-type Next = ControlFlow<Settled>;
+type LookResult = ControlFlow<Settled>;
 
 /// Looks whether it may go on from the beginning.
-const LOOK_AGAIN: Next = ControlFlow::Continue(());
+const LOOK_AGAIN: LookResult = ControlFlow::Continue(());
 
 impl<'e> Delivery<'e> {
     fn new(exporter: &'e Exporter, stream: &'e Stream, in_flight: InFlight, backoff: Backoff) -> Self {
         if !in_flight.is_on_disk() {
             exporter.counters().batch_bytes.observe(in_flight.batch().len() as f64);
         }
-        let copies = Reservation::empty(stream.registry().shared().budget.clone());
+        let copies = Reservation::empty(stream.context().shared().budget.clone());
         let (report, pieces) = (Reporter { exporter, stream }, Pieces::of(in_flight, copies));
         Self { exporter, stream, report, pieces, backoff, held: None, attempting: None }
     }
@@ -254,7 +254,7 @@ impl<'e> Delivery<'e> {
             if let Some(settled) = self.end_without_attempt() {
                 return settled;
             }
-            let Way { active, target, hold_pass } = match self.way(&waiter, &values).await {
+            let AttemptPlan { active, target, hold_pass } = match self.way(&waiter, &values).await {
                 Ok(way) => way,
                 Err(ControlFlow::Continue(())) => continue,
                 Err(ControlFlow::Break(settled)) => return settled,
@@ -283,8 +283,8 @@ impl<'e> Delivery<'e> {
             };
             attempts.count += 1;
             attempts.last_code = Some(answer.code.clone());
-            let answered = Answered { piece, answer, took: began.elapsed() };
-            let way = Way { active, target: &target, hold_pass };
+            let answered = AnsweredPiece { piece, answer, took: began.elapsed() };
+            let way = AttemptPlan { active, target: &target, hold_pass };
             let next = self.judge(&waiter, &values, way, pass, answered, &mut attempts).await;
             if let ControlFlow::Break(settled) = next {
                 return settled;
@@ -311,7 +311,11 @@ impl<'e> Delivery<'e> {
     }
 
     /// The way that the next attempt goes, unless something is in it: then the batch waits until that has changed.
-    async fn way(&mut self, waiter: &Waiter<'e>, values: &WithRow<'e, StreamName>) -> Result<Way<'e>, Next> {
+    async fn way(
+        &mut self,
+        waiter: &Waiter<'e>,
+        values: &WithRow<'e, StreamName>,
+    ) -> Result<AttemptPlan<'e>, LookResult> {
         let (exporter, stream, report) = (self.exporter, self.stream, self.report);
         if exporter.is_paused() {
             self.held = None;
@@ -369,7 +373,7 @@ impl<'e> Delivery<'e> {
             error => error.to_string(),
         });
         match target {
-            Ok(target) => Ok(Way { active, target, hold_pass }),
+            Ok(target) => Ok(AttemptPlan { active, target, hold_pass }),
             // There was one when it was admitted, so that a reload or a change of the row has taken it away, and another can
             // bring it back.
             Err(error) => {
@@ -385,13 +389,13 @@ impl<'e> Delivery<'e> {
         waiter: &Waiter<'e>,
         retry: &RetrySettings,
         error: &str,
-    ) -> Next {
+    ) -> LookResult {
         let stream = self.stream;
         let wait = self.backoff.hold_wait(retry, None).length;
         self.report.error(no_destination_error(NO_TARGET, error));
         // What nobody waits for is not read from disk for that.
         let given_back = !retry.enabled && stream.is_waited_for() && self.give_back(error).await;
-        self.report.failing(None, Failure::NoTarget { given_back }, NO_TARGET, error, wait);
+        self.report.failing(None, DeliveryFailure::NoTarget { given_back }, NO_TARGET, error, wait);
         if given_back {
             return ControlFlow::Break(Settled::GivenBack);
         }
@@ -411,7 +415,7 @@ impl<'e> Delivery<'e> {
         waiter: &Waiter<'e>,
         retry: &RetrySettings,
         target: &'t Target,
-    ) -> Result<Option<Pass<'t>>, Next> {
+    ) -> Result<Option<Pass<'t>>, LookResult> {
         let (exporter, stream) = (self.exporter, self.stream);
         let Self { pieces, backoff, .. } = self;
         let pass = async {
@@ -455,7 +459,7 @@ impl<'e> Delivery<'e> {
                 let bytes = self.pieces.next().map_or(0, Batch::len);
                 self.exporter.counters().batch_bytes.observe(bytes as f64);
             }
-            Err(Unreadable) => return false,
+            Err(BacklogUnreadable) => return false,
         }
         true
     }
@@ -475,7 +479,7 @@ impl<'e> Delivery<'e> {
         let before = (attempts.count, attempts.last_code.as_deref());
         let made = AttemptMade { exporter, stream, target, piece, before };
         let span = AttemptSpan::new(&made, self.pieces.links()).map(Box::new);
-        let shared = stream.registry().shared();
+        let shared = stream.context().shared();
         let conditions = Conditions {
             hanging: stream.hanging(),
             redaction: &shared.redaction,
@@ -485,15 +489,15 @@ impl<'e> Delivery<'e> {
             span: span.as_deref().map(AttemptSpan::open),
         };
         self.attempting = Some(exporter.attempting());
-        stream.set_activity(Activity::Sending);
+        stream.set_activity(StreamActivity::Sending);
         let pieces = &self.pieces;
         let look = || {
-            let stands_in_line = begun.get().is_none();
+            let waits_for_turn = begun.get().is_none();
             // After a change it goes by other settings, or by another row of its tenant. An attempt that has begun goes on:
             // the upstream may have the batch already.
             let stays = || exporter.is_suspended() || exporter.is_paused() || waiter.has_changed();
             let is_over =
-                exporter.gives_up(stream) || stands_in_line && (stays() || pieces.next_is_withdrawn());
+                exporter.gives_up(stream) || waits_for_turn && (stays() || pieces.next_is_withdrawn());
             is_over.then_some(())
         };
         let attempt = async {
@@ -508,7 +512,7 @@ impl<'e> Delivery<'e> {
             let attempt = pin!(attempt);
             waiter.until(attempt, look).await.ok().flatten()
         };
-        stream.set_activity(Activity::Waiting);
+        stream.set_activity(StreamActivity::Waiting);
         let answer = answer?;
         if let Some(span) = span {
             span.answered(&answer);
@@ -521,11 +525,11 @@ impl<'e> Delivery<'e> {
         &mut self,
         waiter: &Waiter<'e>,
         values: &WithRow<'e, StreamName>,
-        Way { active, target, hold_pass }: Way<'e, &Target>,
+        AttemptPlan { active, target, hold_pass }: AttemptPlan<'e, &Target>,
         pass: Option<Pass<'_>>,
-        Answered { piece, answer, took }: Answered,
+        AnsweredPiece { piece, answer, took }: AnsweredPiece,
         attempts: &mut Attempts,
-    ) -> Next {
+    ) -> LookResult {
         let (exporter, stream, report) = (self.exporter, self.stream, self.report);
         let retry = &active.settings.retry;
         // The circuit may stand in for the wait after a stream's first failure, and after a probe. Not later: while others
@@ -535,7 +539,7 @@ impl<'e> Delivery<'e> {
         let several = credentials_of.map_or(1, |row| alternatives(&active.settings, row));
         let has_another_credential = attempts.refused_credentials + 1 < several;
         let (wait, held_scope) = self.wait_after(&answer, target, hold_pass, retry, has_another_credential);
-        if !matches!(answer.outcome, Outcome::Hold { .. } | Outcome::Retry { .. }) {
+        if !matches!(answer.outcome, AttemptOutcome::Hold { .. } | AttemptOutcome::Retry { .. }) {
             stream.end_own_hold();
         }
         let wished = wait.is_some_and(|wait| wait.wished);
@@ -551,7 +555,7 @@ impl<'e> Delivery<'e> {
             report.circuit(target, pass.end(answer.sign(wished), answer.code.clone()), &answer.detail);
         }
         let (failure, wait) = match (answer.outcome, wait) {
-            (Outcome::Delivered { rejected, warning }, _) => {
+            (AttemptOutcome::Delivered { rejected, warning }, _) => {
                 if rejected > 0 || warning {
                     report.remark(target, &answer.detail, rejected);
                 }
@@ -563,21 +567,23 @@ impl<'e> Delivery<'e> {
                 };
                 return ControlFlow::Break(Settled::Delivered(UpstreamWord { rejected, remark }));
             }
-            (Outcome::Bad, None) => return ControlFlow::Break(Settled::Bad(answer.detail)),
-            (Outcome::Refused, None) => {
+            (AttemptOutcome::Bad, None) => return ControlFlow::Break(Settled::Bad(answer.detail)),
+            (AttemptOutcome::Refused, None) => {
                 return ControlFlow::Break(Settled::Refused(answer.detail, UndeliveredCause::Refused));
             }
-            (Outcome::Unwanted, None) => {
+            (AttemptOutcome::Unwanted, None) => {
                 return ControlFlow::Break(Settled::Refused(answer.detail, UndeliveredCause::Unwanted));
             }
-            (Outcome::Bad | Outcome::Refused | Outcome::Unwanted, Some(wait)) => {
-                (Failure::Passing, wait.length)
+            (AttemptOutcome::Bad | AttemptOutcome::Refused | AttemptOutcome::Unwanted, Some(wait)) => {
+                (DeliveryFailure::Passing, wait.length)
             }
-            (Outcome::Retry { .. }, Some(wait)) if wait.worthwhile => (Failure::Passing, wait.length),
-            (Outcome::Hold { .. }, Some(wait)) => {
-                (Failure::Held { scope: held_scope, given_back: false }, wait.length)
+            (AttemptOutcome::Retry { .. }, Some(wait)) if wait.worthwhile => {
+                (DeliveryFailure::Passing, wait.length)
             }
-            (Outcome::Retry { .. } | Outcome::Hold { .. }, _) => {
+            (AttemptOutcome::Hold { .. }, Some(wait)) => {
+                (DeliveryFailure::Held { scope: held_scope, given_back: false }, wait.length)
+            }
+            (AttemptOutcome::Retry { .. } | AttemptOutcome::Hold { .. }, _) => {
                 let why = if retry.enabled {
                     "given up after retries"
                 } else {
@@ -598,11 +604,11 @@ impl<'e> Delivery<'e> {
         }
         attempts.refused_credentials = 0;
         // What is held is tried again although retries are off, but no sender waits for that.
-        if let Failure::Held { scope, .. } = failure
+        if let DeliveryFailure::Held { scope, .. } = failure
             && !retry.enabled
             && self.give_back(&answer.detail).await
         {
-            let failure = Failure::Held { scope, given_back: true };
+            let failure = DeliveryFailure::Held { scope, given_back: true };
             report.failing(Some(target), failure, &answer.code, &answer.detail, wait);
             return ControlFlow::Break(Settled::GivenBack);
         }
@@ -610,26 +616,26 @@ impl<'e> Delivery<'e> {
         // An open circuit knows better than this stream when to ask again, unless the upstream itself or the configuration has said
         // so.
         let is_own = !wished && answer.least.is_zero();
-        let by_circuit = trusts_circuit && is_own && matches!(answer.outcome, Outcome::Retry { .. });
+        let by_circuit = trusts_circuit && is_own && matches!(answer.outcome, AttemptOutcome::Retry { .. });
         let probe = target.circuit().and_then(|circuit| circuit.state().until_probe()).filter(|_| by_circuit);
         report.failing(Some(target), failure, &answer.code, &answer.detail, probe.unwrap_or(wait));
         if self.pieces.hinder() {
             self.put_back();
         }
         let waits_with_others =
-            matches!(failure, Failure::Held { scope: HoldScope::Tenant | HoldScope::Exporter, .. });
+            matches!(failure, DeliveryFailure::Held { scope: HoldScope::Tenant | HoldScope::Exporter, .. });
         if waits_with_others || probe.is_some() {
             return LOOK_AGAIN;
         }
         let wanted_now = stream.wanted_now();
-        if matches!(failure, Failure::Passing) {
-            stream.set_activity(Activity::BackingOff);
+        if matches!(failure, DeliveryFailure::Passing) {
+            stream.set_activity(StreamActivity::BackingOff);
         } else {
             self.held = Some(stream.begin_own_hold());
         }
         self.wait(waiter, either(sleep(wait), wanted_now), || waiter.has_changed()).await;
         report.decision("stream goes on with its next attempt", None, None);
-        stream.set_activity(Activity::Waiting);
+        stream.set_activity(StreamActivity::Waiting);
         LOOK_AGAIN
     }
 
@@ -645,15 +651,15 @@ impl<'e> Delivery<'e> {
     ) -> (Option<Wait>, HoldScope) {
         let least = answer.least;
         match answer.outcome {
-            Outcome::Delivered { .. } => {
+            AttemptOutcome::Delivered { .. } => {
                 hold_pass.delivered();
                 (None, HoldScope::Stream)
             }
-            Outcome::Retry { after } => {
+            AttemptOutcome::Retry { after } => {
                 drop(hold_pass);
                 (Some(self.backoff.next_wait(retry, AskedWait { after, least })), HoldScope::Stream)
             }
-            Outcome::Hold { scope, after } => {
+            AttemptOutcome::Hold { scope, after } => {
                 let asked = AskedWait { after, least };
                 // Others are held once all credentials were refused.
                 let is_alone = scope.of(self.stream.name()) == HoldScope::Stream || has_another_credential;
@@ -666,7 +672,7 @@ impl<'e> Delivery<'e> {
                 let held = if of_all.is_some() { scope } else { HoldScope::Stream };
                 (Some(of_all.unwrap_or_else(|| self.backoff.hold_wait(retry, asked))), held)
             }
-            Outcome::Bad | Outcome::Refused | Outcome::Unwanted => {
+            AttemptOutcome::Bad | AttemptOutcome::Refused | AttemptOutcome::Unwanted => {
                 hold_pass.answered();
                 let is_time = self.backoff.has_failed_for(least);
                 let wait = (!is_time).then(|| self.backoff.next_wait(retry, None));
@@ -750,7 +756,7 @@ impl<'e> Delivery<'e> {
             match self.pieces.read().await {
                 Ok(false) => return,
                 Ok(true) => self.withdraw(),
-                Err(Unreadable) => sleep(READ_AGAIN).await,
+                Err(BacklogUnreadable) => sleep(READ_AGAIN).await,
             }
         }
     }
@@ -781,7 +787,7 @@ impl<'e> Delivery<'e> {
         }
         if cause == UndeliveredCause::GivenUp {
             // What waits behind it would meet the same: a letter for each batch would only take longer to write.
-            let most = self.stream.registry().settings().batch.max_size;
+            let most = self.stream.context().settings().batch.max_size;
             self.pieces.join_waiting(most.min(JOINED_LETTER));
         }
         self.end_undelivered(1, reason, cause).await;

@@ -14,15 +14,15 @@ use tracing::{debug, error, warn};
 use super::last_errors::LastErrors;
 use super::tenant_row::{CredentialChoices, WithRow};
 use super::{
-    Counters, ExporterSettings, Fate, Holds, StreamHold, Target, TargetError, Transport, TransportError,
-    UndeliveredCause,
+    ExporterCounters, ExporterSettings, Fate, Holds, StreamHold, Target, TargetError, Transport,
+    TransportError, UndeliveredCause,
 };
 use crate::dead_letters::{DeadLetter, DeadLetterPlace, DeadLetters, StoreError};
 use crate::encoding::Encoding;
 use crate::journal::RecoveredStream;
 use crate::net::Network;
 use crate::notice;
-use crate::stream::{Registry, Shared, Stream, StreamName};
+use crate::stream::{EngineState, Registry, Stream, StreamName};
 use crate::tenants::{TableRow, Tenants};
 
 /// How often a draining exporter is asked whether it is empty.
@@ -38,7 +38,7 @@ pub struct Exporter {
     active: ArcSwap<Active>,
     credentials: CredentialChoices,
     holds: Holds,
-    counters: Counters,
+    counters: ExporterCounters,
     last_errors: LastErrors,
     dead_letters: DeadLetterBox,
     /// Wakes streams that wait: the settings have changed, or the exporter is given up, suspended, paused or taken back.
@@ -79,7 +79,7 @@ impl Exporter {
     pub(super) fn new(
         name: Arc<str>,
         active: Active,
-        shared: Arc<Shared>,
+        shared: Arc<EngineState>,
         dead_letters: DeadLetterBox,
     ) -> Self {
         let registry = Arc::new(Registry::new(name, active.settings.queue.clone(), shared));
@@ -88,7 +88,7 @@ impl Exporter {
             active: ArcSwap::from_pointee(active),
             credentials: CredentialChoices::default(),
             holds: Holds::default(),
-            counters: Counters::default(),
+            counters: ExporterCounters::default(),
             last_errors: LastErrors::default(),
             dead_letters,
             changed: Notify::new(),
@@ -116,7 +116,7 @@ impl Exporter {
     }
 
     /// Its counters.
-    pub fn counters(&self) -> &Counters {
+    pub fn counters(&self) -> &ExporterCounters {
         &self.counters
     }
 

@@ -21,8 +21,8 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
-use self::log::Log;
-use super::{Answer, FileSettings, Outcome};
+use self::log::FileLog;
+use super::{Answer, AttemptOutcome, FileSettings};
 use crate::descriptors::{MakesRoom, TakenDescriptors, Use, User, descriptors};
 use crate::route::Values;
 use crate::stream::Batch;
@@ -70,7 +70,7 @@ struct OpenFiles {
 
 #[derive(Debug)]
 struct OpenFile {
-    log: Arc<Mutex<Log>>,
+    log: Arc<Mutex<FileLog>>,
     last_use: u64,
     _descriptor: TakenDescriptors,
 }
@@ -116,13 +116,13 @@ impl FileTransport {
         match written {
             Ok(()) => Answer {
                 code: "written".into(),
-                outcome: Outcome::Delivered { rejected: 0, warning: false },
+                outcome: AttemptOutcome::Delivered { rejected: 0, warning: false },
                 least: Duration::ZERO,
                 detail: String::new(),
             },
             Err(error) => Answer {
                 code: "io".into(),
-                outcome: Outcome::Retry { after: None },
+                outcome: AttemptOutcome::Retry { after: None },
                 least: Duration::ZERO,
                 detail: format!("can't write to `{target}`: {error}"),
             },
@@ -144,7 +144,7 @@ impl FileTransport {
 
 impl ExporterFiles {
     /// The file at `path`, which may yet have to be opened; others are closed for it if there are too many.
-    async fn log(&self, path: &Arc<Path>) -> Arc<Mutex<Log>> {
+    async fn log(&self, path: &Arc<Path>) -> Arc<Mutex<FileLog>> {
         if let Some(known) = self.open.lock().find(path) {
             return known;
         }
@@ -155,7 +155,7 @@ impl ExporterFiles {
         open.find(path).unwrap_or_else(|| open.insert(path, descriptor))
     }
 
-    fn write(&self, log: &Mutex<Log>, batch: &Batch) -> io::Result<()> {
+    fn write(&self, log: &Mutex<FileLog>, batch: &Batch) -> io::Result<()> {
         // JSON is about twice as long as protobuf.
         let mut line = Vec::with_capacity(batch.len() * 2 + 64);
         write_request(batch.signal(), batch.chunks(), &mut line);
@@ -175,7 +175,7 @@ impl MakesRoom for ExporterFiles {
 
 impl OpenFiles {
     /// The file at `path`, if it is one of them.
-    fn find(&mut self, path: &Path) -> Option<Arc<Mutex<Log>>> {
+    fn find(&mut self, path: &Path) -> Option<Arc<Mutex<FileLog>>> {
         self.uses += 1;
         let known = self.files.get_mut(path)?;
         known.last_use = self.uses;
@@ -183,8 +183,8 @@ impl OpenFiles {
     }
 
     /// One more file, which is opened with its first line.
-    fn insert(&mut self, path: &Arc<Path>, descriptor: TakenDescriptors) -> Arc<Mutex<Log>> {
-        let log = Arc::new(Mutex::new(Log::new(Arc::clone(path))));
+    fn insert(&mut self, path: &Arc<Path>, descriptor: TakenDescriptors) -> Arc<Mutex<FileLog>> {
+        let log = Arc::new(Mutex::new(FileLog::new(Arc::clone(path))));
         let file = OpenFile { log: Arc::clone(&log), last_use: self.uses, _descriptor: descriptor };
         let before = self.files.insert(Arc::clone(path), file);
         debug_assert!(before.is_none(), "a file is opened once");

@@ -1,4 +1,4 @@
-//! How many of what is observed are how large.
+//! Histograms: how many of the numbers that were observed fall into which bucket.
 
 use parking_lot::Mutex;
 

@@ -58,12 +58,12 @@ struct HoldsState {
     of_exporter: Option<Hold>,
     /// By tenant.
     of_tenants: HashMap<Box<str>, Hold>,
-    by_operators: OperatorHolds,
+    by_operators: HoldsByOperators,
 }
 
 /// What operators hold of one exporter.
 #[derive(Debug, Default)]
-struct OperatorHolds {
+struct HoldsByOperators {
     of_exporter: Option<OperatorHold>,
     of_streams: HashMap<StreamName, OperatorHold>,
 }
@@ -181,7 +181,7 @@ impl fmt::Display for OperatorHold {
     }
 }
 
-impl OperatorHolds {
+impl HoldsByOperators {
     /// The hold of the stream, or else of the exporter, and how long it lasts.
     fn over(&self, name: &StreamName) -> Option<(HoldScope, OperatorHold, Duration)> {
         let of_stream = self.of_streams.get(name).map(|hold| (HoldScope::Stream, hold));

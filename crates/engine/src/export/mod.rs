@@ -4,6 +4,7 @@
 
 mod answer;
 mod attempt_span;
+mod circuit;
 mod conditions;
 mod consumers;
 mod counters;
@@ -23,6 +24,7 @@ mod pieces;
 mod release;
 mod report;
 mod settings;
+mod status;
 mod tenant_row;
 mod transport;
 mod unanswered;
@@ -36,13 +38,12 @@ pub use self::grpc::{GrpcTarget, GrpcTransport, MAX_MESSAGE as MAX_GRPC_MESSAGE}
 #[cfg(test)]
 pub(crate) use self::http::tests::{exporter as exporter_settings, http_settings};
 pub use self::http::{HttpTarget, HttpTransport};
-pub use self::upstream::circuit::{Asker, Change, Circuit, CircuitState, Pass, Sign};
-pub use self::upstream::status::{StatusAction, Statuses, TimedAction};
 pub use self::upstream::transport::FRAMING_HEADERS;
-pub use answer::{Answer, Outcome};
+pub use answer::{Answer, AttemptOutcome};
+pub use circuit::{Asker, Circuit, CircuitChange, CircuitState, Pass, Sign};
 pub use conditions::Conditions;
 pub use consumers::start;
-pub use counters::Counters;
+pub use counters::ExporterCounters;
 pub use debug::{DebugTarget, DebugTransport};
 pub use deliver::TENANT_REMOVED;
 pub use error::{TargetError, TransportError};
@@ -58,6 +59,7 @@ pub use settings::{
     Compression, DebugSettings, ExporterKind, ExporterSettings, FileSettings, OtlpGrpcSettings,
     OtlpHttpSettings, SecretTemplate, TelemetrySettings, UpstreamSettings,
 };
+pub use status::{StatusAction, Statuses, TimedAction};
 pub use tenant_row::{WithRow, alternatives};
 pub use transport::{Target, Transport};
 pub use undelivered_cause::UndeliveredCause;

@@ -10,7 +10,7 @@ use crate::telemetry::BatchLinks;
 pub(super) struct Pieces {
     in_flight: InFlight,
     /// The next one last.
-    rest: Vec<Piece>,
+    rest: Vec<BatchPiece>,
     /// Whether the pieces are copies of parts of the batch.
     halved: bool,
     /// What is attempted instead of the next piece.
@@ -21,7 +21,7 @@ pub(super) struct Pieces {
 
 /// A part of the batch.
 #[derive(Debug)]
-struct Piece {
+struct BatchPiece {
     batch: Batch,
     /// What the upstream has said, if it has taken the piece before its turn.
     taken: Option<UpstreamWord>,
@@ -43,7 +43,7 @@ pub(super) struct UpstreamWord {
     pub(super) remark: String,
 }
 
-impl From<Batch> for Piece {
+impl From<Batch> for BatchPiece {
     fn from(batch: Batch) -> Self {
         Self { batch, taken: None }
     }
@@ -51,7 +51,7 @@ impl From<Batch> for Piece {
 
 /// The journal can't be read just now. The log says why.
 #[derive(Debug)]
-pub(super) struct Unreadable;
+pub(super) struct BacklogUnreadable;
 
 impl Pieces {
     /// A batch that is whole, and possibly still on disk.
@@ -63,15 +63,15 @@ impl Pieces {
 
     fn begin(&mut self) {
         let batch = Some(self.in_flight.batch()).filter(|batch| !batch.is_empty());
-        self.rest = batch.cloned().map(Piece::from).into_iter().collect();
+        self.rest = batch.cloned().map(BatchPiece::from).into_iter().collect();
     }
 
     /// Reads the batch if it is on disk; returns whether it was.
-    pub(super) async fn read(&mut self) -> Result<bool, Unreadable> {
+    pub(super) async fn read(&mut self) -> Result<bool, BacklogUnreadable> {
         let on_disk = self.in_flight.is_on_disk();
         if on_disk {
             if !Box::pin(self.in_flight.read()).await {
-                return Err(Unreadable);
+                return Err(BacklogUnreadable);
             }
             self.begin();
         }
@@ -162,12 +162,12 @@ impl Pieces {
         let (at, within) = self.place_of(record);
         let (mut earlier, mut later) = (Vec::new(), Vec::new());
         descend(&self.rest[at].batch, within, |beside| match beside {
-            Beside::Earlier(half) => earlier.push(Piece::from(half)),
-            Beside::Later(half) => later.push(Piece::from(half)),
+            Beside::Earlier(half) => earlier.push(BatchPiece::from(half)),
+            Beside::Later(half) => later.push(BatchPiece::from(half)),
         });
         // In the order of `rest`, whose last is the next: what is far behind the sample, what is close behind it, the sample
         // itself, what is close before it, what is far before it.
-        let parts = later.into_iter().chain([Piece { batch, taken: Some(taken) }]);
+        let parts = later.into_iter().chain([BatchPiece { batch, taken: Some(taken) }]);
         self.rest.splice(at..=at, parts.chain(earlier.into_iter().rev()));
         self.halved = true;
         self.charge();
@@ -229,7 +229,7 @@ impl Pieces {
             return false;
         };
         self.rest.pop();
-        self.rest.extend([second, first].map(Piece::from));
+        self.rest.extend([second, first].map(BatchPiece::from));
         self.halved = true;
         self.charge();
         true
@@ -252,7 +252,7 @@ impl Pieces {
         let mut records = 0;
         // Its position is not that of the same record any more.
         self.sample = None;
-        for Piece { batch: piece, .. } in &mut self.rest {
+        for BatchPiece { batch: piece, .. } in &mut self.rest {
             // What is not a copy shares its memory with the batch, and has to let go of the same chunks.
             let (left, fewer) = if self.halved {
                 piece.without(&gone)

@@ -5,10 +5,10 @@
 
 use std::sync::Arc;
 
+use super::circuit::Circuit;
 use super::tenant_row::lacking_row;
-use super::upstream::circuit::Circuit;
 use super::{Exporter, StreamHold};
-use crate::stream::{Activity, StreamName};
+use crate::stream::{StreamActivity, StreamName};
 
 /// Streams of an exporter that waited before something was released.
 #[derive(Debug)]
@@ -84,7 +84,7 @@ impl WaitingStreams {
             }
             let is_away = any_is_away && is_away(&exporter, &name);
             // What only waits for its batch to fill needs nobody's release.
-            if !is_away && !was_held_by_somebody && stream.state().activity == Activity::Waiting {
+            if !is_away && !was_held_by_somebody && stream.state().activity == StreamActivity::Waiting {
                 continue;
             }
             exporter.holds().end_time_of(&name);
@@ -102,7 +102,7 @@ impl WaitingStreams {
 }
 
 impl ReleasedStreams {
-    /// These and those.
+    /// The sums of both counts.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         Self {
@@ -115,11 +115,11 @@ impl ReleasedStreams {
 
 /// Whether a stream that does so may wait to be released, or for its turn to ask for a destination that is away. What waits for that is
 /// told from what waits for its batch to fill by its destination alone.
-fn may_wait(activity: Activity, any_is_away: bool) -> bool {
+fn may_wait(activity: StreamActivity, any_is_away: bool) -> bool {
     match activity {
-        Activity::Held | Activity::BackingOff => true,
-        Activity::Waiting => any_is_away,
-        Activity::Idle | Activity::Sending => false,
+        StreamActivity::Held | StreamActivity::BackingOff => true,
+        StreamActivity::Waiting => any_is_away,
+        StreamActivity::Idle | StreamActivity::Sending => false,
     }
 }
 

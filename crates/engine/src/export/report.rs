@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use tracing::field::display;
 use tracing::{debug, error, info, warn};
 
-use super::{Answer, Change, Exporter, HoldScope, Outcome, Target};
+use super::{Answer, AttemptOutcome, CircuitChange, Exporter, HoldScope, Target};
 use crate::client::Secrets;
 use crate::notice;
 use crate::route::RoutingKey;
@@ -39,7 +39,7 @@ pub(super) struct AnsweredAttempt<'a> {
 
 /// Why a piece was not delivered, which is not for what is in it.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Failure {
+pub(super) enum DeliveryFailure {
     /// What ends by itself.
     Passing,
     /// The destination is wrong; the piece is held, or all of it was given back to its senders. Others may be held with it.
@@ -48,7 +48,7 @@ pub(super) enum Failure {
     NoTarget { given_back: bool },
 }
 
-impl Failure {
+impl DeliveryFailure {
     /// What becomes of the stream.
     const fn decision(self) -> &'static str {
         match self {
@@ -78,10 +78,10 @@ impl Reporter<'_> {
             code = &*answer.code, duration = ?took, outcome = answer.outcome.name(),
             "attempt made{}{}", if answer.detail.is_empty() { "" } else { ": " }, answer.detail
         );
-        let is_delivered = matches!(answer.outcome, Outcome::Delivered { .. });
+        let is_delivered = matches!(answer.outcome, AttemptOutcome::Delivered { .. });
         exporter.counters().duration.observe(took.as_secs_f64());
         exporter.counters().count_attempt(answer.code.clone(), !is_delivered);
-        let failed = !matches!(answer.outcome, Outcome::Delivered { rejected: 0, .. });
+        let failed = !matches!(answer.outcome, AttemptOutcome::Delivered { rejected: 0, .. });
         stream.note_attempt(failed, || StreamAttempt {
             failed,
             stream: stream.address(),
@@ -165,17 +165,17 @@ impl Reporter<'_> {
     }
 
     /// Logs that the circuit of a destination has opened or closed.
-    pub(super) fn circuit(&self, target: &Target, change: Change, detail: &str) {
+    pub(super) fn circuit(&self, target: &Target, change: CircuitChange, detail: &str) {
         let exporter = self.exporter.name();
         let cause = match change {
-            Change::None => return,
-            Change::Opened => "circuit opened",
-            Change::Closed => "circuit closed",
+            CircuitChange::None => return,
+            CircuitChange::Opened => "circuit opened",
+            CircuitChange::Closed => "circuit closed",
         };
         let Some(suppressed) = notice::due_for_one_of_many(&(exporter, target.to_string()), cause) else {
             return;
         };
-        if change == Change::Opened {
+        if change == CircuitChange::Opened {
             warn!(
                 %exporter, %target, suppressed,
                 "the destination takes nothing, so its streams wait while now and then one of them probes: {detail}"
@@ -189,7 +189,7 @@ impl Reporter<'_> {
     pub(super) fn failing(
         &self,
         target: Option<&Target>,
-        failure: Failure,
+        failure: DeliveryFailure,
         code: &str,
         detail: &str,
         wait: Duration,
@@ -203,28 +203,28 @@ impl Reporter<'_> {
         // Nobody reads more of it.
         let wait = Duration::from_millis(wait.as_millis() as u64);
         match failure {
-            Failure::Passing => {
+            DeliveryFailure::Passing => {
                 warn!(exporter = %name, %signal, key = &*key.text(), tenant, target, code, ?wait, suppressed, "attempt failed and will be repeated: {detail}");
             }
-            Failure::Held { scope, given_back: false } => error!(
+            DeliveryFailure::Held { scope, given_back: false } => error!(
                 exporter = %name, %signal, key = &*key.text(), tenant, target, code, ?wait, suppressed,
                 "the destination refuses us, not the data, so {}: check its {}: {detail}", held(scope), to_check(code)
             ),
-            Failure::Held { scope: HoldScope::Stream, given_back: true } => error!(
+            DeliveryFailure::Held { scope: HoldScope::Stream, given_back: true } => error!(
                 exporter = %name, %signal, key = &*key.text(), tenant, target, code, suppressed,
                 "the destination refuses us, not the data, and retries are off, so the data was returned to its senders: check its {}: {detail}",
                 to_check(code)
             ),
-            Failure::Held { scope, given_back: true } => error!(
+            DeliveryFailure::Held { scope, given_back: true } => error!(
                 exporter = %name, %signal, key = &*key.text(), tenant, target, code, ?wait, suppressed,
                 "the destination refuses us, not the data, and retries are off, so the data was returned to its senders, and {}: check its {}: {detail}",
                 held(scope), to_check(code)
             ),
-            Failure::NoTarget { given_back: false } => error!(
+            DeliveryFailure::NoTarget { given_back: false } => error!(
                 exporter = %name, %signal, key = &*key.text(), tenant, ?wait, suppressed,
                 "the exporter has no destination for what is queued, so the stream is held: {detail}"
             ),
-            Failure::NoTarget { given_back: true } => error!(
+            DeliveryFailure::NoTarget { given_back: true } => error!(
                 exporter = %name, %signal, key = &*key.text(), tenant, suppressed,
                 "the exporter has no destination for what is queued, and retries are off, so the data was returned to its senders: {detail}"
             ),
@@ -248,7 +248,7 @@ pub(super) fn error_of(target: &Target, answer: &Answer) -> LastError {
         message: answer.detail.as_str().into(),
         target: Some(shown_target(target)),
         at: SystemTime::now(),
-        of_destination: matches!(answer.outcome, Outcome::Retry { .. } | Outcome::Hold { .. }),
+        of_destination: matches!(answer.outcome, AttemptOutcome::Retry { .. } | AttemptOutcome::Hold { .. }),
         of_stream: None,
     }
 }

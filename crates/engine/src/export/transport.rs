@@ -4,7 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::answer::{Answer, Outcome};
+use super::answer::{Answer, AttemptOutcome};
+use super::circuit::{Circuit, CircuitState};
 use super::conditions::Conditions;
 use super::debug::{DebugTarget, DebugTransport};
 use super::error::{TargetError, TransportError};
@@ -12,7 +13,6 @@ use super::file::{FileTarget, FileTransport};
 use super::grpc::{GrpcTarget, GrpcTransport};
 use super::http::{HttpTarget, HttpTransport};
 use super::settings::{ExporterKind, ExporterSettings};
-use super::upstream::circuit::{Circuit, CircuitState};
 use super::upstream::target::check_target;
 use crate::credentials::AuthHeaders;
 use crate::net::Network;
@@ -123,7 +123,7 @@ impl Transport {
                 Some(debug.attempt(target, batch).await)
             }
             (Self::Nop, Target::Nop) if conditions.begin() => {
-                let outcome = Outcome::Delivered { rejected: 0, warning: false };
+                let outcome = AttemptOutcome::Delivered { rejected: 0, warning: false };
                 Some(Answer::own("discarded", outcome, String::new()))
             }
             (Self::File(_), Target::File(_))

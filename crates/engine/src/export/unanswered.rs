@@ -15,8 +15,8 @@ use crate::stream::{DecisionDetails, Stream};
 /// An attempt that is not answered for this long is told of.
 const LONG_UNANSWERED: Duration = Duration::from_secs(10);
 
-/// Notes of an attempt, which is under way until this is dropped, that it has not been answered for long, once that is so: until its
-/// `timeout` nothing else would say why nothing is delivered. `begun` has no value while the attempt waits for its turn.
+/// Waits until an attempt has not been answered for long, and shows that then, until this is dropped: before its `timeout` nothing else
+/// would say why nothing is delivered. `begun` has no value while the attempt waits for its turn.
 pub(super) async fn note_unanswered(
     exporter: &Exporter,
     stream: &Stream,

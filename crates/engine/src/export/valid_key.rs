@@ -19,7 +19,7 @@ impl ValidKey {
     ///
     /// # Errors
     ///
-    /// What the regular expression lacks.
+    /// What is wrong with the regular expression.
     pub fn new(regex: &str, description: &str) -> Result<Self, regex::Error> {
         // It is looked at by itself first: with what is put around it, what is none might be one.
         Regex::new(regex)?;

@@ -11,7 +11,7 @@ use crate::journal::simulation::SimulatedDisk;
 use crate::journal::stalling::StallingDisk;
 use crate::journal::{Journal, JournalEntry, JournalSettings, StreamEntries, StreamKey};
 use crate::net::{Network, SimulatedListener, SimulatedNetwork, Soon, Transmission};
-use crate::stream::{Admission, Budget, Placement, Reservation, Shared, StreamCount};
+use crate::stream::{Admission, Budget, EngineState, Placement, Reservation, StreamCount};
 use otlp::Signal;
 
 /// Set in a process that is to panic, to where it should.
@@ -169,7 +169,7 @@ fn wait_for_a_stream_whose_task_panics() {
         let network = Network::Simulated(Arc::new(PanickingNetwork));
         let active = Active::new(&name, settings, &network, None).unwrap();
         let budget = Arc::new(Budget::new(1 << 20));
-        let shared = Arc::new(Shared::new(budget.clone(), Arc::new(StreamCount::new(1)), None));
+        let shared = Arc::new(EngineState::new(budget.clone(), Arc::new(StreamCount::new(1)), None));
         let exporter = crate::export::start(name, active, shared, Arc::default());
         let mut admission = Admission::new(Signal::Logs, Reservation::empty(budget), 0);
         let at = Placement { registry: exporter.registry(), key: "a", route: None };

@@ -7,13 +7,16 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::body_memory::BodyMemory;
-use super::bound::{Bound, OwnShares};
-use super::group::{Group, Part, Piece};
+use super::full::Full;
+use super::group::{EntryBytes, Group, GroupEntry};
 use super::ledger::Ledger;
+use super::limit::{ReservedShares, StreamLimit};
 use super::observer::{self, AdmissionObserver};
 use super::receipt::Receipt;
-use super::refused::{Full, Misplaced, Refused, Shed};
-use super::registry::{NoStream, Registry, StreamCount};
+use super::refused::{Misplaced, Refused, Shed};
+use super::registry::Registry;
+use super::stream_count::{NoStream, StreamCount};
+use super::wait_queue::{Patience, RoomWaiter, WaitQueue};
 use super::writing::{self, Writing, WrittenGroup};
 use super::{Budget, Reservation, Stream, StreamName, WhenFull};
 use crate::journal::Journal;
@@ -28,16 +31,19 @@ const FEW: usize = 16;
 /// take less each, and there is always some room for the others.
 const SHARE: u64 = 4;
 
+/// How many requests may wait for one stream, so that it leaves others their leave to wait.
+const MOST_WAITING_FOR_STREAM: usize = 64;
+
 /// One request on its way into the queues. If it is not admitted, it leaves no trace.
 #[derive(Debug)]
 pub struct Admission<'a> {
     signal: Signal,
-    pub(super) groups: SmallVec<[Group<'a>; 4]>,
+    groups: SmallVec<[Group<'a>; 4]>,
     /// Groups by the address of their stream.
     by_stream: std::collections::HashMap<usize, usize>,
     shed: Vec<Shed>,
     /// For the request: its body to begin with, its entries in the end.
-    pub(super) reservation: Reservation,
+    reservation: Reservation,
     /// The part of `reservation` that handling the request takes, whatever becomes of it.
     overhead: u64,
     /// The memory of its body, if entries may stay in it.
@@ -45,11 +51,11 @@ pub struct Admission<'a> {
     /// Bytes of the pieces that entries were split into.
     pieces: u64,
     /// What its streams may hold, as it was last tried.
-    pub(super) bound: Bound,
+    limit: StreamLimit,
     /// What there was no room in when it was last tried, if there may be some soon.
-    pub(super) obstacle: Option<Obstacle>,
-    /// Where the request has waited until it was its turn, and how many bytes it needs there.
-    pub(super) turn: Option<(Obstacle, u64)>,
+    obstacle: Option<Obstacle>,
+    /// Its place where it has waited, as the first there, until it is admitted: those behind it have to see what it leaves.
+    waiter: Option<RoomWaiter<Obstacle>>,
     /// Who is told of what is admitted.
     observer: Option<Arc<dyn AdmissionObserver>>,
     /// The request's span, if it is traced.
@@ -61,11 +67,48 @@ pub struct Admission<'a> {
 /// What of a request has no room and is shed if the rest is admitted, and what was full.
 type LeftOut<'a> = SmallVec<[(Group<'a>, Full); 1]>;
 
-/// What a request may wait for.
+/// What has no room for a request, and may have some soon.
 #[derive(Clone, Debug)]
-pub(super) enum Obstacle {
-    Memory,
+enum Obstacle {
+    Memory(Arc<Budget>),
     Stream(Arc<Stream>),
+}
+
+/// What a request finds that looks again for room.
+enum Looked {
+    /// There is room everywhere.
+    Room,
+    /// There is room where it has waited, but not there.
+    OtherObstacle(Obstacle),
+}
+
+impl AsRef<WaitQueue> for Obstacle {
+    fn as_ref(&self) -> &WaitQueue {
+        match self {
+            Self::Memory(budget) => budget.waiting(),
+            Self::Stream(stream) => &stream.waiting,
+        }
+    }
+}
+
+impl Obstacle {
+    /// Whether it is worth while to wait there.
+    fn moves(&self) -> bool {
+        match self {
+            Self::Memory(_) => true,
+            Self::Stream(stream) => stream.moves(),
+        }
+    }
+
+    /// A place among those who wait there, if it is worth while and not too many do.
+    fn join(self) -> Option<RoomWaiter<Self>> {
+        let most = if matches!(self, Self::Memory(_)) { usize::MAX } else { MOST_WAITING_FOR_STREAM };
+        if self.moves() { RoomWaiter::join(self, most) } else { None }
+    }
+
+    fn is(&self, other: &Self) -> bool {
+        std::ptr::eq(self.as_ref(), other.as_ref())
+    }
 }
 
 /// Where an entry goes.
@@ -91,9 +134,9 @@ impl<'a> Admission<'a> {
             groups: SmallVec::new(),
             by_stream: std::collections::HashMap::new(),
             shed: Vec::new(),
-            bound: Bound::InMemory,
+            limit: StreamLimit::InMemory,
             obstacle: None,
-            turn: None,
+            waiter: None,
             observer: None,
             trace: None,
             is_own_telemetry: false,
@@ -133,9 +176,9 @@ impl<'a> Admission<'a> {
             overhead: self.overhead,
             body: self.body.take(),
             pieces: self.pieces,
-            bound: self.bound,
+            limit: self.limit,
             obstacle: self.obstacle.take(),
-            turn: self.turn.take(),
+            waiter: self.waiter.take(),
             observer: self.observer.take(),
             trace: self.trace,
             is_own_telemetry: self.is_own_telemetry,
@@ -197,7 +240,7 @@ impl<'a> Admission<'a> {
         records: u64,
         at: &Placement<'_>,
     ) -> Result<bool, Misplaced> {
-        self.put(index, copy, || Part::Owned(copy.clone()), records, at)
+        self.put(index, copy, || EntryBytes::Owned(copy.clone()), records, at)
     }
 
     /// Adds an entry, of which `whole` is all that is held, for one stream.
@@ -205,7 +248,7 @@ impl<'a> Admission<'a> {
         &mut self,
         index: usize,
         entry: &[u8],
-        whole: impl Fn() -> Part<'a>,
+        whole: impl Fn() -> EntryBytes<'a>,
         records: u64,
         at: &Placement<'_>,
     ) -> Result<bool, Misplaced> {
@@ -236,9 +279,9 @@ impl<'a> Admission<'a> {
         if group.entries.last().is_some_and(|last| last.index == index) {
             return Ok(false);
         }
-        let mut add = |bytes: Part<'a>, records| {
+        let mut add = |bytes: EntryBytes<'a>, records| {
             group.bytes += otlp::frame_len(bytes.len()) as u64;
-            group.entries.push(Piece { index, bytes, records });
+            group.entries.push(GroupEntry { index, bytes, records });
         };
         let max_size = settings.batch.max_size;
         if otlp::frame_len(entry.len()) <= max_size {
@@ -255,7 +298,7 @@ impl<'a> Admission<'a> {
             let beyond = (self.pieces + self.overhead).saturating_sub(self.reservation.bytes());
             room = room && self.reservation.grow(beyond);
             if room {
-                add(Part::Owned(Bytes::copy_from_slice(piece)), records);
+                add(EntryBytes::Owned(Bytes::copy_from_slice(piece)), records);
             }
         });
         if room { Ok(true) } else { Err(Misplaced::Refused(self.no_memory())) }
@@ -321,7 +364,7 @@ impl<'a> Admission<'a> {
     ///
     /// If it is refused, it is as it was before, and [`Admission::room`] may tell when to try again.
     pub fn commit(&mut self) -> Result<Vec<Shed>, Refused> {
-        self.reserve(&Bound::InMemory)?;
+        self.reserve(&StreamLimit::InMemory)?;
         for group in self.groups.drain(..) {
             group.append(None, self.trace);
         }
@@ -336,7 +379,7 @@ impl<'a> Admission<'a> {
     /// As [`Admission::commit`], for a request that waits until its entries are settled: `all` of them, or those alone whose
     /// exporters have no queue. What handling it takes stays reserved for as long.
     pub fn commit_with_receipt(&mut self, all: bool) -> Result<(Vec<Shed>, Receipt), Refused> {
-        self.reserve(&Bound::InMemory)?;
+        self.reserve(&StreamLimit::InMemory)?;
         let waiting = self.groups.iter().filter(|group| group.waits(all));
         let entries = waiting.map(|group| group.entries.len() as u64).sum();
         let ledger = Arc::new(Ledger::new(entries));
@@ -374,7 +417,7 @@ impl<'a> Admission<'a> {
             let full = if journal.is_failing() { Full::Disk } else { Full::Journal };
             return Err(Refused::Full(full));
         };
-        self.reserve(&Bound::OnDisk { most: room.saturating_mul(SHARE), queue: all })?;
+        self.reserve(&StreamLimit::OnDisk { most: room.saturating_mul(SHARE), queue: all })?;
         let groups = self.groups.drain(..);
         let groups = groups.map(|group| WrittenGroup::new(group, body, all, self.trace)).collect();
         let sheds = std::mem::take(&mut self.shed);
@@ -384,9 +427,9 @@ impl<'a> Admission<'a> {
 
     /// Reserves every group on its stream and all of them on the budget. On success the request's own
     /// reservation has become that.
-    fn reserve(&mut self, bound: &Bound) -> Result<(), Refused> {
+    fn reserve(&mut self, limit: &StreamLimit) -> Result<(), Refused> {
         self.obstacle = None;
-        self.bound = *bound;
+        self.limit = *limit;
         let total: u64 = self.groups.iter().map(|group| group.bytes).sum();
         if total + self.overhead > self.reservation.budget().limit() {
             return Err(Refused::TooLarge);
@@ -394,9 +437,9 @@ impl<'a> Admission<'a> {
         let mut reserved_groups = 0;
         // Shed only if the request is admitted: otherwise there may be room for them at the next try.
         let mut left_out = LeftOut::new();
-        let mut shares = OwnShares::default();
+        let mut shares = ReservedShares::default();
         while let Some(group) = self.groups.get_mut(reserved_groups) {
-            match group.reserve(bound, &mut shares) {
+            match group.reserve(limit, &mut shares) {
                 Ok(()) => reserved_groups += 1,
                 Err(full) if group.sheds() => left_out.push((self.groups.remove(reserved_groups), full)),
                 Err(full) => {
@@ -425,6 +468,7 @@ impl<'a> Admission<'a> {
         if let Some(observer) = &self.observer {
             observer::tell(&**observer, self.signal, &self.groups);
         }
+        self.waiter = None;
         Ok(())
     }
 
@@ -472,7 +516,7 @@ impl<'a> Admission<'a> {
         for (at, nth, place) in places {
             let bytes = &mut self.groups[at].entries[nth].bytes;
             let frame = place.len() - bytes.len();
-            *bytes = Part::InBody { framed: body.slice(place), frame };
+            *bytes = EntryBytes::InBody { framed: body.slice(place), frame };
         }
         true
     }
@@ -483,7 +527,7 @@ impl<'a> Admission<'a> {
     }
 
     /// The same without those that could be shed: the least that the request can be admitted with.
-    pub(super) fn least_missing(&self) -> u64 {
+    fn least_missing(&self) -> u64 {
         self.missing_for(|group| !group.sheds())
     }
 
@@ -507,7 +551,7 @@ impl<'a> Admission<'a> {
         }
         self.roll_back(self.groups.len());
         self.groups.extend(left_out.drain(..).map(|(group, _)| group));
-        self.obstacle = Some(Obstacle::Memory);
+        self.obstacle = Some(Obstacle::Memory(self.budget().clone()));
         Err(Refused::Full(Full::Memory))
     }
 
@@ -515,6 +559,58 @@ impl<'a> Admission<'a> {
     fn roll_back(&self, groups: usize) {
         for group in &self.groups[..groups] {
             group.stream.unreserve(group.bytes);
+        }
+    }
+
+    /// Whether it was refused for want of room that there may be soon.
+    pub fn may_wait(&self) -> bool {
+        self.obstacle.as_ref().is_some_and(Obstacle::moves)
+    }
+
+    /// Waits until another try is worth while, for as long as there is `patience`, and if not too many wait already.
+    /// False: it has to be refused.
+    pub async fn room(&mut self, patience: &mut Patience) -> bool {
+        let (mut waiter, budget) = (self.waiter.take(), self.budget().clone());
+        let Some(mut obstacle) = self.obstacle.take().filter(|_| !patience.is_over()) else { return false };
+        let Some(_permit) = budget.wait_permit(self.reservation.bytes(), 0) else { return false };
+        // Others need their places more, and they are easily had again.
+        self.abandon_streams();
+        loop {
+            // Whom another request was faster than keeps its place. Elsewhere it is the last, and those behind it go on here.
+            if !waiter.as_ref().is_some_and(|waiter| waiter.queue().is(&obstacle)) {
+                drop(waiter.take());
+                waiter = obstacle.join();
+            }
+            let Some(waiting) = &waiter else { return false };
+            let look = || match self.obstacle_now(&budget) {
+                None => Some(Looked::Room),
+                Some(other) if !other.is(waiting.queue()) => Some(Looked::OtherObstacle(other)),
+                Some(_) => None,
+            };
+            match waiting.until(patience.end(), look).await {
+                None => return false,
+                Some(Looked::Room) => {
+                    self.waiter = waiter;
+                    return true;
+                }
+                Some(Looked::OtherObstacle(other)) => obstacle = other,
+            }
+        }
+    }
+
+    /// What there is no room in now.
+    fn obstacle_now(&self, budget: &Arc<Budget>) -> Option<Obstacle> {
+        let full = |group: &&Group<'_>| !group.sheds() && !group.has_room(&self.limit);
+        if let Some(group) = self.groups.iter().find(full) {
+            return Some(Obstacle::Stream(group.stream.clone()));
+        }
+        (!budget.has_room(self.least_missing())).then(|| Obstacle::Memory(budget.clone()))
+    }
+
+    /// Forgets streams that were made for this request.
+    fn abandon_streams(&self) {
+        for group in &self.groups {
+            group.registry.abandon(&group.stream);
         }
     }
 
@@ -531,11 +627,10 @@ impl Drop for Admission<'_> {
     /// What is still here was not admitted.
     fn drop(&mut self) {
         self.abandon_streams();
-        self.pass_on();
     }
 }
 
-impl<'a> From<&Cow<'a, [u8]>> for Part<'a> {
+impl<'a> From<&Cow<'a, [u8]>> for EntryBytes<'a> {
     fn from(entry: &Cow<'a, [u8]>) -> Self {
         match entry {
             Cow::Borrowed(bytes) => Self::Borrowed(bytes),

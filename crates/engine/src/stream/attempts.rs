@@ -15,7 +15,7 @@
 //! - Whether the list of its stream takes it is told by a flag among the figures of the stream. While a list takes successes, the
 //!   flag of its stream is set if that lives: a look makes the list take them first and then sets the flag, and a stream that begins
 //!   looks for its list. It may stay set for longer than needed, until the stream's next attempt.
-//! - The exporters and tenants whose lists take successes are in [`LookedAt`], which is replaced when a list begins to take them.
+//! - The exporters and tenants whose lists take successes are in [`NotedSuccesses`], which is replaced when a list begins to take them.
 //!   Thousands of streams may have such a list in common, so it takes no more than [`EACH`] successes a second, which are counted there.
 
 use std::borrow::Cow;
@@ -29,8 +29,8 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use super::StreamAddress;
 use super::figures::StreamFigures;
-use super::{Registry, Shared, StreamAddress, StreamName};
 
 /// Attempts in a list.
 const EACH: usize = 20;
@@ -81,18 +81,18 @@ pub struct StreamAttempt {
 
 /// What is known of last attempts.
 #[derive(Debug)]
-pub(super) struct Attempts {
+pub(super) struct RecentAttempts {
     lists: Mutex<AttemptLists>,
     /// Whether the list of a stream may take successes, so that a stream that begins has to look for its own.
     streams_take_successes: AtomicBool,
-    looked_at: ArcSwap<LookedAt>,
+    noted_successes: ArcSwap<NotedSuccesses>,
     /// What the seconds are counted from in which successes are counted.
     began: Instant,
 }
 
 /// The exporters and tenants whose lists take successes.
 #[derive(Debug, Default)]
-struct LookedAt {
+struct NotedSuccesses {
     exporters: SuccessCounts,
     tenants: SuccessCounts,
 }
@@ -337,18 +337,18 @@ impl WantedBy {
     }
 }
 
-impl Default for Attempts {
+impl Default for RecentAttempts {
     fn default() -> Self {
         Self {
             lists: Mutex::default(),
             streams_take_successes: AtomicBool::new(false),
-            looked_at: ArcSwap::default(),
+            noted_successes: ArcSwap::default(),
             began: Instant::now(),
         }
     }
 }
 
-impl Attempts {
+impl RecentAttempts {
     /// Forgets lists that nobody wants any more.
     pub(super) fn sweep(&self) {
         let mut forgotten = Forgotten::new();
@@ -357,21 +357,40 @@ impl Attempts {
         let now = Instant::now();
         let streams_take_successes = lists.streams.lists.values().any(|list| list.takes_successes(now));
         self.streams_take_successes.store(streams_take_successes, Ordering::Relaxed);
-        self.replace_looked_at(&lists);
+        self.replace_noted_successes(&lists);
     }
 
     /// Which lists are to have a success, of which those of the exporter and the tenant count it. `stream` says whether that of the
     /// stream is.
     fn wanted_by(&self, stream: bool, exporter: &str, tenant: Option<&Arc<str>>) -> WantedBy {
-        let looked_at = self.looked_at.load();
+        let noted_successes = self.noted_successes.load();
         let takes = |counts: &SuccessCounts, id: &str| {
             counts.get(id).is_some_and(|count| count.take(self.began.elapsed().as_secs()))
         };
         WantedBy {
             stream,
-            exporter: takes(&looked_at.exporters, exporter),
-            tenant: tenant.is_some_and(|tenant| takes(&looked_at.tenants, tenant)),
+            exporter: takes(&noted_successes.exporters, exporter),
+            tenant: tenant.is_some_and(|tenant| takes(&noted_successes.tenants, tenant)),
         }
+    }
+
+    /// The last attempts that are known of a stream, the newest first. Once this was asked, all are noted that come within the next
+    /// ten minutes, if the stream is then told to note its successes.
+    pub(super) fn of_stream(&self, stream: &StreamAddress) -> Vec<Arc<StreamAttempt>> {
+        let mut forgotten = Forgotten::new();
+        let mut lists = self.lists.lock();
+        self.streams_take_successes.store(true, Ordering::Relaxed);
+        lists.look_at_stream(stream, &mut forgotten)
+    }
+
+    /// The same of all streams of an exporter, of whose successes no more than twenty a second are noted.
+    pub(super) fn of_exporter(&self, name: &Arc<str>) -> Vec<Arc<StreamAttempt>> {
+        self.look(|lists| &mut lists.exporters, name)
+    }
+
+    /// The same of all streams of a tenant.
+    pub(super) fn of_tenant(&self, id: &Arc<str>) -> Vec<Arc<StreamAttempt>> {
+        self.look(|lists| &mut lists.tenants, id)
     }
 
     /// Looks at the list of an exporter or a tenant, which is of the kind that `of` says.
@@ -384,21 +403,19 @@ impl Attempts {
         let mut lists = self.lists.lock();
         let look = of(&mut lists).look(id, &mut forgotten);
         if look.begins_to_take {
-            self.replace_looked_at(&lists);
+            self.replace_noted_successes(&lists);
         }
         look.attempts
     }
 
-    fn replace_looked_at(&self, lists: &AttemptLists) {
-        let (before, now) = (self.looked_at.load(), Instant::now());
-        self.looked_at.store(Arc::new(LookedAt {
+    fn replace_noted_successes(&self, lists: &AttemptLists) {
+        let (before, now) = (self.noted_successes.load(), Instant::now());
+        self.noted_successes.store(Arc::new(NotedSuccesses {
             exporters: lists.exporters.success_counts(&before.exporters, now),
             tenants: lists.tenants.success_counts(&before.tenants, now),
         }));
     }
-}
 
-impl Attempts {
     /// Notes how an attempt of a stream went if it has `failed`, or if somebody has looked at the stream with these figures, its exporter or
     /// its tenant lately.
     pub(super) fn note(
@@ -436,37 +453,6 @@ impl Attempts {
         if list.is_some_and(|list| list.takes_successes(Instant::now())) {
             figures.set_notes_successes(true);
         }
-    }
-}
-
-impl Registry {
-    /// The last attempts that are known of the stream of this name, the newest first. Once this was asked, all are noted that
-    /// come within the next ten minutes.
-    pub fn attempts_of(&self, name: &StreamName) -> Vec<Arc<StreamAttempt>> {
-        let stream = StreamAddress { exporter: self.exporter().clone(), name: name.clone() };
-        let attempts = &self.shared().attempts;
-        let mut forgotten = Forgotten::new();
-        let found = {
-            let mut lists = attempts.lists.lock();
-            attempts.streams_take_successes.store(true, Ordering::Relaxed);
-            lists.look_at_stream(&stream, &mut forgotten)
-        };
-        if let Some(stream) = self.find(name) {
-            stream.figures.set_notes_successes(true);
-        }
-        found
-    }
-
-    /// The same of all streams of the exporter, of whose successes no more than twenty a second are noted.
-    pub fn attempts(&self) -> Vec<Arc<StreamAttempt>> {
-        self.shared().attempts.look(|lists| &mut lists.exporters, self.exporter())
-    }
-}
-
-impl Shared {
-    /// As [`Registry::attempts`], of all streams of a tenant, at whatever exporter.
-    pub fn attempts_of_tenant(&self, id: &Arc<str>) -> Vec<Arc<StreamAttempt>> {
-        self.attempts.look(|lists| &mut lists.tenants, id)
     }
 }
 

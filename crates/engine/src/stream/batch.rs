@@ -11,11 +11,11 @@ use otlp::{self, Signal};
 /// one chunk to the next, so that every chunk is a request of its own, too. Cloning shares the bytes.
 #[derive(Clone, Debug)]
 pub struct Batch {
-    inner: Arc<Inner>,
+    inner: Arc<BatchData>,
 }
 
 #[derive(Debug)]
-struct Inner {
+struct BatchData {
     signal: Signal,
     chunks: Vec<Bytes>,
     len: usize,
@@ -32,7 +32,7 @@ impl Batch {
     /// A batch whose entries have these sequence numbers in their stream: each one of its own, in order.
     pub fn numbered(signal: Signal, chunks: Vec<Bytes>, records: u64, numbers: NumberSet) -> Self {
         let len = chunks.iter().map(Bytes::len).sum();
-        Self { inner: Arc::new(Inner { signal, chunks, len, records, numbers }) }
+        Self { inner: Arc::new(BatchData { signal, chunks, len, records, numbers }) }
     }
 
     /// The signal of every entry.

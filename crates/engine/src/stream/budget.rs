@@ -1,11 +1,10 @@
 //! The memory that everything in flight shares.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use tokio::time::timeout_at;
-
-use super::line::{Line, Patience, Place, Waiting};
+// Not by name, since a test has this file compiled with other atomics.
+use super::sync::{AtomicU64, Ordering};
+use super::wait_queue::{Patience, RoomWaiter, WaitLimits, WaitPermit, WaitQueue};
 
 /// `limits.memory`: bytes being read, bytes being decompressed and bytes in queues.
 ///
@@ -15,10 +14,10 @@ use super::line::{Line, Patience, Place, Waiting};
 pub struct Budget {
     limit: AtomicU64,
     used: AtomicU64,
-    /// Those who wait for memory.
-    line: Line,
-    /// All who wait, for memory or for a stream.
-    waiting: Waiting,
+    /// Requests that wait for memory.
+    waiting: WaitQueue,
+    /// What bounds all that wait, for memory or for a stream.
+    wait_limits: WaitLimits,
 }
 
 impl Budget {
@@ -27,8 +26,8 @@ impl Budget {
         Self {
             limit: AtomicU64::new(limit),
             used: AtomicU64::new(0),
-            line: Line::default(),
-            waiting: Waiting::default(),
+            waiting: WaitQueue::default(),
+            wait_limits: WaitLimits::default(),
         }
     }
 
@@ -40,7 +39,7 @@ impl Budget {
     /// Changes the limit; what is already reserved stays reserved.
     pub fn set_limit(&self, limit: u64) {
         self.limit.store(limit, Ordering::SeqCst);
-        self.line.freed();
+        self.waiting.room_freed();
     }
 
     /// Bytes reserved and charged.
@@ -80,42 +79,30 @@ impl Budget {
     pub fn release(&self, bytes: u64) {
         let used = self.used.fetch_sub(bytes, Ordering::SeqCst);
         debug_assert!(used >= bytes, "no more is given back than was taken");
-        self.line.freed();
+        self.waiting.room_freed();
     }
 
-    /// Waits until `look` finds room for `bytes`.
+    /// Waits until `look` finds room.
     async fn wait(
         &self,
-        bytes: u64,
         held: u64,
         unread: u64,
         patience: &mut Patience,
         mut look: impl FnMut() -> bool,
     ) -> bool {
-        let Some(_place) = self.place(held, unread) else { return false };
-        let in_line = self.line.join_many();
-        loop {
-            let turn = in_line.turn();
-            if look() {
-                if self.has_room(bytes) {
-                    self.line.freed();
-                }
-                return true;
-            }
-            if timeout_at(patience.end(), turn).await.is_err() {
-                return false;
-            }
-        }
+        let Some(_permit) = self.wait_permit(held, unread) else { return false };
+        let waiter = RoomWaiter::join(&self.waiting, usize::MAX).expect("there may be any number");
+        waiter.until(patience.end(), || look().then_some(())).await.is_some()
     }
 
-    /// Those who wait for memory.
-    pub(super) fn line(&self) -> &Line {
-        &self.line
+    /// Requests that wait for memory.
+    pub(super) fn waiting(&self) -> &WaitQueue {
+        &self.waiting
     }
 
-    /// A place among those who wait, for one who has reserved `bytes`; see [`Reservation::grow_soon`] for `unread`.
-    pub(super) fn place(&self, bytes: u64, unread: u64) -> Option<Place<'_>> {
-        self.waiting.place(bytes, unread, self.limit())
+    /// The leave to wait for one who has reserved `bytes`; see [`Reservation::grow_soon`] for `unread`.
+    pub(super) fn wait_permit(&self, bytes: u64, unread: u64) -> Option<WaitPermit<'_>> {
+        self.wait_limits.permit(bytes, unread, self.limit())
     }
 }
 
@@ -151,13 +138,13 @@ impl Reservation {
     /// arrive and have to be put somewhere.
     pub async fn grow_soon(&mut self, bytes: u64, unread: u64, patience: &mut Patience) -> bool {
         let (budget, held) = (self.budget.clone(), self.bytes + self.spare);
-        self.grow(bytes) || budget.wait(bytes, held, unread, patience, || self.grow(bytes)).await
+        self.grow(bytes) || budget.wait(held, unread, patience, || self.grow(bytes)).await
     }
 
     /// Waits until there is room for so many bytes more, which are not reserved, for as long as there is `patience`.
     pub async fn room_soon(&self, bytes: u64, patience: &mut Patience) -> bool {
         let (budget, held) = (&self.budget, self.bytes + self.spare);
-        budget.has_room(bytes) || budget.wait(bytes, held, 0, patience, || budget.has_room(bytes)).await
+        budget.has_room(bytes) || budget.wait(held, 0, patience, || budget.has_room(bytes)).await
     }
 
     /// Charges the room that a buffer has beyond the bytes reserved for it, instead of what was charged before.
@@ -205,76 +192,5 @@ impl Drop for Reservation {
         if self.bytes + self.spare > 0 {
             self.budget.release(self.bytes + self.spare);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn nothing_is_reserved_beyond_the_limit() {
-        let budget = Budget::new(100);
-        assert!(budget.reserve(60));
-        assert!(!budget.reserve(41));
-        assert!(budget.reserve(40));
-        assert_eq!(budget.used(), 100);
-        budget.release(100);
-        assert_eq!(budget.used(), 0);
-    }
-
-    #[test]
-    fn what_is_charged_is_paid_by_the_next_reservation() {
-        let budget = Budget::new(100);
-        budget.charge(150);
-        assert!(!budget.reserve(1));
-        budget.release(60);
-        assert!(budget.reserve(10));
-    }
-
-    #[test]
-    fn a_reservation_ends_with_its_owner() {
-        let budget = Arc::new(Budget::new(100));
-        let mut reservation = Reservation::empty(budget.clone());
-        assert!(reservation.grow(80));
-        assert!(!reservation.grow(30));
-        assert_eq!(budget.used(), 80);
-        drop(reservation);
-        assert_eq!(budget.used(), 0);
-    }
-
-    #[test]
-    fn a_part_of_a_reservation_can_outlive_it() {
-        let budget = Arc::new(Budget::new(100));
-        let mut reservation = Reservation::empty(budget.clone());
-        assert!(reservation.grow(80));
-        let part = reservation.split_off(30);
-        drop(reservation);
-        assert_eq!(budget.used(), 30);
-        drop(part);
-        assert_eq!(budget.used(), 0);
-    }
-
-    #[test]
-    fn spare_room_is_charged_for_as_long_as_the_reservation_lives() {
-        let budget = Arc::new(Budget::new(100));
-        let mut reservation = Reservation::empty(budget.clone());
-        assert!(reservation.grow(60));
-        reservation.charge_spare(60);
-        assert_eq!(budget.used(), 120);
-        assert!(!reservation.grow(41));
-        assert!(reservation.grow(40), "one's own spare room is no obstacle");
-        assert_eq!((budget.used(), reservation.bytes()), (120, 100));
-        drop(reservation);
-        let mut reservation = Reservation::empty(budget.clone());
-        assert!(reservation.grow(60));
-        reservation.charge_spare(10);
-        assert_eq!((budget.used(), reservation.bytes()), (70, 60));
-        assert!(reservation.grow(10), "what is spare is used first");
-        assert_eq!((budget.used(), reservation.bytes()), (70, 70));
-        reservation.charge_spare(20);
-        reservation.leave(30);
-        drop(reservation);
-        assert_eq!(budget.used(), 30, "that is somebody else's now");
     }
 }

@@ -9,15 +9,15 @@ use tracing::{Level, enabled};
 /// What a line says beside the decision, as far as there is anything to say.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct DecisionDetails<'a> {
-    /// Of what it is decided.
+    /// Bytes that the decision is about.
     pub bytes: Option<u64>,
-    /// Of what it is decided.
+    /// Records that the decision is about.
     pub records: Option<u64>,
     /// Batches that wait to be sent.
     pub waiting: Option<usize>,
-    /// Why.
+    /// Why it was decided so.
     pub reason: Option<&'a str>,
-    /// For how long.
+    /// For how long the stream waits.
     pub wait: Option<Duration>,
 }
 

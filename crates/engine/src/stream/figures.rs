@@ -1,4 +1,4 @@
-//! What is looked at of every live stream, side by side in memory.
+//! The figures by which live streams are found among all others, side by side in memory.
 //!
 //! Whoever looks for the streams that fail, or for what has waited longest, looks at all of them, and there may be a million.
 //! That must take no lock of a stream and follow no pointer: so the figures by which streams are found and put in order stand
@@ -18,7 +18,8 @@ use parking_lot::{Mutex, RwLock};
 use tokio::time::Instant;
 
 use super::StreamName;
-use super::history::{Activity, History};
+use super::history::{History, StreamActivity};
+use super::stream_word::{AtomicStreamWord, StreamWord};
 use super::unanswered::{RowPlace, UnansweredAttempts};
 use crate::tenants::TenantAccount;
 
@@ -58,16 +59,15 @@ struct PartlyTaken {
 
 #[derive(Debug)]
 struct Block {
-    rows: [Row; ROWS],
+    rows: [FigureRow; ROWS],
     names: RwLock<[Option<StreamName>; ROWS]>,
 }
 
 /// What is known at a glance of one stream.
 #[derive(Debug, Default)]
 #[repr(align(64))]
-struct Row {
-    /// A [`StreamWord`].
-    word: AtomicU64,
+struct FigureRow {
+    word: AtomicStreamWord,
     /// When the oldest entry that is not settled was admitted, in microseconds, plus one; 0 if there is none.
     oldest: AtomicU64,
     /// Failures since the upstream last took anything.
@@ -85,10 +85,6 @@ struct Row {
     account: AtomicUsize,
 }
 
-/// What a stream holds and does, in one word, so that of each change it is known whether the stream is held before and after.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct StreamWord(u64);
-
 /// The row of a stream, for as long as it lives.
 #[derive(Debug)]
 pub(super) struct StreamFigures {
@@ -103,63 +99,8 @@ pub(super) struct StreamFigures {
 pub struct ScannedStream<'s> {
     /// Its name.
     pub name: &'s StreamName,
-    row: &'s Row,
+    row: &'s FigureRow,
     word: StreamWord,
-}
-
-impl StreamWord {
-    /// Set when the registry has let go of the stream: nothing may be reserved any more.
-    const GONE: u64 = 1 << 63;
-
-    /// Where the number of its [`Activity`] stands.
-    const ACTIVITY: u32 = 60;
-
-    /// Set while its attempts are noted also where they succeed: see [`attempts`](super::attempts).
-    const NOTES_SUCCESSES: u64 = 1 << 59;
-
-    /// One of the batches that wait because they are held. From here to the flags above stands how many there are, and below are the
-    /// bytes: up to 128 TiB.
-    const HELD_BATCH: u64 = 1 << 47;
-
-    /// As many held batches as are counted.
-    const MOST_HELD_BATCHES: u64 = Self::NOTES_SUCCESSES / Self::HELD_BATCH - 1;
-
-    /// Framed bytes reserved: admitted or about to be, until settled.
-    pub(super) const fn bytes(self) -> u64 {
-        self.0 & (Self::HELD_BATCH - 1)
-    }
-
-    /// Batches that wait because they are held.
-    pub(super) const fn held_batches(self) -> u64 {
-        (self.0 / Self::HELD_BATCH) & Self::MOST_HELD_BATCHES
-    }
-
-    pub(super) const fn is_gone(self) -> bool {
-        self.0 & Self::GONE != 0
-    }
-
-    /// What it was last said to do, whether or not a batch of it is held.
-    pub(super) fn said_activity(self) -> Activity {
-        Activity::numbered(((self.0 & !Self::GONE) >> Self::ACTIVITY) as u8)
-    }
-
-    /// What it does: a stream without bytes is idle, and one of which any batch is held is held, whatever its other batches do.
-    pub(super) fn activity(self) -> Activity {
-        match (self.bytes(), self.held_batches()) {
-            (0, _) => Activity::Idle,
-            (_, 0) => self.said_activity(),
-            _ => Activity::Held,
-        }
-    }
-
-    fn is_held(self) -> bool {
-        self.activity() == Activity::Held
-    }
-
-    fn doing(self, activity: Activity) -> Self {
-        let others = self.0 & (Self::GONE | ((1 << Self::ACTIVITY) - 1));
-        Self(others | (activity as u64) << Self::ACTIVITY)
-    }
 }
 
 impl FigureTable {
@@ -185,7 +126,7 @@ impl FigureTable {
         let figures = StreamFigures { table: self.clone(), block, number: number as u32, row: row as u32 };
         let mut names = figures.block.names.write();
         let fresh = figures.row();
-        fresh.word.store(StreamWord(0).doing(Activity::Waiting).0, Ordering::Relaxed);
+        fresh.word.reset();
         fresh.oldest.store(0, Ordering::Relaxed);
         fresh.failures.store(0, Ordering::Relaxed);
         fresh.all_failed_attempts.store(0, Ordering::Relaxed);
@@ -212,7 +153,7 @@ impl FigureTable {
                 let names = block.names.read();
                 for (name, row) in names.iter().zip(&block.rows) {
                     let Some(name) = name else { continue };
-                    let word = StreamWord(row.word.load(Ordering::Relaxed));
+                    let word = row.word.load();
                     if !word.is_gone() && look(ScannedStream { name, row, word }).is_break() {
                         return;
                     }
@@ -247,12 +188,14 @@ impl FigureTable {
         at.map_or(0, |at| at.saturating_duration_since(self.began).as_micros() as u64 + 1)
     }
 
-    fn count(&self, before: StreamWord, after: StreamWord) {
+    /// Counts a change of what a stream holds or does; returns how it was before.
+    fn count(&self, (before, after): (StreamWord, StreamWord)) -> StreamWord {
         match (before.is_held(), after.is_held()) {
             (false, true) => _ = self.held.fetch_add(1, Ordering::Relaxed),
             (true, false) => _ = self.held.fetch_sub(1, Ordering::Relaxed),
             _ => {}
         }
+        before
     }
 }
 
@@ -289,7 +232,10 @@ impl Blocks {
 
 impl Default for Block {
     fn default() -> Self {
-        Self { rows: std::array::from_fn(|_| Row::default()), names: RwLock::new([const { None }; ROWS]) }
+        Self {
+            rows: std::array::from_fn(|_| FigureRow::default()),
+            names: RwLock::new([const { None }; ROWS]),
+        }
     }
 }
 
@@ -313,12 +259,12 @@ fn are_coprime(mut one: usize, mut other: usize) -> bool {
 }
 
 impl StreamFigures {
-    fn row(&self) -> &Row {
+    fn row(&self) -> &FigureRow {
         &self.block.rows[self.row as usize]
     }
 
     pub(super) fn word(&self) -> StreamWord {
-        StreamWord(self.row().word.load(Ordering::Acquire))
+        self.row().word.load()
     }
 
     /// Adds bytes to what it holds, if `fits` says so of what that was; returns what it was in any case.
@@ -327,64 +273,37 @@ impl StreamFigures {
         bytes: u64,
         fits: impl Fn(StreamWord) -> bool,
     ) -> Result<StreamWord, StreamWord> {
-        let grown = |word: u64| fits(StreamWord(word)).then(|| word + bytes);
-        let before = self.row().word.fetch_update(Ordering::AcqRel, Ordering::Acquire, grown);
-        before.map(|word| self.added(word, bytes)).map_err(StreamWord)
+        self.row().word.reserve(bytes, fits).map(|change| self.table.count(change))
     }
 
     /// Adds bytes to what it holds.
     pub(super) fn add(&self, bytes: u64) {
-        self.added(self.row().word.fetch_add(bytes, Ordering::AcqRel), bytes);
-    }
-
-    fn added(&self, before: u64, bytes: u64) -> StreamWord {
-        self.table.count(StreamWord(before), StreamWord(before + bytes));
-        StreamWord(before)
+        self.table.count(self.row().word.add(bytes));
     }
 
     /// Takes bytes off what it holds. Who reads afterwards whether anybody waits for room sees those who saw none before.
     pub(super) fn subtract(&self, bytes: u64) {
-        let before = StreamWord(self.row().word.fetch_sub(bytes, Ordering::SeqCst));
-        debug_assert!(before.bytes() >= bytes, "no more is given back than was held");
-        self.table.count(before, StreamWord(before.0 - bytes));
+        self.table.count(self.row().word.subtract(bytes));
     }
 
     /// Notes what the stream does, unless it is held: see [`Self::hold_batch`]. What holds nothing is idle in any case.
-    pub(super) fn set_activity(&self, activity: Activity) {
-        debug_assert_ne!(activity, Activity::Held, "what is held is said by `hold_batch`");
-        let changed = |word: u64| Some(StreamWord(word).doing(activity).0);
-        let before = self.row().word.fetch_update(Ordering::AcqRel, Ordering::Acquire, changed);
-        let before = StreamWord(before.unwrap_or_else(|word| word));
-        self.table.count(before, before.doing(activity));
+    pub(super) fn set_activity(&self, activity: StreamActivity) {
+        self.table.count(self.row().word.set_activity(activity));
     }
 
     /// Counts a batch that waits because it is held. Returns whether it is counted: then [`Self::release_batch`] has to follow.
     pub(super) fn hold_batch(&self) -> bool {
-        let more = |word: u64| {
-            let has_room = StreamWord(word).held_batches() < StreamWord::MOST_HELD_BATCHES;
-            has_room.then(|| word + StreamWord::HELD_BATCH)
-        };
-        let before = self.row().word.fetch_update(Ordering::AcqRel, Ordering::Acquire, more);
-        if let Ok(before) = before {
-            self.table.count(StreamWord(before), StreamWord(before + StreamWord::HELD_BATCH));
-        }
-        before.is_ok()
+        self.row().word.hold_batch().map(|change| self.table.count(change)).is_some()
     }
 
     /// Takes a batch off those that are held.
     pub(super) fn release_batch(&self) {
-        let before = self.row().word.fetch_sub(StreamWord::HELD_BATCH, Ordering::AcqRel);
-        debug_assert!(StreamWord(before).held_batches() > 0, "no more are released than were held");
-        self.table.count(StreamWord(before), StreamWord(before - StreamWord::HELD_BATCH));
+        self.table.count(self.row().word.release_batch());
     }
 
     /// Marks the stream as gone, if it holds nothing; returns whether that is so now.
     pub(super) fn retire(&self) -> bool {
-        let gone = |word: u64| {
-            let is_idle = StreamWord(word).bytes() == 0 && !StreamWord(word).is_gone();
-            is_idle.then_some(word | StreamWord::GONE)
-        };
-        self.row().word.fetch_update(Ordering::AcqRel, Ordering::Relaxed, gone).is_ok()
+        self.row().word.retire()
     }
 
     /// Notes when the oldest entry that is not settled was admitted.
@@ -474,11 +393,11 @@ impl StreamFigures {
     }
 
     pub(super) fn notes_successes(&self) -> bool {
-        self.row().word.load(Ordering::Relaxed) & StreamWord::NOTES_SUCCESSES != 0
+        self.row().word.notes_successes()
     }
 
     pub(super) fn set_notes_successes(&self, notes: bool) {
-        self.row().set_notes_successes(notes);
+        self.row().word.set_notes_successes(notes);
     }
 }
 
@@ -486,13 +405,13 @@ impl Drop for StreamFigures {
     fn drop(&mut self) {
         self.recover();
         let word = self.word();
-        self.table.count(word, StreamWord(0));
+        self.table.count((word, StreamWord::default()));
         self.block.names.write()[self.row as usize] = None;
         self.table.blocks.lock().give_back(self.number as usize, self.row as usize);
     }
 }
 
-impl Row {
+impl FigureRow {
     fn oldest(&self) -> Option<u64> {
         self.oldest.load(Ordering::Relaxed).checked_sub(1)
     }
@@ -500,21 +419,11 @@ impl Row {
     fn unanswered(&self) -> Option<u64> {
         self.unanswered.load(Ordering::Relaxed).checked_sub(1)
     }
-
-    fn set_notes_successes(&self, notes: bool) {
-        let flag = StreamWord::NOTES_SUCCESSES;
-        // It rarely changes, and a line that is only read stays with all who read it.
-        match (self.word.load(Ordering::Relaxed) & flag != 0, notes) {
-            (false, true) => _ = self.word.fetch_or(flag, Ordering::Relaxed),
-            (true, false) => _ = self.word.fetch_and(!flag, Ordering::Relaxed),
-            _ => {}
-        }
-    }
 }
 
 impl ScannedStream<'_> {
     /// When the oldest of its attempts began that have not been answered for long, in microseconds since
-    /// [`Shared::began`](super::Shared::began).
+    /// [`EngineState::began`](super::EngineState::began).
     pub fn unanswered_micros(&self) -> Option<u64> {
         self.row.unanswered()
     }
@@ -525,12 +434,12 @@ impl ScannedStream<'_> {
     }
 
     /// What it does.
-    pub fn activity(&self) -> Activity {
+    pub fn activity(&self) -> StreamActivity {
         self.word.activity()
     }
 
     /// When the oldest entry that is not settled was admitted, in microseconds since
-    /// [`Shared::began`](super::Shared::began).
+    /// [`EngineState::began`](super::EngineState::began).
     pub fn oldest_micros(&self) -> Option<u64> {
         self.row.oldest()
     }
@@ -635,7 +544,7 @@ mod tests {
 
     #[test]
     fn a_row_is_a_cache_line() {
-        assert_eq!(size_of::<Row>(), 64);
+        assert_eq!(size_of::<FigureRow>(), 64);
     }
 
     #[test]
@@ -644,7 +553,7 @@ mod tests {
         let first = table.enter(&name(0), None, &History { delivered_records: 7, ..History::default() });
         first.add(10);
         first.fail();
-        first.set_activity(Activity::Sending);
+        first.set_activity(StreamActivity::Sending);
         first.hold_batch();
         first.set_oldest(Some(Instant::now()));
         assert_eq!((table.held(), table.failing()), (1, 1));
@@ -654,7 +563,7 @@ mod tests {
         table.scan(|stream| {
             assert_eq!((stream.pending_bytes(), stream.oldest_micros()), (0, None));
             assert_eq!((stream.failed_attempts(), stream.delivered_records()), (0, 0));
-            assert_eq!(stream.activity(), Activity::Idle);
+            assert_eq!(stream.activity(), StreamActivity::Idle);
             ControlFlow::Continue(())
         });
     }
@@ -688,15 +597,15 @@ mod tests {
         let stream = table.enter(&name(0), None, &History::default());
         stream.add(10);
         assert!(stream.hold_batch() && stream.hold_batch());
-        stream.set_activity(Activity::Sending);
+        stream.set_activity(StreamActivity::Sending);
         stream.release_batch();
         assert_eq!(
             (stream.word().activity(), stream.word().said_activity()),
-            (Activity::Held, Activity::Sending)
+            (StreamActivity::Held, StreamActivity::Sending)
         );
         assert_eq!((stream.word().bytes(), table.held()), (10, 1));
         stream.release_batch();
-        assert_eq!((stream.word().activity(), table.held()), (Activity::Sending, 0));
+        assert_eq!((stream.word().activity(), table.held()), (StreamActivity::Sending, 0));
     }
 
     #[test]
@@ -708,7 +617,7 @@ mod tests {
         assert_eq!(counted as u64, StreamWord::MOST_HELD_BATCHES);
         assert!(!stream.notes_successes() && stream.word().bytes() == 10);
         (0..counted).for_each(|_| stream.release_batch());
-        assert_eq!(stream.word().activity(), Activity::Waiting);
+        assert_eq!(stream.word().activity(), StreamActivity::Waiting);
     }
 
     #[test]
@@ -736,7 +645,7 @@ mod tests {
     enum Change {
         Add,
         Subtract,
-        Act(Activity),
+        Act(StreamActivity),
         Hold,
         Release,
         Fail,
@@ -747,7 +656,7 @@ mod tests {
         prop_oneof![
             Just(Change::Add),
             Just(Change::Subtract),
-            (0..Activity::Held as usize).prop_map(|number| Change::Act(Activity::ALL[number])),
+            (0..StreamActivity::Held as usize).prop_map(|number| Change::Act(StreamActivity::ALL[number])),
             Just(Change::Hold),
             Just(Change::Release),
             Just(Change::Fail),
@@ -775,7 +684,7 @@ mod tests {
                 let (mut failing, mut held) = (0, 0);
                 table.scan(|stream| {
                     failing += usize::from(stream.failed_attempts() > 0);
-                    held += usize::from(stream.activity() == Activity::Held);
+                    held += usize::from(stream.activity() == StreamActivity::Held);
                     ControlFlow::Continue(())
                 });
                 prop_assert_eq!((table.failing(), table.held()), (failing, held));

@@ -7,12 +7,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use super::bound::{Bound, OwnShares, Room};
 use super::decision::DecisionDetails;
+use super::full::Full;
 use super::ledger::Ledger;
+use super::limit::{NotReserved, ReservedShares, StreamLimit};
 use super::queue::{NewEntry, NewRequest};
-use super::refused::{Full, Refused};
-use super::registry::{NoStream, Registry};
+use super::refused::Refused;
+use super::registry::Registry;
+use super::stream_count::NoStream;
 use super::{QueueSettings, Stream, WhenFull};
 use crate::telemetry::TraceContext;
 
@@ -21,7 +23,7 @@ use crate::telemetry::TraceContext;
 pub(super) struct Group<'a> {
     pub(super) stream: Arc<Stream>,
     pub(super) registry: Arc<Registry>,
-    pub(super) entries: SmallVec<[Piece<'a>; 2]>,
+    pub(super) entries: SmallVec<[GroupEntry<'a>; 2]>,
     pub(super) bytes: u64,
     /// Whether the exporter has no queue. As it was when the request came: all that follows from it has to agree.
     pub(super) unqueued: bool,
@@ -31,16 +33,16 @@ pub(super) struct Group<'a> {
 
 /// An entry, or a piece of one that is split for size.
 #[derive(Debug)]
-pub(super) struct Piece<'a> {
+pub(super) struct GroupEntry<'a> {
     /// The entry's position in the request.
     pub(super) index: usize,
-    pub(super) bytes: Part<'a>,
+    pub(super) bytes: EntryBytes<'a>,
     pub(super) records: u64,
 }
 
 /// Bytes of the request's body, or made of them.
 #[derive(Debug)]
-pub(super) enum Part<'a> {
+pub(super) enum EntryBytes<'a> {
     Borrowed(&'a [u8]),
     Owned(Bytes),
     /// They stay in the [memory of the body](super::body_memory), behind a frame of so many bytes.
@@ -50,7 +52,7 @@ pub(super) enum Part<'a> {
     },
 }
 
-impl Deref for Part<'_> {
+impl Deref for EntryBytes<'_> {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
@@ -62,7 +64,7 @@ impl Deref for Part<'_> {
     }
 }
 
-impl Part<'_> {
+impl EntryBytes<'_> {
     /// The same, sharing the memory of the `body` that it borrows from.
     pub(super) fn share(self, body: &Bytes) -> Bytes {
         match self {
@@ -85,7 +87,7 @@ impl Group<'_> {
     /// Puts the entries into the queue, where there is room reserved; returns their numbers. With a ledger somebody waits for them.
     pub(super) fn append(&self, ledger: Option<&Arc<Ledger>>, trace: Option<TraceContext>) -> Range<u64> {
         let entries = self.entries.iter();
-        let entries = entries.map(|Piece { index, bytes, records }| NewEntry {
+        let entries = entries.map(|GroupEntry { index, bytes, records }| NewEntry {
             bytes,
             in_body: bytes.in_body(),
             records: *records,
@@ -105,10 +107,10 @@ impl Group<'_> {
     }
 
     /// What the stream may hold with these entries: those whose sender waits must not pile up on disk either.
-    fn bound(&self, of_request: &Bound) -> Bound {
+    fn limit(&self, of_request: &StreamLimit) -> StreamLimit {
         match *of_request {
-            Bound::OnDisk { most, queue } => Bound::OnDisk { most, queue: self.waits(queue) },
-            Bound::InMemory => Bound::InMemory,
+            StreamLimit::OnDisk { most, queue } => StreamLimit::OnDisk { most, queue: self.waits(queue) },
+            StreamLimit::InMemory => StreamLimit::InMemory,
         }
     }
 
@@ -137,30 +139,36 @@ impl Group<'_> {
     }
 
     /// Reserves room. A stream that is gone was forgotten as idle between its look-up and now: it is looked up again.
-    pub(super) fn reserve(&mut self, of_request: &Bound, shares: &mut OwnShares) -> Result<(), Full> {
-        let bound = self.bound(of_request);
+    pub(super) fn reserve(
+        &mut self,
+        of_request: &StreamLimit,
+        shares: &mut ReservedShares,
+    ) -> Result<(), Full> {
+        let limit = self.limit(of_request);
         loop {
-            match self.stream.reserve(self.bytes, &self.settings(), &bound, shares) {
-                Room::Reserved => return Ok(()),
-                Room::Full if bound.is_queue() => return Err(Full::Stream),
-                Room::Full => return Err(Full::Share),
-                Room::OverLimit(full) => return Err(full),
-                Room::Gone => self.stream = self.stream.successor().map_err(NoStream::full)?,
+            match self.stream.reserve(self.bytes, &self.settings(), &limit, shares) {
+                Ok(()) => return Ok(()),
+                Err(NotReserved::Full) if limit.is_queue() => return Err(Full::Stream),
+                Err(NotReserved::Full) => return Err(Full::Share),
+                Err(NotReserved::OverLimit(full)) => return Err(full),
+                Err(NotReserved::Gone) => {
+                    self.stream = self.registry.successor(&self.stream).map_err(NoStream::full)?;
+                }
             }
         }
     }
 
     /// Whether there would be room now.
-    pub(super) fn has_room(&self, bound: &Bound) -> bool {
-        self.stream.has_room(self.bytes, &self.settings(), &self.bound(bound))
+    pub(super) fn has_room(&self, of_request: &StreamLimit) -> bool {
+        self.stream.has_room(self.bytes, &self.settings(), &self.limit(of_request))
     }
 
     /// The same, sharing the memory of the `body` that it borrows from.
     pub(super) fn share(self, body: &Bytes) -> Group<'static> {
         let Group { stream, registry, entries, bytes, unqueued, is_own_telemetry } = self;
-        let share = |Piece { index, bytes, records }: Piece<'_>| {
-            let bytes = Part::Owned(bytes.share(body));
-            Piece { index, bytes, records }
+        let share = |GroupEntry { index, bytes, records }: GroupEntry<'_>| {
+            let bytes = EntryBytes::Owned(bytes.share(body));
+            GroupEntry { index, bytes, records }
         };
         let entries = entries.into_iter().map(share).collect();
         Group { stream, registry, entries, bytes, unqueued, is_own_telemetry }

@@ -18,25 +18,28 @@ use std::time::{Duration, SystemTime};
 
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tracing::{debug, error, warn};
 
-use super::bound::{Bound, OwnShares, Room};
+use super::context::StreamContext;
 use super::decision::{self, BatchClosing, DecisionDetails};
-use super::figures::{StreamFigures, StreamWord};
-use super::history::{Activity, History};
-use super::in_flight::InFlight;
-use super::journal_place::JournalPlace;
+use super::figures::StreamFigures;
+use super::full::Full;
+use super::history::{History, StreamActivity};
+use super::journal_place::{JournalPlace, ReadBatches};
 use super::ledger::ClaimedEntry;
-use super::line::Line;
+use super::limit::{NotReserved, ReservedShares, StreamLimit};
 use super::own_hold::OwnHold;
 use super::queue::{
-    Amount, NewEntry, NewRequest, Queue, ReadBatch, RemovedRuns, TakeRules, Taken, TakenBatch, Wake,
+    AppendedEntries, NewEntry, NewRequest, Queue, ReadBatch, RemovedRuns, TakeRules, Taken, TakenBatch,
+    Volume, Wake,
 };
-use super::read_ahead::{EarlyBatches, EarlyRead, ReadAhead};
-use super::reading_room::ReadingPlace;
-use super::refused::Full;
-use super::registry::{NoStream, Registry, StreamCount};
+use super::read_ahead::{EarlyBatches, EarlyRead, QueueState};
+use super::read_memory::ReadMemoryPermit;
+use super::stream_count::{CountedOnce, StreamCount};
+use super::stream_word::StreamWord;
+use super::wait_queue::WaitQueue;
 use super::{Batch, NumberSet, QueueSettings, StreamAddress, StreamAttempt, StreamName};
 use crate::journal::{Chunk, RecoveredStream};
 use crate::notice;
@@ -58,14 +61,14 @@ const LITTLE: usize = 16 << 10;
 #[derive(Debug)]
 pub struct Stream {
     name: StreamName,
-    registry: Arc<Registry>,
+    context: Arc<StreamContext<Self>>,
     /// What it holds, how old that is, what it does, and how often it has failed.
     pub(super) figures: StreamFigures,
     /// Requests with entries here that are not settled.
     pub(super) requests: AtomicU64,
     /// Requests that wait for room here.
-    pub(super) line: Line,
-    queue: Mutex<Queued>,
+    pub(super) waiting: WaitQueue,
+    queue: Mutex<QueueState<JoinHandle<ReadBatches>>>,
     /// Wakes consumers whose batch may have lost entries, or that are to make their next attempt at once, or none.
     withdrawal: Notify,
     given_up: AtomicBool,
@@ -78,24 +81,17 @@ pub struct Stream {
     history: Mutex<History>,
     route: Option<Arc<StreamCount>>,
     /// Whether it counts against the limits of streams.
-    counts: AtomicBool,
+    counted: CountedOnce,
     /// Its place in the journal, if there is one.
     place: Option<JournalPlace>,
     /// Of the tenant whose data it holds, if that is one's.
     account: Option<Arc<TenantAccount>>,
 }
 
-#[derive(Debug)]
-struct Queued {
-    queue: Queue,
-    /// What was read of its backlog before a consumer asks for it.
-    read_ahead: Option<Box<ReadAhead>>,
-}
-
 /// The queue of a stream while nobody else has it. When it is let go of, everybody can see how old its oldest entry is.
 #[derive(Debug)]
 pub(super) struct LockedQueue<'s> {
-    queued: MutexGuard<'s, Queued>,
+    state: MutexGuard<'s, QueueState<JoinHandle<ReadBatches>>>,
     figures: &'s StreamFigures,
 }
 
@@ -103,19 +99,19 @@ impl Deref for LockedQueue<'_> {
     type Target = Queue;
 
     fn deref(&self) -> &Queue {
-        &self.queued.queue
+        &self.state
     }
 }
 
 impl DerefMut for LockedQueue<'_> {
     fn deref_mut(&mut self) -> &mut Queue {
-        &mut self.queued.queue
+        &mut self.state
     }
 }
 
 impl Drop for LockedQueue<'_> {
     fn drop(&mut self) {
-        self.figures.set_oldest(self.queued.queue.oldest());
+        self.figures.set_oldest(self.state.oldest());
     }
 }
 
@@ -132,7 +128,7 @@ pub struct StreamState {
     /// of which nothing was taken. 0 while all is well.
     pub failed_attempts: u64,
     /// What it does now.
-    pub activity: Activity,
+    pub activity: StreamActivity,
     /// Since when its own destination refuses it, or it has none.
     pub held_since: Option<SystemTime>,
     /// What it has come to, with what the streams of this name before it have.
@@ -143,7 +139,7 @@ pub struct StreamState {
     pub unanswered: Option<Duration>,
 }
 
-/// A batch that waits because it is held. It does so no more when this is dropped.
+/// Counts a batch among those of its stream that wait because they are held, until this is dropped.
 #[derive(Debug)]
 pub struct HeldBatch<'s> {
     stream: &'s Stream,
@@ -151,7 +147,7 @@ pub struct HeldBatch<'s> {
     is_counted: bool,
 }
 
-/// An attempt that has not been answered for long. It has ended when this is dropped.
+/// Shows an attempt of a stream as not answered for long, until this is dropped.
 #[derive(Debug)]
 pub struct UnansweredAttempt<'s> {
     stream: &'s Stream,
@@ -163,29 +159,29 @@ pub struct UnansweredAttempt<'s> {
 pub(super) struct BacklogBatch {
     pub(super) batch: Batch,
     /// Its part of the memory that there is for backlogs.
-    pub(super) room: ReadingPlace,
+    pub(super) room: ReadMemoryPermit,
 }
 
 impl Stream {
     pub(super) fn new(
         name: StreamName,
-        registry: Arc<Registry>,
+        context: Arc<StreamContext<Self>>,
         route: Option<Arc<StreamCount>>,
         account: Option<Arc<TenantAccount>>,
         place: Option<JournalPlace>,
         history: History,
     ) -> Self {
-        let figures = registry.figures().enter(&name, account.as_ref(), &history);
+        let figures = context.figures().enter(&name, account.as_ref(), &history);
         let stream = Self {
             name,
             place,
             account,
-            registry,
+            context,
             figures,
             requests: AtomicU64::new(0),
-            counts: AtomicBool::new(true),
-            line: Line::default(),
-            queue: Mutex::new(Queued { queue: Queue::new(Instant::now()), read_ahead: None }),
+            counted: CountedOnce::default(),
+            waiting: WaitQueue::default(),
+            queue: Mutex::new(QueueState::new(Instant::now())),
             withdrawal: Notify::new(),
             given_up: AtomicBool::new(false),
             own_hold: OwnHold::default(),
@@ -194,13 +190,13 @@ impl Stream {
             history: Mutex::new(history),
             route,
         };
-        stream.registry.shared().attempts.begin(&stream.figures, || stream.address());
+        stream.context.shared().attempts.begin(&stream.figures, || stream.address());
         stream
     }
 
     /// What names it among the streams of all exporters.
     pub fn address(&self) -> StreamAddress {
-        StreamAddress { exporter: self.registry.exporter().clone(), name: self.name.clone() }
+        StreamAddress { exporter: self.context.exporter().clone(), name: self.name.clone() }
     }
 
     /// The stream's name.
@@ -213,9 +209,9 @@ impl Stream {
         self.account.as_ref()
     }
 
-    /// The registry that the stream lives in.
-    pub fn registry(&self) -> &Arc<Registry> {
-        &self.registry
+    /// What it shares with the other streams of its exporter.
+    pub fn context(&self) -> &StreamContext<Self> {
+        &self.context
     }
 
     /// Its place in the journal, if there is one.
@@ -229,7 +225,7 @@ impl Stream {
 
     /// Its queue, for as long as what is returned lives.
     pub(super) fn queue(&self) -> LockedQueue<'_> {
-        LockedQueue { queued: self.queue.lock(), figures: &self.figures }
+        LockedQueue { state: self.queue.lock(), figures: &self.figures }
     }
 
     /// Reserves room for one request's entries of `bytes` framed bytes. An empty stream takes any size, as far as its tenant's
@@ -238,42 +234,41 @@ impl Stream {
         &self,
         bytes: u64,
         settings: &QueueSettings,
-        bound: &Bound,
-        shares: &mut OwnShares,
-    ) -> Room {
-        let (most, bounded) = (bound.most(settings), bound.is_queue());
+        limit: &StreamLimit,
+        shares: &mut ReservedShares,
+    ) -> Result<(), NotReserved> {
+        let (most, bounded) = (limit.most(settings), limit.is_queue());
         let fits = |word: StreamWord| !word.is_gone() && (word.bytes() == 0 || word.bytes() + bytes <= most);
         let before = match self.figures.reserve(bytes, fits) {
             Ok(before) => before.bytes(),
-            Err(word) if word.is_gone() => return Room::Gone,
-            Err(_) => return Room::Full,
+            Err(word) if word.is_gone() => return Err(NotReserved::Gone),
+            Err(_) => return Err(NotReserved::Full),
         };
         let requests = self.requests.fetch_add(1, Ordering::AcqRel);
         if bounded && settings.queue_requests.is_some_and(|most| before != 0 && requests >= most) {
             self.take_back(bytes);
-            return Room::Full;
+            return Err(NotReserved::Full);
         }
-        if let Err(full) = self.reserve_share(bytes, bound, shares, before == 0) {
+        self.reserve_share(bytes, limit, shares, before == 0).map_err(|full| {
             self.take_back(bytes);
-            return Room::OverLimit(full);
-        }
-        Room::Reserved
+            NotReserved::OverLimit(full)
+        })
     }
 
     /// Takes back what was reserved here alone. Whoever has looked in between has seen less room than there is.
     fn take_back(&self, bytes: u64) {
         self.requests.fetch_sub(1, Ordering::AcqRel);
         self.figures.subtract(bytes);
-        self.line.freed();
+        self.waiting.room_freed();
     }
 
     /// Whether there would be room for so many bytes now. A stream that is gone has some: it will be another one.
-    pub(super) fn has_room(&self, bytes: u64, settings: &QueueSettings, bound: &Bound) -> bool {
+    pub(super) fn has_room(&self, bytes: u64, settings: &QueueSettings, limit: &StreamLimit) -> bool {
         let word = self.figures.word();
         let requests = self.requests.load(Ordering::Acquire);
-        let few = !bound.is_queue() || settings.queue_requests.is_none_or(|most| requests < most);
+        let few = !limit.is_queue() || settings.queue_requests.is_none_or(|most| requests < most);
         let held = word.bytes();
-        held == 0 || word.is_gone() || (held + bytes <= bound.most(settings) && few)
+        held == 0 || word.is_gone() || (held + bytes <= limit.most(settings) && few)
     }
 
     /// Whether there may be room soon in a stream that is full: what it sends is being answered, and taken.
@@ -298,7 +293,7 @@ impl Stream {
         // First: a share is never more than its streams hold.
         self.let_go_share(bytes);
         self.figures.subtract(bytes);
-        self.line.freed();
+        self.waiting.room_freed();
     }
 
     /// Appends one request's entries for this stream, of which there are `count`, for which room is reserved on the stream and, but for
@@ -327,11 +322,11 @@ impl Stream {
         let mut queue = self.queue();
         queue.skip_to(first);
         let has_memory =
-            queue.in_memory() == 0 || queue.in_memory() + bytes <= self.registry.settings().queue_bytes;
+            queue.in_memory() == 0 || queue.in_memory() + bytes <= self.context.settings().queue_bytes;
         if has_memory
             && queue.may_keep_in_memory()
             && self.tenant_has_memory_for(bytes)
-            && !self.registry.shared().is_short()
+            && !self.context.shared().is_short()
         {
             // With the queue still in hand: a batch that is put back in between has to take these with it.
             return self.append_to(queue, entries, count, request);
@@ -342,11 +337,11 @@ impl Stream {
             records: entry.records,
         });
         let appended = queue.append_on_disk(on_disk, count, request.ledger, Instant::now());
-        let wake = queue.wake(&self.take_rules(&self.registry.settings()), Instant::now());
-        self.registry.admitted_on_disk(self, appended.amount, reserved);
+        let wake = queue.wake(&self.take_rules(&self.context.settings()), Instant::now());
+        self.count_admitted(&appended, reserved);
         drop(queue);
         self.requests.fetch_sub(1, Ordering::SeqCst);
-        self.line.freed();
+        self.waiting.room_freed();
         self.start(wake);
         appended.numbers
     }
@@ -358,15 +353,15 @@ impl Stream {
         count: usize,
         request: NewRequest<'_>,
     ) -> Range<u64> {
-        let (settings, now) = (self.registry.settings(), Instant::now());
-        let budget = &self.registry.shared().budget;
+        let (settings, now) = (self.context.settings(), Instant::now());
+        let budget = &self.context.shared().budget;
         let has_room = |spare| budget.has_room(spare);
         let appended = queue.append(entries, count, request, &settings.batch, now, has_room);
-        self.enter_memory(appended.amount.bytes);
+        self.enter_memory(appended.volume.bytes);
         let wake = queue.wake(&self.take_rules(&settings), now);
-        let reserved = appended.amount.bytes - appended.in_body;
+        let reserved = appended.volume.bytes - appended.in_body;
         // Counted before anybody can settle it, so that what is pending never goes below zero.
-        self.registry.admitted(self, appended.amount, reserved, appended.memory);
+        self.count_admitted(&appended, reserved);
         drop(queue);
         for closing in appended.closings {
             self.log_closing(closing);
@@ -375,14 +370,25 @@ impl Stream {
         appended.numbers
     }
 
+    /// Counts what was appended, for which so many bytes were `reserved` on the budget: what was allocated for it is charged instead.
+    fn count_admitted(&self, &AppendedEntries { volume, memory, .. }: &AppendedEntries, reserved: u64) {
+        self.context.count_routed(self.account.as_deref(), self.signal(), volume);
+        let budget = &self.context.shared().budget;
+        if memory >= reserved {
+            budget.charge(memory - reserved);
+        } else {
+            budget.release(reserved - memory);
+        }
+    }
+
     /// Takes over what the journal had of the stream when it was opened, before anything else is admitted.
     pub(super) fn recover(self: &Arc<Self>, found: &RecoveredStream) {
-        let amount = Amount { bytes: found.bytes, records: found.records };
+        let volume = Volume { bytes: found.bytes, records: found.records };
         self.hold(found.bytes);
         let mut queue = self.queue();
-        queue.recover(found.first..found.last + 1, amount, Instant::now());
-        self.registry.recovered(self, amount);
-        let wake = queue.wake(&self.take_rules(&self.registry.settings()), Instant::now());
+        queue.recover(found.first..found.last + 1, volume, Instant::now());
+        self.context.count_recovered(self.account.as_deref(), self.signal(), volume);
+        let wake = queue.wake(&self.take_rules(&self.context.settings()), Instant::now());
         drop(queue);
         self.start(wake);
     }
@@ -391,53 +397,48 @@ impl Stream {
         let hurry = if self.is_given_up() {
             Some("the stream is given up")
         } else {
-            self.registry.is_flushing().then_some("the exporter empties its streams")
+            self.context.is_flushing().then_some("the exporter empties its streams")
         };
         TakeRules { batch: &settings.batch, consumers: settings.num_consumers.max(1), hurry }
     }
 
     fn start(self: &Arc<Self>, wake: Wake) {
         for _ in 0..wake.consumers {
-            self.registry.start(self.clone());
+            self.context.start(self.clone());
         }
         if let Some(opened) = wake.look_again {
-            self.registry.look_again_at(opened, self.clone());
+            self.context.wake_when_due(opened, self.clone(), Self::wake_as_scheduled);
         }
     }
 
     /// Looks whether anything is to be taken now, and has it taken.
     pub(super) fn wake(self: &Arc<Self>) {
-        let wake = self.queue().wake(&self.take_rules(&self.registry.settings()), Instant::now());
+        let wake = self.queue().wake(&self.take_rules(&self.context.settings()), Instant::now());
         self.start(wake);
     }
 
     /// As [`Stream::wake`], when the batch that is being filled was to be looked at.
     pub(super) fn wake_as_scheduled(self: &Arc<Self>) {
-        let rules = self.registry.settings();
+        let rules = self.context.settings();
         let wake = self.queue().wake_as_scheduled(&self.take_rules(&rules), Instant::now());
         self.start(wake);
     }
 
-    /// The next batch, in order, for a consumer that was started; `None` when there is nothing to send now, and with it the
-    /// consumer is signed off and has to end.
-    pub fn take(self: &Arc<Self>) -> Option<InFlight> {
-        let (settings, now) = (self.registry.settings(), Instant::now());
+    /// What comes next, in order, for a consumer that was started. Without anything the consumer is signed off and has to end.
+    pub(super) fn take(self: &Arc<Self>) -> Taken {
+        let (settings, now) = (self.context.settings(), Instant::now());
         let rules = self.take_rules(&settings);
         let mut queue = self.queue();
-        let taken = queue.take(self.signal(), &rules, now);
+        let mut taken = queue.take(self.signal(), &rules, now);
         let wake = if matches!(taken, Taken::Nothing) { queue.wake(&rules, now) } else { Wake::default() };
         drop(queue);
         self.start(wake);
-        match taken {
-            Taken::Batch(mut taken) => {
-                if let Some(closing) = taken.closing.take() {
-                    self.log_closing(closing);
-                }
-                Some(InFlight::new(self.clone(), taken))
-            }
-            Taken::Backlog => Some(InFlight::on_disk(self.clone())),
-            Taken::Nothing => None,
+        if let Taken::Batch(TakenBatch { closing, .. }) = &mut taken
+            && let Some(closing) = closing.take()
+        {
+            self.log_closing(closing);
         }
+        taken
     }
 
     /// Takes what waits in memory for the next batches, in order, as long as all of it together has no more than `room` bytes. Nothing
@@ -453,16 +454,16 @@ impl Stream {
         let left = queue.settle(numbers, is_on_disk, Instant::now(), || self.address(), ABANDONED);
         self.leave_memory(left.in_memory);
         drop(queue);
-        self.registry.shared().budget.release(memory);
+        self.context.shared().budget.release(memory);
         self.count_left(&left);
     }
 
     /// Gives back the room of what has left the queue.
     fn count_left(&self, left: &RemovedRuns) {
-        self.registry.ended(self, left.amount);
-        self.registry.shared().budget.release(left.memory);
+        self.context.count_ended(self.account.as_deref(), left.volume);
+        self.context.shared().budget.release(left.memory);
         self.requests.fetch_sub(left.requests, Ordering::AcqRel);
-        self.let_go(left.amount.bytes);
+        self.let_go(left.volume.bytes);
     }
 
     /// Has its consumers end what it holds without another attempt. There is no way back.
@@ -486,10 +487,8 @@ impl Stream {
     /// to send it again. The order of the rest doesn't change.
     pub(super) fn withdraw(&self, request: &Range<u64>) {
         let mut queue = self.queue();
-        let withdrawn = queue.withdraw(request);
+        let (withdrawn, read_ahead) = queue.state.withdraw(request);
         self.leave_memory(withdrawn.left.in_memory);
-        // Where nothing is left to be read, others may have the room that was taken to read it.
-        let read_ahead = if queue.has_backlog() { None } else { queue.queued.read_ahead.take() };
         drop(queue);
         drop(read_ahead);
         self.end_withdrawn(&withdrawn.left);
@@ -500,14 +499,14 @@ impl Stream {
 
     /// Ends what was withdrawn and left the queue before any consumer had it.
     fn end_withdrawn(&self, left: &RemovedRuns) {
-        if left.amount == Amount::default() {
+        if left.volume == Volume::default() {
             return;
         }
         if let Some(place) = &self.place {
             place.settle(&left.numbers);
         }
         // Counted as ended before it is no longer pending, so that nothing is missing in between.
-        self.registry.count_withdrawn(self.name(), left.amount.records);
+        self.context.count_withdrawn(self.name(), left.volume.records);
         self.count_left(left);
     }
 
@@ -518,7 +517,7 @@ impl Stream {
         let left = queue.take_withdrawn(numbers);
         self.leave_memory(left.in_memory);
         drop(queue);
-        if left.amount != Amount::default() {
+        if left.volume != Volume::default() {
             if let Some(place) = &self.place {
                 place.settle(&left.numbers);
             }
@@ -566,7 +565,7 @@ impl Stream {
 
     /// Whether memory that a batch of it takes is needed more by others, and the batch is on disk as well.
     pub(super) fn is_short_of_memory(&self) -> bool {
-        self.place.is_some() && self.registry.shared().is_short()
+        self.place.is_some() && self.context.shared().is_short()
     }
 
     /// Lets go of all that is in memory, since it is on disk as well: the batch in the hands of the only consumer, and
@@ -577,32 +576,31 @@ impl Stream {
         }
         let mut queue = self.queue();
         let in_memory = queue.in_memory();
-        let Some(spilled) = queue.spill() else { return false };
-        let read_ahead = queue.queued.read_ahead.take();
+        let Some((spilled, read_ahead)) = queue.state.spill() else { return false };
         self.leave_memory(in_memory);
         drop(queue);
         drop(read_ahead);
-        let Amount { bytes, records } = spilled.amount;
+        let Volume { bytes, records } = spilled.volume;
         let details =
             DecisionDetails { bytes: Some(bytes), records: Some(records), ..DecisionDetails::default() };
         self.log_decision("entries are left on disk alone until they are sent", details);
         self.end_withdrawn(&spilled.withdrawn);
-        self.registry.shared().budget.release(spilled.memory);
+        self.context.shared().budget.release(spilled.memory);
         self.requests.fetch_sub(spilled.requests, Ordering::SeqCst);
-        self.line.freed();
+        self.waiting.room_freed();
         true
     }
 
     /// Lets go of what was read before it is asked for.
     pub(super) fn forget_ahead(&self) {
-        let read_ahead = self.queue().queued.read_ahead.take();
+        let read_ahead = self.queue().state.forget_ahead();
         drop(read_ahead);
     }
 
     /// Reads that were begun before a consumer asks for them.
     #[cfg(test)]
     pub(super) fn early_reads(&self) -> usize {
-        self.queue().queued.read_ahead.as_ref().map_or(0, |ahead| ahead.len())
+        self.queue().state.early_reads()
     }
 
     pub(super) fn has_backlog(&self) -> bool {
@@ -611,10 +609,10 @@ impl Stream {
 
     /// Reads what comes next in the journal, as a batch for the consumer that has the backlog in its hands. An empty one if nothing
     /// is left: damage has taken it, or it was withdrawn. Nothing if the journal can't be read just now: others get the room meanwhile.
-    pub(super) async fn read_backlog(&self) -> Option<BacklogBatch> {
+    pub(super) async fn read_backlog(self: &Arc<Self>) -> Option<BacklogBatch> {
         let place = self.place.as_ref().expect("only streams with a journal have a backlog");
-        let exporter = self.registry.exporter();
-        let early = self.queue().queued.read_ahead.as_mut().and_then(|ahead| ahead.take_first());
+        let exporter = self.context.exporter();
+        let early = self.queue().state.take_early();
         if let Some(EarlyRead { batches, end, room, charged }) = early {
             let batches = match batches {
                 EarlyBatches::Read(chunks) => Some([chunks].into()),
@@ -628,9 +626,9 @@ impl Stream {
                 return Some(batch);
             }
         }
-        let most = self.registry.settings().batch.max_size;
+        let most = self.context.settings().batch.max_size;
         let wanted = if self.is_failing() { LITTLE.min(most) } else { most };
-        let room = self.registry.shared().reading.enter(wanted, self.registry.reading()).await;
+        let room = self.context.shared().reading.acquire(wanted, self.context.reading()).await;
         // Not what comes after them: that may be on disk, but the stream is about to be told, and would have it twice.
         let backlog = self.queue().backlog();
         let Some(backlog) = backlog else { return Some(self.take_read([].into(), 0, room)) };
@@ -648,12 +646,12 @@ impl Stream {
 
     /// Makes a batch of the first of what was read, when the backlog ended before `end`. The second waits.
     pub(super) fn take_read(
-        &self,
+        self: &Arc<Self>,
         mut batches: VecDeque<Vec<Chunk>>,
         end: u64,
-        mut room: ReadingPlace,
+        mut room: ReadMemoryPermit,
     ) -> BacklogBatch {
-        let shared = self.registry.shared();
+        let shared = self.context.shared();
         let read = batches.iter().flatten().map(|chunk| chunk.bytes.len()).sum();
         let chunks = batches.pop_front().unwrap_or_default();
         let mut queue = self.queue();
@@ -662,38 +660,32 @@ impl Stream {
         let bytes = batch.len() as u64;
         shared.budget.charge(bytes);
         self.enter_memory(bytes);
-        if let Some(backlog) = queue.backlog() {
-            let queued = &mut *queue.queued;
-            if let Some(second) = batches.pop_front().filter(|second| !second.is_empty()) {
-                let ahead = queued.read_ahead.get_or_insert_default();
-                ahead.keep_second(second, end, &mut room, &shared.budget, read);
-            }
-            if let Some(place) = self.place.as_ref().filter(|_| !self.is_failing()) {
-                let most = self.registry.settings().batch.max_size;
-                let ahead = queued.read_ahead.get_or_insert_default();
-                ahead.go_on(place, backlog, most, &shared.reading, &shared.budget);
-            }
-        } else {
-            queue.queued.read_ahead = None;
-        }
+        let second = batches.pop_front().map(|second| (second, end, read));
+        let most = self.context.settings().batch.max_size;
+        let place = self.place.as_ref().filter(|_| !self.is_failing());
+        let begin = |backlog, batches| place?.read_ahead(backlog, most, batches);
+        queue.state.read_on(second, &mut room, most, (&shared.reading, &shared.budget), begin);
+        // Another consumer may read what comes next.
+        let wake = queue.wake(&self.take_rules(&self.context.settings()), Instant::now());
         drop(queue);
-        if found != Amount::default() {
+        self.start(wake);
+        if found != Volume::default() {
             self.hold(found.bytes);
-            self.registry.recovered(self, found);
+            self.context.count_recovered(self.account.as_deref(), self.signal(), found);
         }
-        if lost != Amount::default() {
+        if lost != Volume::default() {
             self.count_lost(lost);
         }
         BacklogBatch { batch, room }
     }
 
-    fn count_lost(&self, lost: Amount) {
+    fn count_lost(&self, lost: Volume) {
         let records = lost.records;
-        self.registry.count_lost(self.name(), records);
-        self.registry.ended(self, lost);
+        self.context.count_lost(self.name(), records);
+        self.context.count_ended(self.account.as_deref(), lost);
         self.let_go(lost.bytes);
-        if let Some(suppressed) = notice::due(self.registry.exporter(), "damage") {
-            let (exporter, key) = (self.registry.exporter(), &self.name().key);
+        if let Some(suppressed) = notice::due(self.context.exporter(), "damage") {
+            let (exporter, key) = (self.context.exporter(), &self.name().key);
             warn!(%exporter, key = &*key.text(), records, suppressed, "records dropped: damage in the journal has put them aside");
         }
     }
@@ -715,8 +707,8 @@ impl Stream {
 
     /// Notes how an attempt went if it has `failed`, or if somebody has looked at this stream, its exporter or its tenant lately.
     pub fn note_attempt(&self, failed: bool, attempt: impl FnOnce() -> StreamAttempt) {
-        let (exporter, tenant) = (self.registry.exporter(), self.account().map(|account| account.id()));
-        self.registry.shared().attempts.note(&self.figures, exporter, tenant, failed, attempt);
+        let (exporter, tenant) = (self.context.exporter(), self.account().map(|account| account.id()));
+        self.context.shared().attempts.note(&self.figures, exporter, tenant, failed, attempt);
     }
 
     /// Counts an attempt of which the upstream took nothing.
@@ -749,7 +741,7 @@ impl Stream {
     pub fn set_failing(&self, failing: bool) -> bool {
         let was_failing = (if failing { self.figures.fail() } else { self.figures.recover() }) > 0;
         if failing && !was_failing {
-            self.registry.shared().newly_failing.note(self.address());
+            self.context.shared().newly_failing.note(self.address());
         }
         was_failing
     }
@@ -779,7 +771,7 @@ impl Stream {
 
     /// Says what it does now, for the API. It shows as held instead while any of its batches is ([`Stream::hold_batch`]), and as idle
     /// while it holds nothing.
-    pub fn set_activity(&self, activity: Activity) {
+    pub fn set_activity(&self, activity: StreamActivity) {
         self.figures.set_activity(activity);
     }
 
@@ -793,12 +785,12 @@ impl Stream {
 
     /// Whether it has something that waits until what holds it is over.
     pub fn is_held(&self) -> bool {
-        self.figures.word().activity() == Activity::Held
+        self.figures.word().activity() == StreamActivity::Held
     }
 
     /// Whether an attempt is on its way.
     pub(super) fn is_sending(&self) -> bool {
-        self.figures.word().said_activity() == Activity::Sending
+        self.figures.word().said_activity() == StreamActivity::Sending
     }
 
     /// What it has come to, its entries counted.
@@ -833,23 +825,19 @@ impl Stream {
         }
     }
 
-    /// Marks a stream that has been idle since `before` as gone, so that the registry may forget it.
-    pub(super) fn retire(&self, before: Instant) -> bool {
-        let gone = self.queue().last_used() < before && self.figures.retire();
+    /// Marks a stream that holds nothing as gone, if it was used last before `idle_since`, so that the registry may forget it.
+    pub(super) fn retire(&self, idle_since: Option<Instant>) -> bool {
+        let is_idle = idle_since.is_none_or(|since| self.queue().last_used() < since);
+        let gone = is_idle && self.figures.retire();
         if gone {
             self.leave_limits();
         }
         gone
     }
 
-    /// The live stream of the same name, for one that is gone.
-    pub(super) fn successor(&self) -> Result<Arc<Self>, NoStream> {
-        let successor =
-            self.registry.stream(self.signal(), self.name.key.as_written(), self.route.as_ref())?;
-        if self.has_own_telemetry() {
-            successor.note_own_telemetry();
-        }
-        Ok(successor)
+    /// The limit of a route that it counts against, if there is one.
+    pub(super) fn route(&self) -> Option<&Arc<StreamCount>> {
+        self.route.as_ref()
     }
 
     /// Whether it counts against this limit of a route.
@@ -869,16 +857,13 @@ impl Stream {
 
     /// Takes the stream off the limits of streams, if it counts.
     pub(super) fn leave_limits(&self) {
-        if self.counts.swap(false, Ordering::AcqRel) {
-            self.registry.shared().leave(self.route.as_ref(), self.account.as_deref());
-        }
+        self.counted.leave(|| self.context.shared().leave(self.route.as_ref(), self.account.as_deref()));
     }
 
     /// Has the stream count again, whatever the limits are.
     pub(super) fn join_limits(&self) {
-        if !self.counts.swap(true, Ordering::AcqRel) {
-            self.registry.shared().join_anyway(self.route.as_ref(), self.account.as_deref());
-        }
+        let shared = self.context.shared();
+        self.counted.join(|| shared.join_anyway(self.route.as_ref(), self.account.as_deref()));
     }
 
     /// Logs what is decided about the stream. If it has got own telemetry, that is not sent.
@@ -887,7 +872,7 @@ impl Stream {
             return;
         }
         let log = || {
-            let (exporter, key) = (self.registry().exporter(), &self.name().key);
+            let (exporter, key) = (self.context.exporter(), &self.name().key);
             let DecisionDetails { bytes, records, waiting, reason, wait } = details;
             let wait = wait.map(tracing::field::debug);
             debug!(%exporter, signal = %self.signal(), key = &*key.text(), tenant = key.tenant(), bytes, records, waiting, reason, wait, "{what}");
@@ -956,13 +941,13 @@ impl Stream {
     fn reserve_share(
         &self,
         bytes: u64,
-        bound: &Bound,
-        shares: &mut OwnShares,
+        limit: &StreamLimit,
+        shares: &mut ReservedShares,
         empty: bool,
     ) -> Result<(), Full> {
         let (Some(account), Some(share)) = (self.account(), self.share()) else { return Ok(()) };
-        let limits = self.registry().shared().tenants.limits(account.id());
-        let Some((most, limit)) = bound.of_tenant(&limits) else {
+        let limits = self.context.shared().tenants.limits(account.id());
+        let Some((most, limit)) = limit.of_tenant(&limits) else {
             share.take(bytes);
             return Ok(());
         };
@@ -988,7 +973,7 @@ impl Stream {
     /// Whether its tenant may hold so much more in memory, beside what is on disk.
     fn tenant_has_memory_for(&self, bytes: u64) -> bool {
         let Some(account) = self.account() else { return true };
-        let limits = self.registry().shared().tenants.limits(account.id());
+        let limits = self.context.shared().tenants.limits(account.id());
         let held = account.quota().memory().held();
         limits.memory.is_none_or(|most| held.saturating_add(bytes) <= most.get())
     }

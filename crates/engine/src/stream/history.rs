@@ -58,7 +58,7 @@ pub struct LastError {
 /// What a stream is doing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Activity {
+pub enum StreamActivity {
     /// It holds nothing.
     #[default]
     Idle,
@@ -80,7 +80,7 @@ impl History {
     }
 }
 
-impl Activity {
+impl StreamActivity {
     /// Every activity, by its number.
     pub const ALL: [Self; 5] = [Self::Idle, Self::Waiting, Self::Sending, Self::BackingOff, Self::Held];
 
@@ -102,11 +102,11 @@ impl Activity {
 
 /// The histories of streams that are gone.
 #[derive(Debug, Default)]
-pub struct Past(Mutex<Kept>);
+pub struct Past(Mutex<PastHistories>);
 
-/// Kept by age: `older` goes as a whole once `newer` is full, which then takes its place.
+/// Histories by age: `older` goes as a whole once `newer` is full, which then takes its place.
 #[derive(Debug, Default)]
-struct Kept {
+struct PastHistories {
     newer: HashMap<StreamAddress, History>,
     older: HashMap<StreamAddress, History>,
 }
@@ -173,8 +173,8 @@ mod tests {
 
     #[test]
     fn every_activity_has_its_number() {
-        for activity in Activity::ALL {
-            assert_eq!(Activity::numbered(activity as u8), activity);
+        for activity in StreamActivity::ALL {
+            assert_eq!(StreamActivity::numbered(activity as u8), activity);
         }
     }
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::handle::{BacklogBatch, Stream};
-use super::queue::TakenBatch;
-use super::reading_room::ReadingPlace;
+use super::queue::{Taken, TakenBatch};
+use super::read_memory::ReadMemoryPermit;
 use super::{Batch, NumberSet};
 use crate::outcome::Fate;
 use crate::telemetry::BatchLinks;
@@ -21,7 +21,7 @@ pub struct InFlight {
     /// Bytes of memory that it takes.
     memory: u64,
     /// If it was read from the journal, its part of the memory that there is for that.
-    room: Option<ReadingPlace>,
+    room: Option<ReadMemoryPermit>,
     /// The traced requests that have entries in it, if there are any. What was on disk alone has none.
     links: Option<Box<BatchLinks>>,
     /// It is what comes next in the backlog, and was not read.
@@ -29,14 +29,24 @@ pub struct InFlight {
 }
 
 impl InFlight {
-    pub(super) fn new(stream: Arc<Stream>, taken: TakenBatch) -> Self {
+    /// The next batch of a stream, in order, for a consumer that was started; `None` when there is nothing to send now, and with it the
+    /// consumer is signed off and has to end.
+    pub fn take(stream: &Arc<Stream>) -> Option<Self> {
+        match stream.take() {
+            Taken::Batch(taken) => Some(Self::new(stream.clone(), taken)),
+            Taken::Backlog => Some(Self::on_disk(stream.clone())),
+            Taken::Nothing => None,
+        }
+    }
+
+    fn new(stream: Arc<Stream>, taken: TakenBatch) -> Self {
         let TakenBatch { batch, memory, links, .. } = taken;
         let numbers = batch.numbers().clone();
         Self { stream, batch, numbers, memory, room: None, links, on_disk: false }
     }
 
     /// A batch that has not been read.
-    pub(super) fn on_disk(stream: Arc<Stream>) -> Self {
+    fn on_disk(stream: Arc<Stream>) -> Self {
         let batch = Batch::new(stream.signal(), Vec::new(), 0);
         Self {
             stream,
@@ -82,7 +92,7 @@ impl InFlight {
         if self.on_disk {
             self.stream.forget_ahead();
         } else if self.stream.spill() {
-            self.stream.registry().shared().budget.release(self.memory);
+            self.stream.context().shared().budget.release(self.memory);
             self.batch = Batch::new(self.batch.signal(), Vec::new(), 0);
             (self.numbers, self.memory) = (NumberSet::default(), 0);
             (self.room, self.links, self.on_disk) = (None, None, true);
@@ -145,7 +155,7 @@ impl InFlight {
     pub fn withdraw(&mut self) -> NumberSet {
         let left = self.stream.take_withdrawn(&self.numbers);
         if !left.numbers.is_empty() {
-            let rest = self.batch.without_known(&left.numbers, left.amount.records);
+            let rest = self.batch.without_known(&left.numbers, left.volume.records);
             // Chunks have some room that nobody uses, and of some the memory is counted with a request's body. What is not known to be
             // free is given back with the last of them.
             let gone = (self.batch.len() - rest.len()) as u64;
@@ -155,7 +165,7 @@ impl InFlight {
                 gone.min(self.memory.saturating_sub(rest.len() as u64))
             };
             self.memory -= memory;
-            self.stream.registry().shared().budget.release(memory);
+            self.stream.context().shared().budget.release(memory);
             self.batch = rest;
         }
         left.numbers

@@ -57,7 +57,7 @@ struct GivenUp {
 
 /// What a request that waits has in a run of its stream's queue.
 #[derive(Debug)]
-pub(super) struct Claim {
+pub(super) struct RunClaim {
     /// `None` once the request was withdrawn.
     pub(super) ledger: Option<Arc<Ledger>>,
     /// The numbers of all entries that the request has in the stream.
@@ -158,7 +158,7 @@ impl Ledger {
     }
 }
 
-impl Claim {
+impl RunClaim {
     /// Whether somebody waits for entries of it that have not ended.
     pub(super) fn is_waiting(&self) -> bool {
         self.ledger.is_some() && self.ended < self.entries.len()

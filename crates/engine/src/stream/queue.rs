@@ -6,7 +6,7 @@
 //!   … settled | taken by consumers | waits in memory | backlog: on disk alone | next number
 //! ```
 //!
-//! Entries are numbered as they are admitted. Those that follow each other are kept together as [runs](Run), so that a backlog of
+//! Entries are numbered as they are admitted. Those that follow each other are kept together as [runs](EntryRun), so that a backlog of
 //! a million entries takes no more room here than one of ten. What is in memory goes before what is on disk alone: once anything is
 //! on disk, what comes stays there too, until a consumer has read all of it. A batch ends where it is large enough, where the next
 //! entry would make it too large, or where it is taken because it is due; no run has entries of two batches.
@@ -25,7 +25,7 @@ use tokio::time::Instant;
 
 use super::buffers::Buffers;
 use super::decision::BatchClosing;
-use super::ledger::{Claim, ClaimedEntry, Ledger, share};
+use super::ledger::{ClaimedEntry, Ledger, RunClaim, share};
 use super::{Batch, BatchSettings, NumberSet, StreamAddress};
 use crate::journal::Chunk;
 use crate::outcome::Fate;
@@ -41,7 +41,7 @@ const PART_OF_AGE: u32 = 64;
 #[derive(Debug)]
 pub(super) struct Queue {
     /// By number: first those that consumers have taken, then those that wait in memory, then those that are on disk alone.
-    runs: VecDeque<Run>,
+    runs: VecDeque<EntryRun>,
     taken: usize,
     waiting: usize,
     /// The bytes of those that wait in memory.
@@ -71,10 +71,10 @@ pub(super) struct Queue {
 
 /// Entries whose numbers follow each other.
 #[derive(Debug)]
-struct Run {
+struct EntryRun {
     /// Of what damage has taken, or was settled by a process before this one, numbers may be missing.
     numbers: Range<u64>,
-    amount: Amount,
+    volume: Volume,
     /// When the first of them was admitted; if that was before this process, when it was found.
     came: Instant,
     /// Whether a batch ends with it: for runs in memory.
@@ -84,12 +84,12 @@ struct Run {
     /// The traced requests that have entries in the batch that ends with it.
     links: Option<Box<BatchLinks>>,
     /// Of the request that its entries are of, if somebody waits for them, or did.
-    claim: Option<Box<Claim>>,
+    claim: Option<Box<RunClaim>>,
 }
 
 /// Framed bytes, and records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Amount {
+pub(super) struct Volume {
     pub(super) bytes: u64,
     pub(super) records: u64,
 }
@@ -117,9 +117,9 @@ pub(super) struct NewRequest<'r> {
 
 /// What was appended.
 #[derive(Debug, Default)]
-pub(super) struct Appended {
+pub(super) struct AppendedEntries {
     pub(super) numbers: Range<u64>,
-    pub(super) amount: Amount,
+    pub(super) volume: Volume,
     /// Framed bytes of it that stay in the memory of the request's body.
     pub(super) in_body: u64,
     /// Bytes of memory that were taken for the rest.
@@ -173,7 +173,7 @@ pub(super) struct Wake {
 #[derive(Debug, Default)]
 pub(super) struct RemovedRuns {
     pub(super) numbers: NumberSet,
-    pub(super) amount: Amount,
+    pub(super) volume: Volume,
     /// Of that, framed bytes that were in memory.
     pub(super) in_memory: u64,
     /// Bytes of memory that are free now, beside what consumers have.
@@ -193,7 +193,7 @@ pub(super) struct Withdrawn {
 /// What is on disk alone now.
 #[derive(Debug, Default)]
 pub(super) struct Spilled {
-    pub(super) amount: Amount,
+    pub(super) volume: Volume,
     /// Bytes of memory that are free now, beside what consumers have.
     pub(super) memory: u64,
     pub(super) requests: u64,
@@ -206,20 +206,20 @@ pub(super) struct Spilled {
 pub(super) struct ReadBatch {
     pub(super) batch: Batch,
     /// What was admitted and is not there.
-    pub(super) lost: Amount,
+    pub(super) lost: Volume,
     /// What is there and nobody knew of.
-    pub(super) found: Amount,
+    pub(super) found: Volume,
 }
 
-impl std::ops::AddAssign for Amount {
+impl std::ops::AddAssign for Volume {
     fn add_assign(&mut self, more: Self) {
         self.bytes += more.bytes;
         self.records += more.records;
     }
 }
 
-impl Amount {
-    /// What is left of it without another amount, and what of that it does not have.
+impl Volume {
+    /// What is left of it without another volume, and what of that it does not have.
     fn without(self, other: Self) -> (Self, Self) {
         let minus = |one: Self, other: Self| Self {
             bytes: one.bytes.saturating_sub(other.bytes),
@@ -237,17 +237,17 @@ impl Amount {
 }
 
 impl RemovedRuns {
-    fn add(&mut self, run: &Run, was_in_memory: bool) {
+    fn add(&mut self, run: &EntryRun, was_in_memory: bool) {
         self.numbers.insert(run.numbers.clone());
-        self.amount += run.amount;
-        self.in_memory += if was_in_memory { run.amount.bytes } else { 0 };
+        self.volume += run.volume;
+        self.in_memory += if was_in_memory { run.volume.bytes } else { 0 };
         self.requests += run.requests;
     }
 }
 
-impl Run {
-    fn new(numbers: Range<u64>, amount: Amount, came: Instant) -> Self {
-        Self { numbers, amount, came, ends_batch: false, requests: 0, links: None, claim: None }
+impl EntryRun {
+    fn new(numbers: Range<u64>, volume: Volume, came: Instant) -> Self {
+        Self { numbers, volume, came, ends_batch: false, requests: 0, links: None, claim: None }
     }
 
     fn overlaps(&self, numbers: &Range<u64>) -> bool {
@@ -273,10 +273,10 @@ impl Run {
     fn split_off(&mut self, at: u64) -> Self {
         let claim = self.claim.as_mut().expect("of a claim it is known how much each entry is");
         let claim = Box::new(claim.split_off((at - self.numbers.start) as usize));
-        let mut rest = Self::new(at..self.numbers.end, Amount::of(&claim.entries), self.came);
+        let mut rest = Self::new(at..self.numbers.end, Volume::of(&claim.entries), self.came);
         self.numbers.end = at;
-        self.amount.bytes -= rest.amount.bytes;
-        self.amount.records -= rest.amount.records;
+        self.volume.bytes -= rest.volume.bytes;
+        self.volume.records -= rest.volume.records;
         rest.claim = Some(claim);
         (rest.ends_batch, rest.requests) = (self.ends_batch, self.requests);
         (self.ends_batch, self.requests) = (false, 0);
@@ -379,10 +379,10 @@ impl Queue {
         settings: &BatchSettings,
         now: Instant,
         has_room: impl Fn(u64) -> bool,
-    ) -> Appended {
+    ) -> AppendedEntries {
         debug_assert!(self.may_keep_in_memory(), "what is on disk alone goes first");
         let numbers = self.next..self.next + count as u64;
-        let mut appended = Appended { numbers: numbers.clone(), ..Appended::default() };
+        let mut appended = AppendedEntries { numbers: numbers.clone(), ..AppendedEntries::default() };
         // Runs from here on are of this request.
         let own = self.runs.len();
         for entry in entries {
@@ -409,14 +409,14 @@ impl Queue {
                 self.push_run(self.next, now, request.ledger.map(|ledger| (ledger, &numbers)));
                 self.waiting += 1;
             }
-            let amount = self.grow_last_run(claimed);
+            let volume = self.grow_last_run(claimed);
             if let Some(trace) = request.trace {
                 BatchLinks::add(&mut self.open_links, trace);
             }
-            appended.amount += amount;
+            appended.volume += volume;
             self.open_bytes += framed;
             self.opened.get_or_insert(now);
-            self.in_memory += amount.bytes;
+            self.in_memory += volume.bytes;
             if settings.min_size > 0 && self.open_bytes >= settings.min_size {
                 appended.closings.extend(self.close_batch("it is large enough"));
             }
@@ -437,7 +437,7 @@ impl Queue {
         count: usize,
         ledger: Option<&Arc<Ledger>>,
         now: Instant,
-    ) -> Appended {
+    ) -> AppendedEntries {
         let numbers = self.next..self.next + count as u64;
         let since = self.runs.get(self.taken + self.waiting).map_or(now, |first| first.came);
         let grows = ledger.is_none()
@@ -446,27 +446,27 @@ impl Queue {
         if !grows {
             self.push_run(self.next, now, ledger.map(|ledger| (ledger, &numbers)));
         }
-        let mut amount = Amount::default();
+        let mut volume = Volume::default();
         for entry in entries {
-            amount += self.grow_last_run(entry);
+            volume += self.grow_last_run(entry);
         }
         debug_assert_eq!(self.next, numbers.end, "there are as many entries as was said");
         self.check();
-        Appended { numbers, amount, ..Appended::default() }
+        AppendedEntries { numbers, volume, ..AppendedEntries::default() }
     }
 
     /// Notes what the journal had when it was opened, before anything else is admitted.
-    pub(super) fn recover(&mut self, numbers: Range<u64>, amount: Amount, now: Instant) {
+    pub(super) fn recover(&mut self, numbers: Range<u64>, volume: Volume, now: Instant) {
         debug_assert!(self.runs.is_empty(), "a stream is recovered before it is used");
         self.next = numbers.end;
-        self.runs.push_back(Run::new(numbers, amount, now));
+        self.runs.push_back(EntryRun::new(numbers, volume, now));
     }
 
     fn push_run(&mut self, first: u64, now: Instant, claim: Option<(&Arc<Ledger>, &Range<u64>)>) {
-        let mut run = Run::new(first..first, Amount::default(), now);
+        let mut run = EntryRun::new(first..first, Volume::default(), now);
         run.claim = claim.map(|(ledger, request)| {
             let (ledger, request) = (Some(ledger.clone()), request.clone());
-            Box::new(Claim { ledger, request, entries: Vec::with_capacity(1), ended: 0 })
+            Box::new(RunClaim { ledger, request, entries: Vec::with_capacity(1), ended: 0 })
         });
         self.claims += usize::from(run.claim.is_some());
         if self.runs.capacity() == 0 {
@@ -476,16 +476,16 @@ impl Queue {
         self.runs.push_back(run);
     }
 
-    fn grow_last_run(&mut self, entry: ClaimedEntry) -> Amount {
+    fn grow_last_run(&mut self, entry: ClaimedEntry) -> Volume {
         let run = self.runs.back_mut().expect("one was pushed, or is there");
-        let amount = Amount { bytes: entry.framed, records: entry.records };
+        let volume = Volume { bytes: entry.framed, records: entry.records };
         self.next += 1;
         run.numbers.end = self.next;
-        run.amount += amount;
+        run.volume += volume;
         if let Some(claim) = &mut run.claim {
             claim.entries.push(entry);
         }
-        amount
+        volume
     }
 
     /// The run that a request's last entry went into is the one that gives its place back.
@@ -502,7 +502,7 @@ impl Queue {
         }
         let (from, end) = (self.taken, self.taken + self.waiting);
         let of_batch = self.runs.range(from..end).rev().take_while(|run| !run.ends_batch);
-        let (bytes, records) = (self.open_bytes as u64, of_batch.map(|run| run.amount.records).sum());
+        let (bytes, records) = (self.open_bytes as u64, of_batch.map(|run| run.volume.records).sum());
         let last = &mut self.runs[end - 1];
         (last.ends_batch, last.links) = (true, self.open_links.take());
         self.opened = None;
@@ -573,22 +573,22 @@ impl Queue {
 
     /// Takes the first batch that is closed.
     fn take_batch(&mut self, signal: Signal) -> TakenBatch {
-        let (mut numbers, mut amount, mut count) = (NumberSet::default(), Amount::default(), 0);
+        let (mut numbers, mut volume, mut count) = (NumberSet::default(), Volume::default(), 0);
         for run in self.runs.range(self.taken..self.taken + self.waiting) {
             numbers.insert(run.numbers.clone());
-            amount += run.amount;
+            volume += run.volume;
             count += 1;
             if run.ends_batch {
                 break;
             }
         }
         let links = self.runs[self.taken + count - 1].links.take();
-        let (chunks, memory) = self.buffers.take(amount.bytes);
+        let (chunks, memory) = self.buffers.take(volume.bytes);
         self.taken += count;
         self.waiting -= count;
         self.closed_batches -= 1;
         self.check();
-        let batch = Batch::numbered(signal, chunks, amount.records, numbers);
+        let batch = Batch::numbered(signal, chunks, volume.records, numbers);
         TakenBatch { batch, memory, links, closing: None }
     }
 
@@ -602,7 +602,7 @@ impl Queue {
             }
             let mut len = 0;
             for run in self.runs.range(self.taken..self.taken + self.waiting) {
-                len += run.amount.bytes as usize;
+                len += run.volume.bytes as usize;
                 if run.ends_batch {
                     break;
                 }
@@ -633,7 +633,7 @@ impl Queue {
         for range in numbers.ranges() {
             let (from, end) = self.taken_runs(&range);
             self.taken -= end - from;
-            for run in self.runs.drain(from..end).collect::<SmallVec<[Run; 4]>>() {
+            for run in self.runs.drain(from..end).collect::<SmallVec<[EntryRun; 4]>>() {
                 left.add(&run, true);
                 self.drop_claim(run, &stream, why);
             }
@@ -800,12 +800,12 @@ impl Queue {
 
     /// Takes the bytes of a run that waits in memory out, which is about to go; returns how much memory is free now.
     fn cut(&mut self, at: usize) -> u64 {
-        let offset = self.runs.range(self.taken..at).map(|run| run.amount.bytes).sum();
+        let offset = self.runs.range(self.taken..at).map(|run| run.volume.bytes).sum();
         let end = self.taken + self.waiting;
         let is_open = !self.runs.range(at..end).any(|run| run.ends_batch);
         let begins_batch = at == self.taken || self.runs[at - 1].ends_batch;
         let run = &mut self.runs[at];
-        let (bytes, ends_batch, links) = (run.amount.bytes, run.ends_batch, run.links.take());
+        let (bytes, ends_batch, links) = (run.volume.bytes, run.ends_batch, run.links.take());
         if is_open {
             self.open_bytes -= bytes as usize;
             if self.open_bytes == 0 {
@@ -849,7 +849,7 @@ impl Queue {
 
     /// Whether the request that has these numbers waits for any of them.
     pub(super) fn is_waited_for_in(&self, request: &Range<u64>) -> bool {
-        self.claims > 0 && self.runs_of(request).any(Run::is_waited_for)
+        self.claims > 0 && self.runs_of(request).any(EntryRun::is_waited_for)
     }
 
     /// The positions in the request that has these numbers of its entries that have not ended.
@@ -859,7 +859,7 @@ impl Queue {
         entries.map(|entry| entry.index).collect()
     }
 
-    fn runs_of(&self, numbers: &Range<u64>) -> impl Iterator<Item = &Run> {
+    fn runs_of(&self, numbers: &Range<u64>) -> impl Iterator<Item = &EntryRun> {
         self.runs.range(self.at(numbers.start)..).take_while(move |run| run.overlaps(numbers))
     }
 
@@ -871,7 +871,7 @@ impl Queue {
             return None;
         }
         let (taken, mut spilled) = (self.taken, Spilled::default());
-        let mut runs: VecDeque<Run> = VecDeque::with_capacity(self.runs.len() - count + 1);
+        let mut runs: VecDeque<EntryRun> = VecDeque::with_capacity(self.runs.len() - count + 1);
         let since = self.runs[0].came;
         for (at, mut run) in std::mem::take(&mut self.runs).into_iter().enumerate() {
             if at < taken && !run.withdrawn().is_empty() {
@@ -880,14 +880,14 @@ impl Queue {
                 continue;
             }
             if at < count {
-                spilled.amount += run.amount;
+                spilled.volume += run.volume;
                 spilled.requests += std::mem::take(&mut run.requests);
                 (run.ends_batch, run.links) = (false, None);
             }
             match runs.back_mut() {
                 Some(last) if run.claim.is_none() && last.may_grow(run.numbers.start, run.came, since) => {
                     last.numbers.end = run.numbers.end;
-                    last.amount += run.amount;
+                    last.volume += run.volume;
                 }
                 _ => runs.push_back(run),
             }
@@ -918,8 +918,8 @@ impl Queue {
         for chunk in &chunks {
             there.insert(chunk.first..chunk.end());
         }
-        let (mut known, mut taken) = (NumberSet::default(), Amount::default());
-        let (mut lost, mut found) = (Amount::default(), Amount::default());
+        let (mut known, mut taken) = (NumberSet::default(), Volume::default());
+        let (mut lost, mut found) = (Volume::default(), Volume::default());
         let mut at = self.taken;
         while self.runs.get(at).is_some_and(|run| run.numbers.start < end) {
             let mut run = self.runs.remove(at).expect("it was found just now");
@@ -930,26 +930,26 @@ impl Queue {
                 rest = (numbers.end < run.numbers.end).then(|| self.split(&mut run, numbers.end));
                 for part in self.split_at_edges(run, &there) {
                     if there.contains(part.numbers.start) {
-                        taken += part.amount;
+                        taken += part.volume;
                         self.runs.insert(at, part);
                         at += 1;
                     } else {
-                        lost += part.amount;
+                        lost += part.volume;
                         self.drop_claim(part, &stream, why_lost);
                     }
                 }
             } else {
-                let amount = amount_of(&chunks, &numbers);
-                taken += amount;
-                let (left, unknown) = run.amount.without(amount);
+                let volume = volume_of(&chunks, &numbers);
+                taken += volume;
+                let (left, unknown) = run.volume.without(volume);
                 found += unknown;
                 if numbers.end < run.numbers.end {
-                    rest = Some(Run::new(numbers.end..run.numbers.end, left, run.came));
+                    rest = Some(EntryRun::new(numbers.end..run.numbers.end, left, run.came));
                 } else {
                     lost += left;
                 }
-                if amount != Amount::default() {
-                    self.runs.insert(at, Run::new(numbers, amount, run.came));
+                if volume != Volume::default() {
+                    self.runs.insert(at, EntryRun::new(numbers, volume, run.came));
                     at += 1;
                 }
             }
@@ -971,14 +971,14 @@ impl Queue {
     }
 
     /// Splits the entries from `at` on off a run whose entries somebody waits for, or did.
-    fn split(&mut self, run: &mut Run, at: u64) -> Run {
+    fn split(&mut self, run: &mut EntryRun, at: u64) -> EntryRun {
         let rest = run.split_off(at);
         self.claims += usize::from(run.is_waited_for() && rest.is_waited_for());
         rest
     }
 
     /// Splits a run wherever numbers that are `there` meet some that are not.
-    fn split_at_edges(&mut self, mut run: Run, there: &NumberSet) -> SmallVec<[Run; 1]> {
+    fn split_at_edges(&mut self, mut run: EntryRun, there: &NumberSet) -> SmallVec<[EntryRun; 1]> {
         let mut parts = SmallVec::new();
         for edge in there.ranges().flat_map(|range| [range.start, range.end]) {
             if run.numbers.start < edge && edge < run.numbers.end {
@@ -991,7 +991,7 @@ impl Queue {
     }
 
     /// Ends what has not ended of a run that has left the queue, as dropped for this reason.
-    fn drop_claim(&mut self, mut run: Run, stream: &impl Fn() -> StreamAddress, reason: &str) {
+    fn drop_claim(&mut self, mut run: EntryRun, stream: &impl Fn() -> StreamAddress, reason: &str) {
         if let Some(claim) = run.claim.as_mut().filter(|claim| claim.is_waiting()) {
             self.claims -= 1;
             claim.drop_rest(&stream(), &reason.into());
@@ -1011,7 +1011,7 @@ impl Queue {
         if !cfg!(debug_assertions) || self.runs.len() > MOST {
             return;
         }
-        let bytes = |from, end| self.runs.range(from..end).map(|run| run.amount.bytes).sum::<u64>();
+        let bytes = |from, end| self.runs.range(from..end).map(|run| run.volume.bytes).sum::<u64>();
         let (taken, in_memory) = (self.taken, self.taken + self.waiting);
         debug_assert!(in_memory <= self.runs.len());
         let mut before = 0;
@@ -1019,7 +1019,7 @@ impl Queue {
             debug_assert!(before <= run.numbers.start && run.numbers.start < run.numbers.end, "{self:?}");
             if let Some(claim) = &run.claim {
                 debug_assert_eq!(claim.entries.len() as u64, run.numbers.end - run.numbers.start);
-                debug_assert_eq!(Amount::of(&claim.entries), run.amount, "{self:?}");
+                debug_assert_eq!(Volume::of(&claim.entries), run.volume, "{self:?}");
             }
             before = run.numbers.end;
         }
@@ -1028,7 +1028,7 @@ impl Queue {
         debug_assert_eq!(bytes(0, in_memory), self.in_memory, "{self:?}");
         let waiting = || self.runs.range(taken..in_memory);
         debug_assert_eq!(waiting().filter(|run| run.ends_batch).count(), self.closed_batches);
-        let open = waiting().rev().take_while(|run| !run.ends_batch).map(|run| run.amount.bytes);
+        let open = waiting().rev().take_while(|run| !run.ends_batch).map(|run| run.volume.bytes);
         debug_assert_eq!(open.sum::<u64>(), self.open_bytes as u64, "{self:?}");
         debug_assert_eq!(self.runs.iter().filter(|run| run.is_waited_for()).count(), self.claims);
         debug_assert!(self.taken == 0 || self.in_flight > 0, "{self:?}");
@@ -1036,19 +1036,19 @@ impl Queue {
 }
 
 /// How much of a range of numbers chunks have.
-fn amount_of(chunks: &[Chunk], numbers: &Range<u64>) -> Amount {
-    let mut amount = Amount::default();
+fn volume_of(chunks: &[Chunk], numbers: &Range<u64>) -> Volume {
+    let mut volume = Volume::default();
     for chunk in chunks {
         if numbers.start <= chunk.first && chunk.end() <= numbers.end {
-            amount += Amount { bytes: chunk.bytes.len() as u64, records: chunk.records() };
+            volume += Volume { bytes: chunk.bytes.len() as u64, records: chunk.records() };
         } else if chunk.first < numbers.end && numbers.start < chunk.end() {
             let entries = otlp::frames(&chunk.bytes).zip(&chunk.counts).zip(chunk.first..);
             for (((frame, _), records), _) in entries.filter(|(_, number)| numbers.contains(number)) {
-                amount += Amount { bytes: frame.len() as u64, records: u64::from(*records) };
+                volume += Volume { bytes: frame.len() as u64, records: u64::from(*records) };
             }
         }
     }
-    amount
+    volume
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use super::{Reservation, Stream, StreamAddress};
 const MOST_CAUSES: usize = 4;
 
 /// What an exporter has to do with it that a stream of its is not delivered yet, in words; `None` if it is something else.
-type Cause = fn(&Stream, &str) -> Option<String>;
+type DelayCause = fn(&Stream, &str) -> Option<String>;
 
 /// A request that wants to know what becomes of its entries. Dropped before they are settled, it withdraws what is left of
 /// them.
@@ -47,7 +47,7 @@ impl Receipt {
     /// it has not answered. Empty if it waits for none. For senders, without secrets.
     pub fn causes_of_delay(&self) -> String {
         // What is known best comes first, and an exporter is told of once.
-        let causes: [Cause; 4] = [
+        let causes: [DelayCause; 4] = [
             |stream, exporter| stream.destination_error().map(|message| format!("`{exporter}`: {message}")),
             |stream, exporter| stream.is_sending().then(|| format!("`{exporter}` has not answered yet")),
             |stream, exporter| stream.is_held().then(|| format!("for `{exporter}` it is held")),
@@ -56,7 +56,7 @@ impl Receipt {
         let mut told: Vec<(&str, String)> = Vec::new();
         for cause in causes {
             for stream in self.waited_for() {
-                let exporter = &**stream.registry().exporter();
+                let exporter = &**stream.context().exporter();
                 if told.len() < MOST_CAUSES
                     && told.iter().all(|(known, _)| *known != exporter)
                     && let Some(text) = cause(stream, exporter)

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::StreamName;
+use super::full::Full;
 use super::registry::Registry;
-use crate::tenants::TenantLimit;
 
 /// What an entry was not admitted for, under `when_full: shed`.
 #[derive(Debug, Clone)]
@@ -21,37 +21,6 @@ pub struct Shed {
     pub bytes: Vec<u8>,
     /// What was full.
     pub full: Full,
-}
-
-/// What has no room.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Full {
-    /// `limits.memory`.
-    #[error("the memory limit is reached")]
-    Memory,
-    /// `queue_size` of one stream.
-    #[error("the queue of a stream is full")]
-    Stream,
-    /// What one stream may have of `journal.max_size`: four times what is left of it.
-    #[error("the stream's share of the journal is used up")]
-    Share,
-    /// `limits.streams` or `max_streams`.
-    #[error("the limit of streams is reached")]
-    Streams,
-    /// `journal.max_size`.
-    #[error("the journal is full")]
-    Journal,
-    /// The journal's disk does not take anything.
-    #[error("the journal can't be written")]
-    Disk,
-    /// What one tenant may have.
-    #[error("the tenant `{tenant}` has reached its `{}`", limit.name())]
-    Tenant {
-        /// Whose limit it is.
-        tenant: Arc<str>,
-        /// Which of them.
-        limit: TenantLimit,
-    },
 }
 
 /// Why a request was not admitted.

@@ -13,11 +13,12 @@ use smallvec::SmallVec;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
+use super::full::Full;
 use super::group::Group;
 use super::ledger::Ledger;
 use super::queue::{NewEntry, NewRequest};
 use super::receipt::Receipt;
-use super::refused::{Full, Refused};
+use super::refused::Refused;
 use super::registry::Registry;
 use super::{NumberSet, Reservation, Stream};
 use crate::journal::{self, AssignedNumbers, Journal, JournalEntry, NotWritten};

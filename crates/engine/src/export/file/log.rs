@@ -30,7 +30,7 @@ const STEP: usize = 64 * 1024;
 /// at a reload, `sluice replay`. So whoever measures, cuts, rotates or appends holds the file's lock (`flock`)
 /// from before to after. A file system without locks goes without.
 #[derive(Debug)]
-pub(super) struct Log {
+pub(super) struct FileLog {
     path: Arc<Path>,
     /// The open file, and its length after the last line that was written here.
     file: Option<(File, u64)>,
@@ -55,7 +55,7 @@ impl FileEnd {
     }
 }
 
-impl Log {
+impl FileLog {
     pub(super) fn new(path: Arc<Path>) -> Self {
         Self { path, file: None }
     }

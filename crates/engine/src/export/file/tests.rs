@@ -60,7 +60,12 @@ async fn write(transport: &FileTransport, key: &'static str) -> Answer {
 
 async fn must_write(transport: &FileTransport, key: &'static str) {
     let answer = write(transport, key).await;
-    assert_eq!(answer.outcome, Outcome::Delivered { rejected: 0, warning: false }, "{}", answer.detail);
+    assert_eq!(
+        answer.outcome,
+        AttemptOutcome::Delivered { rejected: 0, warning: false },
+        "{}",
+        answer.detail
+    );
 }
 
 /// The lines of a file, each of which must be an export request.
@@ -245,7 +250,7 @@ async fn what_cannot_be_written_is_tried_again_until_it_can() {
     fs::write(&blocked, "").unwrap();
     let transport = transport(blocked.clone(), 1 << 20, 0);
     let answer = write(&transport, "k").await;
-    assert_eq!((answer.code.as_ref(), answer.outcome), ("io", Outcome::Retry { after: None }));
+    assert_eq!((answer.code.as_ref(), answer.outcome), ("io", AttemptOutcome::Retry { after: None }));
     assert!(answer.detail.contains("data/k/logs.jsonl"), "{}", answer.detail);
     fs::remove_file(&blocked).unwrap();
     must_write(&transport, "k").await;
@@ -264,13 +269,13 @@ async fn a_full_disk_is_an_error_that_leaves_no_half_line() {
             }
             whole += 1;
         };
-        assert_eq!((answer.code.as_ref(), answer.outcome), ("io", Outcome::Retry { after: None }));
+        assert_eq!((answer.code.as_ref(), answer.outcome), ("io", AttemptOutcome::Retry { after: None }));
         assert!(answer.detail.contains("File too large"), "{}", answer.detail);
         let len = fs::metadata(root.join("k/logs.jsonl")).unwrap().len();
         assert_ne!(len, 1024, "part of the last line had room");
         assert_eq!(lines(root.join("k/logs.jsonl")), whole);
         let answer = write(&transport, "foreign").await;
-        assert_eq!((answer.code.as_ref(), answer.outcome), ("io", Outcome::Retry { after: None }));
+        assert_eq!((answer.code.as_ref(), answer.outcome), ("io", AttemptOutcome::Retry { after: None }));
         return;
     }
     let root = TempDir::new().unwrap();
@@ -342,7 +347,7 @@ async fn a_line_that_another_is_writing_is_waited_for_and_not_cut() {
         other.lock().unwrap();
         other.write_all(first).unwrap();
         let answer = write(&transport, "k").await;
-        assert_eq!((answer.code.as_ref(), answer.outcome), ("io", Outcome::Retry { after: None }));
+        assert_eq!((answer.code.as_ref(), answer.outcome), ("io", AttemptOutcome::Retry { after: None }));
         assert!(answer.detail.contains("has locked the file"), "{}", answer.detail);
         other.write_all(second).unwrap();
         drop(other);

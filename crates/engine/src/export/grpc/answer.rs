@@ -6,17 +6,17 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderValue, StatusCode};
 
 use super::MAX_MESSAGE;
-use super::call::{Answered, ReadMessage};
+use super::call::{CallAnswer, ReadMessage};
 use crate::client::retry_after;
 use crate::coding::Coding;
-use crate::export::upstream::answer_body::{AnswerBody, Unreadable};
+use crate::export::status::{self, StatusMeaning, Statuses, reason_shown, redirect};
+use crate::export::upstream::answer_body::{AnswerError, UpstreamAnswerBody};
 use crate::export::upstream::partial_success::{PartialSuccess, delivered, partial_success};
 use crate::export::upstream::sanitizer::Sanitizer;
-use crate::export::upstream::status::{self, StatusMeaning, Statuses, reason_shown, redirect};
-use crate::export::{Answer, HoldScope, Outcome};
+use crate::export::{Answer, AttemptOutcome, HoldScope};
 use crate::rpc::{Code, ENCODING, trailers};
 
-impl Answered {
+impl CallAnswer {
     /// What to do with a batch of so many records in so many bytes. `statuses` says what failures mean.
     pub(super) fn judge(
         self,
@@ -28,7 +28,7 @@ impl Answered {
         let Some(end) = self.end() else {
             return match self.message {
                 // Whatever it says, it is not to be asked for again (rule 5).
-                Err(error @ Unreadable::TooLong) if self.status == StatusCode::OK && self.is_grpc() => {
+                Err(error @ AnswerError::TooLong) if self.status == StatusCode::OK && self.is_grpc() => {
                     let (outcome, detail) = delivered(Err(error), "an answer", records, sanitizer);
                     Answer { code: Code::Unknown.name().into(), outcome, least: Duration::ZERO, detail }
                 }
@@ -43,14 +43,14 @@ impl Answered {
         let after = trailers::retry_info(end).map(|info| info.delay());
         let meaning = statuses.of_grpc(code, after).unwrap_or_else(|| match code {
             // What some servers say of a message that is larger than they take; other messages are worth a retry.
-            Code::OutOfRange if bytes > MAX_MESSAGE => Outcome::Bad.into(),
-            code if code.is_retryable() => Outcome::Retry { after }.into(),
-            Code::ResourceExhausted if after.is_some() => Outcome::Retry { after }.into(),
+            Code::OutOfRange if bytes > MAX_MESSAGE => AttemptOutcome::Bad.into(),
+            code if code.is_retryable() => AttemptOutcome::Retry { after }.into(),
+            Code::ResourceExhausted if after.is_some() => AttemptOutcome::Retry { after }.into(),
             // Without RetryInfo it is no passing trouble, and mostly the size: smaller pieces may pass.
-            Code::ResourceExhausted | Code::InvalidArgument => Outcome::Bad.into(),
+            Code::ResourceExhausted | Code::InvalidArgument => AttemptOutcome::Bad.into(),
             // The destination is wrong, not the data.
             Code::Unauthenticated | Code::PermissionDenied | Code::Unimplemented => {
-                Outcome::Hold { scope: HoldScope::Stream, after }.into()
+                AttemptOutcome::Hold { scope: HoldScope::Stream, after }.into()
             }
             _ => statuses.otherwise(after),
         });
@@ -61,7 +61,7 @@ impl Answered {
     }
 
     /// The partial success in the message of a call that has ended well.
-    pub fn partial_success(self) -> Result<Option<PartialSuccess>, Unreadable> {
+    pub fn partial_success(self) -> Result<Option<PartialSuccess>, AnswerError> {
         let ReadMessage { bytes, compressed } = self.message?;
         let named = self.headers.get(ENCODING).and_then(|name| name.to_str().ok());
         let labelled = compressed.then(|| decompressed(&bytes, named.unwrap_or_default()));
@@ -78,11 +78,13 @@ impl Answered {
         let (status, is_grpc) = (self.status, self.is_grpc());
         let StatusMeaning { outcome, least } = match status {
             // A call that began to be answered and ended without a word.
-            StatusCode::OK if is_grpc => Outcome::Retry { after: None }.into(),
-            status if status.is_success() => Outcome::Hold { scope: HoldScope::Stream, after: None }.into(),
+            StatusCode::OK if is_grpc => AttemptOutcome::Retry { after: None }.into(),
+            status if status.is_success() => {
+                AttemptOutcome::Hold { scope: HoldScope::Stream, after: None }.into()
+            }
             status => statuses.of_http(status, retry_after(&self.headers, SystemTime::now())),
         };
-        let (own, said) = if matches!(outcome, Outcome::Delivered { .. }) {
+        let (own, said) = if matches!(outcome, AttemptOutcome::Delivered { .. }) {
             (status.to_string(), String::new())
         } else if status == StatusCode::OK && is_grpc {
             ("the call ended without a status".to_owned(), String::new())
@@ -98,8 +100,8 @@ impl Answered {
 }
 
 /// Undoes the compression of this name.
-fn decompressed(message: &AnswerBody, named: &str) -> Result<AnswerBody, Unreadable> {
-    Coding::of(named).ok_or(Unreadable::Encoding).and_then(|coding| message.decompressed(coding))
+fn decompressed(message: &UpstreamAnswerBody, named: &str) -> Result<UpstreamAnswerBody, AnswerError> {
+    Coding::of(named).ok_or(AnswerError::Encoding).and_then(|coding| message.decompressed(coding))
 }
 
 #[cfg(test)]
@@ -117,14 +119,14 @@ mod tests {
     use crate::rpc::{RetryInfo, Status};
     use crate::stream::Budget;
 
-    const HOLD: Outcome = Outcome::Hold { scope: HoldScope::Stream, after: None };
+    const HOLD: AttemptOutcome = AttemptOutcome::Hold { scope: HoldScope::Stream, after: None };
 
     const OPERATIONS: &str = include_str!("../../../../../docs/operations.md");
 
     const METRICS: &str = include_str!("../../../../../docs/metrics.md");
 
-    fn body(bytes: &[u8]) -> AnswerBody {
-        let mut body = AnswerBody::new(&Arc::new(Budget::new(u64::MAX)));
+    fn body(bytes: &[u8]) -> UpstreamAnswerBody {
+        let mut body = UpstreamAnswerBody::new(&Arc::new(Budget::new(u64::MAX)));
         body.push(bytes).unwrap();
         body
     }
@@ -133,14 +135,14 @@ mod tests {
         status: u16,
         headers: &[(&'static str, &str)],
         trailers: Option<&[(&'static str, &str)]>,
-    ) -> Answered {
+    ) -> CallAnswer {
         let map = |pairs: &[(&'static str, &str)]| -> HeaderMap {
             pairs
                 .iter()
                 .map(|(name, value)| (name.parse::<http::HeaderName>().unwrap(), value.parse().unwrap()))
                 .collect()
         };
-        Answered {
+        CallAnswer {
             status: StatusCode::from_u16(status).unwrap(),
             headers: map(headers),
             message: Ok(ReadMessage { bytes: body(b""), compressed: false }),
@@ -175,16 +177,16 @@ mod tests {
             Code::Unavailable,
             Code::DataLoss,
         ] {
-            assert_eq!(judged(code, &[]).outcome, Outcome::Retry { after: None }, "{code:?}");
+            assert_eq!(judged(code, &[]).outcome, AttemptOutcome::Retry { after: None }, "{code:?}");
         }
     }
 
     #[test]
     fn rule_18_exhausted_resources_are_retried_only_with_retry_info() {
-        assert_eq!(judged(Code::ResourceExhausted, &[]).outcome, Outcome::Bad);
+        assert_eq!(judged(Code::ResourceExhausted, &[]).outcome, AttemptOutcome::Bad);
         let details = retry_info_of(7);
         let with = judged(Code::ResourceExhausted, &[("grpc-status-details-bin", &details)]);
-        assert_eq!(with.outcome, Outcome::Retry { after: Some(Duration::from_secs(7)) });
+        assert_eq!(with.outcome, AttemptOutcome::Retry { after: Some(Duration::from_secs(7)) });
     }
 
     #[test]
@@ -192,9 +194,9 @@ mod tests {
         for code in
             [Code::Unknown, Code::NotFound, Code::AlreadyExists, Code::FailedPrecondition, Code::Internal]
         {
-            assert_eq!(judged(code, &[]).outcome, Outcome::Refused, "{code:?}");
+            assert_eq!(judged(code, &[]).outcome, AttemptOutcome::Refused, "{code:?}");
         }
-        assert_eq!(judged(Code::InvalidArgument, &[]).outcome, Outcome::Bad);
+        assert_eq!(judged(Code::InvalidArgument, &[]).outcome, AttemptOutcome::Bad);
         for code in [Code::Unauthenticated, Code::PermissionDenied, Code::Unimplemented] {
             assert_eq!(judged(code, &[]).outcome, HOLD, "{code:?}");
         }
@@ -206,10 +208,10 @@ mod tests {
             let answer = answered(200, &[("grpc-status", &number.to_string())], None);
             let answer = answer.judge(&Statuses::default(), 10, 100, &Sanitizer::hiding(&Secrets::default()));
             let word = match answer.outcome {
-                Outcome::Retry { .. } => "retry",
-                Outcome::Bad => "split",
-                Outcome::Hold { scope: HoldScope::Stream, .. } => "hold",
-                Outcome::Refused => "dead_letter",
+                AttemptOutcome::Retry { .. } => "retry",
+                AttemptOutcome::Bad => "split",
+                AttemptOutcome::Hold { scope: HoldScope::Stream, .. } => "hold",
+                AttemptOutcome::Refused => "dead_letter",
                 other => panic!("{number}: {other:?}"),
             };
             (answer.code.into_owned(), word)
@@ -251,14 +253,15 @@ mod tests {
             assert_eq!(alert.is_match(&name), word == "hold", "{name}");
         }
         for status in (300..600).filter_map(|status| StatusCode::from_u16(status).ok()) {
-            let holds = matches!(Statuses::default().of_http(status, None).outcome, Outcome::Hold { .. });
+            let holds =
+                matches!(Statuses::default().of_http(status, None).outcome, AttemptOutcome::Hold { .. });
             assert_eq!(alert.is_match(&status::code(status)), holds, "{status}");
         }
     }
 
     #[test]
     fn rule_22_the_delay_is_followed_wherever_it_stands() {
-        let after = Outcome::Retry { after: Some(Duration::from_secs(3)) };
+        let after = AttemptOutcome::Retry { after: Some(Duration::from_secs(3)) };
         let details = retry_info_of(3);
         assert_eq!(
             judged(Code::Unavailable, &[("grpc-status-details-bin", details.trim_end_matches('='))]).outcome,
@@ -275,7 +278,7 @@ mod tests {
             answer
                 .judge(&Statuses::default(), 10, MAX_MESSAGE + 1, &Sanitizer::hiding(&Secrets::default()))
                 .outcome,
-            Outcome::Bad
+            AttemptOutcome::Bad
         );
     }
 
@@ -297,13 +300,14 @@ mod tests {
     fn rule_5_only_a_success_of_grpc_that_is_too_long_counts_as_delivered() {
         let grpc = [("content-type", "application/grpc")];
         let outcome = |status, headers: &[(&'static str, &str)]| {
-            let answered = Answered { message: Err(Unreadable::TooLong), ..answered(status, headers, None) };
+            let answered =
+                CallAnswer { message: Err(AnswerError::TooLong), ..answered(status, headers, None) };
             answered.judge(&Statuses::default(), 10, 100, &Sanitizer::hiding(&Secrets::default())).outcome
         };
-        assert_eq!(outcome(200, &grpc), Outcome::Delivered { rejected: 0, warning: true });
+        assert_eq!(outcome(200, &grpc), AttemptOutcome::Delivered { rejected: 0, warning: true });
         assert_eq!(outcome(200, &[("content-type", "text/html")]), HOLD);
-        assert_eq!(outcome(503, &[]), Outcome::Retry { after: None });
-        assert_eq!(outcome(503, &grpc), Outcome::Retry { after: None });
+        assert_eq!(outcome(503, &[]), AttemptOutcome::Retry { after: None });
+        assert_eq!(outcome(503, &grpc), AttemptOutcome::Retry { after: None });
     }
 
     #[test]
@@ -314,17 +318,20 @@ mod tests {
                 .outcome
         };
         for status in [429, 502, 503, 504, 520, 530] {
-            assert_eq!(outcome(status, &[]), Outcome::Retry { after: None }, "{status}");
+            assert_eq!(outcome(status, &[]), AttemptOutcome::Retry { after: None }, "{status}");
         }
         let after = Some(Duration::from_secs(7));
-        assert_eq!(outcome(503, &[("retry-after", "7")]), Outcome::Retry { after });
+        assert_eq!(outcome(503, &[("retry-after", "7")]), AttemptOutcome::Retry { after });
         for status in [204, 301, 307, 401, 403, 404, 405, 407, 415, 501] {
             assert_eq!(outcome(status, &[]), HOLD, "{status}");
         }
-        assert_eq!(outcome(413, &[]), Outcome::Bad);
+        assert_eq!(outcome(413, &[]), AttemptOutcome::Bad);
         assert_eq!(outcome(200, &[("content-type", "text/html")]), HOLD);
-        assert_eq!(outcome(200, &[("content-type", "application/grpc")]), Outcome::Retry { after: None });
-        assert_eq!(outcome(500, &[]), Outcome::Refused);
+        assert_eq!(
+            outcome(200, &[("content-type", "application/grpc")]),
+            AttemptOutcome::Retry { after: None }
+        );
+        assert_eq!(outcome(500, &[]), AttemptOutcome::Refused);
     }
 
     #[test]
@@ -335,22 +342,23 @@ mod tests {
         statuses.set_grpc(Code::AlreadyExists, StatusAction::Delivered);
         statuses.set(503..=503, StatusAction::Split).unwrap();
         statuses.set(409..=409, StatusAction::Delivered).unwrap();
-        let judge =
-            |answered: Answered| answered.judge(&statuses, 10, 100, &Sanitizer::hiding(&Secrets::default()));
+        let judge = |answered: CallAnswer| {
+            answered.judge(&statuses, 10, 100, &Sanitizer::hiding(&Secrets::default()))
+        };
         let of = |code: Code| {
             let number = (code as i32).to_string();
             judge(answered(200, &[("grpc-status", &number), ("grpc-message", "why")], None))
         };
-        let delivered = Outcome::Delivered { rejected: 0, warning: true };
+        let delivered = AttemptOutcome::Delivered { rejected: 0, warning: true };
         assert_eq!(of(Code::NotFound).outcome, HOLD);
-        assert_eq!(of(Code::Unavailable).outcome, Outcome::Refused);
-        assert_eq!(of(Code::Aborted).outcome, Outcome::Retry { after: None });
+        assert_eq!(of(Code::Unavailable).outcome, AttemptOutcome::Refused);
+        assert_eq!(of(Code::Aborted).outcome, AttemptOutcome::Retry { after: None });
         let taken = of(Code::AlreadyExists);
         assert_eq!(
             (taken.outcome, taken.detail.as_str(), &*taken.code),
             (delivered, "ALREADY_EXISTS: why; `statuses` counts that as delivered", "ALREADY_EXISTS")
         );
-        assert_eq!(judge(answered(503, &[], None)).outcome, Outcome::Bad);
+        assert_eq!(judge(answered(503, &[], None)).outcome, AttemptOutcome::Bad);
         let taken = judge(answered(409, &[], None));
         assert_eq!(
             (taken.outcome, taken.detail.as_str()),

@@ -11,14 +11,14 @@ use h2::{RecvStream, SendStream};
 use http::{HeaderMap, Request, StatusCode};
 use tokio::time::{Instant, timeout_at};
 
-use crate::export::upstream::answer_body::{AnswerBody, MAX_ANSWER, Unreadable};
+use crate::export::upstream::answer_body::{AnswerError, MAX_ANSWER, UpstreamAnswerBody};
 use crate::rpc::trailers::STATUS;
 use crate::rpc::{PREFIX, announced, prefix};
 use crate::stream::Budget;
 
-/// What a call says.
+/// The message of a call, without its frame.
 #[derive(Clone, Copy, Debug)]
-pub struct Message<C> {
+pub struct GrpcMessage<C> {
     /// Its pieces, one after the other.
     pub chunks: C,
     /// Bytes in all of them.
@@ -29,24 +29,24 @@ pub struct Message<C> {
 
 /// The answer to a call.
 #[derive(Debug)]
-pub struct Answered {
+pub struct CallAnswer {
     /// The status of HTTP: 200 for every answer of gRPC's own.
     pub status: StatusCode,
     pub(crate) headers: HeaderMap,
     /// The message in the body.
-    pub(crate) message: Result<ReadMessage, Unreadable>,
+    pub(crate) message: Result<ReadMessage, AnswerError>,
     pub(crate) trailers: Option<HeaderMap>,
 }
 
 /// A message as far as it is kept.
 #[derive(Debug)]
 pub(crate) struct ReadMessage {
-    pub(crate) bytes: AnswerBody,
+    pub(crate) bytes: UpstreamAnswerBody,
     /// As `grpc-encoding` says.
     pub(crate) compressed: bool,
 }
 
-impl Answered {
+impl CallAnswer {
     /// Where the status is: in the trailers, or in the head if there is nothing else.
     pub fn end(&self) -> Option<&HeaderMap> {
         [self.trailers.as_ref(), Some(&self.headers)]
@@ -73,10 +73,10 @@ pub enum CallError {
 pub async fn call(
     sender: SendRequest<Bytes>,
     request: Request<()>,
-    message: Message<impl IntoIterator<Item = Bytes>>,
+    message: GrpcMessage<impl IntoIterator<Item = Bytes>>,
     patience: Option<Duration>,
     budget: &Arc<Budget>,
-) -> Result<Answered, CallError> {
+) -> Result<CallAnswer, CallError> {
     let deadline = patience.map(|patience| Instant::now() + patience);
     let ready = within(deadline, sender.ready()).await.ok_or(CallError::Stuck)?;
     let (response, mut stream) =
@@ -101,11 +101,11 @@ pub async fn call(
     let read = read(&mut body, budget).await;
     let trailers = match read {
         // They say what became of the call whether a message came before them or not.
-        Ok(_) | Err(Unreadable::Format) => body.trailers().await.ok().flatten(),
+        Ok(_) | Err(AnswerError::Format) => body.trailers().await.ok().flatten(),
         // Behind what was not read to its end they would never come.
         Err(_) => None,
     };
-    Ok(Answered { status: head.status, headers: head.headers, message: read, trailers })
+    Ok(CallAnswer { status: head.status, headers: head.headers, message: read, trailers })
 }
 
 /// Streams that the other side says it has not looked at may be sent again at once (RFC 9113, sections 6.8 and 8.7).
@@ -125,7 +125,7 @@ async fn within<F: Future>(deadline: Option<Instant>, work: F) -> Option<F::Outp
 /// Writes the whole message as far as the windows of stream and connection let it.
 async fn write(
     stream: &mut SendStream<Bytes>,
-    message: Message<impl IntoIterator<Item = Bytes>>,
+    message: GrpcMessage<impl IntoIterator<Item = Bytes>>,
 ) -> Result<(), h2::Error> {
     let prefix = Bytes::copy_from_slice(&prefix(message.compressed, message.len));
     let mut remaining = PREFIX as u64 + message.len;
@@ -149,10 +149,10 @@ async fn write(
 
 /// Reads a body to its end, unless it is too long. What is left of one that is dropped goes back to the connection's
 /// window, and the stream is reset: other calls go on.
-async fn read(body: &mut RecvStream, budget: &Arc<Budget>) -> Result<ReadMessage, Unreadable> {
-    let (mut frame, mut bytes, mut behind) = (Vec::with_capacity(PREFIX), AnswerBody::new(budget), 0);
+async fn read(body: &mut RecvStream, budget: &Arc<Budget>) -> Result<ReadMessage, AnswerError> {
+    let (mut frame, mut bytes, mut behind) = (Vec::with_capacity(PREFIX), UpstreamAnswerBody::new(budget), 0);
     while let Some(data) = body.data().await {
-        let data = data.map_err(|_| Unreadable::BrokeOff)?;
+        let data = data.map_err(|_| AnswerError::BrokeOff)?;
         let (prefix, data_behind) = data.split_at(data.len().min(PREFIX - frame.len()));
         frame.extend_from_slice(prefix);
         let unread = announced(&frame).map_or(0, |(len, _)| len - bytes.len().min(len));
@@ -161,12 +161,12 @@ async fn read(body: &mut RecvStream, budget: &Arc<Budget>) -> Result<ReadMessage
         // There is one message in the answer to a unary call; what else comes is not looked at.
         behind += others.len();
         if bytes.len() + behind > MAX_ANSWER {
-            return Err(Unreadable::TooLong);
+            return Err(AnswerError::TooLong);
         }
         let _ = body.flow_control().release_capacity(data.len());
     }
     match announced(&frame) {
         Some((len, compressed)) if len == bytes.len() => Ok(ReadMessage { bytes, compressed }),
-        _ => Err(Unreadable::Format),
+        _ => Err(AnswerError::Format),
     }
 }

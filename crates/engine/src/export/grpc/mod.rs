@@ -23,15 +23,15 @@ use otlp::Signal;
 use tokio::time::{Instant, timeout};
 use tracing::trace;
 
-use self::call::{Answered, CallError, Message, call};
-use self::pool::{IDLE, Place, Pool, Unopened};
+use self::call::{CallAnswer, CallError, GrpcMessage, call};
+use self::pool::{CallSlot, GrpcPool, IDLE, Unopened};
 use super::settings::GREETING;
 use super::upstream::body::RequestBody;
 use super::upstream::connection_age::STALE;
 use super::upstream::protocol::OtlpProtocol;
 use super::upstream::target::OtlpTarget;
 use super::upstream::transport::{Exchange, OtlpExchange, OtlpTransport};
-use super::{Answer, Compression, OtlpGrpcSettings, Outcome, UpstreamSettings};
+use super::{Answer, AttemptOutcome, Compression, OtlpGrpcSettings, UpstreamSettings};
 use crate::client::{DialError, FirstBytes, Origin, Proxies, ProxyError, Spoken, chain};
 use crate::encoding::Encoding;
 use crate::route::Template;
@@ -57,7 +57,7 @@ const ANSWERS_WINDOW: u32 = 1024 * 1024;
 const MAX_HEAD: u32 = 16 * 1024;
 
 impl OtlpProtocol for OtlpGrpcSettings {
-    type Pool = Pool;
+    type Pool = GrpcPool;
 
     const IS_HTTP2: bool = true;
 
@@ -102,8 +102,8 @@ impl OtlpProtocol for OtlpGrpcSettings {
         Ok(Proxies::from_env())
     }
 
-    fn pool(&self) -> Pool {
-        Pool::new(self.upstream.max_connection_age)
+    fn pool(&self) -> GrpcPool {
+        GrpcPool::new(self.upstream.max_connection_age)
     }
 
     fn sweep_pause(&self) -> Duration {
@@ -118,11 +118,11 @@ impl OtlpExchange for OtlpGrpcSettings {
             Some(Ok(answered)) => {
                 answered.judge(&transport.statuses, batch.records(), batch.len(), sanitizer)
             }
-            Some(Err(Failure::Open(unopened))) => exchange.unanswered(unopened.code, &unopened.detail),
-            Some(Err(Failure::Call(error))) => {
+            Some(Err(GrpcFailure::Open(unopened))) => exchange.unanswered(unopened.code, &unopened.detail),
+            Some(Err(GrpcFailure::Call(error))) => {
                 // An upstream that closes a connection may say why.
                 let detail = sanitizer.clean("the call ended without an answer", &chain(&error));
-                Answer::own("reset", Outcome::Retry { after: None }, detail)
+                Answer::own("reset", AttemptOutcome::Retry { after: None }, detail)
             }
             None => exchange.timed_out(),
         }
@@ -130,7 +130,7 @@ impl OtlpExchange for OtlpGrpcSettings {
 }
 
 /// Why an attempt ended without an answer.
-enum Failure {
+enum GrpcFailure {
     Open(Unopened),
     Call(h2::Error),
 }
@@ -142,10 +142,10 @@ async fn send(
     transport: &GrpcTransport,
     exchange: &Exchange<'_, OtlpGrpcSettings>,
     body: &RequestBody,
-) -> Result<Answered, Failure> {
+) -> Result<CallAnswer, GrpcFailure> {
     let (target, budget) = (exchange.target, exchange.conditions.budget);
     let UpstreamSettings { compression, timeout, .. } = transport.protocol.upstream;
-    let message = Message {
+    let message = GrpcMessage {
         chunks: body.chunks().cloned(),
         len: body.len(),
         compressed: compression != Compression::None,
@@ -174,14 +174,14 @@ async fn send(
             place.close();
         }
         if !not_taken || first.is_some() {
-            return Err(Failure::Call(error));
+            return Err(GrpcFailure::Call(error));
         }
         first = Some(started);
     }
-    let place = open(transport, target, false).await.map_err(Failure::Open)?;
+    let place = open(transport, target, false).await.map_err(GrpcFailure::Open)?;
     match call(place.sender(), head(exchange, timeout), message, None, budget).await {
         Ok(answered) => Ok(answered),
-        Err(CallError::Unsent(error) | CallError::Ended(error)) => Err(Failure::Call(error)),
+        Err(CallError::Unsent(error) | CallError::Ended(error)) => Err(GrpcFailure::Call(error)),
         Err(CallError::Stuck) => unreachable!("patience has no end here"),
     }
 }
@@ -208,7 +208,7 @@ async fn place(
     transport: &GrpcTransport,
     target: &GrpcTarget,
     since: Option<Instant>,
-) -> Result<(Place, bool), Failure> {
+) -> Result<(CallSlot, bool), GrpcFailure> {
     let pool = &target.destination.pool;
     if let Some(place) = pool.take(transport.tls.generation(), since) {
         return Ok((place, false));
@@ -220,14 +220,14 @@ async fn place(
     }
     // Tried by another while this one waited.
     if let Some(unopened) = opening.as_ref().filter(|unopened| unopened.at > asked) {
-        return Err(Failure::Open(unopened.clone()));
+        return Err(GrpcFailure::Open(unopened.clone()));
     }
     let opened = open(transport, target, true).await;
     *opening = opened.as_ref().err().cloned();
-    opened.map(|place| (place, true)).map_err(Failure::Open)
+    opened.map(|place| (place, true)).map_err(GrpcFailure::Open)
 }
 
-async fn open(transport: &GrpcTransport, target: &GrpcTarget, shared: bool) -> Result<Place, Unopened> {
+async fn open(transport: &GrpcTransport, target: &GrpcTarget, shared: bool) -> Result<CallSlot, Unopened> {
     let destination = &target.destination;
     let (io, generation) = transport.dial(target).await?;
     let (io, first) = FirstBytes::of(io);
@@ -363,7 +363,7 @@ mod tests {
         let batch = Batch::new(Signal::Logs, vec![Bytes::from(vec![0; MAX_REQUEST + 1])], 1);
         let answer =
             transport.attempt(&target, &batch, alone.conditions()).await.expect("nothing opens a circuit");
-        assert_eq!((answer.code.as_ref(), answer.outcome), ("oversize", Outcome::Bad));
+        assert_eq!((answer.code.as_ref(), answer.outcome), ("oversize", AttemptOutcome::Bad));
         let connected = listener.accept().map_err(|error| error.kind());
         assert_eq!(connected.unwrap_err(), std::io::ErrorKind::WouldBlock);
     }

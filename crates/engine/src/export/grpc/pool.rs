@@ -25,7 +25,7 @@ const MOST_CALLS: usize = 100;
 
 /// An open connection.
 #[derive(Debug)]
-pub(super) struct Connection {
+pub(super) struct GrpcConnection {
     sender: SendRequest<Bytes>,
     calls: AtomicUsize,
     /// Set once it takes no more calls.
@@ -36,14 +36,14 @@ pub(super) struct Connection {
 
 /// A place on a connection, until it is dropped.
 #[derive(Debug)]
-pub(super) struct Place(Arc<Connection>);
+pub(super) struct CallSlot(Arc<GrpcConnection>);
 
 /// The connections of one destination.
 #[derive(Debug)]
-pub struct Pool {
+pub struct GrpcPool {
     /// Connections are closed after this time, once their calls have ended; zero: never.
     max_age: Duration,
-    connections: Mutex<Vec<Arc<Connection>>>,
+    connections: Mutex<Vec<Arc<GrpcConnection>>>,
     /// Held while one is opened; how that went last, if it failed.
     pub(super) opening: tokio::sync::Mutex<Option<Unopened>>,
 }
@@ -58,7 +58,7 @@ pub(super) struct Unopened {
     pub(super) at: Instant,
 }
 
-impl Connection {
+impl GrpcConnection {
     fn usable(&self, generation: u64, now: Instant) -> bool {
         !self.closed.load(Ordering::Relaxed) && self.age.allows_requests(generation, now)
     }
@@ -69,16 +69,16 @@ impl Connection {
     }
 
     /// A place, if there is room.
-    fn enter(self: &Arc<Self>) -> Option<Place> {
+    fn enter(self: &Arc<Self>) -> Option<CallSlot> {
         let most = self.sender.current_max_send_streams().min(MOST_CALLS);
         let entered = self
             .calls
             .fetch_update(Ordering::AcqRel, Ordering::Relaxed, |calls| (calls < most).then_some(calls + 1));
-        entered.is_ok().then(|| Place(Arc::clone(self)))
+        entered.is_ok().then(|| CallSlot(Arc::clone(self)))
     }
 }
 
-impl Place {
+impl CallSlot {
     /// What sends on the connection.
     pub(super) fn sender(&self) -> SendRequest<Bytes> {
         self.0.sender.clone()
@@ -90,25 +90,26 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for CallSlot {
     fn drop(&mut self) {
         *self.0.idle_since.lock() = Instant::now();
         self.0.calls.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
-impl Pool {
+impl GrpcPool {
     pub(super) fn new(max_age: Duration) -> Self {
         Self { max_age, connections: Mutex::default(), opening: tokio::sync::Mutex::default() }
     }
 
     /// A place on a connection that has room, of those that were opened `since` then.
-    pub(super) fn take(&self, generation: u64, since: Option<Instant>) -> Option<Place> {
+    pub(super) fn take(&self, generation: u64, since: Option<Instant>) -> Option<CallSlot> {
         let now = Instant::now();
         let mut connections = self.connections.lock();
         connections.retain(|connection| connection.usable(generation, now));
-        let young = |connection: &&Arc<Connection>| since.is_none_or(|since| connection.age.opened >= since);
-        connections.iter().filter(young).find_map(Connection::enter)
+        let young =
+            |connection: &&Arc<GrpcConnection>| since.is_none_or(|since| connection.age.opened >= since);
+        connections.iter().filter(young).find_map(GrpcConnection::enter)
     }
 
     /// A place on a connection just opened, that others find only if it is `shared`. `closed` is set when it ends.
@@ -118,9 +119,9 @@ impl Pool {
         generation: u64,
         closed: Arc<AtomicBool>,
         shared: bool,
-    ) -> Place {
+    ) -> CallSlot {
         let age = ConnectionAge::new(self.max_age, generation);
-        let connection = Arc::new(Connection {
+        let connection = Arc::new(GrpcConnection {
             sender,
             calls: AtomicUsize::new(1),
             closed,
@@ -130,11 +131,11 @@ impl Pool {
         if shared {
             self.connections.lock().push(Arc::clone(&connection));
         }
-        Place(connection)
+        CallSlot(connection)
     }
 }
 
-impl Connections for Pool {
+impl Connections for GrpcPool {
     /// Whether it has no connection.
     fn is_empty(&self) -> bool {
         self.connections.lock().is_empty()

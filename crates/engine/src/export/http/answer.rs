@@ -10,11 +10,11 @@ use hyper::body::Incoming;
 
 use crate::client::{content_type, error_message, retry_after, understood};
 use crate::coding::Coding;
-use crate::export::upstream::answer_body::{AnswerBody, Unreadable};
+use crate::export::status::{StatusMeaning, Statuses, code, reason_shown, redirect};
+use crate::export::upstream::answer_body::{AnswerError, UpstreamAnswerBody};
 use crate::export::upstream::partial_success::{delivered, partial_success};
 use crate::export::upstream::sanitizer::Sanitizer;
-use crate::export::upstream::status::{StatusMeaning, Statuses, code, reason_shown, redirect};
-use crate::export::{Answer, Outcome};
+use crate::export::{Answer, AttemptOutcome};
 use crate::stream::Budget;
 
 /// Compressions that an answer may have on top of each other.
@@ -24,14 +24,17 @@ const MOST_CODINGS: usize = 3;
 pub(super) struct Reply<'a> {
     pub(super) status: StatusCode,
     pub(super) headers: &'a HeaderMap,
-    pub(super) body: Result<AnswerBody, Unreadable>,
+    pub(super) body: Result<UpstreamAnswerBody, AnswerError>,
 }
 
 /// Reads a body to its end, unless that is too far.
-pub(super) async fn read(mut body: Incoming, budget: &Arc<Budget>) -> Result<AnswerBody, Unreadable> {
-    let mut read = AnswerBody::new(budget);
+pub(super) async fn read(
+    mut body: Incoming,
+    budget: &Arc<Budget>,
+) -> Result<UpstreamAnswerBody, AnswerError> {
+    let mut read = UpstreamAnswerBody::new(budget);
     while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.map_err(|_| Unreadable::BrokeOff)?.into_data() else { continue };
+        let Ok(data) = frame.map_err(|_| AnswerError::BrokeOff)?.into_data() else { continue };
         read.push(&data)?;
     }
     Ok(read)
@@ -61,7 +64,7 @@ impl Reply<'_> {
     }
 
     /// Full or partial success.
-    fn delivered(self, records: u64, sanitizer: &Sanitizer<'_>) -> (Outcome, String) {
+    fn delivered(self, records: u64, sanitizer: &Sanitizer<'_>) -> (AttemptOutcome, String) {
         let labelled_json = content_type(self.headers).ends_with("json");
         let partial =
             self.body.and_then(|body| partial_success(&body, labelled(self.headers, &body), labelled_json));
@@ -82,7 +85,7 @@ impl Reply<'_> {
 }
 
 /// Why a batch was not taken, as text, in whatever form that comes.
-fn reason(headers: &HeaderMap, body: &AnswerBody) -> Result<String, Unreadable> {
+fn reason(headers: &HeaderMap, body: &UpstreamAnswerBody) -> Result<String, AnswerError> {
     let labelled = labelled(headers, body);
     let plain = match &labelled {
         Some(Ok(plain)) => Some(plain.known().into_owned()),
@@ -95,8 +98,11 @@ fn reason(headers: &HeaderMap, body: &AnswerBody) -> Result<String, Unreadable> 
     }
 }
 
-/// Undoes `Content-Encoding`, if the head has one. We ask for none, but a proxy on the way may not care.
-fn labelled(headers: &HeaderMap, body: &AnswerBody) -> Option<Result<AnswerBody, Unreadable>> {
+/// Undoes `Content-Encoding`, if the head has one. Sluice asks for none, but a proxy on the way may compress all the same.
+fn labelled(
+    headers: &HeaderMap,
+    body: &UpstreamAnswerBody,
+) -> Option<Result<UpstreamAnswerBody, AnswerError>> {
     let values = headers.get_all(CONTENT_ENCODING).into_iter();
     let names = values.flat_map(|value| value.to_str().unwrap_or("unknown").split(','));
     let mut names: Vec<&str> = names
@@ -105,10 +111,10 @@ fn labelled(headers: &HeaderMap, body: &AnswerBody) -> Option<Result<AnswerBody,
         .take(MOST_CODINGS + 1)
         .collect();
     if names.len() > MOST_CODINGS {
-        return Some(Err(Unreadable::Encoding));
+        return Some(Err(AnswerError::Encoding));
     }
-    let decode = |body: &AnswerBody, name: &str| {
-        Coding::of(name).ok_or(Unreadable::Encoding).and_then(|coding| body.decompressed(coding))
+    let decode = |body: &UpstreamAnswerBody, name: &str| {
+        Coding::of(name).ok_or(AnswerError::Encoding).and_then(|coding| body.decompressed(coding))
     };
     let mut plain = decode(body, names.pop()?);
     // The one that is named last was done last.

@@ -24,8 +24,8 @@ use tokio::time::Instant;
 use tracing::trace;
 
 use self::answer::Reply;
-use self::pool::{Connection, Pool, PoolLimits};
-use super::upstream::answer_body::Unreadable;
+use self::pool::{HttpConnection, HttpPool, PoolLimits};
+use super::upstream::answer_body::AnswerError;
 use super::upstream::body::RequestBody;
 use super::upstream::connection_age::STALE;
 use super::upstream::destination::Destination;
@@ -48,7 +48,7 @@ pub type HttpTarget = OtlpTarget<OtlpHttpSettings>;
 const READ_BUFFER: usize = 16 * 1024;
 
 impl OtlpProtocol for OtlpHttpSettings {
-    type Pool = Pool;
+    type Pool = HttpPool;
 
     const IS_HTTP2: bool = false;
 
@@ -98,8 +98,8 @@ impl OtlpProtocol for OtlpHttpSettings {
             .map_or_else(|| Ok(Proxies::from_env()), |url| Proxies::fixed(url.expose_secret()))
     }
 
-    fn pool(&self) -> Pool {
-        Pool::new(PoolLimits {
+    fn pool(&self) -> HttpPool {
+        HttpPool::new(PoolLimits {
             max_idle: self.max_idle_connections,
             idle_timeout: self.idle_timeout,
             max_age: self.upstream.max_connection_age,
@@ -122,9 +122,9 @@ impl OtlpExchange for OtlpHttpSettings {
         };
         let (head, body) = response.into_parts();
         let body = deadline.apply(answer::read(body, conditions.budget)).await;
-        let body = body.unwrap_or(Err(Unreadable::BrokeOff));
+        let body = body.unwrap_or(Err(AnswerError::BrokeOff));
         if body.is_ok() {
-            Pool::give_back(&target.destination, connection);
+            HttpPool::give_back(&target.destination, connection);
         }
         let reply = Reply { status: head.status, headers: &head.headers, body };
         reply.judge(&transport.statuses, batch.records(), sanitizer, SystemTime::now())
@@ -132,7 +132,7 @@ impl OtlpExchange for OtlpHttpSettings {
 }
 
 /// Why an attempt ended without an answer.
-enum Failure {
+enum HttpFailure {
     Dial(DialError),
     /// On a connection that has begun so, if it is a new one.
     Http(hyper::Error, Option<Spoken>),
@@ -146,30 +146,32 @@ async fn send(
     transport: &HttpTransport,
     exchange: &Exchange<'_, OtlpHttpSettings>,
     body: RequestBody,
-) -> Result<(http::Response<Incoming>, Connection), Failure> {
+) -> Result<(http::Response<Incoming>, HttpConnection), HttpFailure> {
     if let Some(connection) = exchange.target.destination.pool.take(transport.tls.generation()) {
         let started = Instant::now();
         match request(connection, exchange.request(body.clone())).await {
             Err(error) if is_stale(&error, started) => trace!(%error, "an idle connection was closed"),
-            done => return done.map_err(|error| Failure::Http(error, None)),
+            done => return done.map_err(|error| HttpFailure::Http(error, None)),
         }
     }
     let (connection, first) = connect(transport, exchange.target).await?;
-    request(connection, exchange.request(body)).await.map_err(|error| Failure::Http(error, first.spoken()))
+    request(connection, exchange.request(body))
+        .await
+        .map_err(|error| HttpFailure::Http(error, first.spoken()))
 }
 
 async fn connect(
     transport: &HttpTransport,
     target: &HttpTarget,
-) -> Result<(Connection, FirstBytes), Failure> {
-    let (io, generation) = transport.dial(target).await.map_err(Failure::Dial)?;
+) -> Result<(HttpConnection, FirstBytes), HttpFailure> {
+    let (io, generation) = transport.dial(target).await.map_err(HttpFailure::Dial)?;
     let (io, first) = FirstBytes::of(io);
     let (sender, connection) = http1::Builder::new()
         .writev(true)
         .read_buf_exact_size(Some(READ_BUFFER))
         .handshake(TokioIo::new(io))
         .await
-        .map_err(|error| Failure::Http(error, first.spoken()))?;
+        .map_err(|error| HttpFailure::Http(error, first.spoken()))?;
     tokio::spawn(async move {
         if let Err(error) = connection.await {
             trace!(%error, "an upstream connection ended");
@@ -179,9 +181,9 @@ async fn connect(
 }
 
 async fn request(
-    mut connection: Connection,
+    mut connection: HttpConnection,
     request: http::Request<RequestBody>,
-) -> hyper::Result<(http::Response<Incoming>, Connection)> {
+) -> hyper::Result<(http::Response<Incoming>, HttpConnection)> {
     let response = connection.sender.send_request(request).await?;
     Ok((response, connection))
 }
@@ -191,7 +193,7 @@ fn is_stale(error: &hyper::Error, started: Instant) -> bool {
     error.is_canceled() || (!error.is_parse() && started.elapsed() < STALE)
 }
 
-impl Failure {
+impl HttpFailure {
     /// What the attempt comes to: of what came nothing is in the error, since it was not read as an answer.
     fn answer(self, exchange: &Exchange<'_, OtlpHttpSettings>) -> Answer {
         let target = exchange.target;

@@ -27,7 +27,7 @@ pub(super) struct PoolLimits {
 
 /// An open connection that nobody uses.
 #[derive(Debug)]
-pub(super) struct Connection {
+pub(super) struct HttpConnection {
     pub(super) sender: SendRequest<RequestBody>,
     age: ConnectionAge,
     idle_since: Instant,
@@ -36,12 +36,12 @@ pub(super) struct Connection {
 /// Idle connections, the one used last at the end: it is taken first, so that a pool that is larger than needed
 /// shrinks.
 #[derive(Debug)]
-pub struct Pool {
+pub struct HttpPool {
     limits: PoolLimits,
-    idle: Mutex<Vec<Connection>>,
+    idle: Mutex<Vec<HttpConnection>>,
 }
 
-impl Connection {
+impl HttpConnection {
     fn usable(&self, limits: &PoolLimits, generation: u64, now: Instant) -> bool {
         !self.sender.is_closed()
             && self.age.allows_requests(generation, now)
@@ -49,19 +49,19 @@ impl Connection {
     }
 }
 
-impl Pool {
+impl HttpPool {
     pub(super) fn new(limits: PoolLimits) -> Self {
         Self { limits, idle: Mutex::new(Vec::new()) }
     }
 
     /// A connection just opened, in use.
-    pub(super) fn opened(&self, sender: SendRequest<RequestBody>, generation: u64) -> Connection {
+    pub(super) fn opened(&self, sender: SendRequest<RequestBody>, generation: u64) -> HttpConnection {
         let age = ConnectionAge::new(self.limits.max_age, generation);
-        Connection { sender, idle_since: age.opened, age }
+        HttpConnection { sender, idle_since: age.opened, age }
     }
 
     /// An idle connection that is not closed, too old, or of an older generation of TLS files.
-    pub(super) fn take(&self, generation: u64) -> Option<Connection> {
+    pub(super) fn take(&self, generation: u64) -> Option<HttpConnection> {
         let now = Instant::now();
         let mut idle = self.idle.lock();
         while let Some(connection) = idle.pop() {
@@ -73,7 +73,7 @@ impl Pool {
     }
 
     /// Takes back a connection whose answer has been read to its end.
-    pub(super) fn give_back(destination: &Arc<Destination<Self>>, mut connection: Connection) {
+    pub(super) fn give_back(destination: &Arc<Destination<Self>>, mut connection: HttpConnection) {
         if connection.sender.is_ready() {
             destination.pool.put(connection);
         } else if !connection.sender.is_closed() {
@@ -87,7 +87,7 @@ impl Pool {
         }
     }
 
-    fn put(&self, mut connection: Connection) {
+    fn put(&self, mut connection: HttpConnection) {
         let now = Instant::now();
         connection.idle_since = now;
         if connection.sender.is_closed() || !connection.age.is_young(now) {
@@ -105,7 +105,7 @@ impl Pool {
     }
 }
 
-impl Connections for Pool {
+impl Connections for HttpPool {
     /// Whether there is no idle connection.
     fn is_empty(&self) -> bool {
         self.idle.lock().is_empty()

@@ -16,8 +16,8 @@ use prost::Message as _;
 
 use super::*;
 use crate::stream::{
-    Admission, BatchSettings, Budget, Loss, Outlet, Placement, QueueSettings, Receipt, Registry, Shared,
-    Stream, StreamCount, StreamName, WhenFull,
+    Admission, BatchSettings, Budget, EngineState, InFlight, Loss, Outlet, Placement, QueueSettings, Receipt,
+    Registry, Stream, StreamCount, StreamName, WhenFull,
 };
 use otlp::Signal;
 
@@ -70,7 +70,7 @@ struct Consumers {
     withdrawn: Arc<AtomicU64>,
 }
 
-impl Outlet for Consumers {
+impl Outlet<Stream> for Consumers {
     fn check(&self, _: &StreamName) -> Result<(), String> {
         Ok(())
     }
@@ -88,7 +88,7 @@ impl Outlet for Consumers {
 
 /// One exporter and those who send to it.
 struct World {
-    shared: Arc<Shared>,
+    shared: Arc<EngineState>,
     registry: Arc<Registry>,
     consumers: Consumers,
     sending: Vec<(Arc<Stream>, Pieces)>,
@@ -140,7 +140,7 @@ impl World {
             batch: BatchSettings { flush_timeout: Duration::ZERO, min_size: 100, max_size: 120 },
         };
         let shared =
-            Arc::new(Shared::new(Arc::new(Budget::new(1 << 20)), Arc::new(StreamCount::new(10)), None));
+            Arc::new(EngineState::new(Arc::new(Budget::new(1 << 20)), Arc::new(StreamCount::new(10)), None));
         let registry = Arc::new(Registry::new("up".into(), settings, shared.clone()));
         let consumers = Consumers::default();
         registry.attach(Box::new(consumers.clone()));
@@ -198,7 +198,7 @@ impl World {
             let at = at % ready.len();
             ready.swap_remove(at)
         };
-        if let Some(in_flight) = stream.take() {
+        if let Some(in_flight) = InFlight::take(&stream) {
             let copies = Reservation::empty(self.shared.budget.clone());
             self.sending.push((stream, Pieces::of(in_flight, copies)));
         }

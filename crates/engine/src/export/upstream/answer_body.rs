@@ -25,7 +25,7 @@ const HALF: usize = KEPT / 2;
 
 /// Why an answer's body is not known.
 #[derive(Debug, Error)]
-pub enum Unreadable {
+pub enum AnswerError {
     #[error("the answer is longer than {MAX_ANSWER} bytes")]
     TooLong,
     #[error("the answer broke off")]
@@ -38,7 +38,7 @@ pub enum Unreadable {
 
 /// The body of one answer.
 #[derive(Debug)]
-pub(crate) struct AnswerBody {
+pub(crate) struct UpstreamAnswerBody {
     start: Vec<u8>,
     /// What came behind `start`, until that is too much; then the end of it.
     rest: Vec<u8>,
@@ -59,7 +59,7 @@ pub(in crate::export) struct Excerpt<'a> {
     pub(in crate::export) end: (usize, &'a [u8]),
 }
 
-impl AnswerBody {
+impl UpstreamAnswerBody {
     /// One of which nothing has arrived. What is stored of it is charged to `budget` even if there is no room: the batch
     /// that it is about has to leave before there can be.
     pub(crate) fn new(budget: &Arc<Budget>) -> Self {
@@ -68,9 +68,9 @@ impl AnswerBody {
     }
 
     /// Takes the next bytes.
-    pub(crate) fn push(&mut self, bytes: &[u8]) -> Result<(), Unreadable> {
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> Result<(), AnswerError> {
         if bytes.len() > MAX_ANSWER - self.len {
-            return Err(Unreadable::TooLong);
+            return Err(AnswerError::TooLong);
         }
         self.len += bytes.len();
         let (first, behind) = bytes.split_at(bytes.len().min(HALF - self.start.len()));
@@ -119,11 +119,11 @@ impl AnswerBody {
 
     /// Undoes a compression, if it is one of [`Coding::OF_ANSWERS`]. `deflate` without the frame of zlib is taken as well.
     /// Of a body that is not whole, the beginning is found.
-    pub(in crate::export) fn decompressed(&self, coding: Coding) -> Result<Self, Unreadable> {
+    pub(in crate::export) fn decompressed(&self, coding: Coding) -> Result<Self, AnswerError> {
         let known = self.known();
         match self.decode(&known, coding) {
             // What some servers call so.
-            Err(Unreadable::Encoding) if coding == Coding::Deflate => {
+            Err(AnswerError::Encoding) if coding == Coding::Deflate => {
                 self.collect(flate2::read::DeflateDecoder::new(&*known))
             }
             decoded => decoded,
@@ -131,11 +131,11 @@ impl AnswerBody {
     }
 
     /// Undoes the compression that it looks like.
-    pub(in crate::export) fn guessed(&self) -> Option<Result<Self, Unreadable>> {
+    pub(in crate::export) fn guessed(&self) -> Option<Result<Self, AnswerError>> {
         guess(&self.start).map(|coding| self.decompressed(coding))
     }
 
-    fn decode(&self, bytes: &[u8], coding: Coding) -> Result<Self, Unreadable> {
+    fn decode(&self, bytes: &[u8], coding: Coding) -> Result<Self, AnswerError> {
         match coding {
             Coding::Gzip => self.collect(flate2::read::MultiGzDecoder::new(bytes)),
             Coding::Deflate => self.collect(flate2::read::ZlibDecoder::new(bytes)),
@@ -144,22 +144,22 @@ impl AnswerBody {
                     decoder.window_log_max(ZSTD_WINDOW_LOG)?;
                     Ok(decoder)
                 });
-                self.collect(decoder.map_err(|_| Unreadable::Encoding)?)
+                self.collect(decoder.map_err(|_| AnswerError::Encoding)?)
             }
-            Coding::Identity | Coding::Snappy | Coding::Lz4 => Err(Unreadable::Encoding),
+            Coding::Identity | Coding::Snappy | Coding::Lz4 => Err(AnswerError::Encoding),
         }
     }
 
     /// A body of what a decoder has to say.
-    fn collect(&self, decoder: impl io::Read) -> Result<Self, Unreadable> {
+    fn collect(&self, decoder: impl io::Read) -> Result<Self, AnswerError> {
         let mut plain = Self::new(self.charged.budget());
         let copied = io::copy(&mut decoder.take(MAX_ANSWER as u64 + 1), &mut plain);
         match copied {
             Ok(_) => {}
-            Err(_) if plain.len == MAX_ANSWER => return Err(Unreadable::TooLong),
+            Err(_) if plain.len == MAX_ANSWER => return Err(AnswerError::TooLong),
             // The end of what is compressed was not kept.
             Err(_) if !self.is_whole() && plain.len > 0 => plain.complete = false,
-            Err(_) => return Err(Unreadable::Encoding),
+            Err(_) => return Err(AnswerError::Encoding),
         }
         Ok(plain)
     }
@@ -187,7 +187,7 @@ fn append(to: &mut Vec<u8>, bytes: &[u8]) {
 }
 
 /// What is decompressed.
-impl Write for AnswerBody {
+impl Write for UpstreamAnswerBody {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         // As far as it may go, so that `len` tells afterwards that it went too far.
         let taken = bytes.len().min(MAX_ANSWER - self.len);
@@ -222,8 +222,8 @@ mod tests {
         Arc::new(Budget::new(u64::MAX))
     }
 
-    fn body(budget: &Arc<Budget>, bytes: &[u8], piece: usize) -> AnswerBody {
-        let mut body = AnswerBody::new(budget);
+    fn body(budget: &Arc<Budget>, bytes: &[u8], piece: usize) -> UpstreamAnswerBody {
+        let mut body = UpstreamAnswerBody::new(budget);
         for piece in bytes.chunks(piece) {
             body.push(piece).unwrap();
         }
@@ -254,7 +254,7 @@ mod tests {
             let bytes = numbered(len);
             for piece in [1, 1000, 16_384, 200_000] {
                 let budget = budget();
-                let mut body = AnswerBody::new(&budget);
+                let mut body = UpstreamAnswerBody::new(&budget);
                 for piece in bytes.chunks(piece) {
                     body.push(piece).unwrap();
                     assert!(budget.used() <= KEPT as u64, "{}", budget.used());
@@ -275,7 +275,7 @@ mod tests {
     #[test]
     fn rules_5_and_33_more_than_4_mib_is_refused() {
         let mut body = body(&budget(), &vec![0; MAX_ANSWER], 16_384);
-        assert!(matches!(body.push(b"x"), Err(Unreadable::TooLong)));
+        assert!(matches!(body.push(b"x"), Err(AnswerError::TooLong)));
     }
 
     #[test]
@@ -316,7 +316,7 @@ mod tests {
             if Coding::OF_ANSWERS.contains(&coding) {
                 assert_eq!(decoded.unwrap().whole().as_deref(), Some(&b"plain"[..]), "{coding:?}");
             } else {
-                assert!(matches!(decoded, Err(Unreadable::Encoding)), "{coding:?}");
+                assert!(matches!(decoded, Err(AnswerError::Encoding)), "{coding:?}");
             }
         }
     }

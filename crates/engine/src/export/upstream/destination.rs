@@ -9,9 +9,9 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::allowance::Allowance;
-use super::circuit::{Circuit, CircuitState};
 use crate::client::{Origin, Tls, Way};
 use crate::descriptors::MakesRoom;
+use crate::export::{Circuit, CircuitState};
 
 /// What all streams to one origin share.
 #[derive(Debug)]
@@ -33,10 +33,10 @@ pub trait Connections {
     /// files than this.
     fn sweep(&self, generation: u64);
 
-    /// Since when one has not been used that nobody uses now, at the longest.
+    /// Since when the connection has been idle that has been so for longest.
     fn idle_since(&self) -> Option<Instant>;
 
-    /// Lets go of that one.
+    /// Closes that connection.
     fn close_idle(&self);
 }
 

@@ -3,7 +3,6 @@
 mod allowance;
 pub(super) mod answer_body;
 pub(super) mod body;
-pub(super) mod circuit;
 pub(super) mod connection_age;
 mod decoded_text;
 pub(super) mod destination;
@@ -12,7 +11,6 @@ pub(super) mod partial_success;
 pub(super) mod protocol;
 mod quoted_values;
 pub(super) mod sanitizer;
-pub(super) mod status;
 pub(super) mod target;
 mod traceparent;
 pub(super) mod transport;

@@ -6,10 +6,10 @@ use memchr::memmem;
 use prost::Message;
 use serde_json::Value;
 
-use super::answer_body::{AnswerBody, Excerpt, Unreadable};
+use super::answer_body::{AnswerError, Excerpt, UpstreamAnswerBody};
 use super::sanitizer::Sanitizer;
 use crate::byte_order_mark;
-use crate::export::Outcome;
+use crate::export::AttemptOutcome;
 
 /// `Export<Signal>ServiceResponse`: the three differ in names only.
 #[derive(Clone, PartialEq, Message)]
@@ -32,14 +32,14 @@ pub struct PartialSuccess {
 /// The partial success in a response, in whatever form that comes: decompressed by its label, which is done in `labelled`,
 /// else by what its bytes look like, else as it is.
 pub(in crate::export) fn partial_success(
-    response: &AnswerBody,
-    labelled: Option<Result<AnswerBody, Unreadable>>,
+    response: &UpstreamAnswerBody,
+    labelled: Option<Result<UpstreamAnswerBody, AnswerError>>,
     labelled_json: bool,
-) -> Result<Option<PartialSuccess>, Unreadable> {
+) -> Result<Option<PartialSuccess>, AnswerError> {
     if response.len() == 0 {
         return Ok(None);
     }
-    let of = |plain: Result<AnswerBody, Unreadable>| of_plain(&plain?, labelled_json);
+    let of = |plain: Result<UpstreamAnswerBody, AnswerError>| of_plain(&plain?, labelled_json);
     // Why it can't be read is what is wrong with the first form that it has.
     let first = match labelled.map(of) {
         Some(Err(error)) => Some(error),
@@ -56,14 +56,17 @@ pub(in crate::export) fn partial_success(
 
 /// The partial success in a response that is not compressed, and labelled as JSON or not. Of one that is not known as a
 /// whole, what can be found.
-fn of_plain(response: &AnswerBody, labelled_json: bool) -> Result<Option<PartialSuccess>, Unreadable> {
+fn of_plain(
+    response: &UpstreamAnswerBody,
+    labelled_json: bool,
+) -> Result<Option<PartialSuccess>, AnswerError> {
     match response.whole() {
         Some(whole) => of_whole(&whole, labelled_json),
         None => of_excerpt(response.excerpt()),
     }
 }
 
-fn of_whole(response: &[u8], labelled_json: bool) -> Result<Option<PartialSuccess>, Unreadable> {
+fn of_whole(response: &[u8], labelled_json: bool) -> Result<Option<PartialSuccess>, AnswerError> {
     let text = byte_order_mark::strip_bytes(response);
     if text.trim_ascii().is_empty() {
         return Ok(None);
@@ -71,23 +74,23 @@ fn of_whole(response: &[u8], labelled_json: bool) -> Result<Option<PartialSucces
     let proto = || ExportResponse::decode(response).map(|response| response.partial_success);
     // No message begins like an object in JSON: that is a field 15 of a type that nobody uses.
     if !labelled_json && text.trim_ascii_start().first() != Some(&b'{') {
-        return proto().or_else(|_| of_json(text).ok_or(Unreadable::Format)?);
+        return proto().or_else(|_| of_json(text).ok_or(AnswerError::Format)?);
     }
-    of_json(text).unwrap_or_else(|| proto().map_err(|_| Unreadable::Format))
+    of_json(text).unwrap_or_else(|| proto().map_err(|_| AnswerError::Format))
 }
 
 /// The partial success in a response of JSON, or what is wrong with it; `None` if it is not JSON.
-fn of_json(text: &[u8]) -> Option<Result<Option<PartialSuccess>, Unreadable>> {
+fn of_json(text: &[u8]) -> Option<Result<Option<PartialSuccess>, AnswerError>> {
     let document = serde_json::from_slice(text).ok()?;
     Some(of_document(&document))
 }
 
-fn of_document(document: &Value) -> Result<Option<PartialSuccess>, Unreadable> {
-    let Value::Object(response) = document else { return Err(Unreadable::Format) };
+fn of_document(document: &Value) -> Result<Option<PartialSuccess>, AnswerError> {
+    let Value::Object(response) = document else { return Err(AnswerError::Format) };
     let partial = match response.get("partialSuccess").or_else(|| response.get("partial_success")) {
         None | Some(Value::Null) => return Ok(None),
         Some(Value::Object(partial)) => partial,
-        Some(_) => return Err(Unreadable::Format),
+        Some(_) => return Err(AnswerError::Format),
     };
     let mut found = PartialSuccess::default();
     for (name, value) in partial {
@@ -96,10 +99,10 @@ fn of_document(document: &Value) -> Result<Option<PartialSuccess>, Unreadable> {
                 found.error_message.clone_from(message);
             }
             (name, Value::Number(number)) if name.starts_with("rejected") => {
-                found.rejected = number.as_i64().ok_or(Unreadable::Format)?;
+                found.rejected = number.as_i64().ok_or(AnswerError::Format)?;
             }
             (name, Value::String(digits)) if name.starts_with("rejected") => {
-                found.rejected = digits.parse().map_err(|_| Unreadable::Format)?;
+                found.rejected = digits.parse().map_err(|_| AnswerError::Format)?;
             }
             _ => {}
         }
@@ -109,14 +112,14 @@ fn of_document(document: &Value) -> Result<Option<PartialSuccess>, Unreadable> {
 
 /// What start and end of a long response tell: the message is what makes it long, so that the count stands before or
 /// behind it.
-fn of_excerpt(response: Excerpt<'_>) -> Result<Option<PartialSuccess>, Unreadable> {
+fn of_excerpt(response: Excerpt<'_>) -> Result<Option<PartialSuccess>, AnswerError> {
     let text = byte_order_mark::strip_bytes(response.start);
     let found = if text.trim_ascii_start().first() == Some(&b'{') {
         of_json_excerpt(response)
     } else {
         of_proto_excerpt(response)
     };
-    found.map(Some).ok_or(Unreadable::Format)
+    found.map(Some).ok_or(AnswerError::Format)
 }
 
 fn of_proto_excerpt(response: Excerpt<'_>) -> Option<PartialSuccess> {
@@ -243,23 +246,25 @@ fn begun_string(bytes: &[u8]) -> Option<String> {
 /// What a success means for a batch of so many records. What can't be read of it was still delivered; `status` is how
 /// it was called. An empty partial success is full success (rule 14).
 pub(in crate::export) fn delivered(
-    partial: Result<Option<PartialSuccess>, Unreadable>,
+    partial: Result<Option<PartialSuccess>, AnswerError>,
     status: &str,
     records: u64,
     sanitizer: &Sanitizer<'_>,
-) -> (Outcome, String) {
+) -> (AttemptOutcome, String) {
     match partial.map(|partial| partial.filter(|partial| *partial != PartialSuccess::default())) {
-        Ok(None) => (Outcome::Delivered { rejected: 0, warning: false }, String::new()),
+        Ok(None) => (AttemptOutcome::Delivered { rejected: 0, warning: false }, String::new()),
         Ok(Some(PartialSuccess { rejected: 0, error_message })) => {
-            (Outcome::Delivered { rejected: 0, warning: true }, sanitizer.clean("", &error_message))
+            (AttemptOutcome::Delivered { rejected: 0, warning: true }, sanitizer.clean("", &error_message))
         }
         Ok(Some(partial)) => {
             let rejected = partial.rejected.max(0).unsigned_abs();
             let lie = rejected > records || partial.rejected < 0;
             let own = format!("{} of {records} records rejected", partial.rejected);
-            let outcome = Outcome::Delivered { rejected: rejected.min(records), warning: lie };
+            let outcome = AttemptOutcome::Delivered { rejected: rejected.min(records), warning: lie };
             (outcome, sanitizer.clean(&own, &partial.error_message))
         }
-        Err(error) => (Outcome::Delivered { rejected: 0, warning: true }, format!("{status}, but {error}")),
+        Err(error) => {
+            (AttemptOutcome::Delivered { rejected: 0, warning: true }, format!("{status}, but {error}"))
+        }
     }
 }

@@ -14,10 +14,10 @@ use crate::terminal::is_obeyed;
 /// Bytes by which a value is found that an upstream repeats: it may have cut the rest.
 const LEAST_QUOTED: usize = 8;
 
-/// Bytes of a request in which we look for values: what an upstream says of a larger one is not worth the time.
+/// Bytes of a request in which values are looked for: what an upstream says of a larger one is not worth the time.
 const MAX_WALKED: usize = 4 * 1024 * 1024;
 
-/// Bytes of values that begin as something in the text does, of which we look whether they are hidden.
+/// Bytes of values that begin as something in the text does, of which it is looked up whether they are hidden.
 const MAX_WANTED: usize = 512 * 1024;
 
 /// Bytes that are compared to know how far values are repeated.

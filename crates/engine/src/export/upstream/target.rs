@@ -9,13 +9,12 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri};
 use percent_encoding::percent_decode_str;
 
-use super::circuit::Circuit;
 use super::destination::Destination;
 use super::protocol::OtlpProtocol;
 use super::traceparent::set_traceparent;
 use crate::client::{Origin, ProxyError, Secrets, Way, configured, keep_secret, parse_url, shown_url};
 use crate::credentials::{AuthHeader, AuthHeaders};
-use crate::export::TargetError;
+use crate::export::{Circuit, TargetError};
 use crate::route::{Place, RenderedUrl, Template, Values};
 
 /// Where the requests of one stream go.

@@ -11,7 +11,6 @@ use tokio::time::{Instant, timeout_at};
 
 use super::allowance::Allowance;
 use super::body::RequestBody;
-use super::circuit::{Circuit, CircuitState};
 use super::destination::{Destination, Destinations};
 use super::protocol::OtlpProtocol;
 use super::sanitizer::Sanitizer;
@@ -22,8 +21,8 @@ use crate::client::{
 };
 use crate::credentials::{AuthHeader, AuthHeaders, HeaderValueError, TokenError, secrets_of};
 use crate::export::{
-    Answer, Conditions, ExporterSettings, HoldScope, Outcome, Statuses, TargetError, TransportError,
-    UpstreamSettings, ValidKey,
+    Answer, AttemptOutcome, Circuit, CircuitState, Conditions, ExporterSettings, HoldScope, Statuses,
+    TargetError, TransportError, UpstreamSettings, ValidKey,
 };
 use crate::net::{Network, Transmission};
 use crate::route::{Template, Values};
@@ -180,7 +179,7 @@ impl<P: OtlpExchange> OtlpTransport<P> {
         if batch.len() > self.max_request {
             let detail =
                 format!("{} bytes are more than the {} that are sent", batch.len(), self.max_request);
-            return Some(Answer::own("oversize", Outcome::Bad, detail));
+            return Some(Answer::own("oversize", AttemptOutcome::Bad, detail));
         }
         self.destinations.keep_swept(&self.tls, self.protocol.sweep_pause());
         // What waits for its header takes no place among the requests to the destination.
@@ -226,7 +225,7 @@ impl<P: OtlpExchange> OtlpTransport<P> {
                 Ok(body) => body,
                 Err(error) => {
                     let detail = format!("the batch can't be encoded: {error}");
-                    return Answer::own("encode", Outcome::Refused, detail);
+                    return Answer::own("encode", AttemptOutcome::Refused, detail);
                 }
             };
         let deadline = Deadline::new(timeout);
@@ -242,9 +241,9 @@ impl<P: OtlpExchange> OtlpTransport<P> {
 /// What an attempt comes to that can't be made without a header: it waits as for an upstream that refuses it.
 fn without_header(error: &TokenError) -> Answer {
     let (code, outcome) = if error.is_refusal() {
-        ("token_refused", Outcome::Hold { scope: HoldScope::Stream, after: None })
+        ("token_refused", AttemptOutcome::Hold { scope: HoldScope::Stream, after: None })
     } else {
-        ("token", Outcome::Retry { after: None })
+        ("token", AttemptOutcome::Retry { after: None })
     };
     Answer::own(code, outcome, error.to_string())
 }
@@ -285,7 +284,7 @@ impl<P: OtlpProtocol> Exchange<'_, P> {
     /// What the attempt comes to if there was no answer, which says nothing of the batch, and so is worth another attempt (OTLP
     /// rules 43 and 44). Nothing of `detail` is the upstream's.
     pub(in crate::export) fn unanswered(&self, code: &'static str, detail: &str) -> Answer {
-        Answer::own(code, Outcome::Retry { after: None }, self.sanitizer.clean_own(detail))
+        Answer::own(code, AttemptOutcome::Retry { after: None }, self.sanitizer.clean_own(detail))
     }
 
     /// The same when its time is over.

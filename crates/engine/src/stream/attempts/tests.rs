@@ -1,5 +1,6 @@
 use super::*;
 use crate::route::RoutingKey;
+use crate::stream::StreamName;
 use otlp::Signal;
 
 /// A stream of this key of an exporter.

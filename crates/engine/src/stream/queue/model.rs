@@ -218,7 +218,7 @@ impl World {
         let chunks = journal.read(*id, backlog.clone(), most).unwrap();
         let ReadBatch { batch, lost, found } =
             self.queue.take_read(Signal::Logs, chunks, backlog.end, address, "lost");
-        assert_eq!((lost, found), (Amount::default(), Amount::default()), "the disk is well");
+        assert_eq!((lost, found), (Volume::default(), Volume::default()), "the disk is well");
         self.reads = false;
         let memory = batch.len() as u64;
         self.memory += memory;

@@ -2,13 +2,13 @@
 
 use super::*;
 
-/// The stream of a house with several consumers, which holds two batches.
+/// The stream of a fixture with several consumers, which holds two batches.
 fn stream() -> Arc<Stream> {
-    let house = House::new(QueueSettings { num_consumers: 2, ..settings() });
+    let fixture = Fixture::new(QueueSettings { num_consumers: 2, ..settings() });
     for _ in 0..2 {
-        house.admit(&[("a", 200)]).unwrap();
+        fixture.admit(&[("a", 200)]).unwrap();
     }
-    house.stream("a")
+    fixture.stream("a")
 }
 
 #[tokio::test(start_paused = true)]
@@ -18,19 +18,19 @@ async fn a_batch_that_is_sent_and_taken_beside_one_that_is_held_leaves_the_strea
     let since = stream.state().held_since;
     assert!(since.is_some());
     // What the consumer of the other batch says, in its order.
-    stream.set_activity(Activity::Sending);
+    stream.set_activity(StreamActivity::Sending);
     assert!(stream.is_held() && stream.is_sending());
-    stream.set_activity(Activity::Waiting);
+    stream.set_activity(StreamActivity::Waiting);
     stream.end_own_hold();
     assert!(stream.is_held());
-    assert_eq!((stream.state().activity, stream.state().held_since), (Activity::Held, since));
+    assert_eq!((stream.state().activity, stream.state().held_since), (StreamActivity::Held, since));
     // Then the batch that was held is taken as well.
     drop(refused);
-    stream.set_activity(Activity::Sending);
+    stream.set_activity(StreamActivity::Sending);
     assert!(!stream.is_held());
-    stream.set_activity(Activity::Waiting);
+    stream.set_activity(StreamActivity::Waiting);
     stream.end_own_hold();
-    assert_eq!((stream.state().activity, stream.state().held_since), (Activity::Waiting, None));
+    assert_eq!((stream.state().activity, stream.state().held_since), (StreamActivity::Waiting, None));
 }
 
 #[tokio::test(start_paused = true)]

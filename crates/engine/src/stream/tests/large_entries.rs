@@ -24,17 +24,17 @@ fn body(entries: &[(&str, usize)]) -> (Bytes, u64) {
     (body.into(), memory)
 }
 
-fn house(memory: u64, journal: Option<&Journal>) -> House {
+fn fixture(memory: u64, journal: Option<&Journal>) -> Fixture {
     let batch =
         BatchSettings { flush_timeout: Duration::from_millis(50), min_size: 1 << 17, max_size: 1 << 18 };
     let settings = QueueSettings { queue_bytes: MIB, batch, ..settings() };
     let budget = Arc::new(Budget::new(memory));
-    let shared = Arc::new(Shared::new(budget, Arc::new(StreamCount::new(100)), journal.cloned()));
-    let (registry, consumers) = House::exporter("one", settings, &shared);
-    House { shared, registry, consumers }
+    let shared = Arc::new(EngineState::new(budget, Arc::new(StreamCount::new(100)), journal.cloned()));
+    let (registry, consumers) = Fixture::exporter("one", settings, &shared);
+    Fixture { shared, registry, consumers }
 }
 
-impl House {
+impl Fixture {
     /// A request with this body, whose entries are placed.
     fn request<'b>(&self, (body, memory): &'b (Bytes, u64), entries: &[(&str, usize)]) -> Admission<'b> {
         let mut reservation = Reservation::empty(self.shared.budget.clone());
@@ -60,14 +60,14 @@ fn is_in(body: &Bytes, chunk: &Bytes) -> bool {
 #[tokio::test(start_paused = true)]
 async fn they_are_not_copied_and_keep_the_body_charged_until_the_last_has_left() {
     let entries = [("a", LARGE), ("a", SMALL), ("a", LARGE), ("b", LARGE), ("c", SMALL)];
-    let (house, request) = (house(MIB, None), body(&entries));
-    house.request(&request, &entries).commit().unwrap();
+    let (fixture, request) = (fixture(MIB, None), body(&entries));
+    fixture.request(&request, &entries).commit().unwrap();
     let copies = 2 * SMALL as u64;
-    assert_eq!(house.used(), request.1 + copies);
+    assert_eq!(fixture.used(), request.1 + copies);
     let body = request.0;
     let places: Vec<Bytes> = otlp::frames(&body).map(|(framed, _)| body.slice_ref(framed)).collect();
     for (key, are_in_body) in [("a", &[true, false, true][..]), ("b", &[true]), ("c", &[false])] {
-        let in_flight = next(&house.stream(key)).await.unwrap();
+        let in_flight = next(&fixture.stream(key)).await.unwrap();
         let chunks = in_flight.batch().chunks();
         assert!(chunks.iter().map(|chunk| is_in(&body, chunk)).eq(are_in_body.iter().copied()), "{key}");
         let expected = places.iter().zip(&entries).filter(|(_, (of, _))| *of == key);
@@ -78,47 +78,48 @@ async fn they_are_not_copied_and_keep_the_body_charged_until_the_last_has_left()
         deliver(in_flight);
         // The body is there as long as the test has it.
     }
-    assert_eq!(house.used(), 0, "no part of the body is left in a stream");
-    assert_eq!(house.registry.pending_bytes(), 0);
+    assert_eq!(fixture.used(), 0, "no part of the body is left in a stream");
+    assert_eq!(fixture.registry.pending_bytes(), 0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn they_are_copied_where_memory_is_not_plenty_or_their_stream_does_not_get_on() {
     let entries = [("a", LARGE)];
-    let house = house(MIB, None);
+    let fixture = fixture(MIB, None);
     let is_copied = async |key: &str, request: &(Bytes, u64)| {
-        let in_flight = next(&house.stream(key)).await.unwrap();
+        let in_flight = next(&fixture.stream(key)).await.unwrap();
         let is_copied = !is_in(&request.0, &in_flight.batch().chunks()[0]);
         deliver(in_flight);
         is_copied
     };
     let request = body(&entries);
-    assert!(house.shared.budget.reserve(MIB / 2));
-    house.request(&request, &entries).commit().unwrap();
-    house.shared.budget.release(MIB / 2);
+    assert!(fixture.shared.budget.reserve(MIB / 2));
+    fixture.request(&request, &entries).commit().unwrap();
+    fixture.shared.budget.release(MIB / 2);
     assert!(is_copied("a", &request).await);
-    house.request(&request, &entries).commit().unwrap();
+    fixture.request(&request, &entries).commit().unwrap();
     assert!(!is_copied("a", &request).await);
-    house.stream("a").set_failing(true);
-    house.request(&request, &entries).commit().unwrap();
+    fixture.stream("a").set_failing(true);
+    fixture.request(&request, &entries).commit().unwrap();
     assert!(is_copied("a", &request).await);
-    assert_eq!(house.used(), 0);
+    assert_eq!(fixture.used(), 0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn they_are_not_copied_either_once_they_are_on_disk_and_leave_memory_with_what_is_spilled() {
     let (log, _) = journal(&SimulatedDisk::new(31), 4 << 20);
     let entries = [("a", LARGE), ("a", SMALL)];
-    let (house, request) = (house(MIB, Some(&log)), body(&entries));
-    let (_, mut writing) = house.request(&request, &entries).commit_durably(&log, &request.0, false).unwrap();
+    let (fixture, request) = (fixture(MIB, Some(&log)), body(&entries));
+    let (_, mut writing) =
+        fixture.request(&request, &entries).commit_durably(&log, &request.0, false).unwrap();
     while log.commit_once() {}
     assert!(writing.written().await.unwrap().is_none());
-    assert_eq!(house.used(), request.1 + SMALL as u64);
-    let stream = house.stream("a");
+    assert_eq!(fixture.used(), request.1 + SMALL as u64);
+    let stream = fixture.stream("a");
     let mut in_flight = next(&stream).await.unwrap();
     assert!(is_in(&request.0, &in_flight.batch().chunks()[0]));
     assert!(in_flight.put_back());
-    assert_eq!(house.used(), 0, "all is on disk alone");
+    assert_eq!(fixture.used(), 0, "all is on disk alone");
     drop(in_flight);
     assert!(unsettled(&log, &stream).is_some());
 }
@@ -127,22 +128,23 @@ async fn they_are_not_copied_either_once_they_are_on_disk_and_leave_memory_with_
 async fn of_a_request_that_is_given_up_nothing_stays_charged() {
     let (log, _) = journal(&SimulatedDisk::new(32), 4 << 20);
     let entries = [("a", LARGE), ("b", SMALL)];
-    let (house, request) = (house(MIB, Some(&log)), body(&entries));
-    let (_, mut writing) = house.request(&request, &entries).commit_durably(&log, &request.0, false).unwrap();
+    let (fixture, request) = (fixture(MIB, Some(&log)), body(&entries));
+    let (_, mut writing) =
+        fixture.request(&request, &entries).commit_durably(&log, &request.0, false).unwrap();
     assert!(matches!(writing.written().await, Err(Refused::Full(Full::Disk))), "the disk takes too long");
     while log.commit_once() {}
-    assert_eq!((house.used(), house.registry.pending_bytes()), (0, 0));
+    assert_eq!((fixture.used(), fixture.registry.pending_bytes()), (0, 0));
 }
 
 #[tokio::test(start_paused = true)]
 async fn one_that_is_withdrawn_leaves_the_body_to_the_others() {
     let entries = [("a", LARGE), ("b", LARGE)];
-    let (house, request) = (house(MIB, None), body(&entries));
-    let (_, receipt) = house.request(&request, &entries).commit_with_receipt(true).unwrap();
-    let in_flight = next(&house.stream("b")).await.unwrap();
+    let (fixture, request) = (fixture(MIB, None), body(&entries));
+    let (_, receipt) = fixture.request(&request, &entries).commit_with_receipt(true).unwrap();
+    let in_flight = next(&fixture.stream("b")).await.unwrap();
     drop(receipt);
-    assert_eq!(house.pending("a"), 0);
-    assert_eq!(house.used(), request.1, "a consumer has the other one");
+    assert_eq!(fixture.pending("a"), 0);
+    assert_eq!(fixture.used(), request.1, "a consumer has the other one");
     drop(in_flight);
-    assert_eq!(house.used(), 0);
+    assert_eq!(fixture.used(), 0);
 }

@@ -13,7 +13,7 @@ fn logs(records: usize) -> Vec<u8> {
     ResourceLogs { scope_logs: vec![scope], ..ResourceLogs::default() }.encode_to_vec()
 }
 
-impl House {
+impl Fixture {
     /// Admits a request that waits: for each key an entry of so many records.
     fn wait_for(&self, entries: &[(&str, usize)]) -> Receipt {
         let mut admission = self.admission();
@@ -39,9 +39,9 @@ fn told(losses: &[Loss]) -> Vec<(usize, u64, &str)> {
 
 #[tokio::test(start_paused = true)]
 async fn a_request_waits_for_all_its_streams() {
-    let house = House::new(settings());
-    let receipt = house.wait_for(&[("a", 1), ("b", 2)]);
-    let streams = ["a", "b"].map(|key| house.stream(key));
+    let fixture = Fixture::new(settings());
+    let receipt = fixture.wait_for(&[("a", 1), ("b", 2)]);
+    let streams = ["a", "b"].map(|key| fixture.stream(key));
     let (first, second) = (next(&streams[0]).await.unwrap(), next(&streams[1]).await.unwrap());
     whole(&first, 0, "");
     assert!(timeout(Duration::from_secs(3600), receipt.settled()).await.is_err());
@@ -51,10 +51,10 @@ async fn a_request_waits_for_all_its_streams() {
 
 #[tokio::test(start_paused = true)]
 async fn who_waits_is_woken() {
-    let house = House::new(settings());
-    let receipt = house.wait_for(&[("a", 1)]);
+    let fixture = Fixture::new(settings());
+    let receipt = fixture.wait_for(&[("a", 1)]);
     let waiting = tokio::spawn(async move { receipt.settled().await });
-    let in_flight = next(&house.stream("a")).await.unwrap();
+    let in_flight = next(&fixture.stream("a")).await.unwrap();
     tokio::task::yield_now().await;
     whole(&in_flight, 0, "");
     assert!(waiting.await.unwrap().unwrap().is_empty());
@@ -62,17 +62,18 @@ async fn who_waits_is_woken() {
 
 #[tokio::test(start_paused = true)]
 async fn what_a_consumer_drops_without_a_word_was_not_delivered() {
-    let house = House::new(settings());
-    let receipt = house.wait_for(&[("a", 3)]);
-    drop(next(&house.stream("a")).await.unwrap());
+    let fixture = Fixture::new(settings());
+    let receipt = fixture.wait_for(&[("a", 3)]);
+    drop(next(&fixture.stream("a")).await.unwrap());
     assert_eq!(told(&receipt.settled().await.unwrap()), [(0, 3, "sending it was broken off")]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn requests_share_what_an_upstream_rejects_of_a_batch() {
-    let house = House::new(settings());
-    let receipts = [house.wait_for(&[("a", 3)]), house.wait_for(&[("a", 5)]), house.wait_for(&[("a", 2)])];
-    let in_flight = next(&house.stream("a")).await.unwrap();
+    let fixture = Fixture::new(settings());
+    let receipts =
+        [fixture.wait_for(&[("a", 3)]), fixture.wait_for(&[("a", 5)]), fixture.wait_for(&[("a", 2)])];
+    let in_flight = next(&fixture.stream("a")).await.unwrap();
     whole(&in_flight, 5, "some");
     let mut shares = Vec::new();
     for receipt in &receipts {
@@ -83,51 +84,51 @@ async fn requests_share_what_an_upstream_rejects_of_a_batch() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_queued_is_withdrawn_at_once_and_its_room_is_free() {
-    let house = House::new(QueueSettings { queue_requests: Some(3), ..settings() });
-    let open = [house.wait_for(&[("a", 1)]), house.wait_for(&[("a", 2)]), house.wait_for(&[("a", 3)])];
-    assert!(house.admit(&[("a", 10)]).is_err(), "it is full of requests");
-    let before = house.pending("a");
+    let fixture = Fixture::new(QueueSettings { queue_requests: Some(3), ..settings() });
+    let open = [fixture.wait_for(&[("a", 1)]), fixture.wait_for(&[("a", 2)]), fixture.wait_for(&[("a", 3)])];
+    assert!(fixture.admit(&[("a", 10)]).is_err(), "it is full of requests");
+    let before = fixture.pending("a");
     let [first, second, third] = open;
     drop(second);
-    assert_eq!(house.registry.pending_records(), 4);
-    assert_eq!(house.pending("a"), before - frame_len(logs(2).len()) as u64);
-    let fourth = house.wait_for(&[("a", 4)]);
+    assert_eq!(fixture.registry.pending_records(), 4);
+    assert_eq!(fixture.pending("a"), before - frame_len(logs(2).len()) as u64);
+    let fourth = fixture.wait_for(&[("a", 4)]);
     drop((first, fourth));
-    assert_eq!(house.registry.pending_records(), 3);
-    let in_flight = next(&house.stream("a")).await.unwrap();
+    assert_eq!(fixture.registry.pending_records(), 3);
+    let in_flight = next(&fixture.stream("a")).await.unwrap();
     assert_eq!((in_flight.batch().records(), in_flight.batch().numbers()), (3, &NumberSet::from(2..3)));
     whole(&in_flight, 0, "");
     drop(in_flight);
     assert!(third.settled().await.unwrap().is_empty());
     drop(third);
-    assert_eq!(house.shared.budget.used(), 0);
+    assert_eq!(fixture.shared.budget.used(), 0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_batch_that_was_withdrawn_as_a_whole_is_never_sent() {
-    let house = House::new(settings());
-    let receipt = house.wait_for(&[("a", 100)]);
-    let state = house.stream("a").state();
+    let fixture = Fixture::new(settings());
+    let receipt = fixture.wait_for(&[("a", 100)]);
+    let state = fixture.stream("a").state();
     assert_eq!(state.waiting_batches, 1);
     drop(receipt);
-    assert!(next(&house.stream("a")).await.is_none());
-    assert_eq!((house.registry.pending_bytes(), house.shared.budget.used()), (0, 0));
-    assert!(house.oldest().is_none());
+    assert!(next(&fixture.stream("a")).await.is_none());
+    assert_eq!((fixture.registry.pending_bytes(), fixture.shared.budget.used()), (0, 0));
+    assert!(fixture.oldest().is_none());
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_is_in_flight_is_withdrawn_when_its_consumer_looks() {
-    let house = House::new(QueueSettings { queue_requests: Some(2), ..settings() });
-    let (gone, stays) = (house.wait_for(&[("a", 1)]), house.wait_for(&[("a", 2)]));
-    let stream = house.stream("a");
+    let fixture = Fixture::new(QueueSettings { queue_requests: Some(2), ..settings() });
+    let (gone, stays) = (fixture.wait_for(&[("a", 1)]), fixture.wait_for(&[("a", 2)]));
+    let stream = fixture.stream("a");
     let mut in_flight = next(&stream).await.unwrap();
     let withdrawal = stream.withdrawal().notified();
     drop(gone);
     timeout(Duration::from_secs(1), withdrawal).await.expect("it is told");
-    assert_eq!(house.registry.pending_records(), 3);
+    assert_eq!(fixture.registry.pending_records(), 3);
     assert_eq!(in_flight.withdraw(), NumberSet::from(0..1));
-    assert_eq!((in_flight.batch().records(), house.registry.pending_records()), (2, 2));
-    house.admit(&[("a", 10)]).expect("a place is free");
+    assert_eq!((in_flight.batch().records(), fixture.registry.pending_records()), (2, 2));
+    fixture.admit(&[("a", 10)]).expect("a place is free");
     assert!(in_flight.withdraw().is_empty(), "once");
     whole(&in_flight, 0, "");
     drop(in_flight);
@@ -136,42 +137,42 @@ async fn what_is_in_flight_is_withdrawn_when_its_consumer_looks() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_sent_although_it_was_withdrawn_leaves_nothing_behind() {
-    let house = House::new(settings());
-    let gone = house.wait_for(&[("a", 1)]);
-    let stream = house.stream("a");
+    let fixture = Fixture::new(settings());
+    let gone = fixture.wait_for(&[("a", 1)]);
+    let stream = fixture.stream("a");
     let mut in_flight = next(&stream).await.unwrap();
     drop(gone);
     whole(&in_flight, 0, "");
     assert!(in_flight.withdraw().is_empty(), "it was delivered");
     drop(in_flight);
-    assert_eq!((house.registry.pending_records(), house.shared.budget.used()), (0, 0));
+    assert_eq!((fixture.registry.pending_records(), fixture.shared.budget.used()), (0, 0));
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_age_of_a_stream_is_that_of_the_oldest_entry_that_is_left() {
-    let house = House::new(settings());
+    let fixture = Fixture::new(settings());
     let start = Instant::now();
-    let first = house.wait_for(&[("a", 1)]);
+    let first = fixture.wait_for(&[("a", 1)]);
     advance(Duration::from_secs(5)).await;
-    let second = house.wait_for(&[("a", 1)]);
-    assert_eq!(house.oldest(), Some(start.elapsed()));
+    let second = fixture.wait_for(&[("a", 1)]);
+    assert_eq!(fixture.oldest(), Some(start.elapsed()));
     drop(first);
-    assert_eq!(house.oldest(), Some(Duration::ZERO));
+    assert_eq!(fixture.oldest(), Some(Duration::ZERO));
     drop(second);
-    assert_eq!(house.oldest(), None);
+    assert_eq!(fixture.oldest(), None);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_request_that_no_stream_got_waits_for_nothing() {
-    let house = House::new(settings());
-    assert!(house.wait_for(&[]).settled().await.unwrap().is_empty());
+    let fixture = Fixture::new(settings());
+    assert!(fixture.wait_for(&[]).settled().await.unwrap().is_empty());
 }
 
 #[tokio::test(start_paused = true)]
 async fn whoever_waits_no_longer_learns_what_has_ended_and_how_and_what_has_not() {
-    let house = House::new(settings());
-    let receipt = house.wait_for(&[("a", 1), ("b", 2)]);
-    let streams = ["a", "b"].map(|key| house.stream(key));
+    let fixture = Fixture::new(settings());
+    let receipt = fixture.wait_for(&[("a", 1), ("b", 2)]);
+    let streams = ["a", "b"].map(|key| fixture.stream(key));
     let first = next(&streams[0]).await.unwrap();
     first.ended(first.batch(), None, (1, Fate::DeadLettered), "refused");
     let (losses, unsettled) = receipt.so_far();

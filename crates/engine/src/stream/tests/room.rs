@@ -4,13 +4,14 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::*;
+use crate::stream::wait_queue::{RoomWaiter, WaitQueue};
 
 /// The longest that a request may wait, and a little less.
 const PATIENCE: Duration = Duration::from_millis(250);
 const SHORT: Duration = Duration::from_millis(100);
 
-impl House {
-    /// Admits a request as [`House::admit`] does, with as much reserved for its body as it has, and if there is no room waits
+impl Fixture {
+    /// Admits a request as [`Fixture::admit`] does, with as much reserved for its body as it has, and if there is no room waits
     /// for some.
     fn admit_soon(&self, entries: &[(&str, usize)]) -> JoinHandle<bool> {
         let mut body = Reservation::empty(self.shared.budget.clone());
@@ -42,50 +43,50 @@ async fn yield_often() {
     }
 }
 
-fn roomy() -> Arc<Shared> {
-    Arc::new(Shared::new(Arc::new(Budget::new(1_000_000)), Arc::new(StreamCount::new(100)), None))
+fn roomy() -> Arc<EngineState> {
+    Arc::new(EngineState::new(Arc::new(Budget::new(1_000_000)), Arc::new(StreamCount::new(100)), None))
 }
 
-/// A house with memory for everything, in which a stream has room for two batches of 400 bytes and little more.
-fn house() -> House {
+/// A fixture with memory for everything, in which a stream has room for two batches of 400 bytes and little more.
+fn fixture() -> Fixture {
     let shared = roomy();
-    let (registry, consumers) = House::exporter("one", settings(), &shared);
-    House { shared, registry, consumers }
+    let (registry, consumers) = Fixture::exporter("one", settings(), &shared);
+    Fixture { shared, registry, consumers }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_request_that_meets_a_full_stream_waits_until_a_batch_is_settled() {
-    let house = house();
-    house.admit(&[("a", 400), ("a", 400)]).unwrap();
-    let waits = house.admit_soon(&[("a", 400)]);
+    let fixture = fixture();
+    fixture.admit(&[("a", 400), ("a", 400)]).unwrap();
+    let waits = fixture.admit_soon(&[("a", 400)]);
     yield_often().await;
     assert!(!waits.is_finished());
     let start = Instant::now();
-    house.settle_one().await;
+    fixture.settle_one().await;
     assert!(waits.await.unwrap());
     assert!(start.elapsed() < PATIENCE, "it has not waited for anything else");
-    assert_eq!(house.pending("a"), 800);
+    assert_eq!(fixture.pending("a"), 800);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_request_is_refused_when_there_was_no_room_for_a_quarter_of_a_second() {
-    let house = house();
-    house.admit(&[("a", 900)]).unwrap();
-    let used = house.shared.budget.used();
+    let fixture = fixture();
+    fixture.admit(&[("a", 900)]).unwrap();
+    let used = fixture.shared.budget.used();
     let start = Instant::now();
-    assert!(!house.admit_soon(&[("a", 400), ("b", 400)]).await.unwrap());
+    assert!(!fixture.admit_soon(&[("a", 400), ("b", 400)]).await.unwrap());
     assert_eq!(start.elapsed(), PATIENCE);
-    assert_eq!((house.pending("a"), house.pending("b")), (900, 0));
-    assert_eq!(house.shared.budget.used(), used, "nothing is left of it");
-    assert_eq!(house.registry.len(), 1, "nor the stream that was made for it");
+    assert_eq!((fixture.pending("a"), fixture.pending("b")), (900, 0));
+    assert_eq!(fixture.shared.budget.used(), used, "nothing is left of it");
+    assert_eq!(fixture.registry.len(), 1, "nor the stream that was made for it");
 }
 
 #[tokio::test(start_paused = true)]
 async fn nobody_waits_longer_than_its_sender() {
-    let house = house();
-    house.admit(&[("a", 900)]).unwrap();
-    let mut admission = house.admission();
-    place(&mut admission, &house.registry, &[("a", 400)]).unwrap();
+    let fixture = fixture();
+    fixture.admit(&[("a", 900)]).unwrap();
+    let mut admission = fixture.admission();
+    place(&mut admission, &fixture.registry, &[("a", 400)]).unwrap();
     assert!(admission.commit().is_err());
     let start = Instant::now();
     assert!(!admission.room(&mut Patience::until(Some(start + SHORT))).await);
@@ -94,14 +95,14 @@ async fn nobody_waits_longer_than_its_sender() {
 
 #[tokio::test(start_paused = true)]
 async fn nobody_waits_for_a_stream_whose_upstream_takes_nothing() {
-    let house = house();
-    house.admit(&[("a", 900)]).unwrap();
+    let fixture = fixture();
+    fixture.admit(&[("a", 900)]).unwrap();
     let start = Instant::now();
-    house.stream("a").set_failing(true);
-    assert!(!house.admit_soon(&[("a", 400)]).await.unwrap(), "it has refused the last attempt");
-    house.stream("a").set_failing(false);
-    house.stream("a").hanging().store(true, std::sync::atomic::Ordering::Relaxed);
-    assert!(!house.admit_soon(&[("a", 400)]).await.unwrap(), "it has not answered it for a second");
+    fixture.stream("a").set_failing(true);
+    assert!(!fixture.admit_soon(&[("a", 400)]).await.unwrap(), "it has refused the last attempt");
+    fixture.stream("a").set_failing(false);
+    fixture.stream("a").hanging().store(true, std::sync::atomic::Ordering::Relaxed);
+    assert!(!fixture.admit_soon(&[("a", 400)]).await.unwrap(), "it has not answered it for a second");
     assert_eq!(start.elapsed(), Duration::ZERO);
 }
 
@@ -109,29 +110,29 @@ async fn nobody_waits_for_a_stream_whose_upstream_takes_nothing() {
 async fn what_is_shed_is_shed_at_once() {
     let shared = roomy();
     let shedding = QueueSettings { when_full: WhenFull::Shed, ..settings() };
-    let (registry, consumers) = House::exporter("one", shedding, &shared);
-    let house = House { shared, registry, consumers };
-    house.admit(&[("a", 900)]).unwrap();
+    let (registry, consumers) = Fixture::exporter("one", shedding, &shared);
+    let fixture = Fixture { shared, registry, consumers };
+    fixture.admit(&[("a", 900)]).unwrap();
     let start = Instant::now();
-    assert_eq!(house.admit(&[("a", 400)]).unwrap().len(), 1);
+    assert_eq!(fixture.admit(&[("a", 400)]).unwrap().len(), 1);
     assert_eq!(start.elapsed(), Duration::ZERO);
 }
 
 /// Two exporters, of which the second sheds, with room for one request of 900 bytes in each stream, which they have; and a
 /// request to both.
-fn one_refuses_and_one_sheds() -> (House, House, Admission<'static>) {
+fn one_refuses_and_one_sheds() -> (Fixture, Fixture, Admission<'static>) {
     let shared = roomy();
     let shedding = QueueSettings { when_full: WhenFull::Shed, ..settings() };
     let [one, two] = [("one", settings()), ("two", shedding)].map(|(name, settings)| {
-        let (registry, consumers) = House::exporter(name, settings, &shared);
-        House { shared: shared.clone(), registry, consumers }
+        let (registry, consumers) = Fixture::exporter(name, settings, &shared);
+        Fixture { shared: shared.clone(), registry, consumers }
     });
-    for house in [&one, &two] {
-        house.admit(&[("a", 900)]).unwrap();
+    for fixture in [&one, &two] {
+        fixture.admit(&[("a", 900)]).unwrap();
     }
     let mut admission = Admission::new(Signal::Logs, Reservation::empty(shared.budget.clone()), 0);
-    for house in [&two, &one] {
-        place(&mut admission, &house.registry, &[("a", 300)]).unwrap();
+    for fixture in [&two, &one] {
+        place(&mut admission, &fixture.registry, &[("a", 300)]).unwrap();
     }
     (one, two, admission.keep(&bytes::Bytes::new()))
 }
@@ -174,45 +175,60 @@ async fn what_could_be_shed_for_want_of_memory_is_admitted_if_there_is_some_when
 
 #[tokio::test(start_paused = true)]
 async fn a_reservation_that_is_undone_tells_those_who_wait() {
-    let house = House::new(QueueSettings { queue_requests: Some(1), ..settings() });
-    house.admit(&[("a", 100)]).unwrap();
-    let stream = house.stream("a");
-    let in_line = stream.line.join().unwrap();
+    let fixture = Fixture::new(QueueSettings { queue_requests: Some(1), ..settings() });
+    fixture.admit(&[("a", 100)]).unwrap();
+    let stream = fixture.stream("a");
+    let waiter = RoomWaiter::join(&stream.waiting, 1).expect("nobody else waits");
+    assert!(has_been_told(&waiter).await, "it is the first");
     // It has room for the bytes and none for the request; and one that finds room here, and none elsewhere.
     for entries in [&[("a", 10)][..], &[("b", 10), ("a", 10)][..]] {
-        let turn = in_line.turn();
-        assert!(house.admit(entries).is_err());
-        timeout(Duration::ZERO, turn).await.expect("whoever waits looks again");
+        assert!(!has_been_told(&waiter).await);
+        assert!(fixture.admit(entries).is_err());
+        assert!(has_been_told(&waiter).await, "whoever waits looks again");
     }
-    let shared = Arc::new(Shared::new(Arc::new(Budget::new(900)), Arc::new(StreamCount::new(100)), None));
-    let (registry, consumers) = House::exporter("one", settings(), &shared);
-    let house = House { shared, registry, consumers };
-    house.admit(&[("a", 100)]).unwrap();
-    let stream = house.stream("a");
-    let in_line = stream.line.join().unwrap();
-    let turn = in_line.turn();
-    assert_eq!(house.admit(&[("a", 700), ("b", 200)]).unwrap_err(), Refused::Full(Full::Memory));
-    timeout(Duration::ZERO, turn).await.expect("what was reserved here is given back");
+    let shared =
+        Arc::new(EngineState::new(Arc::new(Budget::new(900)), Arc::new(StreamCount::new(100)), None));
+    let (registry, consumers) = Fixture::exporter("one", settings(), &shared);
+    let fixture = Fixture { shared, registry, consumers };
+    fixture.admit(&[("a", 100)]).unwrap();
+    let stream = fixture.stream("a");
+    let waiter = RoomWaiter::join(&stream.waiting, 1).expect("nobody else waits");
+    assert!(has_been_told(&waiter).await, "it is the first");
+    assert_eq!(fixture.admit(&[("a", 700), ("b", 200)]).unwrap_err(), Refused::Full(Full::Memory));
+    assert!(has_been_told(&waiter).await, "what was reserved here is given back");
+}
+
+/// Whether one who waits was told since it was last asked that there may be room.
+async fn has_been_told(waiter: &RoomWaiter<&WaitQueue>) -> bool {
+    let mut looks = 0;
+    let look = || {
+        looks += 1;
+        None::<()>
+    };
+    waiter.until(Instant::now(), look).await;
+    // One of them at the end of its time.
+    looks > 1
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_place_for_a_new_stream_is_not_waited_for() {
-    let shared = Arc::new(Shared::new(Arc::new(Budget::new(10_000)), Arc::new(StreamCount::new(1)), None));
-    let (registry, consumers) = House::exporter("one", settings(), &shared);
-    let house = House { shared, registry, consumers };
-    house.admit(&[("a", 100)]).unwrap();
-    assert_eq!(house.admit(&[("b", 100)]).unwrap_err(), Refused::Full(Full::Streams));
+    let shared =
+        Arc::new(EngineState::new(Arc::new(Budget::new(10_000)), Arc::new(StreamCount::new(1)), None));
+    let (registry, consumers) = Fixture::exporter("one", settings(), &shared);
+    let fixture = Fixture { shared, registry, consumers };
+    fixture.admit(&[("a", 100)]).unwrap();
+    assert_eq!(fixture.admit(&[("b", 100)]).unwrap_err(), Refused::Full(Full::Streams));
 }
 
 #[tokio::test(start_paused = true)]
 async fn those_who_wait_for_a_stream_come_in_the_order_in_which_they_came() {
-    let house = house();
-    house.admit(&[("a", 400), ("a", 400)]).unwrap();
-    let mut waits: Vec<_> = (0..5).map(|_| house.admit_soon(&[("a", 400)])).collect();
+    let fixture = fixture();
+    fixture.admit(&[("a", 400), ("a", 400)]).unwrap();
+    let mut waits: Vec<_> = (0..5).map(|_| fixture.admit_soon(&[("a", 400)])).collect();
     yield_often().await;
     while !waits.is_empty() {
         assert!(waits.iter().all(|waits| !waits.is_finished()));
-        house.settle_one().await;
+        fixture.settle_one().await;
         let done: Vec<bool> = waits.iter().map(JoinHandle::is_finished).collect();
         assert_eq!(done.iter().position(|done| *done), Some(0), "{done:?}");
         assert_eq!(done.iter().filter(|done| **done).count(), 1, "one batch makes room for one: {done:?}");
@@ -221,13 +237,44 @@ async fn those_who_wait_for_a_stream_come_in_the_order_in_which_they_came() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn whom_another_request_is_faster_than_keeps_its_place() {
+    let fixture = fixture();
+    fixture.admit(&[("a", 400), ("a", 400)]).unwrap();
+    let (first, second) = (fixture.admit_soon(&[("a", 400)]), fixture.admit_soon(&[("a", 400)]));
+    yield_often().await;
+    drop(next(&fixture.stream("a")).await.expect("something is due"));
+    fixture.admit(&[("a", 400)]).expect("it asks before those who wait are told");
+    yield_often().await;
+    assert!(!first.is_finished() && !second.is_finished());
+    fixture.settle_one().await;
+    assert!(first.is_finished() && !second.is_finished(), "in the order in which they came");
+    fixture.settle_one().await;
+    assert!(first.await.unwrap() && second.await.unwrap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_who_wants_more_than_there_is_keeps_nobody_from_what_there_is() {
+    let budget = Arc::new(Budget::new(10_000));
+    let mut queued = Reservation::empty(budget.clone());
+    assert!(queued.grow(10_000));
+    let grow = |bytes| {
+        let mut body = Reservation::empty(budget.clone());
+        tokio::spawn(async move { body.grow_soon(bytes, 0, &mut Patience::default()).await })
+    };
+    let (large, small) = (grow(5_000), grow(100));
+    yield_often().await;
+    drop(queued.split_off(1_000));
+    assert_eq!((large.await.unwrap(), small.await.unwrap()), (false, true));
+}
+
+#[tokio::test(start_paused = true)]
 async fn room_for_several_is_taken_by_several() {
-    let house = house();
-    house.admit(&[("a", 400), ("a", 400)]).unwrap();
-    let waits: Vec<_> = (0..4).map(|_| house.admit_soon(&[("a", 100)])).collect();
+    let fixture = fixture();
+    fixture.admit(&[("a", 400), ("a", 400)]).unwrap();
+    let waits: Vec<_> = (0..4).map(|_| fixture.admit_soon(&[("a", 100)])).collect();
     yield_often().await;
     // There was room for two of them all the time.
-    house.settle_one().await;
+    fixture.settle_one().await;
     for waits in waits {
         assert!(waits.is_finished() && waits.await.unwrap());
     }
@@ -235,58 +282,58 @@ async fn room_for_several_is_taken_by_several() {
 
 #[tokio::test(start_paused = true)]
 async fn a_request_of_two_full_streams_is_admitted_once_both_have_room_and_holds_none_meanwhile() {
-    let house = house();
-    house.admit(&[("a", 400), ("a", 400)]).unwrap();
-    house.admit(&[("b", 400), ("b", 400)]).unwrap();
-    let waits = house.admit_soon(&[("a", 400), ("b", 400)]);
+    let fixture = fixture();
+    fixture.admit(&[("a", 400), ("a", 400)]).unwrap();
+    fixture.admit(&[("b", 400), ("b", 400)]).unwrap();
+    let waits = fixture.admit_soon(&[("a", 400), ("b", 400)]);
     yield_often().await;
-    house.settle_one().await;
+    fixture.settle_one().await;
     assert!(!waits.is_finished(), "`b` is full");
-    house.admit(&[("a", 400)]).expect("it has taken nothing of what `a` has");
-    let b = house.stream("b");
+    fixture.admit(&[("a", 400)]).expect("it has taken nothing of what `a` has");
+    let b = fixture.stream("b");
     drop(next(&b).await.expect("something is due"));
     yield_often().await;
     assert!(!waits.is_finished(), "now `a` is full");
-    house.settle_one().await;
+    fixture.settle_one().await;
     assert!(waits.await.unwrap());
-    assert_eq!((house.pending("a"), house.pending("b")), (800, 800));
+    assert_eq!((fixture.pending("a"), fixture.pending("b")), (800, 800));
 }
 
 #[tokio::test(start_paused = true)]
 async fn who_has_to_wait_elsewhere_lets_the_next_one_in() {
-    let house = house();
-    house.admit(&[("a", 400), ("a", 400)]).unwrap();
-    house.admit(&[("b", 400), ("b", 400)]).unwrap();
-    let both = house.admit_soon(&[("a", 400), ("b", 400)]);
-    let one = house.admit_soon(&[("a", 400)]);
+    let fixture = fixture();
+    fixture.admit(&[("a", 400), ("a", 400)]).unwrap();
+    fixture.admit(&[("b", 400), ("b", 400)]).unwrap();
+    let both = fixture.admit_soon(&[("a", 400), ("b", 400)]);
+    let one = fixture.admit_soon(&[("a", 400)]);
     yield_often().await;
-    house.settle_one().await;
+    fixture.settle_one().await;
     assert!(one.is_finished() && one.await.unwrap(), "the one ahead of it can't use the room");
     assert!(!both.await.unwrap());
 }
 
 #[tokio::test(start_paused = true)]
 async fn one_who_gives_up_when_it_is_his_turn_leaves_it_to_the_next() {
-    let house = house();
-    house.admit(&[("a", 400), ("a", 400)]).unwrap();
-    let (first, second) = (house.admit_soon(&[("a", 400)]), house.admit_soon(&[("a", 400)]));
+    let fixture = fixture();
+    fixture.admit(&[("a", 400), ("a", 400)]).unwrap();
+    let (first, second) = (fixture.admit_soon(&[("a", 400)]), fixture.admit_soon(&[("a", 400)]));
     yield_often().await;
-    drop(next(&house.stream("a")).await.expect("something is due"));
+    drop(next(&fixture.stream("a")).await.expect("something is due"));
     first.abort();
     assert!(timeout(SHORT, second).await.expect("it is let in").unwrap());
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_request_waits_for_memory_until_some_is_given_back() {
-    let house = House::new(QueueSettings { queue_bytes: 100_000, ..settings() });
-    house.admit(&[("a", 400), ("a", 400)]).unwrap();
+    let fixture = Fixture::new(QueueSettings { queue_bytes: 100_000, ..settings() });
+    fixture.admit(&[("a", 400), ("a", 400)]).unwrap();
     let other = {
-        let mut other = Reservation::empty(house.shared.budget.clone());
+        let mut other = Reservation::empty(fixture.shared.budget.clone());
         assert!(other.grow(9_100));
         other
     };
-    let mut admission = house.admission();
-    place(&mut admission, &house.registry, &[("b", 300)]).unwrap();
+    let mut admission = fixture.admission();
+    place(&mut admission, &fixture.registry, &[("b", 300)]).unwrap();
     assert_eq!(admission.commit().unwrap_err(), Refused::Full(Full::Memory));
     let waits = tokio::spawn({
         let mut admission = admission.keep(&bytes::Bytes::new());
@@ -294,7 +341,7 @@ async fn a_request_waits_for_memory_until_some_is_given_back() {
     });
     yield_often().await;
     assert!(!waits.is_finished());
-    house.settle_one().await;
+    fixture.settle_one().await;
     assert!(waits.await.unwrap());
     drop(other);
 }
@@ -359,9 +406,9 @@ async fn what_arrives_while_somebody_waits_is_bounded() {
 
 #[tokio::test(start_paused = true)]
 async fn one_stream_has_no_more_than_some_of_the_places() {
-    let house = house();
-    house.admit(&[("a", 900)]).unwrap();
-    let waits: Vec<_> = (0..70).map(|_| house.admit_soon(&[("a", 200)])).collect();
+    let fixture = fixture();
+    fixture.admit(&[("a", 900)]).unwrap();
+    let waits: Vec<_> = (0..70).map(|_| fixture.admit_soon(&[("a", 200)])).collect();
     yield_often().await;
     assert_eq!(waits.iter().filter(|waits| waits.is_finished()).count(), 6, "they are refused at once");
     let start = Instant::now();

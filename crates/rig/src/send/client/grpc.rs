@@ -12,7 +12,7 @@ use super::{Refusal, SendFailure, note, secrets, taken};
 use crate::answer::{ExportPartialSuccess, ExportServiceResponse};
 use crate::send::settings::{SendError, SendSettings};
 use sluice_engine::client::{Dialer, Secrets};
-use sluice_engine::export::call::{Answered, CallError, Message, call};
+use sluice_engine::export::call::{CallAnswer, CallError, GrpcMessage, call};
 use sluice_engine::net::Transmission;
 use sluice_engine::rpc::{ACCEPT_ENCODING, ACCEPTED, Code, ENCODING, MEDIA_TYPE, trailers};
 use sluice_engine::stream::Budget;
@@ -74,7 +74,7 @@ impl Grpc {
     fn end(
         &mut self,
         connection: CallConnection,
-        ended: Result<Answered, CallError>,
+        ended: Result<CallAnswer, CallError>,
     ) -> Result<u64, Refusal> {
         let answered = ended.map_err(|_| SendFailure::Closed)?;
         self.connection = Some(connection);
@@ -90,8 +90,8 @@ impl Grpc {
         request
     }
 
-    fn message(&self, body: &Bytes) -> Message<[Bytes; 1]> {
-        Message { chunks: [body.clone()], len: body.len() as u64, compressed: self.compressed }
+    fn message(&self, body: &Bytes) -> GrpcMessage<[Bytes; 1]> {
+        GrpcMessage { chunks: [body.clone()], len: body.len() as u64, compressed: self.compressed }
     }
 }
 
@@ -106,13 +106,13 @@ impl CallConnection {
     async fn call(
         &mut self,
         request: Request<()>,
-        message: Message<[Bytes; 1]>,
-    ) -> Result<Answered, CallError> {
+        message: GrpcMessage<[Bytes; 1]>,
+    ) -> Result<CallAnswer, CallError> {
         self.driver.drive(call(self.calls.clone(), request, message, None, &self.budget)).await
     }
 }
 
-fn result(answered: Answered, secrets: &Secrets) -> Result<u64, Refusal> {
+fn result(answered: CallAnswer, secrets: &Secrets) -> Result<u64, Refusal> {
     let Some(end) = answered.end() else {
         let failure = match answered.status {
             StatusCode::OK => SendFailure::Code(Code::Unknown),

@@ -115,7 +115,7 @@ async fn is_refused_until_it_is_removed(put: impl Fn(&Path), remove: impl Fn(&Pa
         put(&path);
         for _ in 0..2 {
             let answer = write(&transport, "k").await;
-            assert_eq!((answer.code.as_ref(), answer.outcome), ("io", Outcome::Retry { after: None }));
+            assert_eq!((answer.code.as_ref(), answer.outcome), ("io", AttemptOutcome::Retry { after: None }));
             assert!(
                 answer.detail.contains("k/logs.jsonl`: ") && answer.detail.contains(reason),
                 "{}",

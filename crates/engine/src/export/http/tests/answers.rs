@@ -7,7 +7,7 @@ use prost::Message as _;
 
 use super::*;
 use crate::client::Secrets;
-use crate::export::upstream::answer_body::AnswerBody;
+use crate::export::upstream::answer_body::UpstreamAnswerBody;
 use crate::export::upstream::partial_success::PartialSuccess;
 use crate::export::upstream::sanitizer::Sanitizer;
 use crate::net::Network;
@@ -22,7 +22,7 @@ fn json(status: &str, body: &str) -> String {
     with_body(status, "application/json", body)
 }
 
-async fn outcome_of_status(status: u16) -> Outcome {
+async fn outcome_of_status(status: u16) -> AttemptOutcome {
     let answer = answer_to(&format!("HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\r\n")).await;
     assert_eq!(answer.code, status.to_string());
     answer.outcome
@@ -37,13 +37,13 @@ async fn rules_38_and_39_the_status_decides() {
         assert_eq!(outcome_of_status(status).await, RETRY, "{status}");
     }
     for status in [400, 413, 422] {
-        assert_eq!(outcome_of_status(status).await, Outcome::Bad, "{status}");
+        assert_eq!(outcome_of_status(status).await, AttemptOutcome::Bad, "{status}");
     }
     for status in [300, 301, 302, 303, 304, 307, 308, 399, 401, 403, 404, 405, 407, 415, 501] {
         assert_eq!(outcome_of_status(status).await, HOLD, "{status}");
     }
     for status in [402, 406, 408, 409, 410, 431, 451, 500, 505, 519, 531, 599] {
-        assert_eq!(outcome_of_status(status).await, Outcome::Refused, "{status}");
+        assert_eq!(outcome_of_status(status).await, AttemptOutcome::Refused, "{status}");
     }
 }
 
@@ -53,8 +53,8 @@ async fn rule_38_the_code_in_the_body_decides_nothing() {
         ("530 X", Code::InvalidArgument, RETRY),
         ("503 X", Code::InvalidArgument, RETRY),
         ("429 X", Code::Unimplemented, RETRY),
-        ("400 X", Code::Unavailable, Outcome::Bad),
-        ("500 X", Code::Unavailable, Outcome::Refused),
+        ("400 X", Code::Unavailable, AttemptOutcome::Bad),
+        ("500 X", Code::Unavailable, AttemptOutcome::Refused),
     ] {
         let body = serde_json::json!({ "code": code as i32, "message": "what the body says" }).to_string();
         let answer = answer_to(&json(status, &body)).await;
@@ -70,7 +70,9 @@ async fn the_retried_statuses_can_be_chosen() {
         upstream::Then::Answer(format!("HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\r\n"))
     })
     .await;
-    for (status, expected) in [("408", RETRY), ("500", RETRY), ("404", RETRY), ("503", Outcome::Refused)] {
+    for (status, expected) in
+        [("408", RETRY), ("500", RETRY), ("404", RETRY), ("503", AttemptOutcome::Refused)]
+    {
         let http =
             http_settings_with(&upstream.url(), |http| http.headers = vec![header("x-status", status)]);
         let mut settings = exporter(http.clone());
@@ -83,7 +85,7 @@ async fn the_retried_statuses_can_be_chosen() {
 #[tokio::test]
 async fn a_status_that_http_does_not_know_makes_no_label_of_its_own() {
     let answer = answer_to("HTTP/1.1 799 X\r\nContent-Length: 0\r\n\r\n").await;
-    assert_eq!((answer.code.as_ref(), answer.outcome), ("other", Outcome::Refused));
+    assert_eq!((answer.code.as_ref(), answer.outcome), ("other", AttemptOutcome::Refused));
 }
 
 #[tokio::test]
@@ -91,7 +93,7 @@ async fn rule_42_retry_after_is_understood_as_seconds_and_as_a_date() {
     let after = async |status: &str, value: &str| {
         let text = format!("HTTP/1.1 {status} X\r\nRetry-After: {value}\r\nContent-Length: 0\r\n\r\n");
         match answer_to(&text).await.outcome {
-            Outcome::Retry { after } | Outcome::Hold { after, .. } => after,
+            AttemptOutcome::Retry { after } | AttemptOutcome::Hold { after, .. } => after,
             other => panic!("{other:?}"),
         }
     };
@@ -118,7 +120,11 @@ async fn rule_42_a_retry_after_of_any_number_of_digits_is_a_wait() {
         ("9".repeat(400), Duration::MAX),
     ] {
         let text = format!("HTTP/1.1 503 X\r\nRetry-After: {digits}\r\nContent-Length: 0\r\n\r\n");
-        assert_eq!(answer_to(&text).await.outcome, Outcome::Retry { after: Some(seconds) }, "{digits}");
+        assert_eq!(
+            answer_to(&text).await.outcome,
+            AttemptOutcome::Retry { after: Some(seconds) },
+            "{digits}"
+        );
     }
 }
 
@@ -155,7 +161,7 @@ async fn partial_success_is_counted_in_either_encoding() {
         }),
     };
     let proto = String::from_utf8(proto.encode_to_vec()).unwrap();
-    let rejected = Outcome::Delivered { rejected: 3, warning: false };
+    let rejected = AttemptOutcome::Delivered { rejected: 3, warning: false };
     for text in [
         with_body("200 OK", "application/x-protobuf", &proto),
         json("200 OK", r#"{"partialSuccess":{"rejectedLogRecords":"3","errorMessage":"odd"}}"#),
@@ -198,7 +204,7 @@ async fn a_lying_partial_success_never_counts_more_than_the_batch() {
     {
         let body = format!(r#"{{"partialSuccess":{{"rejectedLogRecords":"{count}"}}}}"#);
         let answer = answer_to(&json("200 OK", &body)).await;
-        assert_eq!(answer.outcome, Outcome::Delivered { rejected, warning: true }, "{count}");
+        assert_eq!(answer.outcome, AttemptOutcome::Delivered { rejected, warning: true }, "{count}");
         assert!(answer.detail.contains(count), "{}", answer.detail);
     }
 }
@@ -238,7 +244,7 @@ fn judged(status: u16, headers: &[(&'static str, &str)], bytes: &[u8]) -> Answer
         .iter()
         .map(|(name, value)| (name.parse::<HeaderName>().unwrap(), value.parse().unwrap()))
         .collect();
-    let mut body = AnswerBody::new(&Arc::new(Budget::new(u64::MAX)));
+    let mut body = UpstreamAnswerBody::new(&Arc::new(Budget::new(u64::MAX)));
     bytes.chunks(10_000).for_each(|piece| body.push(piece).unwrap());
     let status = http::StatusCode::from_u16(status).unwrap();
     let reply = crate::export::http::answer::Reply { status, headers: &headers, body: Ok(body) };
@@ -299,7 +305,7 @@ fn an_answer_is_read_whatever_it_is_labelled_as() {
         {
             let headers = [("content-type", content_type), ("content-encoding", label)];
             for (plain, expected) in PARTIAL
-                .map(|plain| (plain, Outcome::Delivered { rejected: 2, warning: false }))
+                .map(|plain| (plain, AttemptOutcome::Delivered { rejected: 2, warning: false }))
                 .into_iter()
                 .chain(FULL.map(|plain| (plain, DELIVERED)))
             {
@@ -314,7 +320,7 @@ fn an_answer_is_read_whatever_it_is_labelled_as() {
 
 #[test]
 fn a_deflate_without_a_frame_and_codings_on_top_of_each_other_are_read_by_their_labels() {
-    let expected = Outcome::Delivered { rejected: 2, warning: false };
+    let expected = AttemptOutcome::Delivered { rejected: 2, warning: false };
     for plain in PARTIAL {
         let bare = coded(plain).pop().unwrap().1;
         assert_eq!(judged(200, &[("content-encoding", "deflate")], &bare).outcome, expected);
@@ -361,7 +367,7 @@ fn of_a_partial_success_that_is_too_long_to_be_kept_the_count_is_found_before_an
             for plain in answers {
                 for (coding, bytes) in &coded(&plain)[..4] {
                     let answer = judged(200, &[("content-encoding", coding)], bytes);
-                    let expected = Outcome::Delivered { rejected: 2, warning: false };
+                    let expected = AttemptOutcome::Delivered { rejected: 2, warning: false };
                     assert_eq!(
                         answer.outcome, expected,
                         "{len} of `{filler}` by {coding}: {}",
@@ -385,7 +391,7 @@ fn reasons_are_read_whatever_they_are_labelled_as() {
                 for label in ["", "gzip", "br", coding] {
                     let headers = [("content-type", content_type), ("content-encoding", label)];
                     let answer = judged(400, &headers, bytes);
-                    assert_eq!(answer.outcome, Outcome::Bad);
+                    assert_eq!(answer.outcome, AttemptOutcome::Bad);
                     assert_eq!(answer.detail, "400 Bad Request: bad", "{plain:?} by {coding}: {headers:?}");
                 }
             }
@@ -396,7 +402,7 @@ fn reasons_are_read_whatever_they_are_labelled_as() {
 #[test]
 fn rule_33_a_compressed_answer_is_bounded_after_decompression_too() {
     let good = br#"{"partialSuccess":{"rejectedSpans":"2"}}"#;
-    let partial = Outcome::Delivered { rejected: 2, warning: false };
+    let partial = AttemptOutcome::Delivered { rejected: 2, warning: false };
     for (coding, bytes) in coded(good) {
         assert_eq!(judged(200, &[("content-encoding", coding)], &bytes).outcome, partial);
     }

@@ -84,7 +84,7 @@ async fn an_answer_that_breaks_off_counts_by_its_status() {
     let broken = |status: &str| Then::Reset(format!("HTTP/1.1 {status}\r\nContent-Length: 10\r\n\r\n123"));
     let (good, bad) = (broken("200 OK"), broken("400 Bad Request"));
     assert_eq!(answer_of(move |_| good.clone()).await.outcome, WARNED);
-    assert_eq!(answer_of(move |_| bad.clone()).await.outcome, Outcome::Bad);
+    assert_eq!(answer_of(move |_| bad.clone()).await.outcome, AttemptOutcome::Bad);
 }
 
 #[tokio::test]
@@ -113,7 +113,7 @@ async fn an_answer_that_comes_before_the_body_is_read_counts() {
     let transport = new(http_settings(&upstream.url())).unwrap();
     let large = Batch::new(Signal::Logs, vec![Bytes::from(vec![0; 16 << 20])], 1);
     let answer = transport.send_batch("k", &large).await;
-    assert_eq!((answer.code.as_ref(), answer.outcome), ("413", Outcome::Bad));
+    assert_eq!((answer.code.as_ref(), answer.outcome), ("413", AttemptOutcome::Bad));
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ use super::{exporter, header, http_settings};
 use crate::dead_letters::{DeadLetterSettings, DeadLetters, letters};
 use crate::export::{Active, Exporter, Fate};
 use crate::net::Network;
-use crate::stream::{Admission, Budget, Placement, Reservation, Shared, StreamCount};
+use crate::stream::{Admission, Budget, EngineState, Placement, Reservation, StreamCount};
 use otlp::{Signal, put_frame};
 
 const STREAMS: usize = 20;
@@ -132,7 +132,7 @@ async fn an_hour_of_401_holds_the_streams_and_then_all_is_delivered_in_order() {
     let exporter = crate::export::start(
         "otlp_http/held".into(),
         Active::new("otlp_http/held", settings, &Network::Machine, None).unwrap(),
-        Arc::new(Shared::new(Arc::new(Budget::new(1 << 24)), Arc::new(StreamCount::new(STREAMS)), None)),
+        Arc::new(EngineState::new(Arc::new(Budget::new(1 << 24)), Arc::new(StreamCount::new(STREAMS)), None)),
         Arc::new(ArcSwapOption::from_pointee(dead_letters.unwrap())),
     );
     let attempts = || exporter.counters().attempts().into_values().sum::<u64>() as usize;

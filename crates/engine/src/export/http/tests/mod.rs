@@ -20,7 +20,7 @@ use crate::backoff::RetrySettings;
 use crate::encoding::Encoding;
 use crate::export::conditions::LoneAttempt;
 use crate::export::{
-    Answer, Compression, ExporterKind, ExporterSettings, HoldScope, OtlpHttpSettings, Outcome,
+    Answer, AttemptOutcome, Compression, ExporterKind, ExporterSettings, HoldScope, OtlpHttpSettings,
     SecretTemplate, Statuses, TransportError, UpstreamSettings,
 };
 use crate::net::Network;
@@ -119,7 +119,7 @@ async fn answer_to(response: &str) -> Answer {
     new(http_settings(&upstream.url())).unwrap().send("k").await
 }
 
-const DELIVERED: Outcome = Outcome::Delivered { rejected: 0, warning: false };
-const WARNED: Outcome = Outcome::Delivered { rejected: 0, warning: true };
-const RETRY: Outcome = Outcome::Retry { after: None };
-const HOLD: Outcome = Outcome::Hold { scope: HoldScope::Stream, after: None };
+const DELIVERED: AttemptOutcome = AttemptOutcome::Delivered { rejected: 0, warning: false };
+const WARNED: AttemptOutcome = AttemptOutcome::Delivered { rejected: 0, warning: true };
+const RETRY: AttemptOutcome = AttemptOutcome::Retry { after: None };
+const HOLD: AttemptOutcome = AttemptOutcome::Hold { scope: HoldScope::Stream, after: None };

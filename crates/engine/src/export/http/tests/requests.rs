@@ -89,7 +89,7 @@ async fn rules_4_and_32_a_request_that_is_too_large_is_not_sent() {
     let transport = new(http_settings(&upstream.url())).unwrap();
     let batch = Batch::new(Signal::Logs, vec![Bytes::from(vec![0; (64 << 20) + 1])], 1);
     let answer = transport.send_batch("k", &batch).await;
-    assert_eq!((answer.code.as_ref(), answer.outcome), ("oversize", Outcome::Bad));
+    assert_eq!((answer.code.as_ref(), answer.outcome), ("oversize", AttemptOutcome::Bad));
     assert!(upstream.received().is_empty());
 }
 

@@ -7,12 +7,12 @@
 use std::collections::HashMap;
 
 use super::QueueSettings;
-use super::refused::Full;
+use super::full::Full;
 use crate::tenants::{QuotaShare, TenantLimit, TenantLimits};
 
 /// What a stream may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Bound {
+pub(super) enum StreamLimit {
     /// `queue_size`.
     InMemory,
     /// With a journal, what the queue has no memory for stays on disk.
@@ -24,7 +24,7 @@ pub(super) enum Bound {
     },
 }
 
-impl Bound {
+impl StreamLimit {
     /// Framed bytes.
     pub(super) fn most(&self, settings: &QueueSettings) -> u64 {
         match *self {
@@ -55,21 +55,21 @@ impl Bound {
 
 /// What a request has reserved of its tenants' shares, by the address of the share.
 #[derive(Debug, Default)]
-pub(super) struct OwnShares(HashMap<usize, u64>);
+pub(super) struct ReservedShares(HashMap<usize, u64>);
 
-impl OwnShares {
+impl ReservedShares {
     pub(super) fn of(&mut self, share: &QuotaShare) -> &mut u64 {
         self.0.entry(std::ptr::from_ref(share).addr()).or_default()
     }
 }
 
-/// Whether a stream has room.
+/// Why nothing is reserved in a stream.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Room {
-    Reserved,
+pub(super) enum NotReserved {
+    /// There is no room.
     Full,
     /// Its tenant may not hold so much.
     OverLimit(Full),
-    /// The stream ended in this moment: look it up again.
+    /// The stream ended in this moment: it has a [successor](super::Registry::successor).
     Gone,
 }

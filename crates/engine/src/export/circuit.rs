@@ -1,13 +1,13 @@
 //! Whether a destination is worth an attempt.
 //!
-//! An upstream that dies under many streams would be asked by each of them, again and again: a storm that meets it
+//! An upstream that dies under many streams would be asked by each of them, again and again, and all at once
 //! when it comes back. So all streams of a destination share a *circuit*, which is in one of three states:
 //!
 //! | state | an answer | a failure of the destination | a stream asks |
 //! |---|---|---|---|
 //! | **closed** | closed | suspected | goes on |
 //! | **suspected**, with the streams that have failed | closed | one stream more; from [`SEVERAL`] on: open | goes on |
-//! | **open**, with the time at which the next probe is due | closed, and all waiting streams go on | open | waits in line; the first in line goes as a probe once that is due |
+//! | **open**, with the time at which the next probe is due | closed, and all waiting streams go on | open | waits in a queue; its first goes as a probe once that is due |
 //!
 //! An *answer* is anything in the exporter's protocol, whatever it says. A *failure of the destination* is an attempt that has met
 //! nothing there that could take its data: no connection, no answer in time, one in another protocol, or a gateway's 502 to
@@ -15,13 +15,13 @@
 //! never opens the circuit, nor that of several which hang beside others that are answered. An attempt that shows neither
 //! changes nothing.
 //!
-//! There are two lines, each with a due time of its own. In that of the *troubled*, whose own last attempt failed, one probe
+//! There are two queues, each with a due time of its own. In that of the *troubled*, whose own last attempt failed, one probe
 //! is on its way at a time, and the pauses between them grow as those between the attempts at a batch do. Streams that are in
 //! no trouble may have been silent for so long, and the circuit may be open for reasons that are none of theirs: one of them
 //! a second may probe, however long the pauses of the others have become and whatever their probe does.
 //!
 //! All of this is decided by [`Breaker`], which knows no locks and no clock. [`Circuit`] has it behind one mutex. What waits
-//! does so outside: for the circuit to close all wait for one `Notify`; and of each line only the first stream waits for the
+//! does so outside: for the circuit to close all wait for one `Notify`; and of each queue only the first stream waits for the
 //! due time, since a hundred thousand that all slept until then would all wake for one probe.
 
 use std::borrow::Cow;
@@ -37,7 +37,7 @@ use crate::backoff::{Backoff, RetrySettings};
 /// So many different streams must have failed.
 const SEVERAL: usize = 5;
 
-/// Between two probes of a line, whatever is configured for retries.
+/// Between two probes of a queue, whatever is configured for retries.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
 
 /// The longest pause, whatever is configured for retries: a probe is one request, and the streams that wait for it are many.
@@ -59,7 +59,7 @@ pub enum Sign {
 
 /// What an event has done to the circuit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
+pub enum CircuitChange {
     /// Nothing.
     None,
     /// From now on streams wait.
@@ -77,9 +77,9 @@ pub struct Asker {
     pub in_trouble: bool,
 }
 
-/// The line that a stream waits in while the circuit is open.
+/// The queue that a stream waits in while the circuit is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum WaitingLine {
+enum ProbeQueue {
     Untroubled,
     Troubled,
 }
@@ -90,7 +90,7 @@ struct Breaker {
     retry: RetrySettings,
     state: BreakerState,
     last_answer: Option<Instant>,
-    /// The probes on their way, by [`WaitingLine`]; they may be older than the state.
+    /// The probes on their way, by [`ProbeQueue`]; they may be older than the state.
     probes: [usize; 2],
 }
 
@@ -105,7 +105,7 @@ enum BreakerState {
         since: Instant,
         /// The code of the newest failure.
         code: Cow<'static, str>,
-        /// When the first stream of each line may probe, by [`WaitingLine`].
+        /// When the first stream of each queue may probe, by [`ProbeQueue`].
         due: [Instant; 2],
         /// The pauses of the troubled.
         backoff: Backoff,
@@ -121,8 +121,8 @@ enum Leave {
     Probe,
     /// No attempt before this time, unless the circuit closes.
     WaitUntil(Instant),
-    /// No attempt before the stream is the first in its line, unless the circuit closes.
-    StandInLine,
+    /// No attempt before the stream is the first in its queue, unless the circuit closes.
+    WaitInQueue,
 }
 
 impl Breaker {
@@ -130,62 +130,68 @@ impl Breaker {
         Self { retry: retry.clone(), state: BreakerState::Closed, last_answer: None, probes: [0; 2] }
     }
 
-    /// A stream asks, as the first in its line or not.
-    fn ask(&mut self, line: WaitingLine, is_first: bool, now: Instant) -> Leave {
+    /// A stream asks, as the first in its queue or not.
+    fn ask(&mut self, queue: ProbeQueue, is_first: bool, now: Instant) -> Leave {
         match &mut self.state {
             BreakerState::Closed | BreakerState::Suspected { .. } => Leave::Go,
-            BreakerState::Open { .. } if !is_first => Leave::StandInLine,
-            BreakerState::Open { due, .. } if now < due[line as usize] => {
-                Leave::WaitUntil(due[line as usize])
+            BreakerState::Open { .. } if !is_first => Leave::WaitInQueue,
+            BreakerState::Open { due, .. } if now < due[queue as usize] => {
+                Leave::WaitUntil(due[queue as usize])
             }
             BreakerState::Open { due, backoff, .. } => {
-                due[line as usize] = now + line.pause(backoff, &self.retry);
-                self.probes[line as usize] += 1;
-                debug_assert!(self.probes[WaitingLine::Troubled as usize] <= 1, "two probes of the troubled");
+                due[queue as usize] = now + queue.pause(backoff, &self.retry);
+                self.probes[queue as usize] += 1;
+                debug_assert!(self.probes[ProbeQueue::Troubled as usize] <= 1, "two probes of the troubled");
                 Leave::Probe
             }
         }
     }
 
     /// The destination has answered.
-    fn answered(&mut self, now: Instant) -> Change {
-        let change = if self.is_open() { Change::Closed } else { Change::None };
+    fn answered(&mut self, now: Instant) -> CircuitChange {
+        let change = if self.is_open() { CircuitChange::Closed } else { CircuitChange::None };
         (self.last_answer, self.state) = (Some(now), BreakerState::Closed);
         change
     }
 
     /// The destination has failed, in an attempt of `stream` that began then.
-    fn failed(&mut self, stream: usize, began: Instant, code: Cow<'static, str>, now: Instant) -> Change {
+    fn failed(
+        &mut self,
+        stream: usize,
+        began: Instant,
+        code: Cow<'static, str>,
+        now: Instant,
+    ) -> CircuitChange {
         let counts = self.last_answer.is_none_or(|answer| answer <= began);
         match &mut self.state {
-            BreakerState::Closed | BreakerState::Suspected { .. } if !counts => Change::None,
+            BreakerState::Closed | BreakerState::Suspected { .. } if !counts => CircuitChange::None,
             BreakerState::Closed => {
                 self.state = BreakerState::Suspected { failed: SmallVec::from_slice(&[stream]) };
-                Change::None
+                CircuitChange::None
             }
             BreakerState::Suspected { failed } => {
                 if !failed.contains(&stream) {
                     failed.push(stream);
                 }
                 if failed.len() < SEVERAL {
-                    return Change::None;
+                    return CircuitChange::None;
                 }
                 let mut backoff = Backoff::new();
-                let due = [WaitingLine::Untroubled, WaitingLine::Troubled]
-                    .map(|line| now + line.pause(&mut backoff, &self.retry));
+                let due = [ProbeQueue::Untroubled, ProbeQueue::Troubled]
+                    .map(|queue| now + queue.pause(&mut backoff, &self.retry));
                 self.state = BreakerState::Open { since: now, code, due, backoff };
-                Change::Opened
+                CircuitChange::Opened
             }
             BreakerState::Open { code: newest, .. } => {
                 *newest = code;
-                Change::None
+                CircuitChange::None
             }
         }
     }
 
     /// A probe has ended, whatever it has shown.
-    fn probe_ended(&mut self, line: WaitingLine) {
-        self.probes[line as usize] -= 1;
+    fn probe_ended(&mut self, queue: ProbeQueue) {
+        self.probes[queue as usize] -= 1;
     }
 
     fn is_open(&self) -> bool {
@@ -201,13 +207,13 @@ impl Breaker {
                 open_since: Some(*since),
                 failure: Some(code.clone()),
                 probing: self.probes != [0; 2],
-                next_probe: Some(due[WaitingLine::Troubled as usize]),
+                next_probe: Some(due[ProbeQueue::Troubled as usize]),
             },
         }
     }
 }
 
-impl WaitingLine {
+impl ProbeQueue {
     const fn of(asker: Asker) -> Self {
         if asker.in_trouble { Self::Troubled } else { Self::Untroubled }
     }
@@ -227,7 +233,7 @@ impl WaitingLine {
 pub struct Circuit {
     breaker: Mutex<Breaker>,
     closed: Notify,
-    /// The places at the head of the lines, by [`WaitingLine`], given to waiting streams in the order in which they came.
+    /// The places at the head of the queues, by [`ProbeQueue`], given to waiting streams in the order in which they came.
     heads: [Semaphore; 2],
 }
 
@@ -237,15 +243,15 @@ pub struct Pass<'a> {
     circuit: &'a Circuit,
     stream: usize,
     began: Instant,
-    /// The line that a probe has come from.
-    probe: Option<WaitingLine>,
+    /// The queue that a probe has come from.
+    probe: Option<ProbeQueue>,
     /// The place that the probe of a troubled stream keeps, so that no other of them probes before it has ended.
     _head: Option<SemaphorePermit<'a>>,
 }
 
 impl Circuit {
     /// A closed circuit, whose probes are as far apart as `retry` says of attempts.
-    pub(in crate::export) fn new(retry: &RetrySettings) -> Self {
+    pub(super) fn new(retry: &RetrySettings) -> Self {
         Self {
             breaker: Mutex::new(Breaker::new(retry)),
             closed: Notify::new(),
@@ -260,32 +266,32 @@ impl Circuit {
 
     /// Waits until the circuit is closed, or until it is this stream's turn to probe.
     pub async fn pass(&self, asker: Asker) -> Pass<'_> {
-        let line = WaitingLine::of(asker);
+        let queue = ProbeQueue::of(asker);
         let mut head = None;
         loop {
             // Made before the stream asks, so that no closing after that is missed.
             let closed = self.closed.notified();
             let now = Instant::now();
-            let leave = self.breaker.lock().ask(line, head.is_some(), now);
+            let leave = self.breaker.lock().ask(queue, head.is_some(), now);
             let probe = match leave {
                 Leave::Go => None,
-                Leave::Probe => Some(line),
+                Leave::Probe => Some(queue),
                 Leave::WaitUntil(due) => {
                     tokio::select! { () = closed => {}, () = sleep_until(due) => {} }
                     continue;
                 }
-                Leave::StandInLine => {
+                Leave::WaitInQueue => {
                     tokio::select! {
                         biased;
                         () = closed => {}
-                        first = self.heads[line as usize].acquire() => {
+                        first = self.heads[queue as usize].acquire() => {
                             head = Some(first.expect("the semaphore is never closed"));
                         }
                     }
                     continue;
                 }
             };
-            let head = head.filter(|_| probe == Some(WaitingLine::Troubled));
+            let head = head.filter(|_| probe == Some(ProbeQueue::Troubled));
             return Pass { circuit: self, stream: asker.stream, began: now, probe, _head: head };
         }
     }
@@ -308,15 +314,15 @@ impl Pass<'_> {
     }
 
     /// Tells what the attempt has shown, and the code of its answer.
-    pub fn end(self, sign: Sign, code: Cow<'static, str>) -> Change {
+    pub fn end(self, sign: Sign, code: Cow<'static, str>) -> CircuitChange {
         let mut breaker = self.circuit.breaker.lock();
         let change = match sign {
             Sign::Alive => breaker.answered(Instant::now()),
             Sign::Down => breaker.failed(self.stream, self.began, code, Instant::now()),
-            Sign::Unclear => Change::None,
+            Sign::Unclear => CircuitChange::None,
         };
         drop(breaker);
-        if change == Change::Closed {
+        if change == CircuitChange::Closed {
             self.circuit.closed.notify_waiters();
         }
         change
@@ -325,8 +331,8 @@ impl Pass<'_> {
 
 impl Drop for Pass<'_> {
     fn drop(&mut self) {
-        if let Some(line) = self.probe {
-            self.circuit.breaker.lock().probe_ended(line);
+        if let Some(queue) = self.probe {
+            self.circuit.breaker.lock().probe_ended(queue);
         }
     }
 }

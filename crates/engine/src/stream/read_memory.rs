@@ -7,30 +7,31 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 /// The memory that backlogs may take when they are read: streams get it in the order in which they ask.
 #[derive(Clone, Debug)]
-pub(super) struct ReadingRoom {
+pub(super) struct ReadMemory {
     free: Arc<Semaphore>,
-    size: Arc<Mutex<Size>>,
+    size: Arc<Mutex<MemorySize>>,
     /// Tells those who wait that there is more or less of it.
     changed: Arc<Notify>,
 }
 
-/// How much memory that is. What is free and what is taken are together so much and what is too much.
+/// How much memory that is: free and taken kibibytes together are `kibibytes` and `excess`.
 #[derive(Debug)]
-struct Size {
+struct MemorySize {
     kibibytes: u32,
     /// What is taken beyond that, since it has become less.
     excess: usize,
 }
 
-/// A part of it, until this is dropped; or the place of an exporter that has no part of it.
+/// The leave to read so much of a backlog into memory, until this is dropped: a part of a [`ReadMemory`], or the place that an exporter
+/// has beside it.
 #[derive(Debug)]
-pub(super) struct ReadingPlace {
+pub(super) struct ReadMemoryPermit {
     permit: Option<OwnedSemaphorePermit>,
-    /// What it is a part of.
-    room: Option<ReadingRoom>,
+    /// What it is a part of; `None` for the place of an exporter.
+    room: Option<ReadMemory>,
 }
 
-impl ReadingPlace {
+impl ReadMemoryPermit {
     /// A place of its own for so many of its kibibytes.
     pub(super) fn split(&mut self, kibibytes: usize) -> Option<Self> {
         let permit = self.permit.as_mut()?.split(kibibytes)?;
@@ -38,7 +39,7 @@ impl ReadingPlace {
     }
 }
 
-impl Drop for ReadingPlace {
+impl Drop for ReadMemoryPermit {
     fn drop(&mut self) {
         if let (Some(mut permit), Some(room)) = (self.permit.take(), &self.room) {
             let mut size = room.size.lock();
@@ -56,12 +57,12 @@ fn kibibytes(bytes: u64) -> u32 {
     (bytes / 1024).clamp(1, u64::from(u32::MAX)) as u32
 }
 
-impl ReadingRoom {
+impl ReadMemory {
     pub(super) fn new(bytes: u64) -> Self {
         let kibibytes = kibibytes(bytes);
         Self {
             free: Arc::new(Semaphore::new(kibibytes as usize)),
-            size: Arc::new(Mutex::new(Size { kibibytes, excess: 0 })),
+            size: Arc::new(Mutex::new(MemorySize { kibibytes, excess: 0 })),
             changed: Arc::default(),
         }
     }
@@ -95,12 +96,12 @@ impl ReadingRoom {
         self.free.available_permits()
     }
 
-    fn part(&self, permit: OwnedSemaphorePermit) -> ReadingPlace {
-        ReadingPlace { permit: Some(permit), room: Some(self.clone()) }
+    fn part(&self, permit: OwnedSemaphorePermit) -> ReadMemoryPermit {
+        ReadMemoryPermit { permit: Some(permit), room: Some(self.clone()) }
     }
 
     /// Waits for room for `bytes`, or for the `own` place of those who ask.
-    pub(super) async fn enter(&self, bytes: usize, own: &Arc<Semaphore>) -> ReadingPlace {
+    pub(super) async fn acquire(&self, bytes: usize, own: &Arc<Semaphore>) -> ReadMemoryPermit {
         const OPEN: &str = "the semaphores are never closed";
         loop {
             // Made before looking, so that no change is missed.
@@ -111,7 +112,7 @@ impl ReadingRoom {
                 biased;
                 permit = self.free.clone().acquire_many_owned(wanted) => return self.part(permit.expect(OPEN)),
                 permit = own.clone().acquire_owned() => {
-                    return ReadingPlace { permit: Some(permit.expect(OPEN)), room: None };
+                    return ReadMemoryPermit { permit: Some(permit.expect(OPEN)), room: None };
                 }
                 () = changed => {}
             }
@@ -119,7 +120,7 @@ impl ReadingRoom {
     }
 
     /// Room for what nobody waits for yet; only as long as half of it all stays free for those who wait.
-    pub(super) fn enter_early(&self, bytes: usize) -> Option<ReadingPlace> {
+    pub(super) fn acquire_early(&self, bytes: usize) -> Option<ReadMemoryPermit> {
         let wanted = u32::try_from(bytes.div_ceil(1024)).ok()?;
         let left = self.free.available_permits().checked_sub(wanted as usize)?;
         if left < self.size.lock().kibibytes as usize / 2 {
@@ -143,11 +144,12 @@ mod tests {
 
     #[test]
     fn what_is_taken_when_the_memory_becomes_less_is_missed_when_it_comes_back() {
-        let room = ReadingRoom::new(100 << 10);
-        let (mut large, small) = (room.enter_early(40 * KIB).unwrap(), room.enter_early(10 * KIB).unwrap());
+        let room = ReadMemory::new(100 << 10);
+        let (mut large, small) =
+            (room.acquire_early(40 * KIB).unwrap(), room.acquire_early(10 * KIB).unwrap());
         room.set_bytes(20 << 10);
         assert_eq!(room.free_kibibytes(), 0);
-        assert!(room.enter_early(1).is_none());
+        assert!(room.acquire_early(1).is_none());
         drop(small);
         assert_eq!(room.free_kibibytes(), 0, "40 are taken of 20");
         let part = large.split(15).unwrap();
@@ -162,8 +164,8 @@ mod tests {
     #[test]
     fn what_there_is_always_comes_out_whatever_was_taken_meanwhile() {
         for (first, second) in [(10, 100), (100, 10), (1, 64), (64, 1), (30, 31)] {
-            let room = ReadingRoom::new(64 << 10);
-            let taken = room.enter_early(32 * KIB).unwrap();
+            let room = ReadMemory::new(64 << 10);
+            let taken = room.acquire_early(32 * KIB).unwrap();
             room.set_bytes(first << 10);
             room.set_bytes(second << 10);
             let size = room.size.lock();
@@ -176,10 +178,10 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn whoever_waits_for_more_than_there_is_now_gets_what_there_is() {
-        let room = ReadingRoom::new(100 << 10);
-        let taken = room.enter_early(50 * KIB).unwrap();
+        let room = ReadMemory::new(100 << 10);
+        let taken = room.acquire_early(50 * KIB).unwrap();
         let (waits, own) = (room.clone(), own());
-        let waiting = tokio::spawn(async move { waits.enter(80 * KIB, &own).await });
+        let waiting = tokio::spawn(async move { waits.acquire(80 * KIB, &own).await });
         tokio::time::sleep(Duration::from_millis(1)).await;
         room.set_bytes(10 << 10);
         drop(taken);

@@ -55,23 +55,23 @@ impl PutOff {
 }
 
 impl Model {
-    fn end(&mut self, stream: usize, began: Instant, sign: Sign) -> Change {
+    fn end(&mut self, stream: usize, began: Instant, sign: Sign) -> CircuitChange {
         match sign {
             Sign::Alive => {
                 self.last_answer = Some(Instant::now());
                 self.failed.clear();
-                self.open.take().map_or(Change::None, |_| Change::Closed)
+                self.open.take().map_or(CircuitChange::None, |_| CircuitChange::Closed)
             }
             Sign::Down if self.open.is_none() && self.last_answer.is_none_or(|answer| answer <= began) => {
                 self.failed.insert(stream);
                 if self.failed.len() < SEVERAL {
-                    return Change::None;
+                    return CircuitChange::None;
                 }
                 let (since, pause) = (Instant::now(), Duration::from_secs(1));
                 self.open = Some([PutOff { since, pause }; 2]);
-                Change::Opened
+                CircuitChange::Opened
             }
-            Sign::Down | Sign::Unclear => Change::None,
+            Sign::Down | Sign::Unclear => CircuitChange::None,
         }
     }
 
@@ -130,7 +130,7 @@ async fn run(events: Vec<Event>) {
             }
             Event::GiveUp(_) | Event::End(..) => {}
         }
-        // A place at the head of a line that one leaves late is taken by one that was looked at before.
+        // A place at the head of a queue that one leaves late is taken by one that was looked at before.
         for _ in 0..2 {
             let_go(&mut model, &mut waiting, &mut on_their_way).await;
         }

@@ -50,7 +50,7 @@ async fn several_streams_that_meet_nothing_open_it_and_fewer_do_not() {
     }
     assert!(!circuit.is_open());
     let last = circuit.pass(fresh(99)).await;
-    assert_eq!(last.end(Sign::Down, CODE), Change::Opened);
+    assert_eq!(last.end(Sign::Down, CODE), CircuitChange::Opened);
     assert_eq!(circuit.state().name(), "open");
 }
 
@@ -95,7 +95,7 @@ async fn attempts_that_show_nothing_neither_open_nor_close_it() {
     attempts(&circuit, 0..100, Duration::from_millis(1), Sign::Unclear).await;
     assert!(!circuit.is_open());
     let circuit = open().await;
-    assert_eq!(circuit.pass(fresh(0)).await.end(Sign::Unclear, CODE), Change::None);
+    assert_eq!(circuit.pass(fresh(0)).await.end(Sign::Unclear, CODE), CircuitChange::None);
     assert!(circuit.is_open());
 }
 
@@ -130,7 +130,7 @@ async fn the_first_sign_of_life_lets_everybody_go_on() {
     let start = Instant::now();
     let mut closed = 0;
     for task in waiting {
-        closed += usize::from(task.await.unwrap() == Change::Closed);
+        closed += usize::from(task.await.unwrap() == CircuitChange::Closed);
     }
     assert_eq!((closed, start.elapsed().as_secs()), (1, 1));
     assert_eq!(circuit.state().name(), "closed");
@@ -163,7 +163,7 @@ async fn a_stream_in_no_trouble_of_its_own_does_not_wait_in_line_with_those_that
     let start = Instant::now();
     let pass = circuit.pass(fresh(5000)).await;
     assert!(start.elapsed() <= LONGEST_UNTROUBLED_PAUSE, "{:?}", start.elapsed());
-    assert_eq!(pass.end(Sign::Alive, CODE), Change::Closed);
+    assert_eq!(pass.end(Sign::Alive, CODE), CircuitChange::Closed);
 }
 
 #[tokio::test(start_paused = true)]
@@ -217,7 +217,7 @@ async fn no_stream_that_asks_while_the_circuit_closes_misses_the_closing() {
                 tokio::spawn(async move { circuit.pass(in_trouble(stream)).await.is_probe() })
             })
             .collect();
-        assert_eq!(answered.end(Sign::Alive, CODE), Change::Closed);
+        assert_eq!(answered.end(Sign::Alive, CODE), CircuitChange::Closed);
         for task in waiting {
             let is_probe = tokio::time::timeout(LONGEST_PAUSE / 2, task).await.expect("it goes on");
             assert!(!is_probe.unwrap());

@@ -9,9 +9,10 @@ use std::time::Duration;
 use http::header::LOCATION;
 use http::{HeaderMap, StatusCode};
 
+use super::answer::{AttemptOutcome, is_of_proxies};
+use super::holds::HoldScope;
 use crate::client::shown_url;
-use crate::export::answer::is_of_proxies;
-use crate::export::{HoldScope, Outcome};
+
 use crate::rpc::Code;
 
 /// What becomes of a batch that was answered by a status, where the configuration names it.
@@ -43,11 +44,11 @@ pub struct TimedAction {
 
 /// What a status means for a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::export) struct StatusMeaning {
+pub(super) struct StatusMeaning {
     /// What to do with it.
-    pub(in crate::export) outcome: Outcome,
-    /// As in [`Answer::least`](crate::export::Answer::least).
-    pub(in crate::export) least: Duration,
+    pub(super) outcome: AttemptOutcome,
+    /// As in [`Answer::least`](super::Answer::least).
+    pub(super) least: Duration,
 }
 
 /// What an exporter's `statuses` and `retry_on_failure.statuses` say.
@@ -82,19 +83,19 @@ impl TimedAction {
     fn meaning(self, after: Option<Duration>) -> StatusMeaning {
         let outcome = match self.action {
             // It is told of, since nobody else would ever hear of what the upstream did not take.
-            StatusAction::Delivered => Outcome::Delivered { rejected: 0, warning: true },
-            StatusAction::Retry => Outcome::Retry { after },
-            StatusAction::Split => Outcome::Bad,
-            StatusAction::Hold(scope) => Outcome::Hold { scope, after },
-            StatusAction::DeadLetter => Outcome::Refused,
-            StatusAction::Drop => Outcome::Unwanted,
+            StatusAction::Delivered => AttemptOutcome::Delivered { rejected: 0, warning: true },
+            StatusAction::Retry => AttemptOutcome::Retry { after },
+            StatusAction::Split => AttemptOutcome::Bad,
+            StatusAction::Hold(scope) => AttemptOutcome::Hold { scope, after },
+            StatusAction::DeadLetter => AttemptOutcome::Refused,
+            StatusAction::Drop => AttemptOutcome::Unwanted,
         };
         StatusMeaning { outcome, least: self.least }
     }
 }
 
-impl From<Outcome> for StatusMeaning {
-    fn from(outcome: Outcome) -> Self {
+impl From<AttemptOutcome> for StatusMeaning {
+    fn from(outcome: AttemptOutcome) -> Self {
         Self { outcome, least: Duration::ZERO }
     }
 }
@@ -142,46 +143,46 @@ impl Statuses {
 
     /// What to do with a batch that was answered by this status of HTTP, which is no success (OTLP rules 38 and 39). `after` is
     /// what the upstream asks to wait.
-    pub(in crate::export) fn of_http(&self, status: StatusCode, after: Option<Duration>) -> StatusMeaning {
+    pub(super) fn of_http(&self, status: StatusCode, after: Option<Duration>) -> StatusMeaning {
         let status = status.as_u16();
         if let Some((_, action)) = self.http.iter().find(|(range, _)| range.contains(&status)) {
             return action.meaning(after);
         }
         match status {
             status if self.retried.contains(&status) || is_of_proxies(status) => {
-                Outcome::Retry { after }.into()
+                AttemptOutcome::Retry { after }.into()
             }
-            400 | 413 | 422 => Outcome::Bad.into(),
+            400 | 413 | 422 => AttemptOutcome::Bad.into(),
             // Not what is meant by `endpoint`: moved, of another kind, or behind credentials; 407 is a proxy's 401.
             300..=399 | 401 | 403 | 404 | 405 | 407 | 415 | 501 => {
-                Outcome::Hold { scope: HoldScope::Stream, after }.into()
+                AttemptOutcome::Hold { scope: HoldScope::Stream, after }.into()
             }
             _ => self.otherwise(after),
         }
     }
 
     /// What `statuses` says of this status of gRPC, if anything.
-    pub(in crate::export) fn of_grpc(&self, code: Code, after: Option<Duration>) -> Option<StatusMeaning> {
+    pub(super) fn of_grpc(&self, code: Code, after: Option<Duration>) -> Option<StatusMeaning> {
         self.grpc.get(&code).map(|action| action.meaning(after))
     }
 
     /// What to do with a batch that was answered by a status of which nothing else is said.
-    pub(in crate::export) fn otherwise(&self, after: Option<Duration>) -> StatusMeaning {
+    pub(super) fn otherwise(&self, after: Option<Duration>) -> StatusMeaning {
         self.otherwise.meaning(after)
     }
 }
 
 /// Why a batch was not taken, with what `statuses` makes of it where nobody could tell by what becomes of it.
-pub(in crate::export) fn reason_shown(reason: String, outcome: Outcome) -> String {
+pub(super) fn reason_shown(reason: String, outcome: AttemptOutcome) -> String {
     match outcome {
-        Outcome::Delivered { .. } => format!("{reason}; `statuses` counts that as delivered"),
-        Outcome::Unwanted => format!("{reason}; `statuses` drops what is answered so"),
+        AttemptOutcome::Delivered { .. } => format!("{reason}; `statuses` counts that as delivered"),
+        AttemptOutcome::Unwanted => format!("{reason}; `statuses` drops what is answered so"),
         _ => reason,
     }
 }
 
 /// The metric's label for a status. HTTP has statuses up to 599; others would make labels without bound.
-pub(in crate::export) fn code(status: StatusCode) -> std::borrow::Cow<'static, str> {
+pub(super) fn code(status: StatusCode) -> std::borrow::Cow<'static, str> {
     match status.as_u16() {
         200 => "200".into(),
         100..=599 => status.as_str().to_owned().into(),
@@ -190,7 +191,7 @@ pub(in crate::export) fn code(status: StatusCode) -> std::borrow::Cow<'static, s
 }
 
 /// For people, where a redirect leads; `None` for other statuses.
-pub(in crate::export) fn redirect(status: StatusCode, headers: &HeaderMap) -> Option<String> {
+pub(super) fn redirect(status: StatusCode, headers: &HeaderMap) -> Option<String> {
     if !status.is_redirection() {
         return None;
     }
@@ -204,11 +205,11 @@ pub(in crate::export) fn redirect(status: StatusCode, headers: &HeaderMap) -> Op
 mod tests {
     use super::*;
 
-    const RETRY: Outcome = Outcome::Retry { after: None };
-    const HOLD: Outcome = Outcome::Hold { scope: HoldScope::Stream, after: None };
-    const DELIVERED: Outcome = Outcome::Delivered { rejected: 0, warning: true };
+    const RETRY: AttemptOutcome = AttemptOutcome::Retry { after: None };
+    const HOLD: AttemptOutcome = AttemptOutcome::Hold { scope: HoldScope::Stream, after: None };
+    const DELIVERED: AttemptOutcome = AttemptOutcome::Delivered { rejected: 0, warning: true };
 
-    fn outcome(statuses: &Statuses, status: u16) -> Outcome {
+    fn outcome(statuses: &Statuses, status: u16) -> AttemptOutcome {
         statuses.of_http(StatusCode::from_u16(status).unwrap(), None).outcome
     }
 
@@ -231,12 +232,12 @@ mod tests {
                 (403, RETRY),
                 (429, RETRY),
                 (499, RETRY),
-                (502, Outcome::Refused),
-                (503, Outcome::Bad),
-                (519, Outcome::Refused),
+                (502, AttemptOutcome::Refused),
+                (503, AttemptOutcome::Bad),
+                (519, AttemptOutcome::Refused),
                 (520, HOLD),
                 (530, HOLD),
-                (531, Outcome::Refused),
+                (531, AttemptOutcome::Refused),
                 (302, HOLD),
             ];
             for (status, expected) in expected {
@@ -261,9 +262,9 @@ mod tests {
         statuses.set(408..=408, StatusAction::Hold(HoldScope::Stream)).unwrap();
         let after = Some(Duration::from_secs(7));
         let held = statuses.of_http(StatusCode::REQUEST_TIMEOUT, after);
-        assert_eq!(held, Outcome::Hold { scope: HoldScope::Stream, after }.into());
+        assert_eq!(held, AttemptOutcome::Hold { scope: HoldScope::Stream, after }.into());
         assert_eq!(outcome(&statuses, 500), RETRY);
-        assert_eq!(outcome(&statuses, 503), Outcome::Refused, "it is not in the list");
+        assert_eq!(outcome(&statuses, 503), AttemptOutcome::Refused, "it is not in the list");
     }
 
     #[test]
@@ -278,16 +279,16 @@ mod tests {
     fn what_is_said_of_all_others_touches_no_status_that_is_named_or_means_something_by_itself() {
         let mut statuses = Statuses::retrying(vec![429, 503]);
         statuses.set(402..=402, StatusAction::Hold(HoldScope::Tenant)).unwrap();
-        let all = |statuses: &Statuses| -> Vec<Outcome> {
+        let all = |statuses: &Statuses| -> Vec<AttemptOutcome> {
             (300..600).map(|status| outcome(statuses, status)).collect()
         };
         let before = all(&statuses);
         statuses.set_otherwise(StatusAction::Drop);
         for (status, (before, after)) in (300..).zip(before.into_iter().zip(all(&statuses))) {
-            let expected = if before == Outcome::Refused { Outcome::Unwanted } else { before };
+            let expected = if before == AttemptOutcome::Refused { AttemptOutcome::Unwanted } else { before };
             assert_eq!(after, expected, "{status}");
         }
-        assert_eq!([502, 500, 409].map(|status| outcome(&statuses, status)), [Outcome::Unwanted; 3]);
+        assert_eq!([502, 500, 409].map(|status| outcome(&statuses, status)), [AttemptOutcome::Unwanted; 3]);
         assert_eq!([401, 404, 302].map(|status| outcome(&statuses, status)), [HOLD; 3]);
     }
 
@@ -298,7 +299,7 @@ mod tests {
         statuses.set(402..=402, TimedAction { action: StatusAction::Drop, least }).unwrap();
         statuses.set_otherwise(TimedAction { action: StatusAction::Retry, least });
         let of = |status: u16| statuses.of_http(StatusCode::from_u16(status).unwrap(), None);
-        assert_eq!(of(402), StatusMeaning { outcome: Outcome::Unwanted, least });
+        assert_eq!(of(402), StatusMeaning { outcome: AttemptOutcome::Unwanted, least });
         assert_eq!(of(409), StatusMeaning { outcome: RETRY, least });
         assert_eq!(of(503), RETRY.into());
     }
