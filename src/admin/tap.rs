@@ -40,7 +40,7 @@ pub(super) fn open(router: &Router, text: &str) -> Answer {
     }
     let observer = &router.intake().observer;
     let tap = match observer.read_query(&wanted) {
-        Ok(query) => observer.tap(&query, limit as u32),
+        Ok(query) => TapReader::open(observer, &query, limit as u32),
         Err(error) => return wrong_query(&error),
     };
     match tap {

@@ -11,10 +11,10 @@ use std::rc::Rc;
 use smallvec::SmallVec;
 
 use super::bound::SeverityLevel;
-use super::compile::{RememberedMatcher, WantedNames};
-use super::evaluate::RecordOrigin;
 use super::field::AttributePlace;
-use super::pattern::TextMatcher;
+use super::matcher::{RememberedMatcher, TextMatcher};
+use super::names::WantedNames;
+use super::origin::RecordOrigin;
 use otlp::{
     self, AttributeView, REDACTED, ReadValue, RecordFields, RecordView, Redaction, Signal,
     resource_attributes,

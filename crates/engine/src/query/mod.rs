@@ -5,14 +5,18 @@
 //! came, and builds no message. `docs/tap.md` says what queries mean.
 
 mod bound;
-mod compile;
 mod error;
-mod evaluate;
 mod facts;
 mod field;
+mod interval;
+mod matcher;
+mod names;
+mod node;
+mod origin;
 mod parse;
 mod pattern;
 mod print;
+mod set;
 #[cfg(test)]
 mod tests;
 mod wildcard;
@@ -23,8 +27,9 @@ use pattern::TextPattern;
 
 pub use bound::{SeverityLevel, rfc3339, time as read_time};
 pub use error::QueryError;
-pub use evaluate::{LookedAt, QuerySet, RecordOrigin};
 pub use facts::QuerySight;
+pub use origin::RecordOrigin;
+pub use set::{ExaminedEntry, QuerySet};
 
 #[cfg(any(test, fuzzing, feature = "fuzzed"))]
 pub use parse::check_query;
@@ -75,6 +80,24 @@ pub enum Comparison {
 }
 
 impl Query {
+    /// Reads a query.
+    ///
+    /// # Errors
+    ///
+    /// The first thing that is wrong, with what to write.
+    pub fn parse(text: &str) -> Result<Self, QueryError> {
+        Self::parse_without(text, &|_| false)
+    }
+
+    /// Reads a query of somebody from whom attributes of some names are hidden, and who could find out their values by asking.
+    ///
+    /// # Errors
+    ///
+    /// The same; a field that is, or is short for, a hidden attribute is wrong.
+    pub fn parse_without(text: &str, is_hidden: &dyn Fn(&str) -> bool) -> Result<Self, QueryError> {
+        parse::query(text, is_hidden)
+    }
+
     /// The records among these that belong to a tenant whose id is like one of the globs.
     #[must_use]
     pub fn of_tenants<'g>(self, globs: impl IntoIterator<Item = &'g str>) -> Self {

@@ -232,6 +232,22 @@ impl Matcher {
             _ => false,
         }
     }
+
+    /// A value that the condition may hold for; `None` where the attribute is better left out.
+    pub(super) fn example(&self, filler: &str) -> Option<String> {
+        match self {
+            Self::Glob(glob) => Some(glob.example(filler)),
+            Self::AnyOf(globs) => globs.first().map(|glob| glob.example(filler)),
+            Self::Equals(values) => values.first().map(|value| match value {
+                ExactValue::Text(text) => text.clone(),
+                ExactValue::Number(number) => number.to_string(),
+                ExactValue::Boolean(flag) => flag.to_string(),
+            }),
+            Self::Regex(_) | Self::Exists(true) => Some(filler.to_owned()),
+            Self::Exists(false) | Self::Not(_) => None,
+            Self::All(all) => all.iter().find_map(|one| one.example(filler)),
+        }
+    }
 }
 
 #[cfg(test)]

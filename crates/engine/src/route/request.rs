@@ -7,7 +7,8 @@ use std::fmt;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::{TestedValue, Unroutable};
+use super::tested_value::TestedValue;
+use super::unroutable::Unroutable;
 use otlp::ReadValue;
 
 /// The headers of one request that the routes of a configuration look at. Values may be credentials, and are not shown.

@@ -17,17 +17,19 @@ use std::sync::Arc;
 use http::HeaderName;
 use smallvec::{SmallVec, smallvec};
 
+use self::partition::RouteWays;
 pub use record_hints::RecordHint;
 
 use super::edits;
 use super::key::{put_part, put_tenant};
 use super::tested_value::{TestedValue, Unusable, as_key, is_usable};
+use super::unroutable::Unroutable;
 use super::{
     Glob, KeySource, KeySpec, Matcher, Mismatch, Place, RequestHeaders, RouteEdit, RouteSpec, RoutingKey,
     TENANT_ID, Template, TemplateValue, Unrouted, Values,
 };
 use crate::tenants::Tenant;
-use otlp::{self, EditBound, Entry, Found, RecordAttribute, RecordAttributes, Signal};
+use otlp::{self, EditBound, Entry, Found, NoRoom, RecordAttribute, RecordAttributes, Room, Signal};
 
 /// Attributes that are shown of a resource that no route takes.
 const SHOWN_VALUES: usize = 4;
@@ -152,20 +154,6 @@ pub struct Overridden<'r> {
     pub record: &'r str,
     /// The resource's.
     pub resource: &'r str,
-}
-
-/// Why no route is asked for an entry.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unroutable {
-    /// Servers differ in which of the values they take.
-    #[error("the resource attribute `{0}` occurs twice with different values")]
-    Conflicting(String),
-    /// The same of an attribute of its records.
-    #[error("the attribute `{0}` of its records occurs twice with different values")]
-    ConflictingOnRecord(String),
-    /// A header of its request occurs twice with different values.
-    #[error("the header `{0}` of its request occurs twice with different values")]
-    ConflictingInRequest(String),
 }
 
 /// Why a route did not take an entry; for `sluice explain`.
@@ -443,6 +431,47 @@ impl RouteTable {
             of_resource.saturating_add(record.saturating_mul(entry.len()))
         };
         otlp::frames(request).map(of_entry).fold(0, usize::saturating_add).saturating_mul(PATTERN)
+    }
+
+    /// Divides an entry of this origin by the streams that its records go to, where routes for its signal look at records: as
+    /// [`otlp::partition`]. `None` where all go to the same.
+    pub fn partition(
+        &self,
+        signal: Signal,
+        entry: &Entry<'_>,
+        origin: &EntryOrigin<'_>,
+        room: &mut Room<'_>,
+    ) -> Result<Option<Vec<Entry<'static>>>, NoRoom> {
+        let wanted = &self.asked[signal.index()].record_attributes;
+        if wanted.is_empty() {
+            return Ok(None);
+        }
+        // A resource that conflicts with itself is not routed, whatever its records say.
+        let Ok(values) = self.find_on_resource(entry) else { return Ok(None) };
+        let mut ways = RouteWays::new(self, signal, &values, origin);
+        otlp::partition(signal, entry, &RecordAttributes::new(wanted, is_usable), &mut ways, room)
+    }
+
+    /// Whether routes for the signal look at records.
+    pub fn looks_at_records(&self, signal: Signal) -> bool {
+        !self.asked[signal.index()].records.is_empty()
+    }
+
+    /// What there is to hint at of an entry's records: the attributes that routes look at on the resource alone.
+    pub fn record_hints(&self, signal: Signal, entry: &Entry<'_>) -> Vec<RecordHint> {
+        RecordHint::of_entry(self, signal, entry)
+    }
+
+    /// For each route that takes the signal, in order, the attributes of a resource that it may take; `filler` is the
+    /// value where any will do.
+    pub fn examples(&self, signal: Signal, filler: &str) -> impl Iterator<Item = Vec<(&str, String)>> {
+        let routes = self.routes.iter().filter(move |route| route.signals[signal.index()]);
+        routes.map(move |route| example::of_route(self, route, filler))
+    }
+
+    /// The attributes of resources that routes look at.
+    pub fn attributes(&self) -> impl Iterator<Item = &str> {
+        self.attributes.iter().map(|name| &**name)
     }
 
     /// Calls `hit` for each stream that an entry goes to, and `miss` for each route that was asked in vain. Returns whether a

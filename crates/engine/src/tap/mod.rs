@@ -10,6 +10,7 @@
 //! asking for it. Watches, whose queries stand in the configuration, see all.
 
 mod allowance;
+mod feed;
 mod observer;
 mod reader;
 mod recent;
@@ -17,6 +18,7 @@ mod shown;
 #[cfg(test)]
 mod tests;
 
+pub use feed::NoTap;
 pub use observer::{RecordObserver, TapSettings};
-pub use reader::{NoTap, TapEvent, TapReader};
+pub use reader::{TapEvent, TapReader};
 pub use recent::{RecentRecords, RecentSearch, RecordOrder, SearchCursor, SearchEnd, SearchPage};

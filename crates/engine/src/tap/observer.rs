@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use super::allowance::TapAllowance;
-use super::reader::{NoTap, Tap, TapReader};
+use super::feed::{NoTap, TapFeed};
 use super::recent::RecentRecords;
 use crate::query::{Query, QueryError, QuerySet, QuerySight, RecordOrigin};
 use crate::stream::{AdmissionObserver, AdmittedEntry, Budget, Reservation};
@@ -45,7 +45,7 @@ pub struct RecordObserver {
 #[derive(Debug, Default)]
 struct ObservingParties {
     watches: Vec<Arc<RecordWatch>>,
-    taps: Vec<Arc<Tap>>,
+    taps: Vec<Arc<TapFeed>>,
 }
 
 /// What is asked of an entry.
@@ -53,7 +53,7 @@ struct ObservingParties {
 struct ObservationPlan {
     watches: Vec<Arc<RecordWatch>>,
     of_watches: QuerySet,
-    taps: Vec<Arc<Tap>>,
+    taps: Vec<Arc<TapFeed>>,
     of_taps: QuerySet,
 }
 
@@ -124,24 +124,21 @@ impl RecordObserver {
         Query::parse_without(text, &|name| redaction.hides(name))
     }
 
-    /// Opens a tap that is shown at most `limit` records in a second.
-    ///
-    /// # Errors
-    ///
-    /// Why there can be none now.
-    pub fn tap(self: &Arc<Self>, query: &Query, limit: u32) -> Result<TapReader, NoTap> {
+    /// Memory for one more tap.
+    pub(super) fn reserve_tap(&self) -> Result<Reservation, NoTap> {
         let mut memory = Reservation::empty(self.budget.clone());
-        if !memory.grow(Tap::MEMORY) {
-            return Err(NoTap::Memory);
-        }
+        if memory.grow(TapFeed::MEMORY) { Ok(memory) } else { Err(NoTap::Memory) }
+    }
+
+    /// Offers records to one more tap from now on, unless as many are open as may be.
+    pub(super) fn add_tap(&self, tap: Arc<TapFeed>) -> Result<(), NoTap> {
         let mut parties = self.parties.lock();
         if parties.taps.len() >= MOST_TAPS {
             return Err(NoTap::TooMany { most: MOST_TAPS });
         }
-        let (tap, reader) = Tap::open(query, limit, memory, self.clone());
         parties.taps.push(tap);
         self.use_parties(&parties);
-        Ok(reader)
+        Ok(())
     }
 
     /// Leaves taps no time.
@@ -150,8 +147,8 @@ impl RecordObserver {
         self.allowance.spend();
     }
 
-    /// Forgets a tap.
-    pub(super) fn close(&self, tap: &Arc<Tap>) {
+    /// Offers no more records to a tap.
+    pub(super) fn close(&self, tap: &Arc<TapFeed>) {
         let mut parties = self.parties.lock();
         parties.taps.retain(|other| !Arc::ptr_eq(other, tap));
         self.use_parties(&parties);

@@ -6,12 +6,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::{HeaderMap, HeaderName};
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
-use parking_lot::Mutex;
 
 use super::log_export::log_records;
 use super::span::RemoteParent;
 use super::trace_state::trace_state;
-use super::trouble::KeptTrouble;
+use super::trouble::{SignalTroubles, TelemetryTrouble};
 use super::{
     BatchLinks, InstanceId, OpenSpan, RecordBuffer, RequestTrace, SpanEnd, TRACEPARENT, TraceContext,
 };
@@ -53,8 +52,8 @@ pub struct OwnTelemetry {
     sampled_below: AtomicU64,
     spans: RecordBuffer,
     counts: [[AtomicU64; 2]; 3],
-    /// By signal, while its endpoint takes nothing of it.
-    pub(super) troubles: Mutex<[Option<KeptTrouble>; 3]>,
+    /// With endpoints that take nothing of a signal.
+    troubles: SignalTroubles,
 }
 
 impl Default for OwnTelemetry {
@@ -65,7 +64,7 @@ impl Default for OwnTelemetry {
             sampled_below: AtomicU64::new(0),
             spans: RecordBuffer::new(),
             counts: Default::default(),
-            troubles: Mutex::default(),
+            troubles: SignalTroubles::default(),
         }
     }
 }
@@ -160,6 +159,27 @@ impl OwnTelemetry {
             (Signal::Logs, _) => log_records().dropped(),
         };
         self.counts[signal.index()][outcome as usize].load(Ordering::Relaxed) + without_room
+    }
+
+    /// Notes that the endpoint has not taken a request of this signal, before anything of it is counted as dropped.
+    pub fn begin_trouble(&self, signal: Signal, code: &str) {
+        self.troubles.begin(signal, code, || self.counted(signal, TelemetryOutcome::Dropped));
+    }
+
+    /// Notes that the endpoint has taken something of this signal, or that there is another one.
+    pub fn end_trouble(&self, signal: Signal) {
+        self.troubles.end(signal);
+    }
+
+    /// Notes that there is nothing of this signal to send. Nobody knows whether the endpoint would take anything now, and the records
+    /// that it has not taken are gone: after a while there is nothing left to attend to.
+    pub fn forget_trouble(&self, signal: Signal) {
+        self.troubles.forget(signal);
+    }
+
+    /// The trouble with a signal, if there is any.
+    pub fn trouble(&self, signal: Signal) -> Option<TelemetryTrouble> {
+        self.troubles.current(signal, || self.counted(signal, TelemetryOutcome::Dropped))
     }
 }
 

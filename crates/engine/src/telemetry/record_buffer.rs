@@ -24,7 +24,7 @@ const MANY_BYTES: usize = 1 << 20;
 /// [left](Self::taken_have_left).
 #[derive(Debug)]
 pub struct RecordBuffer {
-    held: Mutex<Held>,
+    held: Mutex<BufferedRecords>,
     is_wanted: AtomicBool,
     dropped: AtomicU64,
     many: Notify,
@@ -32,22 +32,22 @@ pub struct RecordBuffer {
 
 /// What a buffer holds.
 #[derive(Debug)]
-struct Held {
+struct BufferedRecords {
     records: Vec<Vec<u8>>,
     /// Of the records that nobody has taken yet.
-    waiting: Amount,
+    waiting: BufferedAmount,
     /// Of those that somebody has taken and not sent yet.
-    taken: Amount,
+    taken: BufferedAmount,
 }
 
 /// How much there is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Amount {
+struct BufferedAmount {
     records: usize,
     bytes: usize,
 }
 
-impl Amount {
+impl BufferedAmount {
     const NONE: Self = Self { records: 0, bytes: 0 };
 
     fn plus(self, other: Self) -> Self {
@@ -67,7 +67,11 @@ impl RecordBuffer {
     /// One that takes nothing yet.
     pub(super) const fn new() -> Self {
         Self {
-            held: Mutex::new(Held { records: Vec::new(), waiting: Amount::NONE, taken: Amount::NONE }),
+            held: Mutex::new(BufferedRecords {
+                records: Vec::new(),
+                waiting: BufferedAmount::NONE,
+                taken: BufferedAmount::NONE,
+            }),
             is_wanted: AtomicBool::new(false),
             dropped: AtomicU64::new(0),
             many: Notify::const_new(),
@@ -84,7 +88,7 @@ impl RecordBuffer {
         let mut held = self.held.lock();
         self.is_wanted.store(is_wanted, Ordering::Relaxed);
         if !is_wanted {
-            (held.records, held.waiting) = (Vec::new(), Amount::NONE);
+            (held.records, held.waiting) = (Vec::new(), BufferedAmount::NONE);
         }
     }
 
@@ -98,7 +102,7 @@ impl RecordBuffer {
             return;
         }
         let before = held.waiting;
-        let with_it = before.plus(Amount { records: 1, bytes: record.len() });
+        let with_it = before.plus(BufferedAmount { records: 1, bytes: record.len() });
         if with_it.plus(held.taken).is_too_much() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
             return;
@@ -114,13 +118,13 @@ impl RecordBuffer {
     pub fn take(&self) -> Vec<Vec<u8>> {
         let mut held = self.held.lock();
         held.taken = held.taken.plus(held.waiting);
-        held.waiting = Amount::NONE;
+        held.waiting = BufferedAmount::NONE;
         std::mem::take(&mut held.records)
     }
 
     /// Nothing that was taken is kept any more: it was sent, or given up.
     pub fn taken_have_left(&self) {
-        self.held.lock().taken = Amount::NONE;
+        self.held.lock().taken = BufferedAmount::NONE;
     }
 
     /// Ready once many wait.

@@ -20,16 +20,16 @@ pub struct RecordHint {
     in_conditions: bool,
 }
 
-impl RouteTable {
-    /// Every such attribute of an entry, in the order in which routes name them.
-    pub fn record_hints(&self, signal: Signal, entry: &Entry<'_>) -> Vec<RecordHint> {
-        let asked = &self.asked[signal.index()];
+impl RecordHint {
+    /// Every attribute of an entry to hint at, in the order in which routes name them.
+    pub(super) fn of_entry(table: &RouteTable, signal: Signal, entry: &Entry<'_>) -> Vec<Self> {
+        let asked = &table.asked[signal.index()];
         let only_on_resources = |known: &&AskedAttribute| {
-            !asked.record_attributes.iter().any(|other| other.name == self.attributes[known.at])
+            !asked.record_attributes.iter().any(|other| other.name == table.attributes[known.at])
         };
         let asked: Vec<AskedAttribute> = asked.resource.iter().filter(only_on_resources).copied().collect();
         let named = |asked: &AskedAttribute| RecordAttribute {
-            name: self.attributes[asked.at].clone(),
+            name: table.attributes[asked.at].clone(),
             is_alone: false,
         };
         let names: Vec<RecordAttribute> = asked.iter().map(named).collect();
@@ -39,8 +39,8 @@ impl RouteTable {
         let text = |found| Some(TestedValue::of(found)?.key_text()?.to_owned());
         let hints = asked.iter().zip(on_resource).zip(on_record).map(|((asked, on_resource), on_record)| {
             let (on_resource, on_record) = (text(on_resource), text(on_record)?);
-            (on_resource.as_ref() != Some(&on_record)).then(|| RecordHint {
-                name: self.attributes[asked.at].to_string(),
+            (on_resource.as_ref() != Some(&on_record)).then(|| Self {
+                name: table.attributes[asked.at].to_string(),
                 on_resource,
                 on_record,
                 in_keys: asked.in_keys,
@@ -49,9 +49,7 @@ impl RouteTable {
         });
         hints.flatten().collect()
     }
-}
 
-impl RecordHint {
     /// Whether the resource has no value of use.
     pub fn is_missing_on_resource(&self) -> bool {
         self.on_resource.is_none()
