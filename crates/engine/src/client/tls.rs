@@ -71,21 +71,21 @@ pub(crate) struct Tls {
     protocol: &'static [u8],
     /// Trusted where no `ca_file` is configured.
     system: &'static SystemRoots,
-    state: Mutex<Option<Loaded>>,
+    state: Mutex<Option<LoadedClientTls>>,
     /// Held while the files are read for the first time, which the first connections all wait for: read by each of them,
     /// each would have a configuration of its own and void the connections of the others.
     first: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug)]
-struct Loaded {
+struct LoadedClientTls {
     config: Arc<ClientConfig>,
     /// Goes up with every change; a pooled connection of an older one is not used again.
     generation: u64,
     /// When a certificate of the chain that is shown ends, the first of them, if one is shown.
     certificate_expiry: Option<SystemTime>,
     /// What was read last, even if it could not be used, so that a bad file is complained about once.
-    files: Files,
+    files: TlsClientFiles,
     checked: Instant,
 }
 
@@ -121,7 +121,7 @@ impl Tls {
         let (state, first) = (Mutex::new(None), tokio::sync::Mutex::new(()));
         let tls = Self { settings, protocol, system, state, first };
         if wanted || tls.has_files() {
-            let files = Files::read(&tls.settings)?;
+            let files = TlsClientFiles::read(&tls.settings)?;
             let system = if tls.trusts_system() { system.look_now() } else { None };
             let config = files.config(&tls.settings, protocol, system)?;
             tls.install(files, Ok(config))?;
@@ -152,7 +152,7 @@ impl Tls {
             if self.trusts_system() { Some(self.system.get().await.ok_or(TlsError::NoRoots)?) } else { None };
         let (settings, protocol) = (self.settings.clone(), self.protocol);
         let read = tokio::task::spawn_blocking(move || {
-            let files = Files::read(&settings)?;
+            let files = TlsClientFiles::read(&settings)?;
             let config = (Some(&files) != known.as_ref()).then(|| files.config(&settings, protocol, system));
             Ok((files, config))
         });
@@ -198,7 +198,7 @@ impl Tls {
         self.settings.ca_file.is_none() && !self.settings.insecure_skip_verify
     }
 
-    fn install(&self, files: Files, config: Result<ClientConfig, TlsError>) -> Result<(), TlsError> {
+    fn install(&self, files: TlsClientFiles, config: Result<ClientConfig, TlsError>) -> Result<(), TlsError> {
         let mut state = self.state.lock();
         let config = match (config, state.as_mut()) {
             // Somebody else has read them meanwhile.
@@ -216,7 +216,8 @@ impl Tls {
             info!(generation, "the TLS files have changed: new connections use what they hold now");
         }
         let certificate_expiry = files.cert.as_ref().and_then(Pem::expiry);
-        *state = Some(Loaded { config, generation, certificate_expiry, files, checked: Instant::now() });
+        *state =
+            Some(LoadedClientTls { config, generation, certificate_expiry, files, checked: Instant::now() });
         Ok(())
     }
 
@@ -231,13 +232,13 @@ impl Tls {
 
 /// The contents of the files that are configured.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Files {
+struct TlsClientFiles {
     ca: Option<Pem>,
     cert: Option<Pem>,
     key: Option<Pem>,
 }
 
-impl Files {
+impl TlsClientFiles {
     fn read(settings: &TlsClientSettings) -> Result<Self, TlsError> {
         let read =
             |option, path: &Option<PathBuf>| path.as_ref().map(|path| Pem::read(option, path)).transpose();

@@ -16,7 +16,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::contents::DeadLetterContents;
-use super::files::{Files, Note, TEMPORARY, private_file, temporary};
+use super::files::{LetterFiles, Note, TEMPORARY, private_file, temporary};
 use super::filter::DeadLetterFilter;
 use super::letter::{DeadLetter, DeadLetterPlace};
 use super::list::{DeadLetterPage, ListedDeadLetter, named, page};
@@ -54,14 +54,14 @@ pub enum StoreError {
 /// The dead-letter directory. Cloning shares it.
 #[derive(Clone, Debug)]
 pub struct DeadLetters {
-    shared: Arc<Directory>,
+    shared: Arc<LetterDirectory>,
     turns: Arc<DeadLetterTurns>,
     /// Held by who goes through the directory to list it.
     listing: Arc<Semaphore>,
 }
 
 #[derive(Debug)]
-struct Directory {
+struct LetterDirectory {
     path: PathBuf,
     max_size: AtomicU64,
     synced: bool,
@@ -86,7 +86,7 @@ impl DeadLetters {
         fs::create_dir_all(settings.directory.parent().unwrap_or(&settings.directory))?;
         DirBuilder::new().recursive(true).mode(0o700).create(&settings.directory)?;
         let held = DirectorySize::of(&settings.directory)?;
-        let shared = Directory {
+        let shared = LetterDirectory {
             size: AtomicU64::new(held.bytes),
             letters: AtomicU64::new(held.letters),
             storing: RwLock::new(()),
@@ -248,7 +248,7 @@ impl DeadLetters {
     }
 }
 
-impl Directory {
+impl LetterDirectory {
     fn store(&self, place: DeadLetterPlace, letter: &DeadLetter) -> Result<(), StoreError> {
         let note = Note::of(letter).text();
         let size = note.len() as u64 + letter.bytes.iter().map(|piece| piece.len() as u64).sum::<u64>();
@@ -285,7 +285,7 @@ impl Directory {
     /// Writes both files.
     fn put(&self, place: DeadLetterPlace, letter: &DeadLetter, note: &[u8]) -> io::Result<()> {
         let (note_path, claim) = self.begin(place, letter)?;
-        let files = Files { note: &note_path, encoding: letter.encoding, synced: self.synced };
+        let files = LetterFiles { note: &note_path, encoding: letter.encoding, synced: self.synced };
         files
             .write(claim, letter.bytes.iter().map(Bytes::as_ref), note)
             .and_then(|()| if self.synced { File::open(&self.path)?.sync_all() } else { Ok(()) })

@@ -11,7 +11,9 @@ use bytes::Bytes;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
-use super::files::{Files, KeyPart, Note, VERSION, ending, part_path, payload_path, private_file, temporary};
+use super::files::{
+    KeyPart, LetterFiles, Note, VERSION, ending, part_path, payload_path, private_file, temporary,
+};
 use super::letter::DeadLetterOrigin;
 use crate::encoding::Encoding;
 use crate::route::{RoutingKey, Values};
@@ -172,7 +174,7 @@ impl StoredDeadLetter {
             ..self.note.clone()
         };
         let path = part_path(&self.path, index);
-        let files = Files { note: &path, encoding: Encoding::Proto, synced: true };
+        let files = LetterFiles { note: &path, encoding: Encoding::Proto, synced: true };
         let claim = private_file().create(true).truncate(true).open(temporary(&path))?;
         files.write(claim, std::iter::once(&*part.bytes), &note.text()).inspect_err(|_| files.remove())
     }

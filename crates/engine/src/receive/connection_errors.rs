@@ -1,4 +1,4 @@
-//! What is wrong with connections themselves, counted by receiver and cause, and told in the log by cause and peer.
+//! Errors of connections, counted by receiver and cause, and logged by cause and peer.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -10,23 +10,23 @@ use tracing::warn;
 
 use crate::notice::WINDOW;
 
-/// So many pairs of cause and peer are told of in one [`WINDOW`]; others are only counted.
+/// The most pairs of cause and peer that are logged in one [`WINDOW`]; others are only counted.
 const TOLD: usize = 64;
 
 /// Why a connection came to nothing, or was ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConnectionError {
-    /// It began with TLS, where none is spoken.
+    /// The connection began with TLS on a listener without TLS.
     TlsToPlaintext,
-    /// It began without TLS, where TLS is spoken.
+    /// The connection began without TLS on a listener with TLS.
     PlaintextToTls,
     /// The handshake of TLS failed.
     Handshake,
-    /// What came was not HTTP.
+    /// The bytes that came were not HTTP.
     NotHttp,
     /// A head was larger than what its connection takes.
     HeadTooLarge,
-    /// There was no memory for what had come of a head.
+    /// There was no memory for an incomplete head.
     NoMemory,
     /// The other side did not take its answer.
     AnswerNotTaken,
@@ -66,16 +66,16 @@ pub struct ConnectionErrors {
     told: Mutex<Told>,
 }
 
-/// What was told of lately.
+/// The errors that were logged lately.
 #[derive(Debug, Default)]
 struct Told {
     lately: Vec<(ConnectionError, IpAddr, Instant)>,
-    /// Not told since the last one that was.
+    /// Errors that were not logged since the last one that was.
     suppressed: u64,
 }
 
 impl ConnectionErrors {
-    /// Counts an error, and tells of it unless that was done lately.
+    /// Counts an error, and logs it unless that was done lately.
     pub(super) fn add(
         &self,
         receiver: &str,

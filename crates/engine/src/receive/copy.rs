@@ -1,4 +1,4 @@
-//! Leave to have a body in memory twice for a moment.
+//! Permission to have a body in memory twice for a moment.
 
 use std::time::Duration;
 
@@ -6,10 +6,10 @@ use parking_lot::{Mutex, MutexGuard};
 
 use crate::stream::Reservation;
 
-/// While a body is copied it is there twice. Up to this size nobody counts that.
+/// While a body is copied, it is in memory twice. Copies up to this size are not counted.
 const ORDINARY: usize = 1024 * 1024;
 
-/// A large body is copied within milliseconds: who has no leave asks again after this time.
+/// A large body is copied within milliseconds: a request without leave to copy asks again after this time.
 pub(super) const COPYING: Duration = Duration::from_millis(1);
 
 /// Held while a larger body is copied that there is no room to count twice: one such at a time is what Sluice has room

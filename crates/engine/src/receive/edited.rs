@@ -22,9 +22,9 @@ pub(super) struct EditedCopies<'e> {
 
 /// Why there is no copy.
 pub(super) enum Uneditable {
-    /// A value that the edits need can't be had, or even by itself the entry would take too much memory.
+    /// A value that the edits need is missing, or the edited entry alone would take too much memory.
     Entry(EditError),
-    /// There is no memory for it beside what else is there.
+    /// There is no memory for the copy now.
     Refused(Refused),
 }
 

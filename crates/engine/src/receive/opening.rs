@@ -12,7 +12,7 @@ pub(super) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// The first byte of a TLS handshake (RFC 8446, section 5.1). No method of HTTP begins with it.
 const HANDSHAKE: u8 = 22;
 
-/// What a connection seems to speak.
+/// The protocol that a connection seems to speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Opening {
     /// HTTP/2, without an upgrade.
@@ -108,7 +108,7 @@ mod tests {
 
     use super::*;
 
-    /// What is made of bytes that come in pieces of this size, and what can be read then.
+    /// The protocol that bytes in pieces of this size are taken for, and the bytes that can be read afterwards.
     async fn looked_at(bytes: &'static [u8], piece: usize) -> (Opening, Vec<u8>) {
         let (mut there, here) = tokio::io::duplex(piece);
         tokio::spawn(async move { there.write_all(bytes).await });

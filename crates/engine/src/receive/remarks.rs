@@ -1,11 +1,12 @@
-//! What is said about a request that is taken only in part: in its answer, and in the log.
+//! The remarks about a request that is taken only in part, for its answer and the log.
 
 use std::fmt::Write as _;
 use std::mem::discriminant;
 
 use tracing::warn;
 
-use super::{Caller, Verdict};
+use super::caller::Caller;
+use super::verdict::Verdict;
 use crate::notice;
 use otlp::{Ignored, Reason, Signal};
 
@@ -19,20 +20,20 @@ pub(super) enum Why {
     Unrouted,
     /// The routes or an exporter can't make a stream of it, or it is no tenant's of the table.
     Unfit,
-    /// It names a tenant that its sender may not send for.
+    /// The entry names a tenant that its sender may not send for.
     Foreign,
-    /// `when_full: shed` cut it out.
+    /// `when_full: shed` cut the entry out.
     Shed,
-    /// The upstream refused it, or has something to say about it.
+    /// The upstream refused the entry, or answered with a warning about it.
     Undelivered,
-    /// It is not valid OTLP.
+    /// The part is not valid OTLP.
     Invalid(Reason),
     /// Something unknown stands where records are missing.
     Ignored,
 }
 
 impl Why {
-    /// What the log is thinned out by. Requests with the same fault have it in the same kind of place, mostly.
+    /// The cause by which log lines are rate-limited. Requests with the same fault mostly have it in the same kind of place.
     const fn cause(self) -> &'static str {
         match self {
             Self::Unrouted => "unrouted",
@@ -46,20 +47,20 @@ impl Why {
     }
 }
 
-/// What there is to say about one request.
+/// The remarks about one request.
 #[derive(Debug, Default)]
 pub(super) struct Remarks {
-    kinds: Vec<Kind>,
+    kinds: Vec<RemarkGroup>,
 }
 
-/// The problems of one kind.
+/// The remarks of one kind.
 #[derive(Debug)]
-struct Kind {
-    /// Of the first of them.
+struct RemarkGroup {
+    /// The cause of the first remark.
     why: Why,
     records: u64,
     count: usize,
-    /// The ones that are named.
+    /// The text of the remarks that are named.
     text: String,
 }
 
@@ -69,7 +70,7 @@ impl Remarks {
     pub(super) fn add(&mut self, why: Why, records: u64, remark: impl FnOnce(&mut String)) {
         let known = self.kinds.iter().position(|kind| discriminant(&kind.why) == discriminant(&why));
         let at = known.unwrap_or_else(|| {
-            self.kinds.push(Kind { why, records: 0, count: 0, text: String::new() });
+            self.kinds.push(RemarkGroup { why, records: 0, count: 0, text: String::new() });
             self.kinds.len() - 1
         });
         let kind = &mut self.kinds[at];
@@ -134,7 +135,7 @@ impl Remarks {
         }
     }
 
-    /// What the sender is told; `missing` as in [`Remarks::log`].
+    /// The verdict that the sender is told; `missing` as in [`Remarks::log`].
     pub(super) fn verdict(&self, missing: &str) -> Verdict {
         if self.kinds.is_empty() {
             return Verdict::Accepted;
@@ -145,8 +146,8 @@ impl Remarks {
     }
 }
 
-impl Kind {
-    /// How many are named. Of what no route takes, one shows what is wrong with the others.
+impl RemarkGroup {
+    /// How many remarks are named. Of unrouted entries, one shows what is wrong with the others.
     fn named(&self) -> usize {
         if self.why == Why::Unrouted { 1 } else { NAMED }
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use super::{Place, RenderError, RoutingKey, TENANT_ID, Template, Values};
+use super::{RenderError, RoutingKey, TENANT_ID, Template, TemplateTarget, Values};
 use crate::tenants::Tenant;
 use otlp::{self, Edit, EditBound, EditMemory, EditTexts, Found, NoRoom, ReadValue, Room, Signal};
 
@@ -159,7 +159,7 @@ impl<'e> EntryValues<'e> {
             }
         }
         let values = Self { entry, key: RoutingKey::written(entry.key), attributes };
-        Ok(template.render(&values, Place::Key)?)
+        Ok(template.render(&values, TemplateTarget::Key)?)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use regex::Regex;
 
-use super::tested_value::{TestedValue, Unusable, as_key};
+use super::tested_value::{TestedValue, UnusableValue, as_key};
 use crate::glob::Glob;
 use otlp::ReadValue;
 
@@ -97,10 +97,10 @@ impl Matcher {
     }
 
     /// Why the value counts as absent for the condition, if it does.
-    pub(super) fn unusable_in(&self, value: &TestedValue<'_>) -> Option<Unusable> {
+    pub(super) fn unusable_in(&self, value: &TestedValue<'_>) -> Option<UnusableValue> {
         match self.unmet(value) {
             Self::Glob(_) | Self::AnyOf(_) => value.usable().err(),
-            _ => (!value.is_there()).then_some(Unusable::Absent),
+            _ => (!value.is_there()).then_some(UnusableValue::Absent),
         }
     }
 

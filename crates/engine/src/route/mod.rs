@@ -23,7 +23,7 @@ pub use request::RequestHeaders;
 pub use spec::{KeySource, KeySpec, RouteSpec, Unrouted};
 pub use table::{EntryOrigin, Hit, Miss, Overridden, RecordHint, RouteTable};
 pub use template::{
-    Place, RenderError, RenderedUrl, TENANT_ID, Template, TemplateError, TemplateValue, Values,
+    RenderError, RenderedUrl, TENANT_ID, Template, TemplateError, TemplateTarget, TemplateValue, Values,
 };
-pub use tested_value::{LONGEST_KEY, TestedValue, Unusable};
+pub use tested_value::{LONGEST_KEY, TestedValue, UnusableValue};
 pub use unroutable::Unroutable;

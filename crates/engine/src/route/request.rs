@@ -66,7 +66,7 @@ impl fmt::Debug for RequestHeaders {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::route::Unusable;
+    use crate::route::UnusableValue;
 
     #[test]
     fn a_header_has_one_value_and_it_is_text() {
@@ -81,10 +81,10 @@ mod tests {
         };
         assert_eq!(read(&[b"acme"]), Ok(Ok("acme".to_owned())));
         assert_eq!(read(&[b"acme", b"acme"]), Ok(Ok("acme".to_owned())), "a proxy may repeat it");
-        assert_eq!(read(&[]), Ok(Err(Unusable::Absent)));
-        assert_eq!(read(&[b""]), Ok(Err(Unusable::Empty)));
-        assert_eq!(read(&[b"\xff"]), Ok(Err(Unusable::Kind)));
-        assert_eq!(read(&[&[b'x'; 513]]), Ok(Err(Unusable::TooLong)));
+        assert_eq!(read(&[]), Ok(Err(UnusableValue::Absent)));
+        assert_eq!(read(&[b""]), Ok(Err(UnusableValue::Empty)));
+        assert_eq!(read(&[b"\xff"]), Ok(Err(UnusableValue::Kind)));
+        assert_eq!(read(&[&[b'x'; 513]]), Ok(Err(UnusableValue::TooLong)));
         assert_eq!(read(&[b"acme", b"globex"]), Err(Unroutable::ConflictingInRequest("x-tenant".to_owned())));
     }
 

@@ -22,11 +22,11 @@ pub use record_hints::RecordHint;
 
 use super::edits;
 use super::key::{put_part, put_tenant};
-use super::tested_value::{TestedValue, Unusable, as_key, is_usable};
+use super::tested_value::{TestedValue, UnusableValue, as_key, is_usable};
 use super::unroutable::Unroutable;
 use super::{
-    Glob, KeySource, KeySpec, Matcher, Mismatch, Place, RequestHeaders, RouteEdit, RouteSpec, RoutingKey,
-    TENANT_ID, Template, TemplateValue, Unrouted, Values,
+    Glob, KeySource, KeySpec, Matcher, Mismatch, RequestHeaders, RouteEdit, RouteSpec, RoutingKey, TENANT_ID,
+    Template, TemplateTarget, TemplateValue, Unrouted, Values,
 };
 use crate::tenants::Tenant;
 use otlp::{self, EditBound, Entry, Found, NoRoom, RecordAttribute, RecordAttributes, Room, Signal};
@@ -186,7 +186,7 @@ pub enum Miss {
         /// The header.
         name: String,
         /// Why it counts as absent, if it does.
-        unusable: Option<Unusable>,
+        unusable: Option<UnusableValue>,
     },
     /// It is for other receivers.
     #[error("it is not for the receiver `{0}`")]
@@ -363,7 +363,7 @@ impl RouteTable {
                     text.extend(value.chars().take(SHOWN_CHARACTERS));
                     text.push_str(if value.chars().nth(SHOWN_CHARACTERS).is_some() { "…`" } else { "`" });
                 }
-                Err(Unusable::Absent) => text.push_str(" absent"),
+                Err(UnusableValue::Absent) => text.push_str(" absent"),
                 Err(why) => write!(text, " {why}").expect("writing to a String can't fail"),
             }
             text.push_str(whose);
@@ -616,7 +616,7 @@ impl RouteTable {
                     .collect()
             }
             KeyReading::Template(template) => {
-                let rendered = template.render(attributes, Place::Key);
+                let rendered = template.render(attributes, TemplateTarget::Key);
                 let of_row =
                     rendered.as_ref().err().filter(|error| error.is_of_row() && attributes.tenant.is_some());
                 let of_row = of_row.map(ToString::to_string);
@@ -891,7 +891,7 @@ impl KeyReading {
                 value.is_some()
             }
             Self::Template(template) => {
-                let rendered = template.render(attributes, Place::Key).unwrap_or_default();
+                let rendered = template.render(attributes, TemplateTarget::Key).unwrap_or_default();
                 out.push_str(&rendered);
                 as_key(&rendered).is_ok()
             }

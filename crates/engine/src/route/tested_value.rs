@@ -10,7 +10,7 @@ pub const LONGEST_KEY: usize = 512;
 
 /// Why an attribute counts as absent for keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unusable {
+pub enum UnusableValue {
     /// It is.
     #[error("is absent")]
     Absent,
@@ -31,7 +31,7 @@ pub enum Unusable {
 /// An attribute's value as text: a string as it is, an integer in decimal, a boolean in words.
 #[derive(Clone, Copy, Debug)]
 enum Text<'a> {
-    Unusable(Unusable),
+    Unusable(UnusableValue),
     Borrowed(&'a str),
     Number { digits: [u8; 20], len: u8 },
 }
@@ -45,7 +45,7 @@ pub struct TestedValue<'a> {
 
 impl TestedValue<'_> {
     /// There is none.
-    pub const ABSENT: Self = Self { value: ReadValue::Empty, text: Text::Unusable(Unusable::Absent) };
+    pub const ABSENT: Self = Self { value: ReadValue::Empty, text: Text::Unusable(UnusableValue::Absent) };
 
     /// Whether there is a value, whatever it is.
     pub fn is_there(&self) -> bool {
@@ -77,7 +77,7 @@ impl TestedValue<'_> {
     }
 
     /// The text that can name a stream, or why there is none.
-    pub fn usable(&self) -> Result<&str, Unusable> {
+    pub fn usable(&self) -> Result<&str, UnusableValue> {
         match &self.text {
             Text::Unusable(why) => Err(*why),
             Text::Borrowed(text) => Ok(text),
@@ -126,7 +126,7 @@ impl<'a> From<ReadValue<'a>> for TestedValue<'a> {
             | ReadValue::Double(_)
             | ReadValue::Bytes(_)
             | ReadValue::List(_)
-            | ReadValue::Map(_) => Text::Unusable(Unusable::Kind),
+            | ReadValue::Map(_) => Text::Unusable(UnusableValue::Kind),
         };
         Self { value, text }
     }
@@ -147,14 +147,14 @@ fn excerpt(text: &str) -> String {
 }
 
 /// A text that can name a stream; what can't counts as absent.
-pub(super) fn as_key(text: &str) -> Result<&str, Unusable> {
+pub(super) fn as_key(text: &str) -> Result<&str, UnusableValue> {
     // Of spaces alone nothing would be left in a header.
     if text.trim_matches([' ', '\t']).is_empty() {
-        Err(Unusable::Empty)
+        Err(UnusableValue::Empty)
     } else if text.len() > LONGEST_KEY {
-        Err(Unusable::TooLong)
+        Err(UnusableValue::TooLong)
     } else if text.chars().any(char::is_control) {
-        Err(Unusable::Control)
+        Err(UnusableValue::Control)
     } else {
         Ok(text)
     }

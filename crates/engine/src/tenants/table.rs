@@ -169,7 +169,7 @@ struct Slot {
 
 /// What a row may have for itself alone.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-enum Claim<'a> {
+enum RowClaim<'a> {
     Id(&'a Arc<str>),
     Credential(&'a Credential),
 }
@@ -370,7 +370,7 @@ impl Table {
         if !losing.is_empty() {
             return losing;
         }
-        let mut taken: HashMap<Claim<'_>, (&Arc<Tenant>, u32)> = HashMap::new();
+        let mut taken: HashMap<RowClaim<'_>, (&Arc<Tenant>, u32)> = HashMap::new();
         for (place, tenant) in wanting {
             let earlier =
                 claims(tenant).find_map(|(claim, sender)| Some((claim, sender, taken.get(&claim)?)));
@@ -383,10 +383,10 @@ impl Table {
         losing
     }
 
-    fn slot(&self, claim: Claim<'_>) -> Option<&Slot> {
+    fn slot(&self, claim: RowClaim<'_>) -> Option<&Slot> {
         match claim {
-            Claim::Id(id) => self.ids.get(&**id),
-            Claim::Credential(credential) => self.credentials.get(credential),
+            RowClaim::Id(id) => self.ids.get(&**id),
+            RowClaim::Credential(credential) => self.credentials.get(credential),
         }
     }
 
@@ -471,21 +471,21 @@ fn change<K: Clone + Eq + std::hash::Hash>(
 }
 
 /// What a row claims, and by the sender at which position.
-fn claims(tenant: &Tenant) -> impl Iterator<Item = (Claim<'_>, u32)> {
-    let senders = tenant.senders.iter().map(|sender| Claim::Credential(&sender.credential)).zip(0..);
-    std::iter::once((Claim::Id(&tenant.id), 0)).chain(senders)
+fn claims(tenant: &Tenant) -> impl Iterator<Item = (RowClaim<'_>, u32)> {
+    let senders = tenant.senders.iter().map(|sender| RowClaim::Credential(&sender.credential)).zip(0..);
+    std::iter::once((RowClaim::Id(&tenant.id), 0)).chain(senders)
 }
 
 /// Why a row can't have what it claims: names the place of the other row. The row's own is known to whoever reads it.
 fn conflict(
-    claim: Claim<'_>,
+    claim: RowClaim<'_>,
     (tenant, sender): (&Tenant, u32),
     (holder, of_holder): (&Tenant, u32),
 ) -> String {
     let place = &holder.place;
     match claim {
-        Claim::Id(id) => format!("the id `{id}` is also that of `{place}`"),
-        Claim::Credential(credential) => format!(
+        RowClaim::Id(id) => format!("the id `{id}` is also that of `{place}`"),
+        RowClaim::Credential(credential) => format!(
             "the {} of sender `{}` is also that of sender `{}` of tenant `{}` (`{place}`)",
             credential.kind(),
             tenant.senders[sender as usize].name,

@@ -21,7 +21,7 @@ use super::server::{RecordedRequest, Shared};
 use super::walk::{self, Malformed};
 use crate::answer::{ExportResponse, JSON, PROTOBUF, PartialSuccess, in_grpc, in_json, refuse, respond};
 use otlp::{self, Signal, Untaken};
-use sluice_engine::receive::AnswerBody;
+use sluice_engine::receive::ResponseBody;
 use sluice_engine::rpc::{self, ENCODING};
 
 /// A body that is no message: its first byte is a group that nothing ends.
@@ -50,7 +50,7 @@ pub(super) async fn serve(
     sink: Arc<Shared>,
     peer: Arc<Peer>,
     request: Request<Incoming>,
-) -> Result<Response<AnswerBody>, Infallible> {
+) -> Result<Response<ResponseBody>, Infallible> {
     sink.counters.requests.fetch_add(1, Relaxed);
     let arrived = Instant::now();
     let (head, incoming) = request.into_parts();
@@ -173,7 +173,7 @@ impl Form {
     }
 
     /// An answer in this form.
-    async fn render(self, signal: Signal, answer: Answered) -> Response<AnswerBody> {
+    async fn render(self, signal: Signal, answer: Answered) -> Response<ResponseBody> {
         let answer = match self {
             Self::Grpc => return in_grpc(answer).await,
             Self::Json => in_json(signal, answer).await,
