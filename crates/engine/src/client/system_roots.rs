@@ -15,7 +15,7 @@ use tokio::time::Instant;
 /// How long roots that are missing are taken to be missing still, where a connection needs them.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
 
-/// Where the roots come from, and what is known of them.
+/// The trusted roots of the system, as far as they have been looked for.
 #[derive(Debug)]
 pub(super) struct SystemRoots {
     read: fn() -> RootCertStore,
@@ -27,9 +27,9 @@ pub(super) struct SystemRoots {
 #[derive(Debug)]
 enum KnownRoots {
     Nothing,
-    /// At least one.
+    /// At least one root was found.
     Found(Arc<RootCertStore>),
-    /// There were none at that time.
+    /// There were no roots at that time.
     Missing(Instant),
 }
 
@@ -39,7 +39,7 @@ impl SystemRoots {
         Self { read, known: Mutex::new(KnownRoots::Nothing), looking: tokio::sync::Mutex::const_new(()) }
     }
 
-    /// Those of the machine.
+    /// The roots of the machine.
     pub(super) fn of_process() -> &'static Self {
         static ROOTS: SystemRoots = SystemRoots::new(|| {
             let mut roots = RootCertStore::empty();
@@ -80,7 +80,7 @@ impl SystemRoots {
         (!is_missing).then_some(roots)
     }
 
-    /// What [`SystemRoots::get`] gives, unless it has to look for them.
+    /// The result of [`SystemRoots::get`], unless it has to look for the roots.
     fn known(&self) -> Poll<Option<Arc<RootCertStore>>> {
         match &*self.known.lock() {
             KnownRoots::Found(roots) => Poll::Ready(Some(roots.clone())),

@@ -1,4 +1,4 @@
-//! TLS towards upstreams: what is trusted, who we are, and both again when the files change.
+//! TLS towards upstreams: the trusted roots, our certificate, and both again when the files change.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -43,7 +43,7 @@ pub enum TlsError {
     /// A file can't be used.
     #[error(transparent)]
     Pem(#[from] PemError),
-    /// One of the two files of an identity is missing.
+    /// One of the two files of a client certificate is missing.
     #[error("`tls.{given}` needs `tls.{missing}` as well")]
     HalfIdentity {
         /// The option that is there.
@@ -84,7 +84,7 @@ struct LoadedClientTls {
     generation: u64,
     /// When a certificate of the chain that is shown ends, the first of them, if one is shown.
     certificate_expiry: Option<SystemTime>,
-    /// What was read last, even if it could not be used, so that a bad file is complained about once.
+    /// The files that were read last, even if they could not be used, so that a bad file is logged once.
     files: TlsClientFiles,
     checked: Instant,
 }
@@ -139,7 +139,7 @@ impl Tls {
                     return Ok((Arc::clone(&loaded.config), loaded.generation));
                 }
                 Some(loaded) => {
-                    // Others go on with what there is while this one looks.
+                    // Other connections go on with the current files while this one reads them.
                     loaded.checked = Instant::now();
                     break Some(loaded.files.clone());
                 }
@@ -193,7 +193,7 @@ impl Tls {
         self.settings.ca_file.is_some() || self.settings.cert_file.is_some()
     }
 
-    /// Whether what is trusted comes from the system.
+    /// Whether the system's roots are trusted.
     fn trusts_system(&self) -> bool {
         self.settings.ca_file.is_none() && !self.settings.insecure_skip_verify
     }
@@ -201,7 +201,7 @@ impl Tls {
     fn install(&self, files: TlsClientFiles, config: Result<ClientConfig, TlsError>) -> Result<(), TlsError> {
         let mut state = self.state.lock();
         let config = match (config, state.as_mut()) {
-            // Somebody else has read them meanwhile.
+            // Another connection has read the files meanwhile.
             (_, Some(old)) if old.files == files => return Ok(()),
             (Ok(config), _) => Arc::new(config),
             (Err(error), Some(old)) => {
@@ -275,7 +275,7 @@ impl TlsClientFiles {
         Ok(config)
     }
 
-    /// What is trusted: these roots of the system, where no file is configured.
+    /// The trusted roots: those of the configured file, else those of the system.
     fn roots(&self, system: Option<Arc<RootCertStore>>) -> Result<Arc<RootCertStore>, TlsError> {
         match &self.ca {
             Some(ca) => Ok(Arc::new(ca.authorities()?)),

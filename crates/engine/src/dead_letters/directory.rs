@@ -56,7 +56,7 @@ pub enum StoreError {
 pub struct DeadLetters {
     shared: Arc<LetterDirectory>,
     turns: Arc<DeadLetterTurns>,
-    /// Held by who goes through the directory to list it.
+    /// Held while the directory is listed.
     listing: Arc<Semaphore>,
 }
 
@@ -69,8 +69,8 @@ struct LetterDirectory {
     size: AtomicU64,
     /// Notes in the directory.
     letters: AtomicU64,
-    /// Held together by those who store a letter, from its counting on until it is there, and alone by who counts the directory: a
-    /// letter that is in it and not counted yet would count twice.
+    /// Held for reading while a letter is stored, from its counting on until it is there, and for writing while the directory is counted:
+    /// a letter that is in it and not counted yet would count twice.
     storing: RwLock<()>,
     /// The place that was last taken.
     last: Mutex<DeadLetterPlace>,
@@ -202,7 +202,7 @@ impl DeadLetters {
         self.shared.size.load(Ordering::Relaxed)
     }
 
-    /// Letters in the directory, counted as [`DeadLetters::bytes`] are.
+    /// The number of letters in the directory, counted as [`DeadLetters::bytes`] are.
     pub fn letters(&self) -> u64 {
         self.shared.letters.load(Ordering::Relaxed)
     }
@@ -219,7 +219,7 @@ impl DeadLetters {
         self.look(move |directory| page(directory, before.as_deref(), most, &filter)).await
     }
 
-    /// Has somebody read in the directory, one at a time.
+    /// Reads in the directory by `look`, one call at a time.
     pub(super) async fn look<T: Send + 'static>(
         &self,
         look: impl FnOnce(&Path) -> io::Result<T> + Send + 'static,

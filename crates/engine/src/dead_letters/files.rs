@@ -126,7 +126,7 @@ impl Note {
         }
     }
 
-    /// As it stands in its file, for people as well.
+    /// The note's text in its file, which people can read as well.
     pub(super) fn text(&self) -> Vec<u8> {
         let mut text = serde_json::to_vec_pretty(self).expect("a note has only strings for keys");
         text.push(b'\n');

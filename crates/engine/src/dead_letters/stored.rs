@@ -19,7 +19,7 @@ use crate::encoding::Encoding;
 use crate::route::{RoutingKey, Values};
 use otlp::Signal;
 
-/// What is said of a link, a directory, a pipe or a device in the place of a file.
+/// The error of a link, a directory, a pipe or a device in the place of a file.
 pub(super) const NO_FILE: &str = "not a file";
 
 /// A part of a letter that is to become a letter itself.
@@ -194,7 +194,7 @@ impl StoredDeadLetter {
 fn open_file(path: &Path) -> io::Result<File> {
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
     let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
-        // What the system says of a link, and of a socket.
+        // The errors of the system for a link, and for a socket.
         Err(error)
             if error
                 .raw_os_error()

@@ -10,12 +10,12 @@ use super::lock::DeadLettersLock;
 /// Letters that are looked at in one go.
 const STEP: usize = 1000;
 
-/// Which letters are meant.
+/// The letters that a walk goes through.
 #[derive(Clone, Debug)]
 pub enum DeadLetterSelection {
-    /// Those of these names.
+    /// The letters of these names.
     Files(Vec<String>),
-    /// Those that meet the conditions; without a condition also what is no whole letter.
+    /// The letters that meet the conditions; without a condition also files that are no whole letter.
     Matching(DeadLetterFilter),
 }
 
@@ -28,10 +28,10 @@ pub struct DeadLetterWalk {
     _lock: DeadLettersLock,
 }
 
-/// What is left of a walk.
+/// The part of a walk that is left.
 #[derive(Debug)]
 enum WalkRest {
-    /// These names, the next one last.
+    /// The letters of these names, the next one last.
     Named(Vec<String>),
     Matching {
         filter: DeadLetterFilter,

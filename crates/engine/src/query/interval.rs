@@ -3,7 +3,7 @@
 use super::bound::QueryBound;
 use super::{Comparison, FieldTest};
 
-/// Values from one to another, each of which is in it if that is said.
+/// An interval of values. Each end is a value, and whether the value itself is in it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Interval<T> {
     from: Option<(T, bool)>,

@@ -6,18 +6,18 @@ use super::wildcard::WildcardMatcher;
 /// A pattern as it is compared.
 #[derive(Clone, Debug)]
 pub(super) enum TextMatcher {
-    /// Anything.
+    /// Any text matches.
     Any,
-    /// This text and no other.
+    /// Only this text matches, in any case of ASCII letters.
     Whole(Box<str>),
-    /// The same, the case of letters included.
+    /// Only this text matches, in this case of letters.
     Exactly(Box<str>),
-    /// What has to be looked for.
+    /// Texts with wildcards, or in which a text is looked for.
     Wildcard(WildcardMatcher),
 }
 
 impl TextMatcher {
-    /// For texts that are like the pattern as a whole.
+    /// A matcher of texts that match the pattern as a whole.
     pub(super) fn whole(pattern: &TextPattern) -> Self {
         match pattern.literal() {
             Some(text) => Self::Whole(text.into()),
@@ -26,7 +26,7 @@ impl TextMatcher {
         }
     }
 
-    /// The same for names, which differ if their letters have another case.
+    /// A matcher of names that match the pattern as a whole, the case of letters included.
     pub(super) fn exactly(pattern: &TextPattern) -> Self {
         match pattern.literal() {
             Some(text) => Self::Exactly(text.into()),
@@ -35,7 +35,7 @@ impl TextMatcher {
         }
     }
 
-    /// For texts that have it somewhere.
+    /// A matcher of texts that have a match somewhere.
     pub(super) fn containing(pattern: &TextPattern) -> Self {
         if pattern.literal() == Some("") || pattern.is_any() {
             return Self::Any;
@@ -59,10 +59,10 @@ impl TextMatcher {
     }
 }
 
-/// Asked of a text that several records may have in common: what it has come to is remembered until that text is another one.
+/// A matcher of a text that several records may have in common: its result is remembered until that text changes.
 #[derive(Clone, Debug)]
 pub(super) struct RememberedMatcher {
     pub(super) matcher: TextMatcher,
-    /// Its place among all that is remembered.
+    /// The position of its remembered result.
     pub(super) memory: usize,
 }

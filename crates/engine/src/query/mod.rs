@@ -34,7 +34,7 @@ pub use set::{ExaminedEntry, QuerySet};
 #[cfg(any(test, fuzzing, feature = "fuzzed"))]
 pub use parse::check_query;
 
-/// What records are looked for.
+/// A query: a condition on records.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum Query {
     /// Every record.
@@ -53,18 +53,18 @@ pub enum Query {
     Field(QueryField, FieldTest),
 }
 
-/// What is asked of a field.
+/// A test of a field.
 #[derive(Clone, Debug, PartialEq)]
 pub enum FieldTest {
     /// Its text is like this.
     Matches(TextPattern),
-    /// It is so to this bound.
+    /// It compares to this bound in this way.
     Compare(Comparison, QueryBound),
-    /// It is between these, themselves included.
+    /// It is between these bounds, which are included.
     Between(Option<QueryBound>, Option<QueryBound>),
 }
 
-/// How a value is to a bound.
+/// The comparison of a value with a bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Comparison {
     /// `field:bound`.
@@ -93,7 +93,7 @@ impl Query {
     ///
     /// # Errors
     ///
-    /// The same; a field that is, or is short for, a hidden attribute is wrong.
+    /// As [`Query::parse`]; a field that is, or is short for, a hidden attribute is wrong.
     pub fn parse_without(text: &str, is_hidden: &dyn Fn(&str) -> bool) -> Result<Self, QueryError> {
         parse::query(text, is_hidden)
     }
@@ -105,7 +105,7 @@ impl Query {
         Self::And(vec![Self::Or(globs.into_iter().map(of_tenant).collect()), self])
     }
 
-    /// The same with `mask` in place of every text, and of every name of an attribute, that may not be shown.
+    /// The query with `mask` in place of every text, and of every name of an attribute, that may not be shown.
     #[must_use]
     pub fn masked(&self, is_shown: &dyn Fn(&str) -> bool, mask: &str) -> Self {
         let all = |parts: &[Self]| parts.iter().map(|part| part.masked(is_shown, mask)).collect();

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 #[derive(Clone, Debug, Default)]
 pub(super) struct WantedNames {
     positions: HashMap<Box<[u8]>, usize>,
-    /// Whether a name of so many bytes is among them: most keys are not, and are of another length.
+    /// Whether a name of so many bytes is among them: most keys are of other lengths.
     lengths: [bool; 32],
 }
 

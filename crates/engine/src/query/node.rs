@@ -43,7 +43,7 @@ pub(super) enum QueryNode {
     },
 }
 
-/// What is asked of an id.
+/// A test of an id.
 #[derive(Clone, Debug)]
 pub(super) enum IdTest {
     Is(Box<[u8]>),
@@ -51,7 +51,7 @@ pub(super) enum IdTest {
     Like(TextMatcher),
 }
 
-/// What is asked of a value.
+/// A test of a value.
 #[derive(Clone, Debug)]
 pub(super) enum ValueCondition {
     Text {
@@ -63,7 +63,7 @@ pub(super) enum ValueCondition {
     Number(Interval<f64>),
 }
 
-/// What the queries of a set have in common, as they are compiled.
+/// The parts that the queries of a set have in common, as they are compiled.
 #[derive(Default)]
 pub(super) struct QueryParts {
     pub(super) names: WantedNames,
@@ -148,7 +148,7 @@ impl QueryNode {
         }
     }
 
-    /// What it costs to look at it: 0 is known of the entry, 1 stands in the record, 2 in its attributes, 3 is searched for in texts.
+    /// The cost of evaluating it: 0 is known of the entry, 1 stands in the record, 2 in its attributes, 3 is searched for in texts.
     fn cost(&self) -> u8 {
         match self {
             Self::Signal(_) | Self::Tenant(_) | Self::Stream(_) | Self::Exporter(_) => 0,
@@ -263,7 +263,7 @@ impl QueryNode {
         }
     }
 
-    /// The same, remembered.
+    /// As [`Self::of_origin`], with results remembered for the entry.
     fn of_origin_remembered(&self, facts: &EntryFacts<'_, '_>) -> Option<bool> {
         let of_origin = || self.of_origin(facts.origin);
         match self {

@@ -1,13 +1,13 @@
-//! What is known of an entry beside its bytes.
+//! The origin of records: the facts about an entry that its bytes do not tell.
 
 use otlp::{RecordFields, Signal};
 
-/// What is known of an entry beside its bytes.
+/// The facts about an entry that its bytes do not tell.
 #[derive(Clone, Copy, Debug)]
 pub struct RecordOrigin<'o> {
-    /// What its records are.
+    /// The signal of its records.
     pub signal: Signal,
-    /// Whose it is.
+    /// The id of its tenant.
     pub tenant: Option<&'o str>,
     /// The exporters that it goes to, and the routing key that it has there, as people write it.
     pub streams: &'o [(&'o str, &'o str)],

@@ -263,7 +263,7 @@ impl QueryParser<'_> {
         Ok(Query::Text(pattern))
     }
 
-    /// What is asked of a field.
+    /// Reads the test of a field.
     fn value(&mut self, field: &QueryField) -> Result<Query, QueryError> {
         let start = self.at;
         let test = match self.peek() {
@@ -485,7 +485,7 @@ fn is_ordered(field: &QueryField) -> bool {
     )
 }
 
-/// One part alone is itself, and parts of the same kind are one list.
+/// Joins parts: one part alone stays as it is, and parts that are joined in the same way become one list.
 fn joined(mut parts: Vec<Query>, join: fn(Vec<Query>) -> Query) -> Query {
     if parts.len() == 1 {
         return parts.remove(0);

@@ -53,7 +53,7 @@ impl TextPattern {
         self.parts.push(PatternPart::One);
     }
 
-    /// The same, or `mask` if one of its texts may not be shown.
+    /// The pattern, or `mask` if one of its texts may not be shown.
     pub(super) fn masked(&self, is_shown: &dyn Fn(&str) -> bool, mask: &str) -> Self {
         let is_hidden = |part: &PatternPart| matches!(part, PatternPart::Text(text) if !is_shown(text));
         if self.parts.iter().any(is_hidden) {
@@ -62,7 +62,7 @@ impl TextPattern {
         self.clone()
     }
 
-    /// What it is made of.
+    /// The parts that it is made of.
     pub(super) fn parts(&self) -> &[PatternPart] {
         &self.parts
     }

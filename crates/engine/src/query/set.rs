@@ -1,6 +1,6 @@
 //! Asks compiled queries of records, on the bytes of their entry.
 //!
-//! What an entry is known by - its signal, its tenant, its streams, its resource - is looked at first: where that is enough to
+//! The facts about the entry as a whole - its signal, tenant, streams and resource - are looked at first: where these are enough to
 //! say that no record of it can match, none is looked at. Of a record, fields and attributes are read when the first query
 //! asks for them, and once.
 
@@ -15,10 +15,10 @@ use super::node::{QueryNode, QueryParts};
 use super::origin::RecordOrigin;
 use otlp::{RecordView, Signal, visit_records};
 
-/// What it takes to make a value into a text, beside a walk over its bytes.
+/// The cost of making a value into a text, in walks over its bytes.
 const AS_TEXT: usize = 7;
 
-/// What it takes to look for what is hidden in the texts of an entry, beside a walk over its bytes.
+/// The cost of redacting the texts of an entry, in walks over its bytes.
 const REDACTING: usize = 16;
 
 /// Any number of compiled queries.
@@ -34,7 +34,7 @@ pub struct QuerySet {
 #[derive(Clone, Debug)]
 struct CompiledQuery {
     root: QueryNode,
-    /// What each signal decides for all of its records.
+    /// The result for all records of each signal, where the signal decides.
     of_signals: [Option<bool>; Signal::ALL.len()],
     /// Whether tenants, streams or exporters may decide as well.
     asks_origin: bool,
@@ -56,7 +56,7 @@ impl CompiledQuery {
     }
 }
 
-/// What came of a look at an entry.
+/// The result of evaluating queries on an entry.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ExaminedEntry {
     /// The queries that records of it may match, by what is known of the entry.

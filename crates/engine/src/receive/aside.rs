@@ -19,7 +19,7 @@ static AT_A_TIME: LazyLock<Semaphore> =
 
 /// Does `work`. If it is `large`, it waits for its turn, and another thread takes over what else this worker has to do.
 pub(super) async fn aside<T>(large: bool, work: impl FnOnce() -> T) -> T {
-    // With one thread there is nobody to take over.
+    // With one thread no other thread can take over.
     let several = || Handle::try_current().is_ok_and(|it| it.runtime_flavor() == RuntimeFlavor::MultiThread);
     if !large || !several() {
         #[cfg(test)]

@@ -24,7 +24,7 @@ const SHOWN: usize = 100;
 /// Longer parts of JSON are not read again for the sake of a log line.
 const LONGEST_JSON: usize = 16 * 1024;
 
-/// What is known of the sender of a request. All but its identity is unproved, and for the log alone.
+/// The sender of a request. Everything but its identity is unproved, and for the log alone.
 #[derive(Clone, Debug)]
 pub struct Caller {
     receiver: Arc<str>,

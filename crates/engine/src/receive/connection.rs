@@ -105,7 +105,7 @@ impl<H: Handler> AcceptedConnection<H> {
     async fn look<S: AsyncRead + Unpin>(&mut self, socket: S) -> Option<(Opening, Reread<S>)> {
         let peer = self.peer;
         tokio::select! {
-            // What has come is looked at before the connection makes room: there may be a request in it.
+            // Bytes that have come are looked at before the connection makes room: there may be a request in them.
             biased;
             looked = opening::look(socket, || self.watched.begin_head()) => {
                 looked.inspect_err(|error| debug!(%peer, "connection ended: {error}")).ok()

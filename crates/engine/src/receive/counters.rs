@@ -45,7 +45,7 @@ pub enum Misdirection {
     Method,
     /// Its `Content-Type` or `Content-Encoding` is not taken.
     Format,
-    /// It has no `Host`, several, or one that is none.
+    /// Its `Host` is missing, not valid, or not the only one.
     Host,
 }
 

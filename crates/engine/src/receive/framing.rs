@@ -1,5 +1,5 @@
 //! The body of a unary call as it comes: exactly one message, behind the prefix that [`crate::rpc::prefix`] writes.
-//! Nothing is gathered here: what belongs to the message is passed on piece by piece.
+//! Nothing is gathered here: the bytes of the message are passed on piece by piece.
 
 use bytes::{Buf as _, Bytes};
 

@@ -20,8 +20,8 @@ use crate::stream::{Budget, Reservation};
 /// which is 32 bytes more for each header. On HTTP/1.1, connections with a large buffer take larger ones.
 pub(super) const LARGEST: u32 = 16 * 1024;
 
-/// What a request on HTTP/2 takes beside its head and what is [reserved](super::watch) for every request at a time: a task, and the
-/// answer on its way. 5 KiB were measured for both together.
+/// The memory of a request on HTTP/2 beside its head and the part that is [reserved](super::watch) for each concurrent request: a task,
+/// and the answer on its way. 5 KiB were measured for both together.
 const REQUEST: u64 = 4 * 1024;
 
 /// The most memory of a header in a [`HeaderMap`] beside its name and value.
@@ -61,8 +61,8 @@ pub(super) fn reserve(
 /// The error that there is no memory for a request.
 pub(super) struct NoMemory;
 
-/// What a request on HTTP/2 holds, until the last that belongs to it is gone: the task that answers it, the answer on its way, and
-/// what is read of a body that nobody wants. On HTTP/1.1 no other request begins before.
+/// The memory that a request on HTTP/2 holds until the last of these is gone: the task that answers it, the answer on its way, and the
+/// task that drains its body. On HTTP/1.1 no other request begins before.
 #[derive(Clone, Debug)]
 pub(super) struct Holding {
     _held: Arc<(Option<Reservation>, OpenRequest)>,

@@ -1,7 +1,7 @@
 //! From the bytes of one request to the queues: split, route, admit. Transports differ only in how they read a
 //! request and how they word the verdict.
 //!
-//! What is done with a request at once is one function. If it has to wait for something, [`Progress`] says for what, and holds what
+//! A request is admitted by one function. If it has to wait for something, its [`Progress`] says for what, and holds what
 //! is left to do: it waits a moment for memory or for room in its streams (see [`Patience`]), then for the journal, and with
 //! `acknowledge: delivered` until all its entries are settled. If that takes too long, if its sender goes, or if Sluice is about to
 //! end, what is left of it is withdrawn from the queues: its sender will send it again, and behind an upstream that is down the
@@ -650,10 +650,16 @@ impl Intake {
             && not_admitted.cuts.is_empty()
             && remarks.unrouted() > 0
             && remarks.unrouted() == parts.records();
+        let dropped = tally.without_exporter() + tally.shed;
+        debug_assert_eq!(
+            tally.accepted() + remarks.rejected() + dropped,
+            parts.records() + not_admitted.cuts.iter().map(|cut| cut.records).sum::<u64>(),
+            "each record of a request is accepted, rejected or dropped, and once"
+        );
         parts.count_taken(signal);
         counters.count(signal, Outcome::Accepted, tally.accepted());
         counters.count(signal, Outcome::Rejected, remarks.rejected());
-        counters.count(signal, Outcome::Dropped, tally.without_exporter() + tally.shed);
+        counters.count(signal, Outcome::Dropped, dropped);
         counters.count_without_exporter(signal, tally.without_exporter());
         counters.count_ignored(signal, remarks.ignored() as u64);
         let missing = snapshot.routes.missing(signal);

@@ -75,7 +75,7 @@ pub use settings::{
 };
 pub use snapshot::{Acknowledge, ConfigSnapshot};
 pub use tls::{TlsServer, TlsServerSettings};
-pub use verdict::{Undelivered, Verdict};
+pub use verdict::Verdict;
 pub use whole_body::{UnreadBody, whole_body};
 
 pub use crate::outcome::Outcome;

@@ -153,8 +153,8 @@ impl<'t> Owner<'t> {
     }
 }
 
-/// Whose each entry is, of a request of this sender. Where the table asks for that, it is written into the resources of a sender's
-/// entries; what it may not send is left as it is.
+/// The owners of a request's entries. Where the table asks for that, the tenant's id is written into the resources of a sender's
+/// entries; entries that the sender may not send are left as they are.
 pub(super) fn owners<'t>(
     table: &'t Table,
     sender: Option<&'t SenderIdentity>,
@@ -207,14 +207,14 @@ impl fmt::Display for Owner<'_> {
     }
 }
 
-/// What its sender is told.
+/// The message for the sender.
 impl fmt::Display for UnknownOwner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "there is no tenant `{}`", self.named)
     }
 }
 
-/// What its sender is told.
+/// The message for the sender.
 impl fmt::Display for ForeignOwner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { attribute, named, sender } = self;
@@ -222,7 +222,7 @@ impl fmt::Display for ForeignOwner {
     }
 }
 
-/// What its sender is told.
+/// The message for the sender.
 impl fmt::Display for UnavailableOwner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

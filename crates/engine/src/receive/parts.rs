@@ -169,6 +169,10 @@ impl TenantParts {
     /// Counts a request of which all is taken that was neither rejected nor dropped.
     pub(super) fn count_taken(&self, signal: Signal) {
         for TenantPart { account, records, bytes, rejected, dropped, invalid } in &self.parts {
+            debug_assert!(
+                rejected + dropped <= *records,
+                "each record of a part is rejected or dropped once"
+            );
             let totals = account.totals();
             totals.count_bytes(signal, *bytes);
             totals.count_received(signal, Outcome::Accepted, records - rejected - dropped);

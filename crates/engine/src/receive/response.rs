@@ -93,7 +93,7 @@ fn hold_in<G: Send + Sync + 'static>(headers: &mut HeaderMap, guard: G) {
     if let Some(value) = headers.values_mut().next() {
         let bytes = held(Bytes::copy_from_slice(value.as_bytes()), guard);
         *value = HeaderValue::from_maybe_shared(bytes).expect("it was a value before");
-        // What is sensitive is not put into the table of HPACK, which would keep it.
+        // A sensitive value is not put into the table of HPACK, which would keep it.
         value.set_sensitive(true);
     }
 }

@@ -82,7 +82,7 @@ impl TlsServer {
             if interval.is_zero() || state.checked.elapsed() < interval {
                 return state.config.clone();
             }
-            // Others go on with what there is while this one looks.
+            // Other handshakes go on with the current files while this one reads them.
             state.checked = Instant::now();
             state.files.clone()
         };

@@ -19,7 +19,7 @@ pub enum Verdict {
     Partly {
         /// Spans, data points or log records.
         rejected: u64,
-        /// For people.
+        /// Why, for people.
         message: String,
     },
     /// There is no room now; nothing is queued.
@@ -40,7 +40,7 @@ pub enum Verdict {
     Malformed {
         /// The path of the first problem.
         field: String,
-        /// For people.
+        /// Why, for people.
         message: String,
     },
 }
@@ -48,7 +48,7 @@ pub enum Verdict {
 /// Why a sender that waited for its upstreams has to send again.
 #[derive(Debug, thiserror::Error)]
 pub enum Undelivered {
-    /// It has waited for as long as it may.
+    /// The request has waited for as long as it may.
     #[error(
         "not delivered within {waited:?}{}: what was not sent has been taken back, send it again",
         in_brackets(causes)

@@ -35,12 +35,12 @@ const HALF_HEAD: u64 = 32 * 1024;
 /// The memory of the decoded part of an incomplete HTTP/2 head.
 const HALF_HEAD_OF_FRAMES: u64 = 96 * 1024;
 
-/// What each request at a time but the first takes on an HTTP/2 connection, beside what is reserved for it alone: a refusal that is
-/// not taken, 2 KiB, and afterwards the room of 1.1 KiB that h2 keeps for a further one.
+/// The memory of each concurrent request but the first on an HTTP/2 connection, beside what is reserved for the request itself: an
+/// answer that refuses it and is not taken, 2 KiB, and afterwards the 1.1 KiB that h2 keeps for another request.
 const SLOT: u64 = 2560;
 
-/// What the connections of a listener may take for such requests beside `limits.memory` once that is reached, so that there is
-/// an answer that asks their senders to wait. It is part of the 64 MiB that Sluice needs for itself.
+/// The memory that the connections of a listener may take for concurrent requests beside `limits.memory` once that is reached, so that
+/// their senders get an answer that asks them to wait. It is part of the 64 MiB that Sluice needs for itself.
 const SPARE: u64 = 4 * 1024 * 1024;
 
 /// Memory is short once less than this part of it is left.
@@ -83,7 +83,7 @@ pub(super) struct ConnectionActivity {
     /// The connection has begun a head that is not complete.
     in_head: AtomicBool,
     multiplexed: AtomicBool,
-    /// There is no memory for what has come of a head.
+    /// There is no memory for an incomplete head.
     lacking: AtomicBool,
     /// At least one head has come whole.
     served: AtomicBool,
@@ -105,7 +105,7 @@ pub(super) enum End {
     NotTaken = 2,
     /// Another connection needs its place.
     Evicted = 3,
-    /// There is no memory for what has come of a head.
+    /// There is no memory for an incomplete head.
     NoMemory = 4,
 }
 
@@ -164,7 +164,7 @@ impl Watch {
             let limit = |timeout: Duration| u32::try_from(timeout.as_secs().max(1)).unwrap_or(u32::MAX);
             let (head, idle) = (limit(settings.read_header_timeout), limit(settings.idle_timeout));
             let short = budget.as_ref().is_some_and(|budget| !budget.has_room(budget.limit() / SHORT));
-            // Pages that nobody takes must not keep others from theirs. Senders have the time that they were promised.
+            // Pages of the dashboard that are not read must not keep others from being answered. Senders have the configured time.
             let answer =
                 if short && !settings.is_of_senders() { GRACE } else { limit(settings.write_timeout) };
             for activity in &self.connections {
@@ -181,7 +181,7 @@ impl Watch {
                 {
                     activity.close(End::Late);
                 } else if short && activity.keeps_slots() && age > 0 {
-                    // Its sender comes again when it has something to say, and others have its memory until then.
+                    // Its sender connects again when it has more to send, and others can use its memory until then.
                     activity.close(End::Late);
                 }
             }
@@ -199,7 +199,7 @@ impl Watch {
         for activity in &self.connections {
             let end = activity.end.load(Ordering::Relaxed);
             if end != 0 {
-                // One that is idle for too long may still take its time, and makes no room at once.
+                // A connection that is closed because it was idle may take its time, and makes no room at once.
                 ending |= end == End::Evicted as u8;
                 continue;
             }
@@ -254,7 +254,7 @@ fn longest(connections: Ranked, now: u32, spared: usize) -> Ranked {
     fresh
 }
 
-/// Asked of receivers alone.
+/// For receivers, whose connections share the file descriptors.
 impl MakesRoom for Watch {
     fn make_room(&self) -> bool {
         self.evict(Evicted::Headless)
@@ -378,7 +378,7 @@ impl Watched {
         if wanted <= had {
             return true;
         }
-        // That room doubles.
+        // The room that h2 keeps doubles.
         let wanted = wanted.next_power_of_two();
         let room = self.slots.lock().as_mut().is_none_or(|Slots { counted, spare }| {
             let bytes = u64::from(wanted - had) * SLOT;
@@ -515,7 +515,8 @@ impl InProgress {
 impl Drop for InProgress {
     fn drop(&mut self) {
         self.0.touch();
-        self.0.activity.in_progress.fetch_sub(1, Ordering::Relaxed);
+        let before = self.0.activity.in_progress.fetch_sub(1, Ordering::Relaxed);
+        debug_assert!(before > 0, "a request ends once");
     }
 }
 
@@ -525,7 +526,8 @@ pub(super) struct OpenRequest(Arc<ConnectionActivity>);
 
 impl Drop for OpenRequest {
     fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Ordering::Relaxed);
+        let before = self.0.open.fetch_sub(1, Ordering::Relaxed);
+        debug_assert!(before > 0, "what a request holds is released once");
     }
 }
 
@@ -583,7 +585,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for WatchedIo<S> {
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         if !this.watched.has_room(this.frames.as_ref()) {
-            // Whoever waits for that end closes the connection.
+            // The connection's task waits for this end, and closes the connection.
             this.watched.activity.close(End::NoMemory);
             return Poll::Pending;
         }

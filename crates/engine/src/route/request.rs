@@ -1,7 +1,7 @@
 //! Headers of requests, as far as routes look at them.
 //!
-//! An entry is routed after the head of its request is gone. So what routes look at is read off the head first, and kept with
-//! whatever is known of the sender.
+//! An entry is routed after the head of its request is gone. So the headers that routes look at are copied from the head first, and
+//! kept with the caller.
 
 use std::fmt;
 
@@ -15,22 +15,22 @@ use otlp::ReadValue;
 #[derive(Clone, Default)]
 pub struct RequestHeaders(Vec<(HeaderName, HeaderContent)>);
 
-/// What a head has of a header.
+/// The content of a header in a request's head.
 #[derive(Clone)]
 enum HeaderContent {
     Absent,
     Value(HeaderValue),
-    /// It occurs several times, with different values.
+    /// The header occurs several times, with different values.
     Conflicting,
 }
 
 impl RequestHeaders {
-    /// What a head has of the headers of these names. By gRPC these are its metadata.
+    /// The values that a head has for headers of these names. In gRPC they are the call's metadata.
     pub fn of(names: &[HeaderName], head: &HeaderMap) -> Self {
         Self(names.iter().map(|name| (name.clone(), HeaderContent::of(name, head))).collect())
     }
 
-    /// Whether all of these were looked at.
+    /// Whether all of these headers were looked at.
     pub fn cover(&self, names: &[HeaderName]) -> bool {
         names.iter().all(|name| self.0.iter().any(|(known, _)| known == name))
     }
@@ -56,7 +56,7 @@ impl HeaderContent {
     }
 }
 
-/// The names alone.
+/// Shows the names alone.
 impl fmt::Debug for RequestHeaders {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.0.iter().map(|(name, _)| name)).finish()

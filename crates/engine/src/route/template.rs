@@ -2,7 +2,7 @@
 //! endpoints, headers and keys.
 //!
 //! Between the braces stands a Jinja expression of these values, string literals and filters, which minijinja evaluates.
-//! What comes out of each pair of braces is put into the text by rules of our own, so that a value, which comes from a sender
+//! The result of each pair of braces is put into the text by rules of our own, so that a value, which comes from a sender
 //! or a tenant's row, never changes the shape of what the operator has written around it: in a URL path it is
 //! percent-encoded and can't be `.` or `..`, in a URL host it must be made of host characters, in a header it must be
 //! header-safe: printable, and without spaces around it, which those who read headers cut off.
@@ -23,7 +23,7 @@ use super::RoutingKey;
 use super::key::RESERVED;
 use otlp::Signal;
 
-/// What knows the filters, and nothing else: no functions, no tests, no other templates.
+/// The engine of expressions. It knows the filters, and no functions, tests or other templates.
 static ENGINE: LazyLock<Environment<'static>> = LazyLock::new(|| {
     let mut engine = Environment::empty();
     engine.set_undefined_behavior(UndefinedBehavior::Strict);
@@ -76,12 +76,12 @@ enum TemplatePiece {
     Braces(Braces),
 }
 
-/// What stands between one pair of braces.
+/// The expression between one pair of braces.
 #[derive(Clone)]
 struct Braces {
     /// The values it reads, in the order in which they are named.
     reads: Vec<TemplateValue>,
-    /// What is made of them; `None` if it is the one value itself.
+    /// The expression that is made of these values; `None` if it is one value alone.
     made: Option<Made>,
 }
 
@@ -107,7 +107,7 @@ pub enum TemplateValue {
     Tenant(String),
 }
 
-/// Where a template's text is used, which decides what its values may look like.
+/// The place where a template's text is used, which decides which characters its values may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TemplateTarget {
     /// A routing key: values as they are.
@@ -118,7 +118,7 @@ pub enum TemplateTarget {
     Header,
 }
 
-/// What a template is filled with.
+/// The values that a template is filled with.
 pub trait Values {
     /// The routing key.
     fn key(&self) -> Option<&RoutingKey>;
@@ -146,9 +146,9 @@ pub enum TemplateError {
     /// Something else than an expression of known values and filters between the braces.
     #[error("`{expression}` is not an expression: {reason}")]
     Expression {
-        /// As it is written.
+        /// The expression as it is written.
         expression: String,
-        /// What is wrong with it.
+        /// Why it is none.
         reason: String,
     },
 }
@@ -166,7 +166,7 @@ pub enum RenderError {
         read: TemplateValue,
         /// Where it was to go.
         place: &'static str,
-        /// What is wrong with it; never the value itself.
+        /// Why the value is not safe there; never the value itself.
         reason: &'static str,
     },
     /// A filter can't take its value, or gives no text.
@@ -174,7 +174,7 @@ pub enum RenderError {
     NoText {
         /// Which value, as above.
         read: TemplateValue,
-        /// What is wrong; never the value itself.
+        /// Why there is no text; never the value itself.
         reason: String,
     },
 }
@@ -242,9 +242,9 @@ pub const TENANT_ID: &str = "id";
 /// A URL that a template has given.
 #[derive(Debug, PartialEq, Eq)]
 pub struct RenderedUrl {
-    /// As it is asked for.
+    /// The URL that is requested.
     pub url: String,
-    /// For people: what a tenant's row has brought in behind the host is `[redacted]`, as it may be a credential.
+    /// The URL for people: values of a tenant's row behind the host are `[redacted]`, as they may be credentials.
     pub shown: String,
     /// The texts that are not shown.
     pub hidden: Vec<String>,
@@ -297,7 +297,7 @@ impl Template {
         })
     }
 
-    /// What stands in the tenant's row for those that are read of it.
+    /// The texts of the values that the template reads of the tenant's row.
     pub fn row_values<'v>(&'v self, values: &'v impl Values) -> impl Iterator<Item = &'v str> {
         row_values(self.reads(), values)
     }
@@ -364,8 +364,8 @@ impl Template {
         Ok(RenderedUrl { url, shown, hidden })
     }
 
-    /// Whether all that it puts into a text is shown elsewhere anyway: the routing key, its parts, whose row it is, the signal. Of text
-    /// around these only marks such as `-` and `/` are harmless: the rest may be a secret.
+    /// Whether the template's text shows nothing that is not shown elsewhere: its values are the routing key, its parts, the tenant's id
+    /// and the signal, and the text around these has only marks such as `-` and `/`. Any other text may be a secret.
     pub fn shows_nothing_new(&self) -> bool {
         let is_harmless = |piece: &TemplatePiece| match piece {
             TemplatePiece::Text(text) => !text.contains(char::is_alphanumeric),
@@ -407,7 +407,7 @@ fn row_values<'v>(
     })
 }
 
-/// A template as it is written, and what of it was brought in.
+/// A template as it is written, and the parts that a variable or a file has brought in.
 struct TemplateText<'t> {
     text: &'t str,
     literal: &'t [Range<usize>],
@@ -482,7 +482,7 @@ impl<'t> Scanner<'t> {
         &rest[..length]
     }
 
-    /// What stands in quotes, and goes on behind them.
+    /// The text in quotes; reading goes on behind them.
     fn quoted(&mut self) -> Option<&'t str> {
         let open = self.at;
         let close = self.written.end_of_quotes(open).filter(|close| *close < self.end)?;
@@ -535,7 +535,7 @@ impl Braces {
                 put_quoted(&mut source, written, from..scanner.at);
             } else if char.is_alphabetic() || char == '_' {
                 let word = scanner.word();
-                // Behind a dot is a member of something else, behind a bar a filter.
+                // A word behind a dot is a member of another value, and behind a bar a filter.
                 if source.trim_end().ends_with(['.', '|']) {
                     source.push_str(word);
                     continue;
@@ -553,7 +553,7 @@ impl Braces {
                         .member()
                         .and_then(|name| name.ok_or("name the value: `tenant.id`"))
                         .map(|name| TemplateValue::Tenant(name.into())),
-                    // Those are the names of what is read in the expression that is compiled.
+                    // These names stand for the values in the expression that is compiled.
                     other if other.strip_prefix('v').is_some_and(is_number) => {
                         return Err(wrong(&no_such_value(other)));
                     }
@@ -599,7 +599,7 @@ impl Braces {
         true
     }
 
-    /// What is put into the text.
+    /// The text that the expression gives.
     fn value<'v>(&self, values: &'v impl Values) -> Result<Cow<'v, str>, RenderError> {
         let Some(made) = &self.made else {
             let read = &self.reads[0];
@@ -625,7 +625,8 @@ impl Braces {
     }
 }
 
-/// Writes what stands in quotes, with the quotes, so that nothing of what was brought in ends them or means something else.
+/// Writes a text in quotes, with the quotes, so that no character that a variable or a file has brought in ends them or means
+/// something else.
 fn put_quoted(source: &mut String, written: &TemplateText<'_>, range: Range<usize>) {
     for (at, char) in written.text[range.clone()].char_indices().map(|(at, char)| (range.start + at, char)) {
         if written.is_literal(at) && ['"', '\'', '\\'].contains(&char) {
@@ -668,7 +669,7 @@ fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// What an error of the engine says, without anything of the values.
+/// The message of an engine's error, without any part of the values.
 fn said_by(error: &minijinja::Error) -> String {
     match (error.kind(), error.detail()) {
         (kind @ (minijinja::ErrorKind::SyntaxError | minijinja::ErrorKind::UnknownFilter), Some(detail)) => {
@@ -687,7 +688,7 @@ impl PartialEq for Braces {
 
 impl Eq for Braces {}
 
-/// Without the expression, in which there may be a secret.
+/// The values that are read; the expression may hold a secret.
 impl fmt::Debug for Braces {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Braces").field("reads", &self.reads).finish_non_exhaustive()

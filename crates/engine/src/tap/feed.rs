@@ -20,7 +20,7 @@ const MOST_WAITING: usize = 1024;
 /// Why there is no tap.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum NoTap {
-    /// As many are open as may be.
+    /// As many taps are open as may be.
     #[error("{most} taps are open, which is the most: close one first")]
     TooMany {
         /// The most.
@@ -46,7 +46,7 @@ pub(super) struct TapFeed {
     sender: parking_lot::Mutex<Option<mpsc::Sender<TappedRecord>>>,
 }
 
-/// What is shown in a second.
+/// The records that were shown in a second.
 #[derive(Clone, Copy, Default)]
 struct ShownOfSecond {
     second: u64,
@@ -65,7 +65,7 @@ pub(super) struct TappedRecord {
     _place: WaitingPlace,
 }
 
-/// What a record takes while it waits.
+/// The bytes that a record takes among those that wait.
 struct WaitingPlace {
     waiting: Arc<AtomicUsize>,
     bytes: usize,
@@ -87,10 +87,10 @@ impl TapFeed {
     /// Bytes that wait to be shown at most; a larger record is left out.
     pub(super) const MEMORY: u64 = 1 << 20;
 
-    /// Bytes of records that are shown in a second at most: what is hidden is looked for in them, which takes its time.
+    /// The most bytes of records that are shown in a second, since redacting them takes time.
     const MOST_BYTES: usize = 4 << 20;
 
-    /// One that is offered records for `query`, and takes at most `limit` of them in a second; and where these can be received.
+    /// A feed that is offered records for `query`, and takes at most `limit` of them in a second; and the receiver of these.
     pub(super) fn open(query: &Query, limit: u32) -> (Self, mpsc::Receiver<TappedRecord>) {
         let (sender, records) = mpsc::channel(MOST_WAITING);
         let feed = Self {
@@ -115,12 +115,12 @@ impl TapFeed {
         &self.query
     }
 
-    /// Notes records that nobody has looked at.
+    /// Notes records that are not shown.
     pub(super) fn leave_out(&self, records: u64) {
         self.left_out.fetch_add(records, Ordering::Relaxed);
     }
 
-    /// Nothing more is shown.
+    /// Ends the tap: no more records are shown.
     pub(super) fn end(&self) {
         self.sender.lock().take();
     }
@@ -155,7 +155,7 @@ impl TapFeed {
             return false;
         }
         let place = WaitingPlace { waiting: self.waiting.clone(), bytes };
-        // Held for no longer than that: others have records for this tap at the same time.
+        // The lock is held for no longer than that: other requests offer records at the same time.
         let sender = self.sender.lock().clone();
         let Some(permit) = sender.and_then(|sender| sender.try_reserve_owned().ok()) else { return false };
         let streams = origin.streams.iter().map(|(exporter, key)| ((*exporter).into(), (*key).into()));

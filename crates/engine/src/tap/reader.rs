@@ -1,4 +1,4 @@
-//! A tap: who is shown the records that match a query.
+//! A tap: shows the records that match a query to one reader.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,21 +14,21 @@ use crate::panics::blocking_as_here;
 use crate::query::Query;
 use crate::stream::Reservation;
 
-/// How often a reader is told what was left out.
+/// How often a reader is told how many records were left out.
 const TOLD_EVERY: Duration = Duration::from_secs(1);
 
-/// How long nothing may be said, so that whoever listens knows that the connection lives.
+/// After so many ticks without an event the reader is told that there is none, so that it knows that the connection lives.
 const QUIET: u32 = 15;
 
-/// A worker of the runtime looks for what is hidden in a record of so many bytes at most.
+/// The largest record, in bytes, that is redacted by a worker of the runtime.
 const LARGE: usize = 32 << 10;
 
-/// What a tap has to say.
+/// An event of a tap.
 #[derive(Clone, Debug, PartialEq)]
 pub enum TapEvent {
     /// A record that matches.
     Record(Json),
-    /// So many more have matched, or were not looked at.
+    /// So many more records have matched, or were not looked at.
     LeftOut(u64),
     /// Nothing has matched for a while.
     Quiet,
@@ -67,12 +67,12 @@ impl TapReader {
         Ok(Self { feed, records, ticks, quiet: 0, observer: observer.clone(), _memory: memory })
     }
 
-    /// What there is to say next; nothing once the tap was ended.
+    /// The next event; `None` once the tap was ended.
     pub async fn next(&mut self) -> Option<TapEvent> {
         let event = loop {
             tokio::select! {
                 biased;
-                // First, so that records without a pause don't keep it from being told.
+                // First, so that records without a pause don't keep this event from being told.
                 _ = self.ticks.tick() => match self.feed.take_left_out() {
                     0 if self.quiet + 1 >= QUIET => break TapEvent::Quiet,
                     0 => self.quiet += 1,
@@ -85,7 +85,7 @@ impl TapReader {
         Some(event)
     }
 
-    /// The record without what is hidden.
+    /// The redacted record.
     async fn shown(&self, record: TappedRecord) -> Json {
         let redaction = self.observer.redaction();
         if record.len() <= LARGE {

@@ -1,4 +1,4 @@
-//! That the endpoint does not take own telemetry: since when, for what, and how much was lost meanwhile.
+//! Endpoints that do not take own telemetry: since when, why, and how much was lost meanwhile.
 
 use std::time::{Duration, SystemTime};
 
@@ -13,9 +13,9 @@ const FORGOTTEN: Duration = Duration::from_secs(300);
 /// The trouble with one signal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TelemetryTrouble {
-    /// When the first request was not taken after the last one that was.
+    /// When the first request failed after the last one that succeeded.
     pub since: SystemTime,
-    /// What has come of the newest one, as the `code` of `sluice_export_attempts_total`.
+    /// The result of the newest request, as the `code` of `sluice_export_attempts_total`.
     pub code: String,
     /// Records of the signal that were dropped since then.
     pub dropped: u64,

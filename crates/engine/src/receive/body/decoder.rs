@@ -1,6 +1,6 @@
 //! Decoding a body that is there as a whole, in steps between which limits are looked at and memory is reserved.
 //!
-//! What a step costs is bounded by what it reads and what it writes, for every coding: none clears memory or sets up
+//! The cost of a step is bounded by the bytes that it reads and writes, for every coding: none clears memory or sets up
 //! tables in proportion to anything else. And both are bounded: parts that hold nothing are read for no longer than others.
 
 use std::io::{self, BufRead as _, Read};
@@ -83,7 +83,7 @@ impl Decoder {
         let block = match self {
             Self::Gzip(_) | Self::Deflate(_) => 0,
             Self::Zstd(_) => ZSTD_BLOCK,
-            // These hold one, as it came and decoded.
+            // These decoders hold one block, compressed and decoded.
             Self::SnappyFrames(_) => SNAPPY_STATE,
             Self::Lz4(_) => memory,
         };
@@ -150,7 +150,7 @@ impl ZstdDecoder {
         Ok(Self { raw, input, windowed: 0, touched: 0, whole: true })
     }
 
-    /// What is allocated for the frame is known once it has begun, and may be a window of 8 MiB for a few bytes. But memory
+    /// The memory that is allocated for the frame is known once it has begun, and may be a window of 8 MiB for a few bytes. But memory
     /// that has never been written to is none yet, so that the window counts as far as it is filled.
     fn memory(&self, len: usize) -> usize {
         let least = ZSTD_STATE + ZSTD_BLOCK.min(self.input.len());

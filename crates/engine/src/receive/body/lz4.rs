@@ -258,7 +258,7 @@ impl Frame {
     }
 }
 
-/// What a vector grows to that has to hold `len` bytes, unless it can already: to twice as much, so that growing costs no
+/// The length that a vector grows to if it has to hold `len` bytes and can't yet: twice as much, so that growing costs no
 /// more than what is put into it, but not beyond `enough`. It is there twice meanwhile.
 fn grown(vec: &[u8], len: usize, enough: usize) -> Option<usize> {
     (len > vec.len()).then(|| len.max(enough.min(2 * len)))

@@ -10,7 +10,7 @@ use otlp::{Found, RecordWays, Room, Signal};
 pub(super) struct RouteWays<'t> {
     table: &'t RouteTable,
     signal: Signal,
-    /// What the resource has of the attributes that routes look at.
+    /// The resource's values of the attributes that routes look at.
     values: &'t [TestedValue<'t>],
     origin: &'t EntryOrigin<'t>,
     /// The ways by the streams that they lead to. All of it comes from senders, so the hashes are ones that can't be foreseen.
@@ -24,9 +24,9 @@ pub(super) struct RouteWays<'t> {
 /// Where records go.
 #[derive(PartialEq, Eq, Hash)]
 enum RecordWay {
-    /// To these streams; to none, if no route takes them.
+    /// The records go to these streams; to none, if no route takes them.
     Streams(Vec<StreamOfRoute>),
-    /// Nowhere, and why.
+    /// The records can't be routed, for this reason.
     Unroutable(String),
 }
 
@@ -63,7 +63,7 @@ impl RecordWays for RouteWays<'_> {
 }
 
 impl<'t> RouteWays<'t> {
-    /// Those of an entry of this origin, whose resource has these `values` of the attributes that routes look at.
+    /// The ways of an entry of this origin, whose resource has these `values` of the attributes that routes look at.
     pub(super) fn new(
         table: &'t RouteTable,
         signal: Signal,
@@ -90,7 +90,7 @@ impl<'t> RouteWays<'t> {
         let (names, values) = (&table.attributes, self.values.iter().copied().collect());
         let attributes =
             Attributes { names, values, record, records: 1, request, signal, tenant: self.origin.tenant };
-        // Whatever exporters these routes have.
+        // One exporter for each route: which ones they have makes no difference here.
         let origin = EntryOrigin { exporters: Some(&[0]), ..*self.origin };
         let mut streams = Vec::new();
         let hit = |hit: Hit<'_>| -> Result<(), Infallible> {

@@ -1,7 +1,7 @@
-//! What there is to say of attributes that routes look at on resources, and that records have.
+//! Hints about attributes that routes look at on resources, and that records have as well or instead.
 //!
-//! Nothing is looked up for it where entries are routed: only where somebody asks, or is to be told that no route takes an entry, and
-//! of one entry now and then.
+//! Routing looks up nothing for these hints. They are made where an operator asks, where a sender is told that no route takes an
+//! entry, and of one entry now and then.
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ use otlp::{self, Entry, Found, RecordAttribute, RecordAttributes, Signal};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordHint {
     name: String,
-    /// The resource's value, which counted.
+    /// The resource's value, which was used.
     on_resource: Option<String>,
     on_record: String,
     in_keys: bool,
