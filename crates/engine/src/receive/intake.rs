@@ -7,7 +7,7 @@
 //! end, what is left of it is withdrawn from the queues: its sender will send it again, and behind an upstream that is down the
 //! copies would pile up.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -419,10 +419,11 @@ impl Intake {
                     parts.reject(part, entry.records);
                     let why = if matches!(not_taken, Owner::Foreign(_)) { Why::Foreign } else { Why::Unfit };
                     foreign += usize::from(why == Why::Foreign);
-                    remarks.add(why, entry.records, |text| {
-                        write!(text, "{entry_field}[{}]: {not_taken}", entry.index)
-                            .expect("writing to a String can't fail");
-                    });
+                    remarks.add(
+                        why,
+                        entry.records,
+                        format_args!("{entry_field}[{}]: {not_taken}", entry.index),
+                    );
                     continue;
                 }
             };
@@ -439,10 +440,7 @@ impl Intake {
             let placed = placed.map(|(streams, unfit)| {
                 // Not rejected, since another exporter has taken the entry; but the sender is told.
                 if let Some(error) = unfit {
-                    remarks.add(Why::Unfit, 0, |text| {
-                        write!(text, "{entry_field}[{}]: {error}", entry.index)
-                            .expect("writing to a String can't fail");
-                    });
+                    remarks.add(Why::Unfit, 0, format_args!("{entry_field}[{}]: {error}", entry.index));
                 }
                 streams
             });
@@ -461,7 +459,7 @@ impl Intake {
                 }
                 Ok(0) => {
                     parts.reject(part, entry.records);
-                    remarks.add(Why::Unrouted, entry.records, |text| {
+                    remarks.add_with(Why::Unrouted, entry.records, |text| {
                         write!(text, "{entry_field}[{}]", entry.index)
                             .expect("writing to a String can't fail");
                         snapshot.routes.put_values(signal, entry, text);
@@ -477,10 +475,11 @@ impl Intake {
                 }
                 Err(PlacingError::Entry(error)) => {
                     parts.reject(part, entry.records);
-                    remarks.add(Why::Unfit, entry.records, |text| {
-                        write!(text, "{entry_field}[{}]: {error}", entry.index)
-                            .expect("writing to a String can't fail");
-                    });
+                    remarks.add(
+                        Why::Unfit,
+                        entry.records,
+                        format_args!("{entry_field}[{}]: {error}", entry.index),
+                    );
                 }
                 Err(PlacingError::Refused(refused)) => {
                     parts.add_all(&self.tenants, &caller, &owners[rest.clone()], &split.entries[rest]);
@@ -638,10 +637,11 @@ impl Intake {
         let counters = self.counters.of(transport);
         tally.lose(&not_admitted.sheds, losses, &mut parts, &mut remarks);
         for cut in &not_admitted.cuts {
-            remarks.add(Why::Invalid(cut.reason), cut.records, |text| {
-                write!(text, "{} at byte {}: {}", cut.path, cut.offset, cut.reason)
-                    .expect("writing to a String can't fail");
-            });
+            remarks.add(
+                Why::Invalid(cut.reason),
+                cut.records,
+                format_args!("{} at byte {}: {}", cut.path, cut.offset, cut.reason),
+            );
             let part = tally.part_of(cut.index).or_else(|| parts.of_sender(&self.tenants, &caller));
             parts.cut_out(part, cut.records);
         }
@@ -664,36 +664,33 @@ impl Intake {
         counters.count_ignored(signal, remarks.ignored() as u64);
         let missing = snapshot.routes.missing(signal);
         remarks.log(signal, missing, &caller);
-        if tally.unrouted > 0
-            && let Some(suppressed) = notice::due(signal.name(), "dropped")
-        {
-            let records = tally.unrouted;
-            let (peer, user_agent, service) = (caller.peer(), caller.user_agent(), caller.service());
-            warn!(
-                %signal, peer, user_agent, service, records, suppressed,
-                "records without a route dropped, as `unrouted: drop` says"
-            );
-        }
-        if tally.unrouted_letters > 0
-            && let Some(suppressed) = due_about_unrouted(signal, &caller, "dead letter of unrouted data")
-        {
-            let records = tally.unrouted_letters;
-            let (peer, user_agent, service) = (caller.peer(), caller.user_agent(), caller.service());
-            warn!(
-                %signal, peer, user_agent, service, records, suppressed,
+        let log = |records: u64, due: &dyn Fn() -> Option<u64>, message: fmt::Arguments<'_>| {
+            if records > 0
+                && let Some(suppressed) = due()
+            {
+                let (peer, user_agent, service) = (caller.peer(), caller.user_agent(), caller.service());
+                warn!(%signal, peer, user_agent, service, records, suppressed, "{message}");
+            }
+        };
+        log(
+            tally.unrouted,
+            &|| notice::due(signal.name(), "dropped"),
+            format_args!("records without a route dropped, as `unrouted: drop` says"),
+        );
+        log(
+            tally.unrouted_letters,
+            &|| due_about_unrouted(signal, &caller, "dead letter of unrouted data"),
+            format_args!(
                 "records without a route are kept as dead letters, as `unrouted: dead_letter` says: {missing}"
-            );
-        }
-        if tally.unknown_letters > 0
-            && let Some(suppressed) = notice::due(signal.name(), "unknown tenant")
-        {
-            let records = tally.unknown_letters;
-            let (peer, user_agent, service) = (caller.peer(), caller.user_agent(), caller.service());
-            warn!(
-                %signal, peer, user_agent, service, records, suppressed,
+            ),
+        );
+        log(
+            tally.unknown_letters,
+            &|| notice::due(signal.name(), "unknown tenant"),
+            format_args!(
                 "records of unknown tenants are kept as dead letters, as `unknown: dead_letter` says"
-            );
-        }
+            ),
+        );
         let first = not_admitted.cuts.first().map(|cut| cut.path.clone());
         let is_durable = self.journal.is_some() || snapshot.acknowledge == Acknowledge::Delivered;
         let letters =

@@ -1,6 +1,6 @@
 //! The remarks about a request that is taken only in part, for its answer and the log.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::mem::discriminant;
 
 use tracing::warn;
@@ -65,9 +65,13 @@ struct RemarkGroup {
 }
 
 impl Remarks {
-    /// Adds a problem with so many records: none, if it is only a warning. `remark` says it; of [`Why::Unrouted`] it
-    /// names no more than the entry.
-    pub(super) fn add(&mut self, why: Why, records: u64, remark: impl FnOnce(&mut String)) {
+    /// Adds a problem with so many records: none, if it is only a warning.
+    pub(super) fn add(&mut self, why: Why, records: u64, remark: impl fmt::Display) {
+        self.add_with(why, records, |text| write!(text, "{remark}").expect("writing to a String can't fail"));
+    }
+
+    /// As [`Remarks::add`], with a remark that is written only if it is named. Of [`Why::Unrouted`] it names no more than the entry.
+    pub(super) fn add_with(&mut self, why: Why, records: u64, remark: impl FnOnce(&mut String)) {
         let known = self.kinds.iter().position(|kind| discriminant(&kind.why) == discriminant(&why));
         let at = known.unwrap_or_else(|| {
             self.kinds.push(RemarkGroup { why, records: 0, count: 0, text: String::new() });
@@ -87,7 +91,7 @@ impl Remarks {
     /// Adds parts of which nothing was taken and nothing is known but that they hold something else than OTLP.
     pub(super) fn add_ignored(&mut self, ignored: &Ignored) {
         for sentence in ignored.sentences() {
-            self.add(Why::Ignored, 0, |text| text.push_str(sentence));
+            self.add(Why::Ignored, 0, sentence);
         }
         if let Some(kind) = self.kinds.iter_mut().find(|kind| kind.why == Why::Ignored) {
             kind.count = ignored.count();
@@ -189,11 +193,11 @@ mod tests {
     fn what_no_route_takes_is_one_sentence_however_much_it_is() {
         let (mut remarks, missing) = (Remarks::default(), "no route takes these logs");
         assert!(matches!(remarks.verdict(missing), Verdict::Accepted));
-        remarks.add(Why::Unrouted, 2, |text| text.push_str("resource_logs[2] (s2.stream=`other`)"));
+        remarks.add_with(Why::Unrouted, 2, |text| text.push_str("resource_logs[2] (s2.stream=`other`)"));
         let alone = "resource_logs[2] (s2.stream=`other`): no route takes these logs";
         assert_eq!(message(&remarks, missing), (2, alone.to_owned()));
         for _ in 0..9 {
-            remarks.add(Why::Unrouted, 1, |_| panic!("the first is enough"));
+            remarks.add_with(Why::Unrouted, 1, |_| panic!("the first is enough"));
         }
         let all = "resource_logs[2] (s2.stream=`other`) and 9 more: no route takes these logs";
         assert_eq!(message(&remarks, missing), (11, all.to_owned()));
@@ -203,11 +207,11 @@ mod tests {
     fn every_kind_of_problem_is_named() {
         let mut remarks = Remarks::default();
         for index in 0..5 {
-            remarks.add(Why::Unfit, 1, |text| write!(text, "unfit {index}").unwrap());
+            remarks.add_with(Why::Unfit, 1, |text| write!(text, "unfit {index}").unwrap());
         }
-        remarks.add(Why::Invalid(Reason::Utf8), 1, |text| text.push_str("invalid"));
-        remarks.add(Why::Invalid(Reason::Hex), 1, |text| text.push_str("too"));
-        remarks.add(Why::Shed, 10, |text| text.push_str("shed"));
+        remarks.add_with(Why::Invalid(Reason::Utf8), 1, |text| text.push_str("invalid"));
+        remarks.add_with(Why::Invalid(Reason::Hex), 1, |text| text.push_str("too"));
+        remarks.add_with(Why::Shed, 10, |text| text.push_str("shed"));
         let expected = "unfit 0; unfit 1; unfit 2; and 2 more; invalid; too; shed";
         assert_eq!(message(&remarks, "no route"), (17, expected.to_owned()));
         assert_eq!(remarks.rejected(), 7, "what is shed counts as dropped");

@@ -1,7 +1,6 @@
 //! The outcomes of a request's records.
 
 use std::collections::HashMap;
-use std::fmt::Write as _;
 
 use smallvec::SmallVec;
 
@@ -110,18 +109,14 @@ impl RequestTally {
             self.undelivered += undelivered;
             parts.drop_records(*part, shed_lost);
             parts.reject(*part, undelivered);
-            if let Some(first) = untaken.shed {
-                remarks.add(Why::Shed, shed_lost, |text| {
-                    write!(text, "entry {index} was shed by `{}`: {}", first.registry.exporter(), first.full)
-                        .expect("writing to a String can't fail");
-                });
+            if let Some(Shed { registry, full, .. }) = untaken.shed {
+                let remark = format_args!("entry {index} was shed by `{}`: {full}", registry.exporter());
+                remarks.add(Why::Shed, shed_lost, remark);
             }
-            if let Some(first) = untaken.loss {
-                remarks.add(Why::Undelivered, undelivered, |text| {
-                    let said = if first.records > 0 { "was not delivered by" } else { "was delivered, says" };
-                    write!(text, "entry {index} {said} `{}`: {}", first.exporter, first.reason)
-                        .expect("writing to a String can't fail");
-                });
+            if let Some(Loss { exporter, records, reason, .. }) = untaken.loss {
+                let said = if *records > 0 { "was not delivered by" } else { "was delivered, says" };
+                let remark = format_args!("entry {index} {said} `{exporter}`: {reason}");
+                remarks.add(Why::Undelivered, undelivered, remark);
             }
         }
     }
