@@ -27,8 +27,8 @@ use self::chunks::BodyChunks;
 use self::decoder::{Decoder, SnappyBlock};
 use self::lz4::Filled;
 use super::aside::{MOST_OF_A_WORKER, aside};
-use super::copy::{COPYING, CopyLeave};
-use super::framing::{FramingError, MessagePart, Unframe};
+use super::copy::{COPYING, CopyPermit};
+use super::framing::{FramingError, MessagePart, MessageReader};
 use crate::coding::Coding;
 use crate::stream::{Budget, Patience, Reservation};
 
@@ -133,7 +133,7 @@ pub(super) async fn read_message(
     limits: &BodyLimits,
 ) -> Result<Received, BodyReadError> {
     let mut pieces = BodyPieces::new(body, limits);
-    let mut unframe = Unframe::default();
+    let mut unframe = MessageReader::default();
     let mut reading = None;
     while let Some((mut data, _)) = pieces.next().await? {
         while let Some(part) = unframe.next(&mut data)? {
@@ -418,11 +418,11 @@ impl BodyRoom {
         let (len, held) = (pieces.len(), pieces.held());
         loop {
             let reservation = &mut self.reservation;
-            let joined = aside(len > MOST_OF_A_WORKER, || match CopyLeave::take(len, reservation) {
+            let joined = aside(len > MOST_OF_A_WORKER, || match CopyPermit::take(len, reservation) {
                 None => Err(pieces),
                 Some(_leave) => {
                     let joined = pieces.join();
-                    CopyLeave::end(len, reservation);
+                    CopyPermit::end(len, reservation);
                     Ok(joined)
                 }
             });

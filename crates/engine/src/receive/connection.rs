@@ -29,7 +29,7 @@ use super::auth::names_of;
 use super::connection_errors::ConnectionError;
 use super::handler::Handler;
 use super::head::{self, Holding};
-use super::opening::{self, Opening, Reread};
+use super::opening::{self, Opening, PrefixedIo};
 use super::response::{self, HttpResponse};
 use super::sender::ConnectionPeer;
 use super::settings::{ListenerSettings, Protocol};
@@ -102,7 +102,7 @@ impl<H: Handler> AcceptedConnection<H> {
     }
 
     /// Waits for the first bytes, which tell the protocol.
-    async fn look<S: AsyncRead + Unpin>(&mut self, socket: S) -> Option<(Opening, Reread<S>)> {
+    async fn look<S: AsyncRead + Unpin>(&mut self, socket: S) -> Option<(Opening, PrefixedIo<S>)> {
         let peer = self.peer;
         tokio::select! {
             // Bytes that have come are looked at before the connection makes room: there may be a request in them.

@@ -63,12 +63,12 @@ impl ConnectionError {
 pub struct ConnectionErrors {
     /// By the receiver's name. Those come from the configuration, so that there are few.
     counts: Mutex<BTreeMap<String, [u64; ConnectionError::ALL.len()]>>,
-    told: Mutex<Told>,
+    told: Mutex<LoggedErrors>,
 }
 
 /// The errors that were logged lately.
 #[derive(Debug, Default)]
-struct Told {
+struct LoggedErrors {
     lately: Vec<(ConnectionError, IpAddr, Instant)>,
     /// Errors that were not logged since the last one that was.
     suppressed: u64,
@@ -107,7 +107,7 @@ impl ConnectionErrors {
     }
 }
 
-impl Told {
+impl LoggedErrors {
     /// Whether an error of this peer may be told now, and how many were not since the last line.
     fn due(&mut self, error: ConnectionError, peer: IpAddr) -> Option<u64> {
         let now = Instant::now();
@@ -128,7 +128,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn each_cause_is_told_once_for_each_peer_and_window_and_many_peers_are_only_counted() {
-        let mut told = Told::default();
+        let mut told = LoggedErrors::default();
         let peer = |number: u8| IpAddr::from([10, 0, 0, number]);
         assert_eq!(told.due(ConnectionError::NotHttp, peer(0)), Some(0));
         assert_eq!(told.due(ConnectionError::NotHttp, peer(0)), None);

@@ -7,7 +7,7 @@ use crate::rpc::PREFIX;
 
 /// Reads the body of a unary call: one framed message.
 #[derive(Debug, Default)]
-pub(crate) struct Unframe {
+pub(crate) struct MessageReader {
     prefix: [u8; PREFIX],
     /// Bytes of the prefix that have come.
     begun: usize,
@@ -54,7 +54,7 @@ pub(crate) enum FramingError {
     Encoding,
 }
 
-impl Unframe {
+impl MessageReader {
     /// The next part of the body in `data`, which moves on; `None` once `data` is used up.
     pub(crate) fn next(&mut self, data: &mut Bytes) -> Result<Option<MessagePart>, FramingError> {
         if self.begun < PREFIX {
@@ -92,11 +92,11 @@ impl Unframe {
     }
 }
 
-/// Reads a body in pieces, as [`Unframe`] does, and at once, as anyone would; panics if they disagree. Each of `cuts`
+/// Reads a body in pieces, as [`MessageReader`] does, and at once, as anyone would; panics if they disagree. Each of `cuts`
 /// is the length of a piece, in turn.
 #[cfg(any(test, fuzzing, feature = "fuzzed"))]
 pub fn check(body: &[u8], cuts: &[u8]) {
-    let mut unframe = Unframe::default();
+    let mut unframe = MessageReader::default();
     let mut found = (None, Vec::new());
     let mut rest = Bytes::copy_from_slice(body);
     let mut cuts = cuts.iter().copied().chain(std::iter::repeat(u8::MAX));
@@ -174,7 +174,7 @@ mod tests {
     #[test]
     fn what_is_framed_reads_as_it_was() {
         let mut body = framed(b"hello", true);
-        let mut unframe = Unframe::default();
+        let mut unframe = MessageReader::default();
         assert_eq!(unframe.next(&mut body), Ok(Some(MessagePart::Begin { compressed: true, len: 5 })));
         let data = MessagePart::Data { bytes: Bytes::from_static(b"hello"), last: true };
         assert_eq!(unframe.next(&mut body), Ok(Some(data)));

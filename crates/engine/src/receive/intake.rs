@@ -25,7 +25,7 @@ use super::auth::AuthFailure;
 use super::body::Received;
 use super::caller::{Caller, instance};
 use super::charge::{self, Charges};
-use super::copy::{COPYING, CopyLeave};
+use super::copy::{COPYING, CopyPermit};
 use super::counters::{ReceiveCounters, RequestOutcome, RequestTransport, TransportCounters};
 use super::flow::RequestFlow;
 use super::json::{self, Untranscoded};
@@ -36,7 +36,7 @@ use super::parts::TenantParts;
 use super::placing::{EntrySource, PlacingError, place};
 use super::record_sample::{RecordSample, log_differing};
 use super::refusals;
-use super::remarks::{Remarks, Why, due_about_unrouted};
+use super::remarks::{RemarkCause, Remarks, due_about_unrouted};
 use super::sender::SenderIdentity;
 use super::settings::ListenerSettings;
 use super::snapshot::{Acknowledge, ConfigSnapshot};
@@ -288,8 +288,8 @@ impl Intake {
         let counters = self.counters.of(transport);
         let Received { bytes: body, mut reservation } = received;
         let budget = reservation.budget().clone();
-        let unread = |mut reservation, caller, omitted, lacking| {
-            CopyLeave::end(body.len(), &mut reservation);
+        let unread = |mut reservation, caller, omitted, shortage| {
+            CopyPermit::end(body.len(), &mut reservation);
             let received = Received { bytes: body.clone(), reservation };
             Progress::Unread(Box::new(UnreadRequest {
                 transport,
@@ -297,11 +297,11 @@ impl Intake {
                 caller,
                 received,
                 omitted,
-                lacking,
+                shortage,
             }))
         };
-        let Some(_alone) = CopyLeave::take(body.len(), &mut reservation) else {
-            return unread(reservation, caller, omitted, Lacking::Copy);
+        let Some(_alone) = CopyPermit::take(body.len(), &mut reservation) else {
+            return unread(reservation, caller, omitted, Shortage::Copy);
         };
         let snapshot = self.snapshot.load();
         if !caller.headers().cover(snapshot.routes.headers()) {
@@ -318,7 +318,7 @@ impl Intake {
             return self.too_large(counters, signal, &caller, &body);
         }
         if !reservation.grow(overhead) {
-            return unread(reservation, caller, omitted, Lacking::Memory(overhead));
+            return unread(reservation, caller, omitted, Shortage::Memory(overhead));
         }
         let mut split = match otlp::split(signal, &body) {
             Ok(split) => split,
@@ -338,7 +338,7 @@ impl Intake {
         }
         if copied > 0 && !reservation.grow(copied) {
             drop(reservation.split_off(overhead));
-            return unread(reservation, caller, omitted, Lacking::Memory(overhead + copied));
+            return unread(reservation, caller, omitted, Shortage::Memory(overhead + copied));
         }
         overhead += copied;
         let partitioned = match partition(
@@ -355,7 +355,7 @@ impl Intake {
             }
             Err(lacking) => {
                 drop(reservation.split_off(overhead));
-                return unread(reservation, caller, omitted, Lacking::Memory(overhead + lacking));
+                return unread(reservation, caller, omitted, Shortage::Memory(overhead + lacking));
             }
         };
         overhead += partitioned.bytes;
@@ -417,8 +417,12 @@ impl Intake {
                 not_taken => {
                     untaken.get_or_insert(entry.index);
                     parts.reject(part, entry.records);
-                    let why = if matches!(not_taken, Owner::Foreign(_)) { Why::Foreign } else { Why::Unfit };
-                    foreign += usize::from(why == Why::Foreign);
+                    let why = if matches!(not_taken, Owner::Foreign(_)) {
+                        RemarkCause::Foreign
+                    } else {
+                        RemarkCause::Unfit
+                    };
+                    foreign += usize::from(why == RemarkCause::Foreign);
                     remarks.add(
                         why,
                         entry.records,
@@ -440,7 +444,11 @@ impl Intake {
             let placed = placed.map(|(streams, unfit)| {
                 // Not rejected, since another exporter has taken the entry; but the sender is told.
                 if let Some(error) = unfit {
-                    remarks.add(Why::Unfit, 0, format_args!("{entry_field}[{}]: {error}", entry.index));
+                    remarks.add(
+                        RemarkCause::Unfit,
+                        0,
+                        format_args!("{entry_field}[{}]: {error}", entry.index),
+                    );
                 }
                 streams
             });
@@ -459,7 +467,7 @@ impl Intake {
                 }
                 Ok(0) => {
                     parts.reject(part, entry.records);
-                    remarks.add_with(Why::Unrouted, entry.records, |text| {
+                    remarks.add_with(RemarkCause::Unrouted, entry.records, |text| {
                         write!(text, "{entry_field}[{}]", entry.index)
                             .expect("writing to a String can't fail");
                         snapshot.routes.put_values(signal, entry, text);
@@ -476,7 +484,7 @@ impl Intake {
                 Err(PlacingError::Entry(error)) => {
                     parts.reject(part, entry.records);
                     remarks.add(
-                        Why::Unfit,
+                        RemarkCause::Unfit,
                         entry.records,
                         format_args!("{entry_field}[{}]: {error}", entry.index),
                     );
@@ -528,7 +536,7 @@ impl Intake {
                 self.after_commit(&snapshot, committed, admitted, &budget)
             }
             Err(refused) if admission.may_wait() => {
-                CopyLeave::end(body.len(), admission.reservation());
+                CopyPermit::end(body.len(), admission.reservation());
                 let admission = admission.keep(&body);
                 let snapshot = Guard::into_inner(snapshot);
                 let request =
@@ -638,7 +646,7 @@ impl Intake {
         tally.lose(&not_admitted.sheds, losses, &mut parts, &mut remarks);
         for cut in &not_admitted.cuts {
             remarks.add(
-                Why::Invalid(cut.reason),
+                RemarkCause::Invalid(cut.reason),
                 cut.records,
                 format_args!("{} at byte {}: {}", cut.path, cut.offset, cut.reason),
             );
@@ -721,23 +729,23 @@ struct UnreadRequest {
     caller: Caller,
     received: Received,
     omitted: Option<Omitted>,
-    lacking: Lacking,
+    shortage: Shortage,
 }
 
 /// What a request lacks before it can be split.
-enum Lacking {
+enum Shortage {
     /// Bytes of memory.
     Memory(u64),
-    /// Leave to copy a large body without having room for that: another request has it.
+    /// The permit to copy a large body without memory for that: another request has it.
     Copy,
 }
 
 impl UnreadRequest {
     /// Waits for the memory that it lacks, and tries again.
     async fn go_on<'i>(self: Box<Self>, intake: &'i Intake, patience: &mut Patience) -> Progress<'i> {
-        let room = match self.lacking {
-            Lacking::Memory(bytes) => self.received.reservation.room_soon(bytes, patience).await,
-            Lacking::Copy => {
+        let room = match self.shortage {
+            Shortage::Memory(bytes) => self.received.reservation.room_soon(bytes, patience).await,
+            Shortage::Copy => {
                 sleep(COPYING).await;
                 !patience.is_over()
             }
@@ -807,9 +815,9 @@ impl<'i> UncommittedRequest<'i> {
 
     /// Tries once more; `None` while another large body is being copied.
     fn attempt(&mut self) -> Option<Result<Committed, Refused>> {
-        let _alone = CopyLeave::take(self.body.len(), self.admission.reservation())?;
+        let _alone = CopyPermit::take(self.body.len(), self.admission.reservation())?;
         let committed = self.intake.commit(&self.snapshot, &mut self.admission, &self.body);
-        CopyLeave::end(self.body.len(), self.admission.reservation());
+        CopyPermit::end(self.body.len(), self.admission.reservation());
         Some(committed)
     }
 

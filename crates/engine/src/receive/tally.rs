@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use smallvec::SmallVec;
 
 use super::parts::TenantParts;
-use super::remarks::{Remarks, Why};
+use super::remarks::{RemarkCause, Remarks};
 use crate::stream::{Loss, Shed};
 
 /// The outcomes of a request's entries.
@@ -111,12 +111,12 @@ impl RequestTally {
             parts.reject(*part, undelivered);
             if let Some(Shed { registry, full, .. }) = untaken.shed {
                 let remark = format_args!("entry {index} was shed by `{}`: {full}", registry.exporter());
-                remarks.add(Why::Shed, shed_lost, remark);
+                remarks.add(RemarkCause::Shed, shed_lost, remark);
             }
             if let Some(Loss { exporter, records, reason, .. }) = untaken.loss {
                 let said = if *records > 0 { "was not delivered by" } else { "was delivered, says" };
                 let remark = format_args!("entry {index} {said} `{exporter}`: {reason}");
-                remarks.add(Why::Undelivered, undelivered, remark);
+                remarks.add(RemarkCause::Undelivered, undelivered, remark);
             }
         }
     }

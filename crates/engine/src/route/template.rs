@@ -82,11 +82,11 @@ struct Braces {
     /// The values it reads, in the order in which they are named.
     reads: Vec<TemplateValue>,
     /// The expression that is made of these values; `None` if it is one value alone.
-    made: Option<Made>,
+    made: Option<CompiledExpression>,
 }
 
 #[derive(Clone)]
-struct Made {
+struct CompiledExpression {
     /// The expression, in which `v0`, `v1`, … stand for the values.
     source: String,
     expression: Arc<Expression<'static, 'static>>,
@@ -577,7 +577,8 @@ impl Braces {
         if source == "v0" {
             return Ok(Self { reads, made: None });
         }
-        let made = Made::compile(source.to_owned(), reads.len()).map_err(|reason| wrong(&reason))?;
+        let made =
+            CompiledExpression::compile(source.to_owned(), reads.len()).map_err(|reason| wrong(&reason))?;
         Ok(Self { reads, made: Some(made) })
     }
 
@@ -636,7 +637,7 @@ fn put_quoted(source: &mut String, written: &TemplateText<'_>, range: Range<usiz
     }
 }
 
-impl Made {
+impl CompiledExpression {
     /// Compiles an expression over `v0` and so on, so many of them, or says what is wrong with it.
     fn compile(source: String, reads: usize) -> Result<Self, String> {
         let expression = ENGINE.compile_expression_owned(source.clone()).map_err(|error| said_by(&error))?;
