@@ -10,7 +10,7 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use serde_json::{Map, Value};
 
-use super::server;
+use super::answers;
 use crate::receive::Answer;
 
 /// A body has come within this time.
@@ -93,6 +93,6 @@ impl BodyProblem {
             }
             Self::NoObject => (StatusCode::BAD_REQUEST, "the body is not a JSON object".to_owned()),
         };
-        server::problem(status, &said)
+        answers::problem(status, &said)
     }
 }

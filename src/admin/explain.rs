@@ -8,7 +8,7 @@ use hyper::body::Incoming;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
-use super::server::{self, JSON};
+use super::answers::{self, JSON};
 use super::{body, query};
 use crate::explain::{
     self, AskedRoute, Edits, ExplainedEntry, ExplainedPart, Explainer, Payload, RouteAnswer, TakenEnd,
@@ -38,7 +38,7 @@ const MEDIA_TYPES: [&str; 3] = [JSON, "application/x-protobuf", "application/pro
 
 /// What is asked for beside the request.
 #[derive(Debug, Default)]
-struct Wanted {
+struct WantedExplanation {
     signal: Option<Signal>,
     tenant: Option<String>,
     receiver: Option<String>,
@@ -54,21 +54,21 @@ pub(super) async fn explain(
 ) -> Answer {
     let wanted = match wanted(head.uri.query().unwrap_or_default()) {
         Ok(wanted) => wanted,
-        Err(error) => return server::problem(StatusCode::BAD_REQUEST, &error),
+        Err(error) => return answers::problem(StatusCode::BAD_REQUEST, &error),
     };
     if let Some(receiver) = &wanted.receiver
         && let Err(error) = check_receiver(router, receiver).await
     {
-        return server::problem(StatusCode::BAD_REQUEST, &error);
+        return answers::problem(StatusCode::BAD_REQUEST, &error);
     }
     let media_type = body::media_type(head);
     if !MEDIA_TYPES.iter().any(|known| media_type.eq_ignore_ascii_case(known)) {
         let error = "send an OTLP request with `Content-Type: application/json` or `application/x-protobuf`";
-        return server::problem(StatusCode::UNSUPPORTED_MEDIA_TYPE, error);
+        return answers::problem(StatusCode::UNSUPPORTED_MEDIA_TYPE, error);
     }
     let payload = match whole_body(head, body, LARGEST, body::PATIENCE, budget).await {
         Ok(payload) => payload,
-        Err(UnreadBody { status, message }) => return server::problem(status, &message),
+        Err(UnreadBody { status, message }) => return answers::problem(status, &message),
     };
     let (alone, router) = (alone.clone().lock_owned().await, router.clone());
     let explained = blocking_as_here(move || {
@@ -77,13 +77,13 @@ pub(super) async fn explain(
         explained(&router, wanted, &payload.bytes)
     });
     match explained.await {
-        Ok(explained) => server::json(StatusCode::OK, &explained),
-        Err(error) => server::problem(StatusCode::UNPROCESSABLE_ENTITY, &error),
+        Ok(explained) => answers::json(StatusCode::OK, &explained),
+        Err(error) => answers::problem(StatusCode::UNPROCESSABLE_ENTITY, &error),
     }
 }
 
-fn wanted(text: &str) -> Result<Wanted, String> {
-    let mut wanted = Wanted::default();
+fn wanted(text: &str) -> Result<WantedExplanation, String> {
+    let mut wanted = WantedExplanation::default();
     for (name, value) in query::parameters(text) {
         match name {
             "signal" => {
@@ -108,7 +108,7 @@ async fn check_receiver(router: &Router, wanted: &str) -> Result<(), String> {
     explain::check_receiver(wanted, &known)
 }
 
-fn explained(router: &Router, wanted: Wanted, payload: &[u8]) -> Result<Value, String> {
+fn explained(router: &Router, wanted: WantedExplanation, payload: &[u8]) -> Result<Value, String> {
     let mut payload = Payload::new(payload, wanted.signal).map_err(|error| error.to_string())?;
     let snapshot = router.intake().snapshot.load_full();
     let routes = EntryRoutes {

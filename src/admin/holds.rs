@@ -11,8 +11,8 @@ use serde_json::{Map, Value, json};
 use tracing::field::display;
 use tracing::info;
 
+use super::answers::{self, JSON};
 use super::change_author::ChangeAuthor;
-use super::server::{self, JSON};
 use super::stream_detail::WrittenName;
 use super::stream_row::operator_hold;
 use super::{body, look};
@@ -92,7 +92,7 @@ pub(super) async fn change(
     let (key, tenant) = (key.as_deref(), stream.and_then(|stream| stream.key.tenant()).map(display));
     let action = switch.name();
     let (answer, said) = match &outcome {
-        Ok(shown) => (server::json(StatusCode::OK, shown), "what operators hold is changed".to_owned()),
+        Ok(shown) => (answers::json(StatusCode::OK, shown), "what operators hold is changed".to_owned()),
         // It may have a name in it that somebody has made up.
         Err(refusal) => {
             let why = refusal.to_string().escape_debug().to_string();
@@ -150,9 +150,11 @@ async fn switched(
         "hold": null,
     });
     match switch {
-        HoldSwitch::Hold => shown["hold"] = operator_hold(&router.hold(name.clone(), length, by).await?),
+        HoldSwitch::Hold => {
+            shown["hold"] = operator_hold(&router.operator_holds().hold(name.clone(), length, by).await?)
+        }
         HoldSwitch::Release => {
-            put_released(&mut shown, router.release(name.clone()).await?);
+            put_released(&mut shown, router.operator_holds().release(name.clone()).await?);
         }
     }
     Ok(shown)
@@ -221,6 +223,6 @@ impl HoldRefusal {
             Self::Hold(OperatorHoldError::TooMany) => StatusCode::CONFLICT,
             Self::Hold(OperatorHoldError::File { .. }) => StatusCode::INTERNAL_SERVER_ERROR,
         };
-        server::problem(status, &self.to_string())
+        answers::problem(status, &self.to_string())
     }
 }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::journal::{JournalSettings, JournalState, SyncPolicy};
 use crate::rounded::seconds;
-use crate::run::{Recovered, Router, Unclaimed};
+use crate::run::{RecoveryReport, Router, Unclaimed};
 use crate::utc::rfc3339;
 
 /// Kinds of damage and exporters that are listed; there is a line in the log for each.
@@ -23,7 +23,7 @@ pub(super) fn shown(router: &Router) -> Value {
 fn state(
     settings: &JournalSettings,
     state: &JournalState,
-    recovered: &Recovered,
+    recovered: &RecoveryReport,
     unclaimed: &[Unclaimed],
 ) -> Value {
     let damage = &recovered.damage;

@@ -9,7 +9,7 @@ use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-use super::server::{json as answer_json, problem};
+use super::answers::{json as answer_json, problem};
 use super::tap::wrong_query;
 use super::{look, query};
 use crate::query::{Query, read_time};

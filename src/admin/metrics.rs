@@ -66,10 +66,10 @@ pub(super) fn write(metrics: &mut MetricFamilies<'_>, router: &Arc<Router>) -> f
 }
 
 /// Reads a figure of a share of the descriptors.
-type Descriptors = fn(&Share) -> usize;
+type DescriptorFigure = fn(&Share) -> usize;
 
 fn descriptors_of(metrics: &mut MetricFamilies<'_>) -> fmt::Result {
-    let gauges: [(&str, &str, Descriptors); 2] = [
+    let gauges: [(&str, &str, DescriptorFigure); 2] = [
         ("sluice_descriptors", "Open files and sockets that are counted, by what for", Share::in_use),
         ("sluice_descriptors_limit", "How many of them there may be", Share::most),
     ];

@@ -3,12 +3,10 @@
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
-use http::header::{
-    ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
-};
+use http::header::{AUTHORIZATION, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS};
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http::{HeaderValue, Method, Request, StatusCode, Uri};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
@@ -16,11 +14,12 @@ use serde_json::json;
 use tokio::sync::Mutex;
 use tracing::warn;
 
+use super::answers::{answer, json, not_allowed, problem, text};
 use super::attention::TableFindings;
+use super::dead_letters::{self, DeadLettersPage};
 use super::follow::{self, Followers, Joined, PageReader, Unfollowable};
 use super::history::{self, HistorySubject, MetricHistory, WantedHistory};
 use super::holds::{self, HoldSwitch};
-use super::letters::{self, LettersPage};
 use super::logs::SearchTurns;
 use super::shared_page::SharedPage;
 use super::stream_detail::{self, WrittenName};
@@ -32,13 +31,10 @@ use super::{
 use crate::access::{AdminAction, AdminCredential, AdminEntrance, AdminRefusal};
 use crate::notice;
 use crate::panics::spawn_contained;
-use crate::receive::{Answer, AnswerBody, ConnectionErrors, Handler, ListenerSettings, Peer, wrong_host};
+use crate::receive::{Answer, ConnectionErrors, Handler, ListenerSettings, Peer, wrong_host};
 use crate::run::{Phase, ReloadError, Role, Router};
 use crate::secret_hash::SecretHash;
 use crate::stream::Budget;
-
-pub(crate) const TEXT: &str = "text/plain; charset=utf-8";
-pub(super) const JSON: &str = "application/json";
 
 /// What the admin listener says of paths that it does not have.
 pub(crate) const NO_PAGE: &str = "no such page; / lists them\n";
@@ -148,7 +144,7 @@ enum Page<'p> {
     Exporters,
     Exporter(&'p str),
     HoldExporter(&'p str, HoldSwitch),
-    DeadLetters(LettersPage<'p>),
+    DeadLetters(DeadLettersPage<'p>),
     Journal,
     Tap,
     Logs,
@@ -203,7 +199,7 @@ impl<'p> Page<'p> {
             );
         }
         let tenants = || TenantPage::at(path).map(Self::Tenants);
-        LettersPage::at(path).map(Self::DeadLetters).or_else(tenants)
+        DeadLettersPage::at(path).map(Self::DeadLetters).or_else(tenants)
     }
 
     /// What it is to ask for it; nothing that anybody could be refused, if it is for probes.
@@ -225,15 +221,15 @@ impl<'p> Page<'p> {
             // It takes nothing in.
             | Self::Explain
             | Self::Config
-            | Self::DeadLetters(LettersPage::All) => Some(AdminAction::Read),
+            | Self::DeadLetters(DeadLettersPage::All) => Some(AdminAction::Read),
             // A letter holds records.
-            Self::Tap | Self::Logs | Self::DeadLetters(LettersPage::One(_)) => Some(AdminAction::Tap),
+            Self::Tap | Self::Logs | Self::DeadLetters(DeadLettersPage::One(_)) => Some(AdminAction::Tap),
             Self::Reload => Some(AdminAction::Reload),
-            Self::Tenants(_) | Self::DeadLetters(LettersPage::Change(_)) if is_read(method) => {
+            Self::Tenants(_) | Self::DeadLetters(DeadLettersPage::Change(_)) if is_read(method) => {
                 Some(AdminAction::Read)
             }
             Self::Tenants(_)
-            | Self::DeadLetters(LettersPage::Change(_))
+            | Self::DeadLetters(DeadLettersPage::Change(_))
             | Self::Hold(_)
             | Self::HoldExporter(..) => Some(AdminAction::Write),
         }
@@ -249,7 +245,7 @@ impl<'p> Page<'p> {
             | Self::Exporters
             | Self::Exporter(_)
             | Self::Watches => true,
-            Self::DeadLetters(page) => matches!(page, LettersPage::All),
+            Self::DeadLetters(page) => matches!(page, DeadLettersPage::All),
             Self::Tenants(page) => matches!(page, TenantPage::All | TenantPage::One(_)),
             Self::Index
             | Self::Metrics
@@ -360,8 +356,8 @@ impl Admin {
                     Err(error) => problem(StatusCode::BAD_REQUEST, &error),
                 };
             }
-            (Page::DeadLetters(LettersPage::Change(action)), &Method::POST) => {
-                return letters::change(&self.router, action, &head, body, credential).await;
+            (Page::DeadLetters(DeadLettersPage::Change(action)), &Method::POST) => {
+                return dead_letters::change(&self.router, action, &head, body, credential).await;
             }
             (_, method) if is_read(method) => {}
             _ => return not_allowed("GET"),
@@ -472,7 +468,7 @@ impl Admin {
             Page::Stream => self.stream(query).await,
             Page::Exporters => self.exporters(query).await,
             Page::Exporter(name) => self.exporter(name).await,
-            Page::DeadLetters(page) => letters::show(&self.router, page, query).await,
+            Page::DeadLetters(page) => dead_letters::show(&self.router, page, query).await,
             Page::Journal => json(StatusCode::OK, &journal::shown(&self.router)),
             Page::Tap => tap::open(&self.router, query),
             Page::Logs => logs::page(&self.router, &self.searches, query).await,
@@ -712,31 +708,4 @@ fn bearer_token(head: &Parts) -> Option<&[u8]> {
     let (scheme, token) = only.as_bytes().split_at_checked("Bearer ".len())?;
     let token = token.trim_ascii();
     (scheme.eq_ignore_ascii_case(b"Bearer ") && !token.is_empty()).then_some(token)
-}
-
-pub(super) fn not_allowed(method: &'static str) -> Answer {
-    let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, &format!("this page takes {method}\n"));
-    answer.headers_mut().insert(ALLOW, HeaderValue::from_static(method));
-    answer
-}
-
-pub(super) fn text(status: StatusCode, body: &str) -> Answer {
-    answer(status, TEXT, body.to_owned())
-}
-
-pub(super) fn json(status: StatusCode, body: &serde_json::Value) -> Answer {
-    answer(status, JSON, body.to_string() + "\n")
-}
-
-pub(super) fn problem(status: StatusCode, error: &str) -> Answer {
-    json(status, &json!({ "error": error }))
-}
-
-fn answer(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Answer {
-    let mut answer = Response::new(AnswerBody::from(body.into()));
-    *answer.status_mut() = status;
-    let headers = answer.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    answer
 }

@@ -70,7 +70,7 @@ pub(super) struct StreamPage {
 
 /// Where a stream stands: by its value, then by its text, and else by its name.
 #[derive(Clone, Copy, Debug)]
-struct Position<'s> {
+struct StreamPosition<'s> {
     /// The lower, the sooner.
     value: u64,
     /// Empty in an order by a figure.
@@ -92,7 +92,7 @@ struct FoundStream {
 }
 
 /// The first of an order that were found so far.
-struct First<'w> {
+struct FirstStreams<'w> {
     wanted: &'w WantedStreams,
     after: Option<FoundStream>,
     total: usize,
@@ -172,7 +172,7 @@ pub(super) fn page(router: &Router, wanted: &WantedStreams) -> Result<Value, Str
 pub(super) fn find(router: &Router, wanted: &WantedStreams) -> Result<StreamPage, String> {
     let after = wanted.after.as_deref().map(|after| wanted.position_at(router, after)).transpose()?;
     let mut first =
-        First { wanted, after, total: 0, found: Vec::new(), most: wanted.limit + 1, is_cut: false };
+        FirstStreams { wanted, after, total: 0, found: Vec::new(), most: wanted.limit + 1, is_cut: false };
     let mut room = String::new();
     for exporter in router.exporters().iter() {
         let exporter_name = exporter.name();
@@ -279,19 +279,19 @@ impl WantedStreams {
         text: &Range<usize>,
         exporter: &'s str,
         name: &'s StreamName,
-    ) -> Position<'s> {
+    ) -> StreamPosition<'s> {
         let text = match self.order {
             StreamOrder::Exporter => exporter,
             _ => name.key.as_written().get(text.clone()).unwrap_or_default(),
         };
-        Position { value, text, exporter, name }
+        StreamPosition { value, text, exporter, name }
     }
 
-    fn position_of<'s>(&self, found: &'s FoundStream) -> Position<'s> {
+    fn position_of<'s>(&self, found: &'s FoundStream) -> StreamPosition<'s> {
         self.position(found.value, &found.text, &found.exporter, &found.name)
     }
 
-    fn compare(&self, one: Position<'_>, other: Position<'_>) -> Ordering {
+    fn compare(&self, one: StreamPosition<'_>, other: StreamPosition<'_>) -> Ordering {
         let directed = |order: Ordering| if self.descending { order.reverse() } else { order };
         let by_value = one.value.cmp(&other.value);
         by_value
@@ -341,7 +341,7 @@ fn began_at(router: &Router) -> u64 {
     since.map_or(0, |since| since.as_micros() as u64)
 }
 
-impl First<'_> {
+impl FirstStreams<'_> {
     /// Looks at a stream that is asked for.
     fn look(
         &mut self,

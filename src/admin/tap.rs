@@ -9,7 +9,7 @@ use http_body::Frame;
 use http_body_util::StreamBody;
 use serde_json::json;
 
-use super::server::{json as answer_json, problem};
+use super::answers::{json as answer_json, problem};
 use super::{follow, query};
 use crate::query::QueryError;
 use crate::receive::Answer;

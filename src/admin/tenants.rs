@@ -13,15 +13,17 @@ use secrecy::ExposeSecret as _;
 use serde_json::{Map, Value, json};
 use tracing::info;
 
+use super::answers::{self, JSON};
 use super::change_author::ChangeAuthor;
 use super::holds::put_released;
-use super::server::{self, JSON};
 use super::{body, query};
 use crate::access::AdminCredential;
 use crate::config::{self, LARGEST_ROW};
 use crate::export::ReleasedStreams;
 use crate::receive::Answer;
-use crate::run::{IssuedToken, RemovedTenant, Router, SwitchedTenant, TenantChangeError, TenantSwitch};
+use crate::run::{
+    IssuedToken, RemovedTenant, Router, SwitchedTenant, TenantChangeError, TenantChanges, TenantSwitch,
+};
 use crate::tenants::Tenant;
 use crate::utc::rfc3339;
 
@@ -210,39 +212,40 @@ async fn apply(
     change: TenantChange,
     fields: Map<String, Value>,
 ) -> Result<AppliedChange, ChangeRefusal> {
+    let changes = TenantChanges::of(router);
     let answer = match change {
         TenantChange::Create => {
             let id = fields.get("id").and_then(Value::as_str).ok_or(ChangeRefusal::NoId)?.to_owned();
             let location = HeaderValue::try_from(format!("/api/v1/tenants/{id}"));
-            let issued = router.create_tenant(id, fields).await?;
-            let mut answer = server::json(StatusCode::CREATED, &issued_json(&issued));
+            let issued = changes.create(id, fields).await?;
+            let mut answer = answers::json(StatusCode::CREATED, &issued_json(&issued));
             if let Ok(location) = location {
                 answer.headers_mut().insert(LOCATION, location);
             }
             answer
         }
-        TenantChange::Replace(id) => changed(&*router.replace_tenant(id, fields).await?),
-        TenantChange::Patch(id) => changed(&*router.patch_tenant(id, fields).await?),
+        TenantChange::Replace(id) => changed(&*changes.replace(id, fields).await?),
+        TenantChange::Patch(id) => changed(&*changes.patch(id, fields).await?),
         TenantChange::Switch(id, switch) => {
-            let SwitchedTenant { row, released } = router.switch_tenant(id, switch).await?;
+            let SwitchedTenant { row, released } = changes.switch(id, switch).await?;
             let mut shown = row_json(&row);
             if let Some(streams) = released {
                 put_released(&mut shown, streams);
             }
-            return Ok(AppliedChange { answer: server::json(StatusCode::OK, &shown), released });
+            return Ok(AppliedChange { answer: answers::json(StatusCode::OK, &shown), released });
         }
         TenantChange::Rotate(id) => {
             let (sender, overlap) = rotation(&fields)?;
-            let issued = router.rotate_token(id, sender, overlap).await?;
-            server::json(StatusCode::OK, &issued_json(&issued))
+            let issued = changes.rotate(id, sender, overlap).await?;
+            answers::json(StatusCode::OK, &issued_json(&issued))
         }
         TenantChange::Delete(id, pending) => {
             let removed = match pending {
                 PendingData::Refuse => {
-                    router.delete_tenant(id.clone()).await?;
+                    changes.delete(id.clone()).await?;
                     RemovedTenant::default()
                 }
-                PendingData::DeadLetter => router.delete_pending_tenant(id.clone()).await?,
+                PendingData::DeadLetter => changes.delete_with_pending(id.clone()).await?,
             };
             let RemovedTenant { pending_bytes, dead_lettered, dropped } = removed;
             let status = if pending_bytes == 0 { StatusCode::OK } else { StatusCode::ACCEPTED };
@@ -253,14 +256,14 @@ async fn apply(
                 "dead_lettered": dead_lettered,
                 "dropped": dropped,
             });
-            server::json(status, &body)
+            answers::json(status, &body)
         }
     };
     Ok(AppliedChange { answer, released: None })
 }
 
 fn changed(tenant: &Tenant) -> Answer {
-    server::json(StatusCode::OK, &row_json(tenant))
+    answers::json(StatusCode::OK, &row_json(tenant))
 }
 
 fn row_json(tenant: &Tenant) -> Value {
@@ -300,7 +303,7 @@ impl ChangeRefusal {
             Self::Change(error) => error.problems(),
             _ => &[],
         };
-        server::json(self.status(), &json!({ "error": self.to_string(), "problems": problems }))
+        answers::json(self.status(), &json!({ "error": self.to_string(), "problems": problems }))
     }
 
     fn status(&self) -> StatusCode {

@@ -31,7 +31,7 @@ use crate::export::{
 use crate::net::Network;
 use crate::otlp::{Redaction, Signal};
 use crate::route::{EntryRoutes, RequestHeaders, RouteTable, RoutingKey, Values};
-use crate::run::{self, LetterAddresses};
+use crate::run::{self, DeadLetterAddresses};
 use crate::stream::{Batch, Budget, StreamName};
 use crate::tenants::Table;
 use crate::terminal::escaped;
@@ -303,7 +303,7 @@ impl Replay {
             self.open(name, stream)?;
             Ok(self.exporters[name].queue.batch.max_size)
         };
-        LetterAddresses { routes: &routes, open }.address(letter)
+        DeadLetterAddresses { routes: &routes, open }.address(letter)
     }
 
     /// Says what would become of a part of a letter.

@@ -10,7 +10,6 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use super::report::{OVERLAPS, ReloadError};
-use super::router::Router;
 use crate::config::Compiled;
 use crate::net::Network;
 use crate::receive::{Bound, Leaving, Listener, ListenerSettings, Protocol};
@@ -40,9 +39,6 @@ impl Role {
         matches!(self, Self::Otlp | Self::OtlpGrpc)
     }
 }
-
-/// Puts a bound listener to work in its role.
-pub type Serve = Box<dyn Fn(&Arc<Router>, Role, Bound) -> Listener + Send + Sync>;
 
 /// The listeners at work, and those that no configuration asks for any more.
 #[derive(Default)]

@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use tracing::info;
 
 use super::Router;
-use super::watched::{Watched, directory_of};
+use super::watched_directories::{WatchedDirectories, directory_of};
 use crate::config;
 
 /// How often the files are read without being asked to.
@@ -24,7 +24,7 @@ const SETTLE: Duration = Duration::from_millis(100);
 /// Reloads whenever it is asked for, for ever. `hangups` are SIGHUPs, which somebody has to catch from the start.
 pub async fn reload_when_asked(router: Arc<Router>, mut hangups: Signal) {
     let changed = Arc::new(Notify::new());
-    let mut watched = Watched::new(format!("within {POLL:?}"), {
+    let mut watched = WatchedDirectories::new(format!("within {POLL:?}"), {
         let changed = changed.clone();
         move |_| changed.notify_one()
     });

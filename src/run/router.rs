@@ -10,33 +10,32 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-use super::counted_exporters::{CountedExporters, GoneExporters};
-use super::environment::RouterEnvironment;
+use super::exporter_list::{CountedExporters, ExporterList};
 use super::leftover::GivingUp;
-use super::listeners::{Listeners, Role, Serve};
-use super::operator_holds::OperatorHolds;
-use super::recovered::{Recovered, Unclaimed};
-use super::recovery::{self, Found};
+use super::listeners::{Listeners, Role};
+use super::operator_holds::OperatorHoldRegistry;
+use super::recovery::{self, RecoveredStreams, RecoveryReport, Unclaimed};
 use super::reload_plan::ReloadPlan;
 use super::report::{ConfigReport, ReloadError, Reloads};
 use super::service_manager;
-use super::telemetry::TelemetryExport;
-use super::tenants::TenantRegistry;
+use super::telemetry_export::TelemetryExport;
+use super::tenant_registry::TenantRegistry;
 use crate::access::AdminAccess;
 use crate::config::{self, Compiled, Problems, Source};
 use crate::dead_letters::DeadLetters;
 use crate::descriptors::descriptors;
 use crate::export::{Active, Exporter};
-use crate::journal::JournalSettings;
+use crate::journal::{Journal, JournalSettings, Recovery};
 use crate::net::Network;
-use crate::receive::{FlowPaths, FlowTotals, Intake, ListenerSettings, RecordSample, Snapshot, TlsServer};
+use crate::receive::{
+    Bound, FlowPaths, FlowTotals, Intake, Listener, ListenerSettings, RecordSample, Snapshot, TlsServer,
+};
 use crate::route::RouteTable;
 use crate::stream::{Budget, Shared, StreamCount};
 use crate::tap::RecordObserver;
@@ -68,6 +67,23 @@ pub enum Phase {
     Stopping,
 }
 
+/// Puts a bound listener to work in its role.
+pub type Serve = Box<dyn Fn(&Arc<Router>, Role, Bound) -> Listener + Send + Sync>;
+
+/// What a router needs before it starts, and keeps through every configuration.
+pub struct RouterEnvironment {
+    /// Where later configurations come from.
+    pub source: Source,
+    /// Looks up an environment variable for them.
+    pub env: fn(&str) -> Option<String>,
+    /// Puts its listeners to work.
+    pub serve: Serve,
+    /// Where they listen, and its exporters connect.
+    pub network: Network,
+    /// The journal that the configuration names, and what was in it.
+    pub journal: Option<(Journal, Recovery)>,
+}
+
 /// A running Sluice.
 pub struct Router {
     source: Source,
@@ -81,37 +97,35 @@ pub struct Router {
     /// Whether the phase is [`Phase::Ready`], for those who wait for a change.
     ready: watch::Sender<bool>,
     /// Held while a configuration is applied: one at a time.
-    live: tokio::sync::Mutex<Live>,
+    live: tokio::sync::Mutex<ReloadState>,
     /// As it was when the process started.
     journal: Option<JournalSettings>,
-    recovered: Recovered,
-    exporters: ArcSwap<Vec<Arc<Exporter>>>,
-    /// Held while an exporter goes from those above to these.
-    gone_exporters: Mutex<GoneExporters>,
+    recovered: RecoveryReport,
+    exporters: Arc<ExporterList>,
     report: ArcSwap<ConfigReport>,
     reloads: Reloads,
     flow: Arc<FlowTotals>,
     admin_access: AdminAccess,
     alertmanager: ArcSwapOption<Alertmanager>,
     telemetry: TelemetryExport,
-    operator_holds: OperatorHolds,
+    operator_holds: OperatorHoldRegistry,
     giving_up: GivingUp,
     /// Held from reading a configuration until it is in use, so that an older one can't overtake a newer.
     reloading: tokio::sync::Mutex<()>,
     /// Held while dead letters are replayed or deleted.
-    letters_underway: Arc<tokio::sync::Mutex<()>>,
+    dead_letters_underway: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// What only a reload and the shutdown touch.
 #[derive(Default)]
-struct Live {
+struct ReloadState {
     listeners: Listeners,
     /// Exporters that drain or are paused, and the version that removed them.
     removed: Vec<(Arc<Exporter>, u64)>,
     /// What requests may still use beside the snapshot of now.
     former: Vec<Weak<Snapshot>>,
     /// What the journal has of exporters that the configuration doesn't have.
-    found: Found,
+    found: RecoveredStreams,
     route_streams: HashMap<String, Arc<StreamCount>>,
 }
 
@@ -147,8 +161,6 @@ impl Router {
         let (journal, (recovered, found)) = journal.map_or_else(Default::default, |(journal, recovery)| {
             (Some(journal), recovery::look_through(recovery))
         });
-        let operator_holds =
-            OperatorHolds::load(compiled.journal.as_ref().map(|journal| &*journal.directory));
         let tenants = Arc::new(Tenants::default());
         let shared = Arc::new(Shared::with_tenants(
             Arc::new(Budget::new(compiled.limits.memory)),
@@ -156,6 +168,12 @@ impl Router {
             journal.clone(),
             tenants.clone(),
         ));
+        let exporters = Arc::new(ExporterList::default());
+        let operator_holds = OperatorHoldRegistry::load(
+            compiled.journal.as_ref().map(|journal| &*journal.directory),
+            exporters.clone(),
+            shared.clone(),
+        );
         let nothing = Snapshot {
             version: 0,
             routes: Arc::new(RouteTable::new(Vec::new(), compiled.unrouted)),
@@ -203,11 +221,10 @@ impl Router {
             serve,
             phase: watch::Sender::new(Phase::Starting),
             ready: watch::Sender::new(false),
-            live: tokio::sync::Mutex::new(Live { found, ..Live::default() }),
+            live: tokio::sync::Mutex::new(ReloadState { found, ..ReloadState::default() }),
             journal: compiled.journal.clone(),
             recovered,
-            exporters: ArcSwap::default(),
-            gone_exporters: Mutex::default(),
+            exporters,
             report: ArcSwap::from_pointee(report),
             reloads: Reloads::default(),
             flow: Arc::default(),
@@ -217,7 +234,7 @@ impl Router {
             giving_up: GivingUp::default(),
             operator_holds,
             reloading: tokio::sync::Mutex::default(),
-            letters_underway: Arc::default(),
+            dead_letters_underway: Arc::default(),
         });
         router.apply(compiled).await?;
         recovery::report(&router.live.lock().await.found);
@@ -248,13 +265,12 @@ impl Router {
 
     /// Every exporter that has something to do: those of the configuration, and removed ones that still drain.
     pub fn exporters(&self) -> Arc<Vec<Arc<Exporter>>> {
-        self.exporters.load_full()
+        self.exporters.present()
     }
 
     /// The same, with what others have counted that are gone: together, all that was counted since the process began.
     pub fn counted_exporters(&self) -> CountedExporters {
-        let gone = self.gone_exporters.lock();
-        CountedExporters { exporters: self.exporters(), gone: *gone }
+        self.exporters.counted()
     }
 
     /// What is told of the configuration.
@@ -273,8 +289,8 @@ impl Router {
     }
 
     /// Held while dead letters are replayed or deleted.
-    pub(super) fn letters_underway(&self) -> &Arc<tokio::sync::Mutex<()>> {
-        &self.letters_underway
+    pub(super) fn dead_letters_underway(&self) -> &Arc<tokio::sync::Mutex<()>> {
+        &self.dead_letters_underway
     }
 
     /// Who may use the admin listener.
@@ -315,12 +331,12 @@ impl Router {
     }
 
     /// What operators hold.
-    pub(super) fn operator_holds(&self) -> &OperatorHolds {
+    pub fn operator_holds(&self) -> &OperatorHoldRegistry {
         &self.operator_holds
     }
 
     /// How the journal is kept, and what was in it at the start, if there is one.
-    pub fn recovered(&self) -> Option<(&JournalSettings, &Recovered)> {
+    pub fn recovered(&self) -> Option<(&JournalSettings, &RecoveryReport)> {
         self.journal.as_ref().map(|settings| (settings, &self.recovered))
     }
 
@@ -520,7 +536,7 @@ impl Router {
         live.removed.retain(|(exporter, _)| !snapshot.uses(exporter));
         live.removed.extend(removed.iter().map(|exporter| (exporter.clone(), version)));
         let gone = live.removed.iter().map(|(exporter, _)| exporter);
-        self.exporters.store(Arc::new(snapshot.exporters.iter().chain(gone).cloned().collect()));
+        self.exporters.set(snapshot.exporters.iter().chain(gone).cloned().collect());
         let snapshot = Arc::new(snapshot);
         live.former.retain(|former| former.strong_count() > 0);
         live.former.push(Arc::downgrade(&before));
@@ -605,14 +621,10 @@ impl Router {
     }
 
     /// A removed exporter has nothing more to do.
-    fn forget(&self, live: &mut Live, exporter: &Arc<Exporter>) {
+    fn forget(&self, live: &mut ReloadState, exporter: &Arc<Exporter>) {
         // Ends those who still wait for it to change.
         exporter.suspend();
-        let rest = self.exporters().iter().filter(|other| !Arc::ptr_eq(other, exporter)).cloned().collect();
-        let mut gone = self.gone_exporters.lock();
-        gone.add(exporter);
-        self.exporters.store(Arc::new(rest));
-        drop(gone);
+        self.exporters.forget(exporter);
         live.removed.retain(|(gone, _)| !Arc::ptr_eq(gone, exporter));
     }
 
@@ -629,7 +641,7 @@ impl Router {
     }
 }
 
-impl Live {
+impl ReloadState {
     /// Gives exporters what the journal has for them.
     fn claim(&mut self, exporters: &[Arc<Exporter>]) {
         for exporter in exporters {

@@ -110,7 +110,7 @@ pub async fn shut_down(router: &Arc<Router>) -> Leftovers {
     // Not all the time, so that what came last can still leave.
     router.stop_receiving(timeout.mul_f64(RECEIVING)).await;
     // A replay of dead letters waits for its upstreams as senders do; a letter that was delivered is removed before the end.
-    let _ = timeout_at(begun + timeout.mul_f64(RECEIVING), router.letters_underway().lock()).await;
+    let _ = timeout_at(begun + timeout.mul_f64(RECEIVING), router.dead_letters_underway().lock()).await;
     // Again: a reload that was under way may have brought new ones.
     flush(router);
     let exporters = router.exporters();

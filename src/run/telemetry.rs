@@ -9,7 +9,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use opentelemetry_proto::tonic::metrics::v1::Metric;
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
@@ -19,15 +18,11 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::{ReloadError, Router};
-use crate::config::Compiled;
+use super::Router;
 use crate::export::{Answer, Outcome, TelemetryUpstream};
-use crate::net::Network;
 use crate::notice;
 use crate::otlp::Signal;
-use crate::telemetry::{
-    LogScope, OwnTelemetry, RecordBuffer, TelemetryOutcome, encode_request, log_records, resource,
-};
+use crate::telemetry::{LogScope, RecordBuffer, TelemetryOutcome, encode_request, log_records, resource};
 
 /// How often spans and log records are sent, if there are any.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -37,44 +32,6 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// Time for what is on its way and what is left, when the process ends.
 pub(super) const LAST_TELEMETRY: Duration = Duration::from_secs(2);
-
-/// Where own telemetry is sent, if anywhere. A reload changes it.
-#[derive(Debug, Default)]
-pub(super) struct TelemetryExport(ArcSwapOption<TelemetryUpstream>);
-
-impl TelemetryExport {
-    /// What a configuration says, which is what is there if it says the same.
-    pub(super) fn prepare(
-        &self,
-        compiled: &Compiled,
-        telemetry: &OwnTelemetry,
-        network: &Network,
-    ) -> Result<Option<Arc<TelemetryUpstream>>, ReloadError> {
-        let Some(settings) = &compiled.telemetry else { return Ok(None) };
-        if let Some(same) = self.0.load_full().filter(|known| known.settings() == settings) {
-            return Ok(Some(same));
-        }
-        let new = TelemetryUpstream::new(settings.clone(), telemetry.instance_id(), network);
-        new.map(|new| Some(Arc::new(new))).map_err(|error| ReloadError::Telemetry(Arc::new(error)))
-    }
-
-    /// Whether it is sent anywhere.
-    pub(super) fn is_on(&self) -> bool {
-        self.0.load().is_some()
-    }
-
-    /// Has own telemetry be sent there from now on, or nowhere.
-    pub(super) fn put_to_use(&self, upstream: Option<Arc<TelemetryUpstream>>, telemetry: &OwnTelemetry) {
-        let before = self.0.swap(upstream.clone());
-        if let Some(upstream) = upstream {
-            telemetry.enable(upstream.settings().sampling);
-            log_records().want(true);
-        } else if before.is_some() {
-            telemetry.disable();
-            log_records().want(false);
-        }
-    }
-}
 
 /// Gives the metrics of now.
 pub type ReadMetrics = fn(Arc<Router>) -> Pin<Box<dyn Future<Output = Vec<Metric>> + Send>>;
@@ -172,7 +129,7 @@ impl SignalSender {
     }
 
     async fn send_what_is_due(&mut self) {
-        let upstream = self.router.telemetry().0.load_full();
+        let upstream = self.router.telemetry().upstream();
         if upstream.as_ref().map(Arc::as_ptr) != self.upstream.as_ref().map(Arc::as_ptr) {
             (self.failures, self.not_before) = (0, Instant::now());
             self.router.shared().telemetry.end_trouble(self.signal);

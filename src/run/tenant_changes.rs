@@ -8,17 +8,19 @@ use std::time::{Duration, SystemTime};
 
 use secrecy::SecretString;
 use serde_json::{Map, Value as Json};
-use thiserror::Error;
 use tokio::task::spawn_blocking;
 
 use super::Router;
+use super::tenant_change_error::TenantChangeError;
 use super::tenant_directory::TenantDirectory;
 use super::whole_files;
-use crate::config::{LARGEST_ROW, Problem, ReadRow, RowText, TENANT_IDS, UnwritableRow, is_tenant_id};
+use crate::config::{LARGEST_ROW, Problem, ReadRow, RowText, is_tenant_id};
 use crate::export::{Fate, ReleasedStreams, WaitingStreams};
 use crate::otlp::Signal;
 use crate::stream::StreamName;
-use crate::tenants::{Credential, GeneratedToken, RowContent, Sender, TableRow, Tenant, TenantAccount};
+use crate::tenants::{
+    Credential, GeneratedToken, RowContent, Sender, TableRow, Tenant, TenantAccount, Tenants,
+};
 use crate::utc::rfc3339;
 
 /// What a request may say of a row, in the order in which it is written.
@@ -41,6 +43,11 @@ const EMPTYING: Duration = Duration::from_secs(5);
 
 /// How often it is looked whether something is left.
 const EMPTYING_POLL: Duration = Duration::from_millis(50);
+
+/// Changes rows of the table of tenants.
+pub struct TenantChanges {
+    router: Arc<Router>,
+}
 
 /// What can be switched of a tenant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,120 +95,6 @@ pub struct RemovedTenant {
     pub dropped: u64,
 }
 
-/// Why the table is not changed. There is no secret in it.
-#[derive(Debug, Error)]
-pub enum TenantChangeError {
-    /// There is no table.
-    #[error(
-        "there is no table of tenants: add `tenants: {{ directory: ./tenants.d }}` to the configuration, and make that directory"
-    )]
-    NoTable,
-    /// Its rows are not files of their own.
-    #[error(
-        "the rows of the table stand in `tenants.list` or `tenants.file`, which are changed by hand alone: write `tenants.directory` for rows that can be changed here"
-    )]
-    NoDirectory,
-    /// There is no row of this id.
-    #[error("there is no tenant of this id")]
-    UnknownTenant,
-    /// There is a row of this id.
-    #[error("there is a tenant of this id already, in `{0}`")]
-    TenantExists(PathBuf),
-    /// The id can't be one.
-    #[error("this is not an id: {}", TENANT_IDS)]
-    NoId,
-    /// The id in the body is another one than in the path.
-    #[error("the `id` of a tenant does not change: leave it out, or write that of the path")]
-    OtherId,
-    /// The body has senders.
-    #[error(
-        "`senders` are not taken here: a new tenant gets one, `rotate` gives a sender another token, and all else about them is written in the row's file"
-    )]
-    Senders,
-    /// The tenant has no sender of this name.
-    #[error("the tenant has no sender of this name; its senders are {}", names(.0))]
-    UnknownSender(Vec<String>),
-    /// The sender has the token that another one had before a rotation.
-    #[error(
-        "this is the former token of the sender `{0}`, which ends by itself: give `{0}` another one, with an `overlap` of `0s` to end all former ones at once"
-    )]
-    FormerToken(String),
-    /// The sender has no token.
-    #[error("this sender has no token, but a password or a certificate, which is changed in the row's file")]
-    NoToken,
-    /// It is not said which of several senders is meant.
-    #[error("say which `sender` gets another token; those that have one are {}", names(.0))]
-    SeveralSenders(Vec<String>),
-    /// What the row would be can't be used.
-    #[error("the row can't be used so, and nothing was changed")]
-    Unusable(Vec<Problem>),
-    /// What the row is can't be used, and so not changed.
-    #[error("the file of the row can't be used as it is, and was not changed: repair it first")]
-    Broken(Vec<Problem>),
-    /// A key of the row is one that YAML can't have.
-    #[error(transparent)]
-    Unwritable(#[from] UnwritableRow),
-    /// The file is a link, such as a mount of Kubernetes has.
-    #[error("`{0}` is a link: change the file that it leads to")]
-    Link(PathBuf),
-    /// There are two files of the row.
-    #[error("`{0}` and `{1}` are rows of one id, of which one alone is used: remove the other one")]
-    TwoFiles(PathBuf, PathBuf),
-    /// Somebody else has changed the file at the same moment.
-    #[error("somebody else has changed `{0}` at this moment; ask again")]
-    ChangedMeanwhile(PathBuf),
-    /// Something of the tenant is not delivered.
-    #[error(
-        "{0} bytes of this tenant are not delivered yet: pause it and wait until they are, or have them become dead letters by `?pending=dead_letter` (`sluice tenants delete --pending dead_letter`)"
-    )]
-    Pending(u64),
-    /// Something is not delivered of a tenant whose row is gone.
-    #[error(
-        "the row of this tenant is gone, and {0} bytes of it are not delivered: bring the row back, or have them become dead letters by `?pending=dead_letter` (`sluice tenants delete --pending dead_letter`)"
-    )]
-    PendingWithoutRow(u64),
-    /// What is pending can't become dead letters.
-    #[error("there is no `dead_letter` in the configuration, where what is pending could go")]
-    NoDeadLetters,
-    /// Something of a tenant that had the id is pending, which would go out with the row of the new one.
-    #[error(
-        "{0} bytes of a tenant that had this id are not delivered yet, and would be sent as this one's: have them become dead letters by `DELETE` with `?pending=dead_letter` (`sluice tenants delete --pending dead_letter`), or choose another id"
-    )]
-    Leaving(u64),
-    /// The file would be larger than one that is read.
-    #[error("the row would have {0} bytes, and a row has at most {LARGEST_ROW}: give it shorter values")]
-    TooLarge(usize),
-    /// The file can't be read or written.
-    #[error("can't change `{path}`: {reason}")]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        reason: io::Error,
-    },
-    /// The row that would be written claims what is another row's.
-    #[error("the row would not be used, and nothing was changed: {0}")]
-    Conflict(String),
-    /// The file is written, and the row is not used, because somebody else has changed a file at the same moment.
-    #[error("the file of the row is written, but the row is not used: {0}")]
-    Unused(String),
-}
-
-fn names(names: &[String]) -> String {
-    let names: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
-    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
-}
-
-impl TenantChangeError {
-    /// What is wrong with the row, line by line.
-    pub fn problems(&self) -> &[Problem] {
-        match self {
-            Self::Unusable(problems) | Self::Broken(problems) => problems,
-            _ => &[],
-        }
-    }
-}
-
 impl TenantSwitch {
     /// Every one.
     pub const ALL: [Self; 4] = [Self::Pause, Self::Resume, Self::Hold, Self::Release];
@@ -227,19 +120,21 @@ impl TenantSwitch {
     }
 }
 
-impl Router {
+impl TenantChanges {
+    /// Changes of the table that this router uses.
+    pub fn of(router: Arc<Router>) -> Self {
+        Self { router }
+    }
+
     /// Adds a tenant of which `row` says all but who may send: that is one sender, whose token is returned.
-    pub async fn create_tenant(
-        self: &Arc<Self>,
-        id: String,
-        row: Map<String, Json>,
-    ) -> Result<IssuedToken, TenantChangeError> {
-        let router = self.clone();
-        self.tenant_registry()
+    pub async fn create(&self, id: String, row: Map<String, Json>) -> Result<IssuedToken, TenantChangeError> {
+        let router = self.router.clone();
+        self.router
+            .tenant_registry()
             .change(move |directory| {
                 let is_free = matches!(file_of(directory, &id), Err(TenantChangeError::UnknownTenant));
                 let is_known = router.tenants().known_account(&id).is_some();
-                let left = router.pending_bytes_of(&id);
+                let left = pending_bytes_of(router.tenants(), &id);
                 if is_free && left > 0 {
                     return Err(TenantChangeError::Leaving(left));
                 }
@@ -253,12 +148,13 @@ impl Router {
     }
 
     /// Replaces all that a tenant's row says but its senders.
-    pub async fn replace_tenant(
+    pub async fn replace(
         &self,
         id: String,
         row: Map<String, Json>,
     ) -> Result<Arc<Tenant>, TenantChangeError> {
-        self.tenant_registry()
+        self.router
+            .tenant_registry()
             .change(move |directory| {
                 check_id(&id, &row)?;
                 let mut file = RowInFile::find(directory, &id)?;
@@ -269,12 +165,13 @@ impl Router {
     }
 
     /// Changes what a JSON merge patch (RFC 7396) names of a tenant's row.
-    pub async fn patch_tenant(
+    pub async fn patch(
         &self,
         id: String,
         mut patch: Map<String, Json>,
     ) -> Result<Arc<Tenant>, TenantChangeError> {
-        self.tenant_registry()
+        self.router
+            .tenant_registry()
             .change(move |directory| {
                 check_id(&id, &patch)?;
                 check_senders(&patch)?;
@@ -287,7 +184,7 @@ impl Router {
     }
 
     /// Pauses or holds a tenant, or lets it go on. After a release its streams make at once the attempts that they wait for.
-    pub async fn switch_tenant(
+    pub async fn switch(
         &self,
         id: String,
         switch: TenantSwitch,
@@ -296,7 +193,7 @@ impl Router {
             let row = self.set_switch(id, switch).await?;
             return Ok(SwitchedTenant { row, released: None });
         }
-        let (exporters, tenant) = (self.exporters(), id.clone());
+        let (exporters, tenant) = (self.router.exporters(), id.clone());
         // Which of them the row holds is known before it is changed, and looking at all streams takes its time.
         let waiting = spawn_blocking(move || {
             let is_its = |name: &StreamName| name.key.tenant() == Some(&*tenant);
@@ -305,7 +202,7 @@ impl Router {
         let waiting = waiting.await.expect("looking at streams doesn't panic");
         let row = match self.set_switch(id.clone(), switch).await {
             // There is nothing to change where rows are changed by hand alone, and this one holds nothing.
-            Err(error @ TenantChangeError::NoDirectory) => match self.tenants().table().tenant(&id) {
+            Err(error @ TenantChangeError::NoDirectory) => match self.router.tenants().table().tenant(&id) {
                 Some(TableRow::Ready(row)) if !row.hold => row.clone(),
                 _ => return Err(error),
             },
@@ -320,7 +217,8 @@ impl Router {
     }
 
     async fn set_switch(&self, id: String, switch: TenantSwitch) -> Result<Arc<Tenant>, TenantChangeError> {
-        self.tenant_registry()
+        self.router
+            .tenant_registry()
             .change(move |directory| {
                 let mut file = RowInFile::find(directory, &id)?;
                 file.usable(directory)?;
@@ -333,13 +231,14 @@ impl Router {
 
     /// Gives a sender another token: the one of this name, or the only one that has a token. The one before ends after `overlap`.
     /// A tenant without senders gets one.
-    pub async fn rotate_token(
+    pub async fn rotate(
         &self,
         id: String,
         sender: Option<String>,
         overlap: Duration,
     ) -> Result<IssuedToken, TenantChangeError> {
-        self.tenant_registry()
+        self.router
+            .tenant_registry()
             .change(move |directory| {
                 let mut file = RowInFile::find(directory, &id)?;
                 let tenant = file.usable(directory)?;
@@ -350,11 +249,12 @@ impl Router {
     }
 
     /// Removes a tenant of which nothing is pending.
-    pub async fn delete_tenant(self: &Arc<Self>, id: String) -> Result<(), TenantChangeError> {
-        let router = self.clone();
-        self.tenant_registry()
+    pub async fn delete(&self, id: String) -> Result<(), TenantChangeError> {
+        let router = self.router.clone();
+        self.router
+            .tenant_registry()
             .change(move |directory| {
-                let pending = router.pending_bytes_of(&id);
+                let pending = pending_bytes_of(router.tenants(), &id);
                 let (name, path) = match file_of(directory, &id) {
                     Err(TenantChangeError::UnknownTenant) if pending > 0 => {
                         return Err(TenantChangeError::PendingWithoutRow(pending));
@@ -372,13 +272,13 @@ impl Router {
 
     /// Removes a tenant, whose row may be gone already, and has what is pending of it become dead letters. Waits for that, for
     /// five seconds at most.
-    pub async fn delete_pending_tenant(&self, id: String) -> Result<RemovedTenant, TenantChangeError> {
-        if self.intake().dead_letters.load().is_none() {
+    pub async fn delete_with_pending(&self, id: String) -> Result<RemovedTenant, TenantChangeError> {
+        if self.router.intake().dead_letters.load().is_none() {
             return Err(TenantChangeError::NoDeadLetters);
         }
         let before = self.ended_of(&id);
-        let (tenants, removed) = (self.tenants().clone(), id.clone());
-        let registry = self.tenant_registry();
+        let (tenants, removed) = (self.router.tenants().clone(), id.clone());
+        let registry = self.router.tenant_registry();
         let removed = registry
             .change(move |directory| {
                 let (name, path) = file_of(directory, &removed)?;
@@ -408,7 +308,7 @@ impl Router {
             }
         }
         let emptying = async {
-            while self.pending_bytes_of(&id) > 0 {
+            while pending_bytes_of(self.router.tenants(), &id) > 0 {
                 tokio::time::sleep(EMPTYING_POLL).await;
             }
         };
@@ -416,7 +316,7 @@ impl Router {
         let _ = tokio::time::timeout(EMPTYING, emptying).await;
         let [dead_lettered, dropped] = self.ended_of(&id);
         Ok(RemovedTenant {
-            pending_bytes: self.pending_bytes_of(&id),
+            pending_bytes: pending_bytes_of(self.router.tenants(), &id),
             dead_lettered: dead_lettered - before[0],
             dropped: dropped - before[1],
         })
@@ -424,7 +324,7 @@ impl Router {
 
     /// Records of a tenant that have become dead letters, and that were dropped.
     fn ended_of(&self, id: &str) -> [u64; 2] {
-        let account = self.tenants().known_account(id);
+        let account = self.router.tenants().known_account(id);
         [Fate::DeadLettered, Fate::Dropped].map(|fate| {
             let of = |account: &Arc<TenantAccount>| {
                 Signal::ALL.into_iter().map(|signal| account.totals().ended(signal, fate)).sum()
@@ -432,11 +332,11 @@ impl Router {
             account.as_ref().map_or(0, of)
         })
     }
+}
 
-    /// Framed bytes of a tenant that are not delivered, over all exporters.
-    pub fn pending_bytes_of(&self, tenant: &str) -> u64 {
-        self.tenants().known_account(tenant).map_or(0, |account| account.totals().pending_bytes())
-    }
+/// Framed bytes of a tenant that are not delivered, over all exporters.
+fn pending_bytes_of(tenants: &Tenants, id: &str) -> u64 {
+    tenants.known_account(id).map_or(0, |account| account.totals().pending_bytes())
 }
 
 /// The row of a tenant as it stands in its file.

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::watched::directory_of;
+use super::watched_directories::directory_of;
 use crate::config::{LARGEST_ROW, Problem, ReadRow, RowReader, Severity};
 use crate::regular::{self, FileStamp};
 use crate::tenants::{AppliedRows, RowChange, RowContent, Table, TableSettings, Tenant};

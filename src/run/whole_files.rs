@@ -9,7 +9,7 @@ use std::path::Path;
 
 use tracing::warn;
 
-use super::watched::directory_of;
+use super::watched_directories::directory_of;
 use crate::regular;
 use crate::rename::rename_to_new;
 

@@ -14,7 +14,7 @@ use tracing::warn;
 ///
 /// The system tells the events of a directory by one path, whichever lead to it. So of several paths one is watched, and its events are
 /// told by the others as well.
-pub(super) struct Watched {
+pub(super) struct WatchedDirectories {
     watcher: Option<Box<dyn Watcher + Send>>,
     /// Every path that is followed, and the directory that it leads to.
     followed: HashMap<Arc<Path>, DirectoryIdentity>,
@@ -35,7 +35,7 @@ type DirectoryIdentity = (u64, u64);
 /// By the path that is watched of a directory: the others that lead there and are followed.
 type OtherPaths = HashMap<Arc<Path>, Vec<Arc<Path>>>;
 
-impl Watched {
+impl WatchedDirectories {
     /// Calls `changed` with every event that may have changed a file; with none if some may have been missed. `otherwise` says in
     /// words when whoever looks sees a change of which there is no event.
     pub(super) fn new(otherwise: String, changed: impl Fn(Option<Event>) + Send + 'static) -> Self {
@@ -287,10 +287,11 @@ mod tests {
         }
     }
 
-    fn limited(limit: usize) -> (Limited, Watched) {
+    fn limited(limit: usize) -> (Limited, WatchedDirectories) {
         let watcher = Limited::default();
         watcher.set_limit(limit);
-        let watched = Watched::with(Some(Box::new(watcher.clone())), Arc::default(), "later".to_owned());
+        let watched =
+            WatchedDirectories::with(Some(Box::new(watcher.clone())), Arc::default(), "later".to_owned());
         (watcher, watched)
     }
 
@@ -349,7 +350,7 @@ mod tests {
         std::fs::create_dir(&real).unwrap();
         symlink("real", &link).unwrap();
         let (told, events) = mpsc::channel();
-        let mut watched = Watched::new("later".to_owned(), move |event| {
+        let mut watched = WatchedDirectories::new("later".to_owned(), move |event| {
             let _ = told.send(event.expect("none is missed").paths);
         });
         // Writes a file, and waits until it was told by each of these paths.

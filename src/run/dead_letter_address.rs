@@ -37,14 +37,14 @@ struct AddressedParts {
 }
 
 /// What finds the streams of letters that never had an exporter.
-pub struct LetterAddresses<'r, F> {
+pub struct DeadLetterAddresses<'r, F> {
     /// The configuration that they are to be sent by. Its request is one without headers, which dead letters do not keep.
     pub routes: &'r EntryRoutes,
     /// Says how large a batch of an exporter may be, or why it can't send to one of its streams.
     pub open: F,
 }
 
-impl<F: FnMut(&Arc<str>, &StreamName) -> Result<usize, String>> LetterAddresses<'_, F> {
+impl<F: FnMut(&Arc<str>, &StreamName) -> Result<usize, String>> DeadLetterAddresses<'_, F> {
     /// What a letter is to be divided into: a part for each stream that the configuration has for its entries, several if
     /// they are too many for a batch, and at the end one without an exporter of those that it has none for. If that would
     /// be all of it, why. Blocks.
