@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-pub use payload::{Payload, PayloadError};
+pub use payload::{CapturedPayload, PayloadError};
 
 use crate::export::{Target, TargetError};
 use crate::otlp::{Entry, Signal};

@@ -11,8 +11,8 @@ use tokio::sync::Mutex;
 use super::answers::{self, JSON};
 use super::{body, query};
 use crate::explain::{
-    self, AskedRoute, Edits, ExplainedEntry, ExplainedPart, Explainer, Payload, RouteAnswer, TakenEnd,
-    UnroutedPart,
+    self, AskedRoute, CapturedPayload, Edits, ExplainedEntry, ExplainedPart, Explainer, RouteAnswer,
+    TakenEnd, UnroutedPart,
 };
 use crate::otlp::Signal;
 use crate::panics::blocking_as_here;
@@ -109,7 +109,7 @@ async fn check_receiver(router: &Router, wanted: &str) -> Result<(), String> {
 }
 
 fn explained(router: &Router, wanted: WantedExplanation, payload: &[u8]) -> Result<Value, String> {
-    let mut payload = Payload::new(payload, wanted.signal).map_err(|error| error.to_string())?;
+    let mut payload = CapturedPayload::new(payload, wanted.signal).map_err(|error| error.to_string())?;
     let snapshot = router.intake().snapshot.load_full();
     let routes = EntryRoutes {
         routes: snapshot.routes.clone(),

@@ -151,7 +151,7 @@ async fn switched(
     });
     match switch {
         HoldSwitch::Hold => {
-            shown["hold"] = operator_hold(&router.operator_holds().hold(name.clone(), length, by).await?)
+            shown["hold"] = operator_hold(&router.operator_holds().hold(name.clone(), length, by).await?);
         }
         HoldSwitch::Release => {
             put_released(&mut shown, router.operator_holds().release(name.clone()).await?);

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use crate::config::{self, RowCheck, Secrets, Source};
+use crate::config::{self, ConfigSource, RowCheck, SecretPresence};
 
 /// Which configuration a command is about.
 #[derive(Args, Clone, Debug, Default)]
@@ -23,10 +23,10 @@ impl ConfigArgs {
 
 /// Whether a configuration lacks nothing but variables and files that it names and that are not there, so that it can be read without
 /// them.
-pub(super) fn lacks_secrets_alone(source: &Source, env: &dyn Fn(&str) -> Option<String>) -> bool {
+pub(super) fn lacks_secrets_alone(source: &ConfigSource, env: &dyn Fn(&str) -> Option<String>) -> bool {
     // What came through a pipe can't be read again.
-    let is_file = matches!(source, Source::File(path) if path.is_file());
-    is_file && config::load_with(source, env, Secrets::Optional, RowCheck::Alone).is_ok()
+    let is_file = matches!(source, ConfigSource::File(path) if path.is_file());
+    is_file && config::load_with(source, env, SecretPresence::Optional, RowCheck::Alone).is_ok()
 }
 
 /// Whether what is secret has to be there.
@@ -40,8 +40,8 @@ pub struct SecretsArgs {
 
 impl SecretsArgs {
     /// What the configuration is read with.
-    pub(super) fn secrets(self) -> Secrets {
-        if self.without_secrets { Secrets::Optional } else { Secrets::Needed }
+    pub(super) fn secrets(self) -> SecretPresence {
+        if self.without_secrets { SecretPresence::Optional } else { SecretPresence::Needed }
     }
 }
 

@@ -18,11 +18,11 @@ const STREAMS: usize = 50;
 #[derive(Args, Debug)]
 pub struct JournalArgs {
     #[command(subcommand)]
-    command: Command,
+    command: JournalCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum JournalCommand {
     Inspect(InspectArgs),
 }
 
@@ -46,7 +46,7 @@ struct InspectArgs {
 
 /// Prints to `out`.
 pub fn journal(args: &JournalArgs, out: &mut dyn Write) -> io::Result<ExitCode> {
-    let Command::Inspect(args) = &args.command;
+    let JournalCommand::Inspect(args) = &args.command;
     let inspection = inspect(&args.directory, args.verify).map_err(io::Error::other)?;
     if args.json {
         serde_json::to_writer_pretty(&mut *out, &to_json(&inspection))?;
@@ -196,7 +196,7 @@ mod tests {
     use crate::journal::{Journal, JournalSettings};
 
     fn inspecting(directory: PathBuf, json: bool) -> JournalArgs {
-        JournalArgs { command: Command::Inspect(InspectArgs { directory, verify: true, json }) }
+        JournalArgs { command: JournalCommand::Inspect(InspectArgs { directory, verify: true, json }) }
     }
 
     fn refused(directory: &Path) -> String {

@@ -30,7 +30,7 @@ use std::process::ExitCode;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory as _, Parser, Subcommand};
 
-use crate::config::Source;
+use crate::config::ConfigSource;
 
 /// An OTLP stream router: splits OTLP by attributes of resources and records, keeps every stream in order, forwards to
 /// many upstreams.
@@ -130,7 +130,7 @@ fn with_hint(mut error: clap::Error) -> clap::Error {
 pub fn main(arguments: Arguments) -> ExitCode {
     let env: fn(&str) -> Option<String> = |name| std::env::var(name).ok();
     let source = match arguments.configuration() {
-        Ok(named) => Source::choose(named.map(Path::to_owned), &env),
+        Ok(named) => ConfigSource::choose(named.map(Path::to_owned), &env),
         Err(error) => Arguments::command().error(ErrorKind::ArgumentConflict, error).exit(),
     };
     let done = match arguments.command {

@@ -20,7 +20,7 @@ use clap::Args;
 use super::config_file::{ConfigArgs, lacks_secrets_alone};
 use super::counted::counted;
 use crate::backoff::{AskedWait, Backoff};
-use crate::config::{self, Compiled, RowCheck, Secrets, Source};
+use crate::config::{self, Compiled, ConfigSource, RowCheck, SecretPresence};
 use crate::dead_letters::{
     ConditionError, DeadLetterFilter, DeadLetterPart, DeadLettersLock, FoundDeadLetters, StoredDeadLetter,
     letters,
@@ -125,11 +125,11 @@ fn condition(name: &str, value: &str) -> Result<String, ConditionError> {
 /// Replays a directory by the exporters of `source`, and says what came of it.
 pub fn replay(
     args: &ReplayArgs,
-    source: &Source,
+    source: &ConfigSource,
     env: fn(&str) -> Option<String>,
     out: &mut dyn Write,
 ) -> io::Result<ExitCode> {
-    let secrets = if args.without_secrets { Secrets::Optional } else { Secrets::Needed };
+    let secrets = if args.without_secrets { SecretPresence::Optional } else { SecretPresence::Needed };
     let compiled = match config::load_with(source, &env, secrets, RowCheck::Alone) {
         Ok(compiled) => compiled,
         Err(problems) => {
@@ -165,7 +165,7 @@ pub fn replay(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let table = run::table_of(&compiled, env, secrets)?;
     let replay = Replay {
-        is_embedded: matches!(source, Source::Embedded),
+        is_embedded: matches!(source, ConfigSource::Embedded),
         dry_run: args.dry_run,
         removed_tenants: args.removed_tenants,
         ..Replay::new(source.to_string(), compiled, table)
@@ -195,11 +195,11 @@ struct Replay {
     unresponsive: HashSet<Arc<str>>,
     /// Exporters of letters that the configuration doesn't have.
     unknown: BTreeSet<String>,
-    tally: Tally,
+    tally: ReplayTally,
 }
 
 #[derive(Default)]
-struct Tally {
+struct ReplayTally {
     delivered: u64,
     records: u64,
     rejected: u64,
@@ -227,7 +227,7 @@ impl Replay {
             stopped: HashSet::new(),
             unresponsive: HashSet::new(),
             unknown: BTreeSet::new(),
-            tally: Tally::default(),
+            tally: ReplayTally::default(),
         }
     }
 
@@ -239,7 +239,7 @@ impl Replay {
         for letter in &found.letters {
             self.letter(letter, out).await?;
         }
-        let Tally { delivered, records, rejected, left } = self.tally;
+        let ReplayTally { delivered, records, rejected, left } = self.tally;
         let damaged = found.damaged.len() as u64;
         let sent = format!("{} ({})", counted(delivered, "letter"), counted(records, "record"));
         if self.dry_run {

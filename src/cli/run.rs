@@ -14,7 +14,7 @@ use super::greeting::to_try;
 use super::logging::LoggingArgs;
 use super::standard_error::say_line;
 use crate::admin::{Admin, MetricHistory, read_metrics};
-use crate::config::Source;
+use crate::config::ConfigSource;
 use crate::descriptors::{self, Descriptors, TooFew};
 use crate::export::Exporter;
 use crate::first_commands::{FirstCommands, ReceiverAt};
@@ -33,7 +33,7 @@ const PROGRESS_IN_A_FILE: Duration = Duration::from_secs(10);
 const UNUSABLE_CONFIGURATION: u8 = 78;
 
 /// Runs until SIGTERM or SIGINT. Exit code 0 if everything was delivered, else 1.
-pub fn run(source: Source, env: fn(&str) -> Option<String>, logging: &LoggingArgs) -> ExitCode {
+pub fn run(source: ConfigSource, env: fn(&str) -> Option<String>, logging: &LoggingArgs) -> ExitCode {
     logging.start();
     panics::end_the_process();
     let descriptors = match divide_open_files() {
@@ -78,25 +78,27 @@ pub fn run(source: Source, env: fn(&str) -> Option<String>, logging: &LoggingArg
 
 /// The signals that mean something.
 struct Signals {
-    stop: Stop,
+    stop: StopSignals,
     hangups: Signal,
 }
 
 /// SIGTERM and SIGINT.
-struct Stop {
+struct StopSignals {
     terminate: Signal,
     interrupt: Signal,
 }
 
 impl Signals {
     fn catch() -> std::io::Result<Self> {
-        let stop =
-            Stop { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? };
+        let stop = StopSignals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        };
         Ok(Self { stop, hangups: signal(SignalKind::hangup())? })
     }
 }
 
-impl Stop {
+impl StopSignals {
     async fn told(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => info!("SIGTERM"),

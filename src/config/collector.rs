@@ -5,12 +5,12 @@
 //! since it is the Collector's own default, is taken in silence. Processors are looked at in `processors`.
 
 use super::model;
-use super::node::{Node, Value};
+use super::node::{Node, NodeValue};
 use super::processors;
 
 /// What is done about such a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum KeyVerdict {
     /// It is left out, with a warning.
     Ignored,
     /// It is an error.
@@ -23,7 +23,7 @@ pub(super) enum Verdict {
     Connectors,
 }
 
-use Verdict::{Connectors, Ignored, NeedsJournal, Refused, RefusedBesideFile};
+use KeyVerdict::{Connectors, Ignored, NeedsJournal, Refused, RefusedBesideFile};
 
 const SOCKET: &str = "the operating system sizes its socket buffers by itself";
 const H1: &str = "requests are sent by HTTP/1.1";
@@ -34,7 +34,7 @@ const JOURNAL: &str = "the queues of all exporters are kept in `journal`";
 const KEEPALIVE: &str = "connections are kept alive and probed by defaults that need no setting";
 
 /// Definitions of the schema, their keys, and what is said about them.
-const TABLE: &[(&[&str], &[&str], Verdict, &str)] = &[
+const TABLE: &[(&[&str], &[&str], KeyVerdict, &str)] = &[
     (&["Config"], &["service"], Ignored, "there are no pipelines; `routes` says what goes where"),
     (&["Config"], &["connectors"], Connectors, "`routes` says what goes where"),
     (
@@ -240,7 +240,7 @@ pub(super) fn is_component(text: &str) -> bool {
 }
 
 /// What is said about a key of the definition, if it is the Collector's.
-pub(super) fn verdict(definition: &str, key: &str) -> Option<(Verdict, &'static str)> {
+pub(super) fn verdict(definition: &str, key: &str) -> Option<(KeyVerdict, &'static str)> {
     TABLE
         .iter()
         .find(|(definitions, keys, ..)| definitions.contains(&definition) && keys.contains(&key))
@@ -283,14 +283,14 @@ fn is_default(definition: &str, path: &str, value: &Node) -> bool {
     let below = |key: &str, value: &Node| is_default(definition, &format!("{path}.{key}"), value);
     match &value.value {
         // What is substituted was meant to be something.
-        Value::Scalar(scalar) if scalar.is_null() => !scalar.is_substituted(),
+        NodeValue::Scalar(scalar) if scalar.is_null() => !scalar.is_substituted(),
         // A name that is left empty asks for something all the same.
-        Value::Scalar(scalar) if scalar.text.is_empty() => !path.ends_with(".authenticator"),
-        Value::Scalar(scalar) => match known {
+        NodeValue::Scalar(scalar) if scalar.text.is_empty() => !path.ends_with(".authenticator"),
+        NodeValue::Scalar(scalar) => match known {
             Some(values) => values.iter().any(|default| is_same(&scalar.text, default)),
             None => ["0", "0s", "false"].iter().any(|zero| is_same(&scalar.text, zero)),
         },
-        Value::Seq(items) => {
+        NodeValue::Seq(items) => {
             let texts = || items.iter().filter_map(Node::text);
             let is_known = known.is_some_and(|values| {
                 texts().count() == items.len()
@@ -302,8 +302,8 @@ fn is_default(definition: &str, path: &str, value: &Node) -> bool {
             };
             items.is_empty() || is_known || (!OF_NAMES.contains(&path) && items.iter().all(is_empty))
         }
-        Value::Map(entries) if OF_NAMES.contains(&path) => entries.is_empty(),
-        Value::Map(entries) => {
+        NodeValue::Map(entries) if OF_NAMES.contains(&path) => entries.is_empty(),
+        NodeValue::Map(entries) => {
             let disabled =
                 value.get("enabled").and_then(Node::text).is_some_and(|enabled| is_same(enabled, "false"));
             disabled || entries.iter().all(|entry| below(&entry.key, &entry.value))

@@ -8,15 +8,19 @@
 mod collector;
 mod compile;
 mod credential;
+mod fill_in;
 mod import;
 mod machine;
 mod model;
 mod node;
 mod outline;
+mod parse;
 mod pipelines;
 mod presets;
 mod problem;
+mod processor_check;
 mod processors;
+mod quoting;
 mod re2;
 mod reference;
 mod row_text;
@@ -25,6 +29,7 @@ mod schema;
 mod secrets;
 mod sections;
 mod shape;
+mod span;
 mod substitute;
 #[cfg(test)]
 mod tests;
@@ -49,9 +54,10 @@ use crate::tenants::{TableSettings, Tenant};
 use crate::watches::WatchSettings;
 
 pub(crate) use compile::{TENANT_IDS, is_tenant_id};
+pub use fill_in::FilledPreset;
 pub use import::{Imported, import};
 pub use outline::{ConfigDifference, ConfigOutline};
-pub use presets::{FilledPreset, preset_reference};
+pub use presets::preset_reference;
 pub use problem::{Problem, Problems, Severity};
 pub use reference::reference;
 pub use row_text::{RowText, UnwritableRow};
@@ -64,8 +70,9 @@ pub use substitute::fingerprint;
 
 use compile::{WrittenRows, WrittenTable};
 use pipelines::RefusedProcessors;
-use problem::{Report, nearest, quoted};
-use substitute::{Files, Substitution, read_standard_input};
+use problem::ProblemReport;
+use quoting::{nearest, quoted};
+use substitute::{SourceFiles, Substitution, read_standard_input};
 
 /// The configuration that is used where there is no file.
 pub const EMBEDDED: &str = include_str!("../../config/sluice.yaml");
@@ -80,7 +87,7 @@ pub fn duration(text: &str) -> Result<Duration, String> {
 
 /// Where a configuration comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source {
+pub enum ConfigSource {
     /// A file.
     File(PathBuf),
     /// What comes through standard input, which can be read once.
@@ -89,7 +96,7 @@ pub enum Source {
     Embedded,
 }
 
-impl Source {
+impl ConfigSource {
     /// The file that was asked for, else the one that `SLUICE_CONFIG` names, else `./config/sluice.yaml` if it is
     /// there, else the embedded configuration.
     pub fn choose(asked: Option<PathBuf>, env: &dyn Fn(&str) -> Option<String>) -> Self {
@@ -104,7 +111,7 @@ impl Source {
     }
 
     /// Its text, or why it can't be read; blocks.
-    fn read(&self, files: &mut Files) -> Result<Cow<'static, str>, String> {
+    fn read(&self, files: &mut SourceFiles) -> Result<Cow<'static, str>, String> {
         match self {
             Self::File(path) => files.read_once(path).map(Cow::Owned),
             Self::StandardInput => read_standard_input().map(Cow::Owned),
@@ -122,7 +129,7 @@ impl Source {
     }
 }
 
-impl std::fmt::Display for Source {
+impl std::fmt::Display for ConfigSource {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::File(_) | Self::StandardInput => f.write_str(&self.name()),
@@ -145,7 +152,7 @@ pub struct Compiled {
     /// What happens to entries that no route takes.
     pub unrouted: Unrouted,
     /// What may be used.
-    pub limits: Limits,
+    pub limits: UsageLimits,
     /// When senders get their answers.
     pub acknowledge: Acknowledge,
     /// How long senders wait at most that wait for their upstreams.
@@ -230,7 +237,7 @@ pub enum TenantRows {
 
 /// What may be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct UsageLimits {
     /// Bytes of data in flight and queued.
     pub memory: u64,
     /// Streams alive at a time.
@@ -239,7 +246,7 @@ pub struct Limits {
 
 /// Whether what a configuration names has to be there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Secrets {
+pub enum SecretPresence {
     /// It has: the configuration is to be run.
     #[default]
     Needed,
@@ -269,7 +276,7 @@ enum Translation {
 /// What a configuration is read against, beside its files.
 struct Surroundings<'a> {
     env: &'a dyn Fn(&str) -> Option<String>,
-    secrets: Secrets,
+    secrets: SecretPresence,
     rows: RowCheck,
     translation: Translation,
     /// Bytes of memory there are, where known.
@@ -284,8 +291,8 @@ struct Surroundings<'a> {
 /// # Errors
 ///
 /// Every problem there is, if one of them is an error.
-pub fn load(source: &Source, env: &dyn Fn(&str) -> Option<String>) -> Result<Compiled, Problems> {
-    load_with(source, env, Secrets::Needed, RowCheck::Alone)
+pub fn load(source: &ConfigSource, env: &dyn Fn(&str) -> Option<String>) -> Result<Compiled, Problems> {
+    load_with(source, env, SecretPresence::Needed, RowCheck::Alone)
 }
 
 /// As [`load`], without what is secret and with a look at rows if that is wanted.
@@ -294,20 +301,20 @@ pub fn load(source: &Source, env: &dyn Fn(&str) -> Option<String>) -> Result<Com
 ///
 /// Every problem there is, if one of them is an error.
 pub fn load_with(
-    source: &Source,
+    source: &ConfigSource,
     env: &dyn Fn(&str) -> Option<String>,
-    secrets: Secrets,
+    secrets: SecretPresence,
     rows: RowCheck,
 ) -> Result<Compiled, Problems> {
     let surroundings =
         Surroundings { env, secrets, rows, translation: Translation::WithValues, memory: machine::memory() };
-    let (mut files, name) = (Files::default(), source.name());
+    let (mut files, name) = (SourceFiles::default(), source.name());
     match source.read(&mut files) {
         Ok(text) => read(&text, &name, files, &surroundings),
         Err(reason) => {
-            let mut report = Report::default();
+            let mut report = ProblemReport::default();
             let problem = report.error_without_place(format!("can't read it: {reason}"));
-            if let Source::File(path) = source
+            if let ConfigSource::File(path) = source
                 && let Some(help) = file_to_name(path)
             {
                 problem.help(help);
@@ -344,7 +351,7 @@ fn file_to_name(path: &Path) -> Option<String> {
 }
 
 /// What is wrong with a file of this name and text.
-fn problems(report: Report, (name, text): (&str, &str), files: Files) -> Problems {
+fn problems(report: ProblemReport, (name, text): (&str, &str), files: SourceFiles) -> Problems {
     let (files, hash) = files.finish();
     let masked = report.masked(text);
     Problems { list: report.finish(name, text), files, hash, text: masked }
@@ -353,12 +360,12 @@ fn problems(report: Report, (name, text): (&str, &str), files: Files) -> Problem
 fn read(
     text: &str,
     name: &str,
-    mut files: Files,
+    mut files: SourceFiles,
     surroundings: &Surroundings<'_>,
 ) -> Result<Compiled, Problems> {
     let text = byte_order_mark::strip(text);
-    let mut report = Report::default();
-    let mut root = match node::parse(text, &mut report) {
+    let mut report = ProblemReport::default();
+    let mut root = match parse::parse(text, &mut report) {
         Ok(root) => root,
         Err(fragment) => {
             report.show_fragment(&fragment, &secrets::look(&fragment.root));
@@ -382,7 +389,7 @@ fn read(
     let is_collectors = pipelines::is_whole_file(&root);
     if is_collectors {
         // What may be shown of it is told by what it means here.
-        let own = pipelines::translate(&root, RefusedProcessors::LeftOut, &mut Report::default());
+        let own = pipelines::translate(&root, RefusedProcessors::LeftOut, &mut ProblemReport::default());
         let sight = secrets::look(&own);
         report.show(&sight);
         redacted = sight.redacted;
@@ -392,16 +399,16 @@ fn read(
     if let Some(own) = &mut own {
         // What is wrong with variables is told of the file itself.
         Substitution::new(surroundings.env, surroundings.secrets, &mut files)
-            .apply(own, &mut Report::default());
+            .apply(own, &mut ProblemReport::default());
     }
     Substitution::new(surroundings.env, surroundings.secrets, &mut files).apply(&mut root, &mut report);
     if is_collectors && !as_written {
         own = Some(pipelines::translate(&root, RefusedProcessors::LeftOut, &mut report));
     }
-    processors::check(&root, own.as_ref().unwrap_or(&root), &mut report);
+    processor_check::check(&root, own.as_ref().unwrap_or(&root), &mut report);
     let mut root = own.unwrap_or(root);
     let outline = ConfigOutline::of(&root, &report, text);
-    let presets = presets::fill_in(&mut root, &mut report);
+    let presets = fill_in::fill_in(&mut root, &mut report);
     let checked = shape::check(&root, text, &mut report);
     // Of the file that the table of tenants is in.
     let mut of_rows = Vec::new();

@@ -7,9 +7,10 @@ use std::sync::OnceLock;
 use serde::Serialize;
 use serde_json::Value as Json;
 
-use super::node::{Node, Value};
-use super::problem::Report;
-use super::secrets::{REDACTED, typed};
+use super::node::{Node, NodeValue};
+use super::problem::ProblemReport;
+use super::quoting::REDACTED;
+use super::secrets::typed;
 
 /// The values of a configuration, by the keys that lead to them.
 #[derive(Clone, Debug, Default)]
@@ -39,31 +40,31 @@ pub struct ConfigDifference {
 
 impl ConfigOutline {
     /// That of a configuration whose values are substituted. `source` is its text.
-    pub(super) fn of(root: &Node, report: &Report, source: &str) -> Self {
+    pub(super) fn of(root: &Node, report: &ProblemReport, source: &str) -> Self {
         let mut outline = Self::default();
         outline.add(&mut Vec::new(), root, report, source);
         outline
     }
 
-    fn add(&mut self, path: &mut Vec<String>, node: &Node, report: &Report, source: &str) {
+    fn add(&mut self, path: &mut Vec<String>, node: &Node, report: &ProblemReport, source: &str) {
         let (shown, inner) = match &node.value {
-            Value::Scalar(scalar) if !report.shows(node.span) && !scalar.is_null() => {
+            NodeValue::Scalar(scalar) if !report.shows(node.span) && !scalar.is_null() => {
                 (REDACTED.into(), Vec::new())
             }
-            Value::Scalar(scalar) if scalar.is_substituted() => {
+            NodeValue::Scalar(scalar) if scalar.is_substituted() => {
                 (source.get(node.span.start..node.span.end).unwrap_or_default().into(), Vec::new())
             }
-            Value::Scalar(scalar) => (typed(scalar), Vec::new()),
+            NodeValue::Scalar(scalar) => (typed(scalar), Vec::new()),
             // There may be a hundred thousand rows, which are compared by the table of tenants.
-            Value::Seq(items) if path.first().is_some_and(|section| section == "tenants") => {
+            NodeValue::Seq(items) if path.first().is_some_and(|section| section == "tenants") => {
                 (format!("{} rows", items.len()).into(), Vec::new())
             }
-            Value::Seq(items) => {
+            NodeValue::Seq(items) => {
                 let items = items.iter().enumerate().map(|(index, item)| (index.to_string(), item));
                 (Json::Array(Vec::new()), items.collect())
             }
-            Value::Map(entries) => {
-                let key = |entry: &super::node::Entry| {
+            NodeValue::Map(entries) => {
+                let key = |entry: &super::node::NodeEntry| {
                     if report.shows(entry.key_span) { entry.key.clone() } else { REDACTED.to_owned() }
                 };
                 let entries = entries.iter().map(|entry| (key(entry), &entry.value));
@@ -133,18 +134,18 @@ fn key_of_process() -> &'static RandomState {
 
 fn hash(node: &Node, hasher: &mut impl std::hash::Hasher) {
     match &node.value {
-        Value::Scalar(scalar) => {
+        NodeValue::Scalar(scalar) => {
             hasher.write_u8(u8::from(scalar.is_null()));
             hasher.write(scalar.text.as_bytes());
             hasher.write_u8(0xff);
         }
-        Value::Seq(items) => {
+        NodeValue::Seq(items) => {
             hasher.write_usize(items.len());
             for item in items {
                 hash(item, hasher);
             }
         }
-        Value::Map(entries) => {
+        NodeValue::Map(entries) => {
             hasher.write_usize(entries.len());
             for entry in entries {
                 hasher.write(entry.key.as_bytes());
@@ -157,7 +158,7 @@ fn hash(node: &Node, hasher: &mut impl std::hash::Hasher) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{EMBEDDED, RowCheck, Secrets, Source, load_with};
+    use super::super::{ConfigSource, EMBEDDED, RowCheck, SecretPresence, load_with};
     use super::*;
 
     fn outline(yaml: &str) -> ConfigOutline {
@@ -165,7 +166,7 @@ mod tests {
         let path = root.path().join("sluice.yaml");
         std::fs::write(&path, yaml).unwrap();
         let env = |name: &str| (name == "OUTLINED").then(|| "planted".to_owned());
-        let loaded = load_with(&Source::File(path), &env, Secrets::Needed, RowCheck::Alone);
+        let loaded = load_with(&ConfigSource::File(path), &env, SecretPresence::Needed, RowCheck::Alone);
         loaded.unwrap_or_else(|problems| panic!("{problems}")).outline
     }
 

@@ -4,15 +4,11 @@
 //! The table is plain data, and the one in `docs/configuration.md` is made from it. Options stand in it as they would be
 //! written in a configuration. A fact that no source is known for does not stand in it: the default holds.
 
-mod fill_in;
 mod reference;
 
-use crate::config::model::Size;
 use crate::otlp::Signal;
 use Signal::{Logs, Metrics, Traces};
 
-pub use fill_in::FilledPreset;
-pub(super) use fill_in::fill_in;
 pub use reference::preset_reference;
 
 /// An upstream whose habits are known.
@@ -93,14 +89,6 @@ impl CredentialScheme {
             Self::Bearer => "Bearer ",
             Self::Basic => "Basic ",
         }
-    }
-}
-
-impl Preset {
-    /// Bytes of the largest request that it takes.
-    pub(super) fn largest_in_bytes(&self) -> Option<u64> {
-        let size = self.largest?.parse::<Size>();
-        Some(size.expect("a test reads what is in the table").0)
     }
 }
 

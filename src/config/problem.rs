@@ -10,8 +10,10 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::node::{Fragment, Node, Value};
-use super::secrets::{REDACTED, Sight, known_keys};
+use super::node::{Fragment, Node, NodeValue};
+use super::quoting::{REDACTED, quoted};
+use super::secrets::{Sight, known_keys};
+use super::span::Span;
 use crate::terminal::is_obeyed;
 
 /// How bad a problem is.
@@ -127,23 +129,10 @@ impl fmt::Display for Problems {
 
 impl std::error::Error for Problems {}
 
-/// A range of bytes of the configuration file.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Span {
-    pub(super) start: usize,
-    pub(super) end: usize,
-}
-
-impl Span {
-    pub(super) fn contains(self, other: Self) -> bool {
-        self.start <= other.start && other.end <= self.end
-    }
-}
-
 /// Collects problems while a configuration is read.
 #[derive(Debug, Default)]
-pub(super) struct Report {
-    found: Vec<Found>,
+pub(super) struct ProblemReport {
+    found: Vec<FoundProblem>,
     /// The keys and values of the file, and whether they may be shown.
     texts: HashMap<Span, bool>,
     /// Up to this byte it is known what the file's keys and values are.
@@ -151,7 +140,7 @@ pub(super) struct Report {
 }
 
 #[derive(Debug)]
-struct Found {
+struct FoundProblem {
     severity: Severity,
     span: Option<Span>,
     message: String,
@@ -159,7 +148,7 @@ struct Found {
     is_of_placeholder: bool,
 }
 
-impl Report {
+impl ProblemReport {
     /// Adds an error; `help` says what to write instead.
     pub(super) fn error(&mut self, span: Span, message: impl Into<String>) -> &mut Self {
         self.add(Severity::Error, Some(span), message.into())
@@ -222,19 +211,19 @@ impl Report {
     /// The value as it stands in the file, quoted, if it may be shown; never what was substituted.
     pub(super) fn written(&self, node: &Node, source: &str) -> String {
         match &node.value {
-            Value::Scalar(_) if !self.shows(node.span) => format!("`{REDACTED}`"),
-            Value::Scalar(scalar) if scalar.is_substituted() => {
+            NodeValue::Scalar(_) if !self.shows(node.span) => format!("`{REDACTED}`"),
+            NodeValue::Scalar(scalar) if scalar.is_substituted() => {
                 quoted(source.get(node.span.start..node.span.end).unwrap_or_default())
             }
-            Value::Scalar(scalar) => quoted(&scalar.text),
-            Value::Seq(_) | Value::Map(_) => node.kind().to_owned(),
+            NodeValue::Scalar(scalar) => quoted(&scalar.text),
+            NodeValue::Seq(_) | NodeValue::Map(_) => node.kind().to_owned(),
         }
     }
 
     /// The same where it begins a sentence. What may not be shown need not be a secret, and is the place that is pointed at.
     pub(super) fn subject(&self, node: &Node, source: &str) -> String {
         match &node.value {
-            Value::Scalar(_) if !self.shows(node.span) => "this".to_owned(),
+            NodeValue::Scalar(_) if !self.shows(node.span) => "this".to_owned(),
             _ => self.written(node, source),
         }
     }
@@ -269,7 +258,7 @@ impl Report {
     }
 
     fn add(&mut self, severity: Severity, span: Option<Span>, message: String) -> &mut Self {
-        self.found.push(Found { severity, span, message, help: None, is_of_placeholder: false });
+        self.found.push(FoundProblem { severity, span, message, help: None, is_of_placeholder: false });
         self
     }
 
@@ -320,47 +309,6 @@ impl Report {
     }
 }
 
-/// What a problem quotes of the file: short, and without characters that a terminal would obey.
-pub(super) fn quoted(text: &str) -> String {
-    const LONGEST: usize = 60;
-    let mut out = String::from("`");
-    for (index, char) in text.chars().enumerate() {
-        if index == LONGEST {
-            out.push('…');
-            break;
-        }
-        if is_obeyed(char) { out.extend(char.escape_default()) } else { out.push(char) }
-    }
-    out.push('`');
-    out
-}
-
-/// The nearest of `names` to `name`, if it is near enough to be meant.
-pub(super) fn nearest<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let lower = name.to_lowercase();
-    names
-        .into_iter()
-        .map(|candidate| (strsim::damerau_levenshtein(&lower, &candidate.to_lowercase()), candidate))
-        .filter(|(distance, candidate)| *distance <= 1.max(candidate.chars().count().min(12) / 3))
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, candidate)| candidate)
-}
-
-/// `a`, `b` and `c`, each quoted.
-pub(super) fn listed<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
-    let names: Vec<String> = names.into_iter().map(|name| format!("`{name}`")).collect();
-    enumerated(&names)
-}
-
-/// a, b and c.
-pub(super) fn enumerated(names: &[String]) -> String {
-    match names {
-        [] => "none".to_owned(),
-        [only] => only.clone(),
-        [rest @ .., last] => format!("{} and {last}", rest.join(", ")),
-    }
-}
-
 /// The file by lines.
 struct Lines<'a> {
     source: &'a str,
@@ -381,7 +329,7 @@ enum Look {
     LeftOut,
 }
 
-struct Place {
+struct TextPosition {
     /// From 0.
     line: usize,
     /// In characters, from 0.
@@ -395,14 +343,14 @@ impl<'a> Lines<'a> {
         Self { source, starts: std::iter::once(0).chain(breaks).collect(), texts: Vec::new(), looked_to: 0 }
     }
 
-    fn place(&self, span: Span) -> Place {
+    fn place(&self, span: Span) -> TextPosition {
         let clamp = |at: usize| {
             (0..=at.min(self.source.len())).rev().find(|at| self.source.is_char_boundary(*at)).unwrap_or(0)
         };
         let span = Span { start: clamp(span.start), end: clamp(span.end.max(span.start)) };
         let line = self.starts.partition_point(|start| *start <= span.start) - 1;
         let column = self.source[self.starts[line]..span.start].chars().count();
-        Place { line, column, span }
+        TextPosition { line, column, span }
     }
 
     /// How each byte of a line that begins at `start` is shown.
@@ -488,7 +436,7 @@ impl<'a> Lines<'a> {
     }
 
     /// The line with a caret under the span, without secrets, and cut around the place if it is long.
-    fn snippet(&self, place: &Place) -> String {
+    fn snippet(&self, place: &TextPosition) -> String {
         const WIDEST: usize = 120;
         const BEFORE: usize = 50;
 

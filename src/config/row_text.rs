@@ -10,8 +10,10 @@ use std::ops::Range;
 use serde_json::{Map, Value as Json};
 use thiserror::Error;
 
-use super::node::{self, Entry, Node, Scalar, Value};
-use super::problem::{Report, Span};
+use super::node::{Node, NodeEntry, NodeValue, Scalar};
+use super::parse;
+use super::problem::ProblemReport;
+use super::span::Span;
 use super::yaml::{is_plain, write_entry, written};
 use crate::byte_order_mark;
 
@@ -80,7 +82,7 @@ impl RowText {
         let mut senders = self.senders();
         let Some(sender) = senders.get_mut(position) else { return Ok(()) };
         let before = sender.clone();
-        if let Value::Map(entries) = &mut sender.value {
+        if let NodeValue::Map(entries) = &mut sender.value {
             entries.retain(|entry| entry.key != "expires");
             for entry in entries.iter_mut().filter(|entry| ["token", "token_sha256"].contains(&&*entry.key)) {
                 "token_sha256".clone_into(&mut entry.key);
@@ -105,7 +107,7 @@ impl RowText {
 
     fn senders(&self) -> Vec<Node> {
         match self.root.get("senders").map(|list| &list.value) {
-            Some(Value::Seq(senders)) => senders.clone(),
+            Some(NodeValue::Seq(senders)) => senders.clone(),
             _ => Vec::new(),
         }
     }
@@ -134,9 +136,9 @@ impl RowText {
 }
 
 fn parsed(text: &str) -> Option<Node> {
-    let mut report = Report::default();
-    let root = node::parse(text, &mut report).ok()?;
-    (!report.has_errors() && matches!(root.value, Value::Map(_))).then_some(root)
+    let mut report = ProblemReport::default();
+    let root = parse::parse(text, &mut report).ok()?;
+    (!report.has_errors() && matches!(root.value, NodeValue::Map(_))).then_some(root)
 }
 
 fn node_of(json: &Json) -> Node {
@@ -156,19 +158,19 @@ fn text(text: &str) -> Node {
 }
 
 fn scalar(scalar: Scalar) -> Node {
-    Node { span: Span::default(), value: Value::Scalar(scalar) }
+    Node { span: Span::default(), value: NodeValue::Scalar(scalar) }
 }
 
 fn seq(items: Vec<Node>) -> Node {
-    Node { span: Span::default(), value: Value::Seq(items) }
+    Node { span: Span::default(), value: NodeValue::Seq(items) }
 }
 
-fn map(entries: Vec<Entry>) -> Node {
-    Node { span: Span::default(), value: Value::Map(entries) }
+fn map(entries: Vec<NodeEntry>) -> Node {
+    Node { span: Span::default(), value: NodeValue::Map(entries) }
 }
 
-fn entry(key: &str, value: Node) -> Entry {
-    Entry { key: key.to_owned(), key_span: Span::default(), value }
+fn entry(key: &str, value: Node) -> NodeEntry {
+    NodeEntry { key: key.to_owned(), key_span: Span::default(), value }
 }
 
 /// A map with another value under a key, at its place if it has the key.
@@ -182,7 +184,7 @@ fn with(node: &Node, key: &str, value: Node) -> Node {
 }
 
 /// What a JSON merge patch (RFC 7396) makes of a map.
-fn merged(before: &[Entry], patch: &Map<String, Json>) -> Node {
+fn merged(before: &[NodeEntry], patch: &Map<String, Json>) -> Node {
     let known: HashSet<&str> = before.iter().map(|entry| &*entry.key).collect();
     let kept = before.iter().filter_map(|before| match patch.get(&before.key) {
         None => Some(before.clone()),
@@ -209,19 +211,20 @@ fn patched(before: Option<&Node>, patch: &Json) -> Option<Node> {
 /// Whether two nodes are read alike, wherever they stand.
 fn says_same(one: &Node, other: &Node) -> bool {
     match (&one.value, &other.value) {
-        (Value::Scalar(one), Value::Scalar(other)) if one.is_null() || other.is_null() => {
+        (NodeValue::Scalar(one), NodeValue::Scalar(other)) if one.is_null() || other.is_null() => {
             one.is_null() == other.is_null()
         }
-        (Value::Scalar(one), Value::Scalar(other)) => {
+        (NodeValue::Scalar(one), NodeValue::Scalar(other)) => {
             // Quotes tell a number or a boolean from a text, and nothing else.
             one.text == other.text && (one.plain == other.plain || !is_plain(&one.text))
         }
-        (Value::Seq(one), Value::Seq(other)) => {
+        (NodeValue::Seq(one), NodeValue::Seq(other)) => {
             one.len() == other.len() && one.iter().zip(other).all(|(one, other)| says_same(one, other))
         }
-        (Value::Map(one), Value::Map(other)) => {
-            let same =
-                |(one, other): (&Entry, &Entry)| one.key == other.key && says_same(&one.value, &other.value);
+        (NodeValue::Map(one), NodeValue::Map(other)) => {
+            let same = |(one, other): (&NodeEntry, &NodeEntry)| {
+                one.key == other.key && says_same(&one.value, &other.value)
+            };
             one.len() == other.len() && one.iter().zip(other).all(same)
         }
         _ => false,
@@ -229,7 +232,7 @@ fn says_same(one: &Node, other: &Node) -> bool {
 }
 
 /// A part of a text, and what is to stand there instead: whole lines, or a single value within one.
-type Edit = (Range<usize>, String);
+type TextEdit = (Range<usize>, String);
 
 /// The text of a map with what differs in another one; `None` if it is not written so that each key begins a line.
 fn edited(source: &str, before: &Node, after: &Node) -> Option<String> {
@@ -253,7 +256,7 @@ fn edited(source: &str, before: &Node, after: &Node) -> Option<String> {
 
 /// What is to be changed so that a map says what another one does. Its text ends at `end`, where keys are added. `None` if that
 /// takes whole lines, and its keys don't begin lines.
-fn edits_of(source: &str, before: &Node, after: &Node, end: usize) -> Option<Vec<Edit>> {
+fn edits_of(source: &str, before: &Node, after: &Node, end: usize) -> Option<Vec<TextEdit>> {
     let mut starts: Vec<usize> = before.entries().iter().map(|entry| entry.key_span.start).collect();
     starts.sort_unstable();
     // In braces, and behind a `?`, a map begins before its first key.
@@ -304,7 +307,7 @@ fn edits_of(source: &str, before: &Node, after: &Node, end: usize) -> Option<Vec
 
 /// What to write in the place of a single value that has a part of a line for itself, so that what stands behind it there stays.
 fn in_its_line(source: &str, before: &Node, after: &Node) -> Option<String> {
-    let Value::Scalar(after) = &after.value else { return None };
+    let NodeValue::Scalar(after) = &after.value else { return None };
     before.text()?;
     let written_before = source.get(before.span.start..before.span.end)?;
     (!written_before.is_empty() && !written_before.contains('\n')).then(|| written(after))
@@ -312,7 +315,7 @@ fn in_its_line(source: &str, before: &Node, after: &Node) -> Option<String> {
 
 /// The lines of a key and its value, of which the next key begins at `next`. Comments before that are about it; what looks like
 /// one within a text is a part of the text.
-fn lines_of(source: &str, entry: &Entry, next: usize) -> Option<Range<usize>> {
+fn lines_of(source: &str, entry: &NodeEntry, next: usize) -> Option<Range<usize>> {
     let start = entry.key_span.start;
     let of_value = last_text(&entry.value, &(start..next)).unwrap_or(start);
     let of_value = source.get(..of_value)?.trim_end().len();
@@ -337,9 +340,9 @@ fn line_start(source: &str, place: usize) -> usize {
 /// to a text, and are beyond the part.
 fn last_text(node: &Node, within: &Range<usize>) -> Option<usize> {
     match &node.value {
-        Value::Scalar(_) => within.contains(&node.span.start).then(|| node.span.end.min(within.end)),
-        Value::Seq(items) => items.iter().filter_map(|item| last_text(item, within)).max(),
-        Value::Map(entries) => entries.iter().filter_map(|entry| last_text(&entry.value, within)).max(),
+        NodeValue::Scalar(_) => within.contains(&node.span.start).then(|| node.span.end.min(within.end)),
+        NodeValue::Seq(items) => items.iter().filter_map(|item| last_text(item, within)).max(),
+        NodeValue::Map(entries) => entries.iter().filter_map(|entry| last_text(&entry.value, within)).max(),
     }
 }
 

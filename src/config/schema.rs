@@ -5,8 +5,8 @@ use std::sync::OnceLock;
 
 use serde_json::{Value as Json, json};
 
-use super::collector::{self, Verdict};
-use super::node::{Node, Value};
+use super::collector::{self, KeyVerdict};
+use super::node::{Node, NodeValue};
 #[cfg(not(test))]
 use crate::packed::unpacked;
 
@@ -78,13 +78,13 @@ fn add_collectors_keys(body: &mut Json, definition: &str) {
     let Some(properties) = body.get_mut("properties").and_then(Json::as_object_mut) else { return };
     for key in collector::keys() {
         let Some((verdict, why)) = collector::verdict(definition, key) else { continue };
-        let schema = if verdict == Verdict::Refused {
+        let schema = if verdict == KeyVerdict::Refused {
             let text = format!("A Collector's key, which is not available here: {why}.");
             let default = collector::defaults(definition, key).map(|values| json!({ "enum": values }));
             let taken: Vec<Json> =
                 [json!({ "$ref": "#/$defs/Nothing" })].into_iter().chain(default).collect();
             json!({ "description": text, "deprecated": true, "anyOf": taken })
-        } else if verdict == Verdict::RefusedBesideFile {
+        } else if verdict == KeyVerdict::RefusedBesideFile {
             let text = format!(
                 "A Collector's key, which asks for the default here, and is not available beside a file: {why}."
             );
@@ -303,9 +303,9 @@ impl<'a> Shape<'a> {
             return self;
         }
         let kind = match node.value {
-            Value::Scalar(_) => "string",
-            Value::Seq(_) => "array",
-            Value::Map(_) => "object",
+            NodeValue::Scalar(_) => "string",
+            NodeValue::Seq(_) => "array",
+            NodeValue::Map(_) => "object",
         };
         self.choices().find(|choice| choice.is(kind)).or_else(|| self.choices().next()).unwrap_or(self)
     }

@@ -10,20 +10,17 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::ops::Range;
-use std::path::Path;
 use std::sync::OnceLock;
 
 use serde_json::{Map, Value as Json};
 
 use super::collector;
 use super::model;
-use super::node::{Entry, Node, Scalar, Value};
-use super::problem::{Span, nearest, quoted};
+use super::node::{Node, NodeEntry, NodeValue, Scalar};
+use super::quoting::{REDACTED, is_name, is_path, nearest};
 use super::schema::{Shape, schema};
+use super::span::Span;
 use crate::query::Query;
-
-/// What is shown instead.
-pub(super) const REDACTED: &str = "[redacted]";
 
 /// What a look at the whole file finds.
 pub(super) struct Sight {
@@ -52,24 +49,24 @@ impl Sight {
     fn value(&mut self, node: &Node, shape: Option<Shape<'_>>, form: Option<&str>) -> Json {
         let shape = shape.map(|shape| shape.of_kind(node));
         match &node.value {
-            Value::Scalar(scalar) => {
+            NodeValue::Scalar(scalar) => {
                 // A single value where a list of such is expected is as harmless as in the list.
                 let shape = shape
                     .map(|shape| if shape.is("array") { Shape::of(&shape.body["items"]) } else { shape });
                 let harmless = scalar.is_null()
                     || shape.map_or_else(
                         || collector::is_component(&scalar.text),
-                        |shape| Form::of(shape, form).fits(&scalar.text),
+                        |shape| TextForm::of(shape, form).fits(&scalar.text),
                     );
                 self.place(node.span, harmless);
                 if harmless { typed(scalar) } else { masked(&scalar.text, form).into() }
             }
-            Value::Seq(items) => {
+            NodeValue::Seq(items) => {
                 let inner =
                     shape.filter(|shape| shape.is("array")).map(|shape| Shape::of(&shape.body["items"]));
                 items.iter().map(|item| self.value(item, inner, form)).collect()
             }
-            Value::Map(entries) => {
+            NodeValue::Map(entries) => {
                 let shape = shape.filter(|shape| shape.is("object"));
                 let mut map = Map::new();
                 for entry in entries {
@@ -92,7 +89,7 @@ impl Sight {
 }
 
 /// Whether a key is one of the schema's or the Collector's, near to one, or has the form of a name.
-fn is_harmless_key(entry: &Entry, shape: Option<Shape<'_>>) -> bool {
+fn is_harmless_key(entry: &NodeEntry, shape: Option<Shape<'_>>) -> bool {
     if collector::is_component(&entry.key) {
         return true;
     }
@@ -110,13 +107,8 @@ fn is_harmless_key(entry: &Entry, shape: Option<Shape<'_>>) -> bool {
 }
 
 /// A key that has lost its value may be a value itself: `{ Authorization: Bearer, s3cret }`.
-fn has_form_of_a_key(entry: &Entry) -> bool {
+fn has_form_of_a_key(entry: &NodeEntry) -> bool {
     is_name(&entry.key) && !entry.value.is_null()
-}
-
-/// A name in backticks, if it has the form of one.
-pub(super) fn named(name: &str) -> String {
-    if is_name(name) { quoted(name) } else { format!("`{REDACTED}`") }
 }
 
 /// A query of a watch, in which substituted values stand at these places: fields, numbers and words that have the form of a name are
@@ -138,14 +130,8 @@ fn is_phrase(text: &str) -> bool {
     text.len() <= 64 && text.split_whitespace().all(is_name)
 }
 
-/// A path in backticks, if it has the form of one.
-pub(super) fn path(path: &Path) -> String {
-    let text = path.display().to_string();
-    if is_path(&text) || is_name(&text) { quoted(&text) } else { format!("`{REDACTED}`") }
-}
-
 /// What a text is, by the schema.
-enum Form<'a> {
+enum TextForm<'a> {
     /// Nothing is known of it.
     Secret,
     /// Numbers, durations, sizes, rates; and the words that may stand there, too.
@@ -164,7 +150,7 @@ enum Form<'a> {
     CountInTime,
 }
 
-impl<'a> Form<'a> {
+impl<'a> TextForm<'a> {
     fn of(shape: Shape<'a>, form: Option<&str>) -> Self {
         let words = shape.words();
         if !words.is_empty() {
@@ -312,24 +298,6 @@ fn is_number(text: &str) -> bool {
     true
 }
 
-/// The name of an exporter, a route, an attribute: a few letters and digits, without what keys and tokens are padded
-/// with.
-pub(super) fn is_name(text: &str) -> bool {
-    (1..=64).contains(&text.len())
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-/".contains(&byte))
-}
-
-/// A path of names that are not too long for one. It begins as a path does or has a dot, so that the text of a key is
-/// none.
-pub(super) fn is_path(text: &str) -> bool {
-    let segment = |text: &str| {
-        text.len() <= 48 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-~".contains(&byte))
-    };
-    text.len() <= 255
-        && (text.starts_with(['/', '.', '~']) || text.contains('.'))
-        && text.split('/').all(segment)
-}
-
 /// A URL, or a host with a port, without userinfo, query and fragment. Whatever else a URL could hold, in a place where
 /// it has no meaning, makes it none.
 fn is_url(text: &str) -> bool {
@@ -370,7 +338,10 @@ fn masked(text: &str, form: Option<&str>) -> Cow<'static, str> {
     let before = text.split_once('?').map(|(before, _)| before);
     match before {
         Some(url)
-            if form == Some("url") && !text.contains('@') && Form::Url.fits(url) && url.contains("://") =>
+            if form == Some("url")
+                && !text.contains('@')
+                && TextForm::Url.fits(url)
+                && url.contains("://") =>
         {
             format!("{url}?{REDACTED}").into()
         }
@@ -469,7 +440,7 @@ mod tests {
             "${env:N}",
             "${N:-5s}",
         ] {
-            assert!(Form::Number(&[]).fits(number), "{number}");
+            assert!(TextForm::Number(&[]).fits(number), "{number}");
         }
         for text in [
             "hunter2",
@@ -483,25 +454,25 @@ mod tests {
             "${env:N:-hunter2}",
             "${vault:x}",
         ] {
-            assert!(!Form::Number(&[]).fits(text), "{text}");
+            assert!(!TextForm::Number(&[]).fits(text), "{text}");
         }
-        let words = || Form::Word(vec!["reject", "drop"]);
+        let words = || TextForm::Word(vec!["reject", "drop"]);
         assert!(words().fits("drp") && words().fits("Reject") && !words().fits("hunter2"));
         for name in
             ["s2.stream", "otlp_http/s2", "{{ signal }}-{{ resource[\"service.name\"] }}", "a-${env:B}"]
         {
-            assert!(Form::Name.fits(name), "{name}");
+            assert!(TextForm::Name.fits(name), "{name}");
         }
         for text in ["Bearer x", "a=", "user:x", &"x".repeat(65), "{{ s3cret }}", "${s3-cret}"] {
-            assert!(!Form::Name.fits(text), "{text}");
+            assert!(!TextForm::Name.fits(text), "{text}");
         }
         for path in ["./data", "/etc/ssl/key.pem", "server.key", "~/x", "."] {
-            assert!(Form::Path.fits(path), "{path}");
+            assert!(TextForm::Path.fits(path), "{path}");
         }
         for text in
             ["s3cret", "-----BEGIN KEY-----\nx", "MC4CAQAwBQYDK2VwBCIEIx", "/a?b", "./a b", &"/x".repeat(200)]
         {
-            assert!(!Form::Path.fits(text), "{text}");
+            assert!(!TextForm::Path.fits(text), "{text}");
         }
     }
 
@@ -523,7 +494,7 @@ mod tests {
             "https://*.example.com",
             "ingest.example.com/otlp",
         ] {
-            assert!(Form::Url.fits(url), "{url}");
+            assert!(TextForm::Url.fits(url), "{url}");
         }
         for url in [
             "user:s3cret@h:4317",
@@ -544,7 +515,7 @@ mod tests {
             "Secret",
             "https://${env:H:-s3@cret}",
         ] {
-            assert!(!Form::Url.fits(url), "{url}");
+            assert!(!TextForm::Url.fits(url), "{url}");
         }
     }
 

@@ -5,7 +5,7 @@ use thiserror::Error;
 use crate::otlp::{self, Malformed, Signal, Split, Untaken};
 
 /// A captured request in protobuf or JSON.
-pub struct Payload<'p> {
+pub struct CapturedPayload<'p> {
     bytes: &'p [u8],
     signal: Signal,
     /// What JSON stands for.
@@ -32,7 +32,7 @@ fn a_signal(signal: Option<Signal>) -> String {
     signal.map_or_else(|| "an OTLP".to_owned(), |signal| format!("a {signal}"))
 }
 
-impl<'p> Payload<'p> {
+impl<'p> CapturedPayload<'p> {
     /// A payload of this signal; without one, its content decides.
     pub fn new(bytes: &'p [u8], signal: Option<Signal>) -> Result<Self, PayloadError> {
         let signal = signal.or_else(|| guessed(bytes));

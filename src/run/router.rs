@@ -27,7 +27,7 @@ use super::service_manager;
 use super::telemetry_export::TelemetryExport;
 use super::tenant_registry::TenantRegistry;
 use crate::access::AdminAccess;
-use crate::config::{self, Compiled, Problems, Source};
+use crate::config::{self, Compiled, ConfigSource, Problems};
 use crate::dead_letters::DeadLetters;
 use crate::descriptors::descriptors;
 use crate::export::{Active, Exporter};
@@ -73,7 +73,7 @@ pub type Serve = Box<dyn Fn(&Arc<Router>, Role, Bound) -> Listener + Send + Sync
 /// What a router needs before it starts, and keeps through every configuration.
 pub struct RouterEnvironment {
     /// Where later configurations come from.
-    pub source: Source,
+    pub source: ConfigSource,
     /// Looks up an environment variable for them.
     pub env: fn(&str) -> Option<String>,
     /// Puts its listeners to work.
@@ -86,7 +86,7 @@ pub struct RouterEnvironment {
 
 /// A running Sluice.
 pub struct Router {
-    source: Source,
+    source: ConfigSource,
     env: fn(&str) -> Option<String>,
     network: Network,
     shared: Arc<Shared>,
@@ -138,7 +138,7 @@ impl fmt::Debug for Router {
 impl Router {
     /// Loads the configuration and puts it to work: when this returns, all listeners accept.
     pub async fn start(
-        source: Source,
+        source: ConfigSource,
         env: fn(&str) -> Option<String>,
         serve: Serve,
     ) -> Result<Arc<Self>, ReloadError> {
@@ -756,7 +756,7 @@ async fn open_dead_letters(
         .map_err(|reason| ReloadError::DeadLetters { directory, reason: Arc::new(reason) })
 }
 
-async fn load(source: &Source, env: fn(&str) -> Option<String>) -> Result<Compiled, Arc<Problems>> {
+async fn load(source: &ConfigSource, env: fn(&str) -> Option<String>) -> Result<Compiled, Arc<Problems>> {
     let source = source.clone();
     let loaded = spawn_blocking(move || config::load(&source, &env)).await;
     loaded.expect("loading a configuration doesn't panic").map_err(Arc::new)

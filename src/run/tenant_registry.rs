@@ -12,7 +12,7 @@ use super::report::ReloadError;
 use super::tenant_change_error::TenantChangeError;
 use super::tenant_directory::{RowsRead, TenantDirectory};
 use super::watched_directories::WatchedDirectories;
-use crate::config::{Compiled, Problem, RowCheck, RowReader, Secrets, TenantRows, TenantTable};
+use crate::config::{Compiled, Problem, RowCheck, RowReader, SecretPresence, TenantRows, TenantTable};
 use crate::notice;
 use crate::tenants::{Table, TableSettings, Tenants};
 
@@ -58,7 +58,7 @@ impl TenantRegistry {
                 read: RowsRead::default(),
             });
         };
-        let reader = RowReader::new(compiled, env, Secrets::Needed, RowCheck::Alone);
+        let reader = RowReader::new(compiled, env, SecretPresence::Needed, RowCheck::Alone);
         let tenants = self.tenants.clone();
         let made = tokio::task::spawn_blocking(move || {
             let path = match rows {
@@ -223,7 +223,7 @@ fn report(directory: &TenantDirectory, read: &RowsRead) {
 pub fn table_of(
     compiled: &Compiled,
     env: fn(&str) -> Option<String>,
-    secrets: Secrets,
+    secrets: SecretPresence,
 ) -> std::io::Result<Table> {
     let Some(TenantTable { settings, rows }) = compiled.tenants.clone() else { return Ok(Table::default()) };
     match rows {

@@ -35,7 +35,7 @@ const PAGE: usize = 1000;
   sluice tenants delete acme --pending dead_letter")]
 pub struct TenantsArgs {
     #[command(subcommand)]
-    command: Command,
+    command: TenantsCommand,
     /// The admin listener
     #[arg(
         long,
@@ -56,7 +56,7 @@ pub struct TenantsArgs {
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum TenantsCommand {
     /// List tenants
     List {
         /// Those in this state alone, such as `failing` or `paused`
@@ -173,26 +173,28 @@ fn client(args: &TenantsArgs, env: &dyn Fn(&str) -> Option<String>) -> Result<Ad
 
 /// The outer error is one of writing to `out`.
 async fn run(
-    command: &Command,
+    command: &TenantsCommand,
     client: &AdminClient,
     out: &mut dyn Write,
 ) -> io::Result<Result<(), AdminError>> {
     let done = match command {
-        Command::List { state, query } => return list(client, state.as_deref(), query.as_deref(), out).await,
-        Command::Show { id } => client.get(&path(id, "")).await.map(|shown| format!("{shown:#}")),
-        Command::Create(args) => create(client, args).await,
-        Command::Set(args) => set(client, args).await,
-        Command::Rotate(RotateArgs { id, sender, overlap }) => {
+        TenantsCommand::List { state, query } => {
+            return list(client, state.as_deref(), query.as_deref(), out).await;
+        }
+        TenantsCommand::Show { id } => client.get(&path(id, "")).await.map(|shown| format!("{shown:#}")),
+        TenantsCommand::Create(args) => create(client, args).await,
+        TenantsCommand::Set(args) => set(client, args).await,
+        TenantsCommand::Rotate(RotateArgs { id, sender, overlap }) => {
             let mut body = Map::new();
             body.extend(sender.iter().map(|sender| ("sender".to_owned(), json!(sender))));
             body.extend(overlap.iter().map(|overlap| ("overlap".to_owned(), json!(overlap))));
             let issued = client.send("POST", &path(id, "/rotate"), Some(body.into())).await;
             issued.map(|issued| issued_token(&issued))
         }
-        Command::Pause { id } => switch(client, id, "pause", "paused").await,
-        Command::Resume { id } => switch(client, id, "resume", "no longer paused").await,
-        Command::Hold { id } => switch(client, id, "hold", "held").await,
-        Command::Release { id } => {
+        TenantsCommand::Pause { id } => switch(client, id, "pause", "paused").await,
+        TenantsCommand::Resume { id } => switch(client, id, "resume", "no longer paused").await,
+        TenantsCommand::Hold { id } => switch(client, id, "hold", "held").await,
+        TenantsCommand::Release { id } => {
             let released = client.send("POST", &path(id, "/release"), None).await;
             released.map(|answer| {
                 let streams = |name: &str, said: &str| match answer[name].as_u64() {
@@ -212,7 +214,7 @@ async fn run(
                 format!("{said}{released}{tried}{away}")
             })
         }
-        Command::Delete { id, pending } => {
+        TenantsCommand::Delete { id, pending } => {
             let below = if pending.is_some() { "?pending=dead_letter" } else { "" };
             client.send("DELETE", &path(id, below), None).await.map(|answer| {
                 let count = |name: &str| answer[name].as_u64().filter(|count| *count > 0);

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 
 use super::Context;
 use crate::config::node::Node;
-use crate::config::problem::Span;
+use crate::config::span::Span;
 
 /// The addresses that are listened on so far.
 #[derive(Default)]

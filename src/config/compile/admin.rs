@@ -19,7 +19,7 @@ const CLOSE: &str = "write `write_token: \"${file:PATH}\"` and `tls:`, or `127.0
 
 /// Compiles the `admin` at `node`. Without a listener there are no tokens.
 pub(super) fn compile(
-    admin: &model::Admin,
+    admin: &model::AdminSection,
     node: &Node,
     addresses: &mut Addresses,
     context: &mut Context<'_>,
@@ -43,7 +43,7 @@ pub(super) fn compile(
 
 /// Reports what others can do who reach a listener that is not on loopback.
 fn say_who_reaches_it(
-    admin: &model::Admin,
+    admin: &model::AdminSection,
     tokens: &AdminTokens,
     endpoint: &str,
     node: &Node,
@@ -69,7 +69,7 @@ fn say_who_reaches_it(
     }
 }
 
-fn tokens(admin: &model::Admin, node: &Node, context: &mut Context<'_>) -> AdminTokens {
+fn tokens(admin: &model::AdminSection, node: &Node, context: &mut Context<'_>) -> AdminTokens {
     let read = [
         token(admin.read_token.as_deref(), node, TOKENS[0], context),
         hash(admin.read_token_sha256.as_deref(), node, TOKENS[1], context),
@@ -152,7 +152,7 @@ fn refuse_empty_file(node: &Node, key: &str, context: &mut Context<'_>) {
 }
 
 /// The names by which the listener is known.
-fn hosts(admin: &model::Admin, node: &Node, context: &mut Context<'_>) -> Vec<String> {
+fn hosts(admin: &model::AdminSection, node: &Node, context: &mut Context<'_>) -> Vec<String> {
     let list = node.near(&["hosts"]);
     for (index, host) in admin.hosts.iter().enumerate() {
         let is_name =

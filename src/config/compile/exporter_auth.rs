@@ -8,11 +8,11 @@ use http::{HeaderName, Uri};
 use secrecy::SecretString;
 
 use super::extensions::{self, Extensions, WrittenTokens};
-use super::{Context, exporters, url};
-use crate::config::Secrets;
+use super::{Context, client_tls, url};
+use crate::config::SecretPresence;
 use crate::config::model::{Auth, BasicAuth, BearerTokenAuth, Extension, OAuth2Client, OneOrMore};
 use crate::config::node::Node;
-use crate::config::secrets;
+use crate::config::quoting;
 use crate::config::substitute::PLACEHOLDER;
 use crate::credentials::{ExporterAuth, ExporterAuthMethod, OAuth2Settings, SecretSource, SecretUse};
 use crate::export::{FRAMING_HEADERS, SecretTemplate};
@@ -121,7 +121,7 @@ fn oauth2(written: &OAuth2Client, node: &Node, context: &mut Context<'_>) -> Opt
     let (client_id, client_secret) = (client_id.compile(node, context), client_secret.compile(node, context));
     let token_url = token_url(written, node, context);
     let endpoint_params = endpoint_params(written, node, context);
-    let tls = exporters::tls(&written.tls, node.near(&["tls"]), context);
+    let tls = client_tls::compile(&written.tls, node.near(&["tls"]), context);
     Some(OAuth2Settings {
         client_id: client_id?,
         client_secret: client_secret?,
@@ -246,8 +246,8 @@ fn file(
     let Err(reason) = usage.check_file(path) else {
         return Some(SecretSource::File { option, path: path.to_owned() });
     };
-    let message = format!("can't use the file {}: {reason}", secrets::path(path));
-    if context.secrets == Secrets::Optional {
+    let message = format!("can't use the file {}: {reason}", quoting::path(path));
+    if context.secrets == SecretPresence::Optional {
         context.report.warn_of_placeholder(span, format!("{message}: a placeholder stands for it"));
         return Some(SecretSource::Text(PLACEHOLDER.into()));
     }

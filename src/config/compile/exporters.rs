@@ -12,14 +12,13 @@ use super::exporter_auth::ExporterAuths;
 use super::extensions::Extensions;
 use super::own_receivers::OwnReceivers;
 use super::url::Upstream;
-use super::{Context, headers, queue, statuses, url};
-use crate::client::TlsClientSettings;
+use super::{Context, client_tls, headers, queue, statuses, url};
 use crate::config::model::{
-    self, Exporter, Named, OtlpGrpc, OtlpHttp, RetryOnFailure, SendingQueue, Tls, TlsVersion, Verbosity,
+    self, ByteSize, ExporterSection, Named, OtlpGrpc, OtlpHttp, RetryOnFailure, SendingQueue, Verbosity,
 };
 use crate::config::node::Node;
 use crate::config::presets::Preset;
-use crate::config::secrets::named;
+use crate::config::quoting::named;
 use crate::credentials::ExporterAuth;
 use crate::encoding::Encoding;
 use crate::export::{
@@ -31,7 +30,7 @@ use crate::route::Template;
 
 /// Compiles every exporter; one that has a mistake is in the list all the same, so that routes can name it.
 pub(super) fn compile(
-    exporters: &Named<Exporter>,
+    exporters: &Named<ExporterSection>,
     own_receivers: &OwnReceivers<'_>,
     extensions: &mut Extensions<'_>,
     root: &Node,
@@ -87,10 +86,10 @@ fn warn_of_own_receivers(
 }
 
 /// Says which `file` exporters have one path. Their lines don't mix, but each rotates by its own settings.
-fn shared_files(exporters: &Named<Exporter>, all: &Node, context: &mut Context<'_>) {
+fn shared_files(exporters: &Named<ExporterSection>, all: &Node, context: &mut Context<'_>) {
     let mut seen: HashMap<PathBuf, &str> = HashMap::new();
     for (name, exporter) in &exporters.0 {
-        let Exporter::File(file) = exporter else { continue };
+        let ExporterSection::File(file) = exporter else { continue };
         // `./data` is `data`.
         let path: PathBuf = file.path.components().filter(|part| *part != Component::CurDir).collect();
         let other = *seen.entry(path).or_insert(name);
@@ -107,13 +106,13 @@ fn shared_files(exporters: &Named<Exporter>, all: &Node, context: &mut Context<'
 
 fn one(
     name: &str,
-    exporter: &Exporter,
+    exporter: &ExporterSection,
     auths: &mut ExporterAuths<'_, '_>,
     node: &Node,
     context: &mut Context<'_>,
 ) -> ExporterSettings {
     match exporter {
-        Exporter::OtlpHttp(http) => {
+        ExporterSection::OtlpHttp(http) => {
             let mut settings = otlp_http(name, http, exporter.preset(), auths, node, context);
             let in_flight = if http.max_conns_per_host == 0 { usize::MAX } else { http.max_conns_per_host };
             let max_in_flight = http.sending_queue.max_in_flight.min(in_flight);
@@ -146,7 +145,7 @@ fn one(
             check_preset(exporter.preset(), http.token.is_some(), &settings, node, context);
             settings
         }
-        Exporter::OtlpGrpc(grpc) => {
+        ExporterSection::OtlpGrpc(grpc) => {
             let kind = ExporterKind::OtlpGrpc(Box::new(otlp_grpc(grpc, auths, node, context)));
             let mut settings = common(kind, &grpc.sending_queue, &grpc.retry_on_failure, node, context);
             settings.statuses = statuses::compile(
@@ -161,7 +160,7 @@ fn one(
             check_preset(exporter.preset(), grpc.token.is_some(), &settings, node, context);
             settings
         }
-        Exporter::File(file) => {
+        ExporterSection::File(file) => {
             let kind = ExporterKind::File(FileSettings {
                 path: file.path.clone(),
                 mode: file.mode.0,
@@ -173,12 +172,12 @@ fn one(
             });
             common(kind, &file.sending_queue, &file.retry_on_failure, node, context)
         }
-        Exporter::Debug(debug) => {
+        ExporterSection::Debug(debug) => {
             let kind =
                 ExporterKind::Debug(DebugSettings { detailed: debug.verbosity == Verbosity::Detailed });
             common(kind, &debug.sending_queue, &debug.retry_on_failure, node, context)
         }
-        Exporter::Nop => {
+        ExporterSection::Nop => {
             common(ExporterKind::Nop, &SendingQueue::default(), &RetryOnFailure::default(), node, context)
         }
     }
@@ -220,7 +219,7 @@ fn check_preset(
     };
     let is_larger = |largest| settings.queue.batch.max_size as u64 > largest;
     if let Some(largest) = preset.largest
-        && preset.largest_in_bytes().is_some_and(is_larger)
+        && is_larger(largest.parse::<ByteSize>().expect("a test reads what is in the table of presets").0)
     {
         let span = node.near(&["sending_queue", "batch", "max_size"]).span;
         context
@@ -231,7 +230,11 @@ fn check_preset(
 }
 
 /// Compiles the `valid_key` of the exporter at `node`.
-fn valid_key(written: Option<&model::ValidKey>, node: &Node, context: &mut Context<'_>) -> Option<ValidKey> {
+fn valid_key(
+    written: Option<&model::ValidKeySection>,
+    node: &Node,
+    context: &mut Context<'_>,
+) -> Option<ValidKey> {
     let (written, node) = (written?, node.near(&["valid_key"]));
     let Some(regex) = &written.regex else {
         if !context.is_excused(node, "regex") {
@@ -331,12 +334,12 @@ fn otlp_http(
             auth,
             compression,
             timeout: http.timeout.0,
-            tls: tls(&http.tls, node.near(&["tls"]), context),
+            tls: client_tls::compile(&http.tls, node.near(&["tls"]), context),
             max_connection_age: http.max_connection_age.0,
         },
         encoding: match http.encoding {
-            model::Encoding::Proto => Encoding::Proto,
-            model::Encoding::Json => Encoding::Json,
+            model::EncodingWord::Proto => Encoding::Proto,
+            model::EncodingWord::Json => Encoding::Json,
         },
         proxy_url: proxy(http, node, context),
         max_idle_connections: 0,
@@ -384,7 +387,7 @@ fn otlp_grpc(
                 model::GrpcCompression::Snappy => Compression::SnappyFrames,
             },
             timeout: grpc.timeout.0,
-            tls: tls(&grpc.tls, node.near(&["tls"]), context),
+            tls: client_tls::compile(&grpc.tls, node.near(&["tls"]), context),
             max_connection_age: grpc.max_connection_age.0,
         },
     }
@@ -458,14 +461,14 @@ fn compression(http: &OtlpHttp, node: &Node, context: &mut Context<'_>) -> Compr
     let fast = level.and_then(|level| u32::try_from(level).ok()).unwrap_or(1);
     let of_zstd = level.unwrap_or(3).clamp(1, 22);
     let (compression, levels) = match http.compression {
-        model::Compression::None => return Compression::None,
-        model::Compression::Zstd => return Compression::Zstd { level: of_zstd },
-        model::Compression::Gzip => (Compression::Gzip { level: fast }, true),
-        model::Compression::Zlib => (Compression::Zlib { level: fast, deflate: false }, true),
-        model::Compression::Deflate => (Compression::Zlib { level: fast, deflate: true }, true),
-        model::Compression::Snappy => (Compression::SnappyBlock, false),
-        model::Compression::SnappyFramed => (Compression::SnappyFrames, false),
-        model::Compression::Lz4 => (Compression::Lz4, false),
+        model::CompressionWord::None => return Compression::None,
+        model::CompressionWord::Zstd => return Compression::Zstd { level: of_zstd },
+        model::CompressionWord::Gzip => (Compression::Gzip { level: fast }, true),
+        model::CompressionWord::Zlib => (Compression::Zlib { level: fast, deflate: false }, true),
+        model::CompressionWord::Deflate => (Compression::Zlib { level: fast, deflate: true }, true),
+        model::CompressionWord::Snappy => (Compression::SnappyBlock, false),
+        model::CompressionWord::SnappyFramed => (Compression::SnappyFrames, false),
+        model::CompressionWord::Lz4 => (Compression::Lz4, false),
     };
     let span = node.near(&["compression_params", "level"]).span;
     match (level, written) {
@@ -488,58 +491,6 @@ fn compression(http: &OtlpHttp, node: &Node, context: &mut Context<'_>) -> Compr
         _ => {}
     }
     compression
-}
-
-/// Compiles the `tls` at `node` of whatever is called.
-pub(super) fn tls(tls: &Tls, node: &Node, context: &mut Context<'_>) -> TlsClientSettings {
-    let alone = match (&tls.cert_file, &tls.key_file) {
-        (Some(_), None) => Some(("cert_file", "key_file")),
-        (None, Some(_)) => Some(("key_file", "cert_file")),
-        _ => None,
-    };
-    if let Some((written, missing)) = alone
-        && !context.is_excused(node, missing)
-    {
-        let span = node.near(&[written]).span;
-        context
-            .report
-            .error(span, format!("`{written}` needs `{missing}`"))
-            .help(format!("write `{missing}`, too"));
-    }
-    let files = [("ca_file", &tls.ca_file), ("cert_file", &tls.cert_file), ("key_file", &tls.key_file)];
-    let left_out = files.iter().any(|(_, file)| file.is_some()) && context.leaves_out_files(node);
-    for (key, file) in files {
-        if left_out {
-            break;
-        }
-        if let Some(file) = file
-            && !file.exists()
-        {
-            let node = node.near(&[key]);
-            let written = context.written(node);
-            context
-                .report
-                .error(node.span, format!("the file {written} is not there"))
-                .help("it has to be there before Sluice starts; a later change of it is noticed");
-        }
-    }
-    if tls.insecure_skip_verify {
-        context
-            .report
-            .warn(
-                node.near(&["insecure_skip_verify"]).span,
-                "any certificate is accepted, so anyone in between can pose as the upstream",
-            )
-            .help("write `ca_file` to trust a certificate authority of your own");
-    }
-    TlsClientSettings {
-        ca_file: tls.ca_file.clone().filter(|_| !left_out),
-        cert_file: tls.cert_file.clone().filter(|_| !left_out),
-        key_file: tls.key_file.clone().filter(|_| !left_out),
-        insecure_skip_verify: tls.insecure_skip_verify,
-        server_name_override: tls.server_name_override.clone(),
-        only_tls13: tls.min_version == Some(TlsVersion::V13),
-    }
 }
 
 /// `proxy_url`; it may hold credentials, so no problem shows it.

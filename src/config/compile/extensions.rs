@@ -7,11 +7,10 @@ use http::HeaderName;
 use secrecy::SecretString;
 
 use super::Context;
-use crate::config::Secrets;
+use crate::config::SecretPresence;
 use crate::config::model::{BearerTokenAuth, Extension, Named, Typed as _, type_of};
 use crate::config::node::Node;
-use crate::config::problem::{listed, nearest};
-use crate::config::secrets::{self, named};
+use crate::config::quoting::{self, is_name, listed, named, nearest};
 use crate::config::substitute::PLACEHOLDER;
 use crate::credentials::SecretUse;
 
@@ -72,8 +71,7 @@ impl<'a> Extensions<'a> {
                 .help(format!("the types are {types}"));
         } else if !context.is_excused(self.node, name) {
             let known = self.written.0.iter().map(|(known, _)| known.as_str());
-            let near =
-                nearest(name, known.chain(others.iter().copied())).filter(|near| secrets::is_name(near));
+            let near = nearest(name, known.chain(others.iter().copied())).filter(|near| is_name(near));
             let help = match near {
                 Some(near) if context.report.shows(node.span) => format!("did you mean `{near}`?"),
                 _ => "write an extension of that name below `extensions:`, such as `bearertokenauth: { token: \"${env:TOKEN}\" }`".to_owned(),
@@ -204,8 +202,8 @@ pub(super) fn read_secret(
     match context.files.read_value(path) {
         Ok(text) => Some(text),
         Err(reason) => {
-            let message = format!("can't read the file {}: {reason}", secrets::path(path));
-            if context.secrets == Secrets::Optional {
+            let message = format!("can't read the file {}: {reason}", quoting::path(path));
+            if context.secrets == SecretPresence::Optional {
                 context
                     .report
                     .warn_of_placeholder(node.span, format!("{message}: a placeholder stands for it"));

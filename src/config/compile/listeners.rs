@@ -7,7 +7,7 @@ use super::extensions::Extensions;
 use super::{Context, receiver_auth, server_tls};
 use crate::config::model::{self, GrpcReceiver, HttpReceiver, Named, Receiver};
 use crate::config::node::Node;
-use crate::config::secrets::named;
+use crate::config::quoting::named;
 use crate::otlp::Signal;
 use crate::receive::{
     CorsSettings, Evicted, Http2Settings, ListenerSettings, MAX_CONCURRENT_STREAMS, Protocol,

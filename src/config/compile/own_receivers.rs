@@ -6,7 +6,7 @@ use http::Uri;
 
 use super::Context;
 use crate::config::node::Node;
-use crate::config::secrets::named;
+use crate::config::quoting::named;
 use crate::receive::ListenerSettings;
 use crate::route::Template;
 

@@ -8,11 +8,9 @@ use std::sync::Arc;
 use regex::Regex;
 
 use super::Context;
-use super::routes::pattern;
 use crate::config::model::{MatchProperties, Named, Processor};
-use crate::config::node::{Node, Scalar, Value};
-use crate::config::problem::{enumerated, nearest};
-use crate::config::secrets::named;
+use crate::config::node::{Node, NodeValue, Scalar};
+use crate::config::quoting::{enumerated, named, nearest};
 use crate::config::{model, processors, re2};
 use crate::otlp::{Edit, EditedPart, NewValue};
 use crate::route::RouteEdit;
@@ -142,7 +140,7 @@ fn one(name: &str, processor: &Processor, node: &Node, context: &mut Context<'_>
 /// The value of a scalar, of the type that YAML gives it. As in a Collector, that of a variable alone is as if it was written
 /// there.
 fn typed(node: &Node) -> NewValue {
-    let Value::Scalar(scalar) = &node.value else { return NewValue::text("") };
+    let NodeValue::Scalar(scalar) = &node.value else { return NewValue::text("") };
     let text = &scalar.text;
     if !is_typed(scalar) {
         return NewValue::text(text);
@@ -181,5 +179,5 @@ fn double(text: &str) -> Option<f64> {
 
 /// A regular expression of the Collector's.
 fn expression(text: &str, node: &Node, context: &mut Context<'_>) -> Option<Regex> {
-    pattern(&re2::translated(text), node, context)
+    context.regex(&re2::translated(text), node)
 }

@@ -40,8 +40,8 @@ pub(super) fn compile(queue: &SendingQueue, node: &Node, context: &mut Context<'
         queue_bytes,
         queue_requests,
         when_full: match queue.when_full {
-            model::WhenFull::Refuse => WhenFull::Refuse,
-            model::WhenFull::Shed => WhenFull::Shed,
+            model::WhenFullWord::Refuse => WhenFull::Refuse,
+            model::WhenFullWord::Shed => WhenFull::Shed,
         },
         batch,
     }
@@ -92,7 +92,7 @@ fn batch(queue: &SendingQueue, queue_bytes: u64, node: &Node, context: &mut Cont
     if batch.min_size.0 > max_size {
         let span = node.near(&["min_size"]).span;
         let message =
-            format!("`min_size` ({}) is above `max_size` ({})", batch.min_size, model::Size(max_size));
+            format!("`min_size` ({}) is above `max_size` ({})", batch.min_size, model::ByteSize(max_size));
         if !context.is_excused(node, "min_size") && !context.is_excused(node, "max_size") {
             context.report.error(span, message).help("make it at most as large");
         }

@@ -5,28 +5,26 @@ mod shared_streams;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use http::HeaderName;
-use regex::Regex;
 
 use super::Context;
 use super::processors::Processors;
 use super::url::report_template;
 use crate::config::model::{
-    AttributeNames, ExactBooleans, ExactNumbers, ExactTexts, ExactValues, Exporter, Key, KeyPart, MatchRule,
-    MatchValue, Named, Negated, NegatedRule, Receiver, RecordConditions, RecordSource, RequestConditions,
-    Route, Signal as Written, TenantGlobs,
+    AttributeNames, ExactBooleans, ExactNumbers, ExactTexts, ExactValues, ExporterSection, KeyPartSection,
+    KeySection, MatchRule, MatchValue, Named, Negated, NegatedRule, Receiver, RecordConditions, RecordSource,
+    RequestConditions, RouteSection, SignalWord, TenantGlobs,
 };
-use crate::config::node::{Entry, Node, Origin, Scalar};
-use crate::config::problem::{Span, enumerated, nearest, quoted};
-use crate::config::re2;
-use crate::config::secrets::{is_name, named};
+use crate::config::node::{Node, NodeEntry, Scalar, ScalarOrigin};
+use crate::config::quoting::{enumerated, is_name, named, nearest, quoted};
+use crate::config::span::Span;
 use crate::otlp::Signal;
 use crate::route::{ExactValue, Glob, KeySource, KeySpec, Matcher, RouteSpec, Template, TemplateValue};
 
 use shared_streams::ContinuingRoutes;
 
 pub(super) fn compile(
-    routes: &[Route],
-    exporters: &Named<Exporter>,
+    routes: &[RouteSection],
+    exporters: &Named<ExporterSection>,
     receivers: &Named<Receiver>,
     processors: &Processors<'_>,
     root: &Node,
@@ -40,7 +38,7 @@ pub(super) fn compile(
             .section_error(root, "routes", "there is no route, so nothing goes anywhere")
             .help(format!("write `routes: [{{ exporters: [{example}] }}]` to send everything there"));
     }
-    let positions: Positions<'_> =
+    let positions: ExporterPositions<'_> =
         exporters.0.iter().enumerate().map(|(position, (name, _))| (name.as_str(), position)).collect();
     let written = root.near(&["exporters"]);
     let mut earlier = Earlier::default();
@@ -68,7 +66,7 @@ pub(super) fn compile(
 }
 
 /// The positions of exporters by name.
-type Positions<'a> = HashMap<&'a str, usize>;
+type ExporterPositions<'a> = HashMap<&'a str, usize>;
 
 /// The routes so far, so that what may leave nothing for a later one is found without asking all: there may be a
 /// hundred thousand, each for one value of an attribute.
@@ -162,9 +160,9 @@ fn conditions(spec: &RouteSpec) -> impl Iterator<Item = (Subject, &str, &Matcher
 
 fn one(
     index: usize,
-    route: &Route,
-    (exporters, known, processors): (&Named<Exporter>, &Named<Receiver>, &Processors<'_>),
-    positions: &Positions<'_>,
+    route: &RouteSection,
+    (exporters, known, processors): (&Named<ExporterSection>, &Named<Receiver>, &Processors<'_>),
+    positions: &ExporterPositions<'_>,
     node: &Node,
     written: &Node,
     context: &mut Context<'_>,
@@ -276,7 +274,7 @@ fn on_records(
             "write an attribute of the records and what its value must be: `{key}: {{ tenant.id: \"*\" }}`",
         ));
     }
-    let is_rule = |entry: &&Entry| ["regex", "equals", "not", "exists"].contains(&&*entry.key);
+    let is_rule = |entry: &&NodeEntry| ["regex", "equals", "not", "exists"].contains(&&*entry.key);
     for entry in node.entries().iter().filter(is_rule) {
         context
             .report
@@ -372,7 +370,7 @@ fn is_of_credential(name: &HeaderName) -> bool {
 }
 
 /// The ids that the route is for.
-fn tenants(route: &Route, node: &Node, context: &mut Context<'_>) -> Option<Vec<Glob>> {
+fn tenants(route: &RouteSection, node: &Node, context: &mut Context<'_>) -> Option<Vec<Glob>> {
     let globs = match route.tenants.as_ref()? {
         TenantGlobs::One(glob) => std::slice::from_ref(glob),
         TenantGlobs::AnyOf(globs) => globs,
@@ -389,7 +387,7 @@ fn tenants(route: &Route, node: &Node, context: &mut Context<'_>) -> Option<Vec<
 
 /// The receivers that the route is for, which are to be there.
 fn receivers(
-    route: &Route,
+    route: &RouteSection,
     known: &Named<Receiver>,
     node: &Node,
     context: &mut Context<'_>,
@@ -422,7 +420,7 @@ fn receivers(
     Some(names.clone())
 }
 
-fn signals(route: &Route, node: &Node, context: &mut Context<'_>) -> [bool; 3] {
+fn signals(route: &RouteSection, node: &Node, context: &mut Context<'_>) -> [bool; 3] {
     let Some(written) = &route.signals else { return [true; 3] };
     let list = node.near(&["signals"]);
     if written.is_empty() && !context.report.has_error_within(list.span) {
@@ -434,9 +432,9 @@ fn signals(route: &Route, node: &Node, context: &mut Context<'_>) -> [bool; 3] {
     let mut signals = [false; 3];
     for signal in written {
         let signal = match signal {
-            Written::Traces => Signal::Traces,
-            Written::Metrics => Signal::Metrics,
-            Written::Logs => Signal::Logs,
+            SignalWord::Traces => Signal::Traces,
+            SignalWord::Metrics => Signal::Metrics,
+            SignalWord::Logs => Signal::Logs,
         };
         signals[signal.index()] = true;
     }
@@ -445,9 +443,9 @@ fn signals(route: &Route, node: &Node, context: &mut Context<'_>) -> [bool; 3] {
 
 /// The positions of the exporters that the route names; `written` is the section of exporters.
 fn targets(
-    route: &Route,
-    exporters: &Named<Exporter>,
-    positions: &Positions<'_>,
+    route: &RouteSection,
+    exporters: &Named<ExporterSection>,
+    positions: &ExporterPositions<'_>,
     signals: [bool; 3],
     node: &Node,
     written: &Node,
@@ -488,7 +486,7 @@ fn targets(
             continue;
         }
         check_signals_of_preset((name, &exporters.0[position].1), signals, item, context);
-        if let Exporter::OtlpHttp(http) = &exporters.0[position].1
+        if let ExporterSection::OtlpHttp(http) = &exporters.0[position].1
             && http.endpoint.is_none()
         {
             let own = [&http.traces_endpoint, &http.metrics_endpoint, &http.logs_endpoint];
@@ -513,17 +511,20 @@ fn targets(
 
 /// Reports signals that an exporter gets by the route at `node`, and that the upstream of its preset does not take.
 fn check_signals_of_preset(
-    (name, exporter): (&str, &Exporter),
+    (name, exporter): (&str, &ExporterSection),
     signals: [bool; 3],
     node: &Node,
     context: &mut Context<'_>,
 ) {
     let Some(preset) = exporter.preset() else { return };
     let own = match exporter {
-        Exporter::OtlpHttp(http) => {
+        ExporterSection::OtlpHttp(http) => {
             [&http.traces_endpoint, &http.metrics_endpoint, &http.logs_endpoint].map(Option::is_some)
         }
-        Exporter::OtlpGrpc(_) | Exporter::File(_) | Exporter::Debug(_) | Exporter::Nop => [false; 3],
+        ExporterSection::OtlpGrpc(_)
+        | ExporterSection::File(_)
+        | ExporterSection::Debug(_)
+        | ExporterSection::Nop => [false; 3],
     };
     let is_missing =
         |signal: &Signal| signals[signal.index()] && !own[signal.index()] && !preset.signals.contains(signal);
@@ -550,7 +551,7 @@ fn check_signals_of_preset(
 }
 
 /// An exporter that may be meant: the same name under the other spelling of its type, or one that is nearly the same.
-fn closest<'a>(name: &str, exporters: &'a Named<Exporter>) -> Option<&'a str> {
+fn closest<'a>(name: &str, exporters: &'a Named<ExporterSection>) -> Option<&'a str> {
     let plain = |name: &str| name.replace('_', "").replace("otlpgrpc", "otlp");
     let names = || exporters.0.iter().map(|(name, _)| name.as_str());
     let rest = |name: &str| name.split_once('/').map(|(_, rest)| rest.to_owned());
@@ -686,30 +687,15 @@ fn any_of(texts: &[String], node: &Node, context: &mut Context<'_>) -> Option<Ma
 }
 
 fn regex(text: &str, node: &Node, context: &mut Context<'_>) -> Option<Matcher> {
-    pattern(text, node, context).map(Matcher::Regex)
+    context.regex(text, node).map(Matcher::Regex)
 }
 
-/// A regular expression, which is written at `node`; what is wrong with it has been reported where there is none.
-pub(super) fn pattern(text: &str, node: &Node, context: &mut Context<'_>) -> Option<Regex> {
-    match Regex::new(text) {
-        Ok(regex) => Some(regex),
-        Err(error) => {
-            let subject = context.subject(node);
-            let problem = context.report.error(node.span, format!("{subject} is not a regular expression"));
-            if !node.is_substituted() {
-                problem.help(re2::reason(&error));
-            }
-            None
-        }
-    }
-}
-
-fn key(key: Option<&Key>, node: &Node, context: &mut Context<'_>) -> KeySpec {
+fn key(key: Option<&KeySection>, node: &Node, context: &mut Context<'_>) -> KeySpec {
     match key {
         None => KeySpec::Route,
-        Some(Key::One(text)) => one_of(text, node, context).map_or(KeySpec::Route, KeySpec::One),
-        Some(Key::FirstOf(names)) => KeySpec::One(first_of(names, node, context)),
-        Some(key @ Key::Parts(parts)) => match key.record_source() {
+        Some(KeySection::One(text)) => one_of(text, node, context).map_or(KeySpec::Route, KeySpec::One),
+        Some(KeySection::FirstOf(names)) => KeySpec::One(first_of(names, node, context)),
+        Some(key @ KeySection::Parts(parts)) => match key.record_source() {
             Some(source) => whole_record_source(source, node, context).map_or(KeySpec::Route, KeySpec::One),
             None => self::parts(parts, node, context),
         },
@@ -718,7 +704,7 @@ fn key(key: Option<&Key>, node: &Node, context: &mut Context<'_>) -> KeySpec {
 
 /// A key that is `{ record: A, resource: A }` as a whole; `None` if it can't be, which is reported.
 fn whole_record_source(
-    written: &BTreeMap<String, KeyPart>,
+    written: &BTreeMap<String, KeyPartSection>,
     node: &Node,
     context: &mut Context<'_>,
 ) -> Option<KeySource> {
@@ -745,14 +731,16 @@ fn whole_record_source(
         return None;
     }
     let names = |name: &str| match written.get(name)? {
-        KeyPart::One(text) => Some(AttributeNames::One(text.clone())),
-        KeyPart::FirstOf(names) => Some(AttributeNames::FirstOf(names.clone())),
-        KeyPart::OfRecord(_) => None,
+        KeyPartSection::One(text) => Some(AttributeNames::One(text.clone())),
+        KeyPartSection::FirstOf(names) => Some(AttributeNames::FirstOf(names.clone())),
+        KeyPartSection::OfRecord(_) => None,
     };
     let source =
         RecordSource { record: names("record"), resource: names("resource"), ..RecordSource::default() };
-    let nested =
-        node.entries().iter().find(|entry| matches!(written.get(&entry.key), Some(KeyPart::OfRecord(_))));
+    let nested = node
+        .entries()
+        .iter()
+        .find(|entry| matches!(written.get(&entry.key), Some(KeyPartSection::OfRecord(_))));
     if let Some(nested) = nested {
         context
             .report
@@ -765,13 +753,13 @@ fn whole_record_source(
 
 /// A key that is `{ request: HEADER }` as a whole; `None` if it can't be, which is reported.
 fn whole_request_source(
-    written: &BTreeMap<String, KeyPart>,
+    written: &BTreeMap<String, KeyPartSection>,
     node: &Node,
     context: &mut Context<'_>,
 ) -> Option<KeySource> {
     let text = |name: &str| match written.get(name) {
-        Some(KeyPart::One(text)) => Some(text.clone()),
-        Some(KeyPart::FirstOf(_) | KeyPart::OfRecord(_)) | None => None,
+        Some(KeyPartSection::One(text)) => Some(text.clone()),
+        Some(KeyPartSection::FirstOf(_) | KeyPartSection::OfRecord(_)) | None => None,
     };
     let is_source = node.entries().iter().all(|entry| ["request", "default"].contains(&&*entry.key));
     let Some(request) = text("request").filter(|_| is_source) else {
@@ -852,7 +840,7 @@ const MOST_PARTS: usize = 8;
 /// The longest name of a part, in bytes.
 const LONGEST_PART_NAME: usize = 64;
 
-fn parts(parts: &BTreeMap<String, KeyPart>, node: &Node, context: &mut Context<'_>) -> KeySpec {
+fn parts(parts: &BTreeMap<String, KeyPartSection>, node: &Node, context: &mut Context<'_>) -> KeySpec {
     if (parts.is_empty() || parts.len() > MOST_PARTS) && !context.report.has_error_within(node.span) {
         context
             .report
@@ -876,9 +864,9 @@ fn parts(parts: &BTreeMap<String, KeyPart>, node: &Node, context: &mut Context<'
             continue;
         }
         let source = match parts.get(name) {
-            Some(KeyPart::One(text)) => one_of(text, node, context),
-            Some(KeyPart::FirstOf(names)) => Some(first_of(names, node, context)),
-            Some(KeyPart::OfRecord(source)) => record_source(source, node, context),
+            Some(KeyPartSection::One(text)) => one_of(text, node, context),
+            Some(KeyPartSection::FirstOf(names)) => Some(first_of(names, node, context)),
+            Some(KeyPartSection::OfRecord(source)) => record_source(source, node, context),
             None => None,
         };
         compiled.extend(source.map(|source| (name.clone(), source)));
@@ -1035,7 +1023,7 @@ fn unreachable(spec: &RouteSpec, node: &Node, earlier: &Earlier<'_>, context: &m
         let any_scalar =
             |holds: &dyn Fn(&Scalar) -> bool| [node, *other_node].iter().any(|route| route.any_scalar(holds));
         // The text that stands in for a variable's value says nothing about what is reached.
-        if any_scalar(&|scalar| scalar.origin == Origin::Placeholder) {
+        if any_scalar(&|scalar| scalar.origin == ScalarOrigin::Placeholder) {
             return;
         }
         // With other values of the variables the route may be reached.
@@ -1093,7 +1081,12 @@ fn takes_all_of(earlier: &RouteSpec, later: &RouteSpec) -> bool {
 }
 
 /// Warns of exporters that get nothing.
-fn unused(exporters: &Named<Exporter>, specs: &[(RouteSpec, &Node)], root: &Node, context: &mut Context<'_>) {
+fn unused(
+    exporters: &Named<ExporterSection>,
+    specs: &[(RouteSpec, &Node)],
+    root: &Node,
+    context: &mut Context<'_>,
+) {
     let all = root.near(&["exporters"]);
     // Rows of tenants may name any exporter.
     let rows = root.get("tenants").is_some();

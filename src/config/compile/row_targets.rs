@@ -9,8 +9,9 @@ use http::header::AUTHORIZATION;
 use super::url::SAMPLE;
 use crate::config::credential::MisshapenCredential;
 use crate::config::node::Node;
-use crate::config::problem::{Report, Span};
-use crate::config::secrets::named;
+use crate::config::problem::ProblemReport;
+use crate::config::quoting::named;
+use crate::config::span::Span;
 use crate::export::{ExporterSettings, SecretTemplate, TargetError, alternatives};
 use crate::glob::Glob;
 use crate::otlp::Signal;
@@ -64,7 +65,7 @@ impl RowTargets {
     }
 
     /// Warns of each exporter that could not send what the tenant sends. The row stands at `node`.
-    pub(super) fn check(&self, tenant: &Tenant, node: &Node, report: &mut Report) {
+    pub(super) fn check(&self, tenant: &Tenant, node: &Node, report: &mut ProblemReport) {
         let routes = self.routes_of(tenant);
         let placeholders = placeholders(node);
         let needed: BTreeSet<&String> = routes.iter().flat_map(|(route, _)| &route.key_values).collect();
@@ -211,7 +212,7 @@ fn needed_values(template: &Template, key: &RoutingKey) -> Vec<String> {
 }
 
 /// Warns of a value that the row, which stands at `node`, doesn't have, and without which there is no key.
-fn warn_of_no_key(name: &str, tenant: &Tenant, node: &Node, report: &mut Report) {
+fn warn_of_no_key(name: &str, tenant: &Tenant, node: &Node, report: &mut ProblemReport) {
     let span = node.entry("values").map_or(node.near(&["id"]).span, |values| values.key_span);
     let id = &tenant.id;
     report
@@ -220,7 +221,7 @@ fn warn_of_no_key(name: &str, tenant: &Tenant, node: &Node, report: &mut Report)
 }
 
 /// Warns of a value that the row, which stands at `node`, doesn't have, and without which a processor may not have what it writes.
-fn warn_of_no_edit(name: &str, processor: &str, tenant: &Tenant, node: &Node, report: &mut Report) {
+fn warn_of_no_edit(name: &str, processor: &str, tenant: &Tenant, node: &Node, report: &mut ProblemReport) {
     let span = node.entry("values").map_or(node.near(&["id"]).span, |values| values.key_span);
     let (id, processor) = (&tenant.id, named(processor));
     report
@@ -261,7 +262,7 @@ fn check_stream<'r>(
     mut stream: ExpectedStream<'r>,
     (name, settings): (&str, &ExporterSettings),
     node: &Node,
-    report: &mut Report,
+    report: &mut ProblemReport,
 ) -> ExpectedStream<'r> {
     while let Err(error) = settings.check_target(&stream) {
         if is_of_tenant(&error, stream.row) {
@@ -282,7 +283,7 @@ fn check_credentials(
     stream: &ExpectedStream<'_>,
     (exporter, settings): (&str, &ExporterSettings),
     node: &Node,
-    report: &mut Report,
+    report: &mut ProblemReport,
 ) {
     let headers = settings.upstream().into_iter().flat_map(|upstream| &upstream.headers);
     for (_, SecretTemplate(template)) in headers.filter(|(name, _)| *name == AUTHORIZATION) {
@@ -353,7 +354,13 @@ fn is_of_tenant(error: &TargetError, tenant: &Tenant) -> bool {
 }
 
 /// Says why an exporter could not send a stream, where the row is to be changed.
-fn warn(error: &TargetError, exporter: &str, stream: &ExpectedStream<'_>, node: &Node, report: &mut Report) {
+fn warn(
+    error: &TargetError,
+    exporter: &str,
+    stream: &ExpectedStream<'_>,
+    node: &Node,
+    report: &mut ProblemReport,
+) {
     let id = node.near(&["id"]).span;
     let values = node.entry("values");
     let in_values = values.map_or(id, |values| values.key_span);

@@ -5,9 +5,8 @@ use std::ops::RangeInclusive;
 
 use super::Context;
 use crate::config::model::{self, RetryOnFailure, StatusActionTimes, StatusRule};
-use crate::config::node::{Entry, Node};
-use crate::config::problem::{enumerated, nearest};
-use crate::config::secrets::named;
+use crate::config::node::{Node, NodeEntry};
+use crate::config::quoting::{enumerated, named, nearest};
 use crate::export::{HoldScope, StatusAction, Statuses, TimedAction};
 use crate::rpc::Code;
 
@@ -57,21 +56,21 @@ pub(super) fn compile(
     compiled
 }
 
-fn action(word: model::StatusAction) -> StatusAction {
+fn action(word: model::StatusActionWord) -> StatusAction {
     match word {
-        model::StatusAction::Delivered => StatusAction::Delivered,
-        model::StatusAction::Retry => StatusAction::Retry,
-        model::StatusAction::Hold => StatusAction::Hold(HoldScope::Stream),
-        model::StatusAction::HoldTenant => StatusAction::Hold(HoldScope::Tenant),
-        model::StatusAction::HoldExporter => StatusAction::Hold(HoldScope::Exporter),
-        model::StatusAction::Split | model::StatusAction::Divide => StatusAction::Split,
-        model::StatusAction::DeadLetter => StatusAction::DeadLetter,
-        model::StatusAction::Drop => StatusAction::Drop,
+        model::StatusActionWord::Delivered => StatusAction::Delivered,
+        model::StatusActionWord::Retry => StatusAction::Retry,
+        model::StatusActionWord::Hold => StatusAction::Hold(HoldScope::Stream),
+        model::StatusActionWord::HoldTenant => StatusAction::Hold(HoldScope::Tenant),
+        model::StatusActionWord::HoldExporter => StatusAction::Hold(HoldScope::Exporter),
+        model::StatusActionWord::Split | model::StatusActionWord::Divide => StatusAction::Split,
+        model::StatusActionWord::DeadLetter => StatusAction::DeadLetter,
+        model::StatusActionWord::Drop => StatusAction::Drop,
     }
 }
 
 /// The action that a map of one word to its least time asks for, as far as it is one.
-fn timed(times: &StatusActionTimes, entry: &Entry, context: &mut Context<'_>) -> Option<TimedAction> {
+fn timed(times: &StatusActionTimes, entry: &NodeEntry, context: &mut Context<'_>) -> Option<TimedAction> {
     const INSTEAD: &str =
         "write one word, such as `hold`, or one with its least time, such as `{ hold: 1h }`";
     let (report, shown) = (&mut *context.report, named(&entry.key));
@@ -137,7 +136,7 @@ fn add(
     protocol: ExporterProtocol,
     key: NamedStatus,
     timed: TimedAction,
-    entry: &Entry,
+    entry: &NodeEntry,
     context: &mut Context<'_>,
 ) {
     let (span, shown, action) = (entry.key_span, named(&entry.key), timed.action);
@@ -194,7 +193,7 @@ fn add(
 }
 
 /// Of many statuses that are to count as delivered most don't say that the upstream has the data.
-fn warn_of_loss(entry: &Entry, context: &mut Context<'_>) {
+fn warn_of_loss(entry: &NodeEntry, context: &mut Context<'_>) {
     let shown = named(&entry.key);
     context
         .report
@@ -203,7 +202,7 @@ fn warn_of_loss(entry: &Entry, context: &mut Context<'_>) {
 }
 
 /// A success that is to mean something else.
-fn success(protocol: ExporterProtocol, entry: &Entry, context: &mut Context<'_>) {
+fn success(protocol: ExporterProtocol, entry: &NodeEntry, context: &mut Context<'_>) {
     let shown = named(&entry.key);
     let why = match protocol {
         ExporterProtocol::Http => "the upstream has taken the batch with it, and would get it twice",
@@ -217,7 +216,7 @@ fn success(protocol: ExporterProtocol, entry: &Entry, context: &mut Context<'_>)
         .help(allowed(protocol));
 }
 
-fn unknown(protocol: ExporterProtocol, entry: &Entry, context: &mut Context<'_>) {
+fn unknown(protocol: ExporterProtocol, entry: &NodeEntry, context: &mut Context<'_>) {
     let codes = Code::names().filter(|_| protocol == ExporterProtocol::Grpc);
     let near = nearest(&entry.key, codes.chain([OTHERS]));
     let help = match near {

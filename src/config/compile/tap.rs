@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use super::Context;
-use crate::config::model::{Size, TapSection};
+use crate::config::model::{ByteSize, TapSection};
 use crate::config::node::Node;
 use crate::config::re2;
 use crate::otlp::Redaction;
@@ -30,7 +30,7 @@ pub(super) fn compile(
         context
             .report
             .error(node.near(&["recent"]).span, "`recent` is more than half of `limits.memory`")
-            .help(format!("write at most {}", Size(memory / 2)));
+            .help(format!("write at most {}", ByteSize(memory / 2)));
     }
     TapSettings { redaction, recent: section.recent.0 }
 }

@@ -7,7 +7,7 @@ use super::headers;
 use super::own_receivers::OwnReceivers;
 use crate::config::model::{Duration, OtlpHttp, TelemetrySection};
 use crate::config::node::Node;
-use crate::config::secrets::named;
+use crate::config::quoting::named;
 use crate::export::{ExporterKind, TelemetrySettings};
 use crate::otlp::Signal;
 

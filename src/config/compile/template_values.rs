@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::Context;
 use crate::config::model;
 use crate::config::node::Node;
-use crate::config::secrets::{is_name, named};
+use crate::config::quoting::{is_name, named};
 use crate::export::{ExporterKind, ExporterSettings};
 use crate::otlp::Signal;
 use crate::route::{KeySource, KeySpec, RouteSpec, Template, TemplateValue};
@@ -15,7 +15,7 @@ use crate::route::{KeySource, KeySpec, RouteSpec, Template, TemplateValue};
 pub(super) fn check(
     exporters: &[(Arc<str>, ExporterSettings)],
     routes: &[RouteSpec],
-    written: &[model::Route],
+    written: &[model::RouteSection],
     root: &Node,
     context: &mut Context<'_>,
 ) {
@@ -102,7 +102,7 @@ const NO_TABLE: &str = "write `tenants: { directory: ./tenants.d }`, with a file
 
 /// Says of each route that is for tenants, or has them in its key, that there is no table of them.
 fn report_without_table(
-    written: &[model::Route],
+    written: &[model::RouteSection],
     routes: &[RouteSpec],
     root: &Node,
     context: &mut Context<'_>,
@@ -164,7 +164,12 @@ fn has_part(key: &KeySpec, part: &str) -> bool {
 }
 
 /// Says which key the route needs so that the exporter can read the attributes.
-fn report_attributes(attributes: &[&str], key: Option<&model::Key>, node: &Node, context: &mut Context<'_>) {
+fn report_attributes(
+    attributes: &[&str],
+    key: Option<&model::KeySection>,
+    node: &Node,
+    context: &mut Context<'_>,
+) {
     let message = "templates of exporters read the key, the signal and the tenant, and no attributes";
     let is_shown = !node.is_substituted() && attributes.iter().all(|attribute| is_name(attribute));
     let help = if is_shown {
@@ -189,24 +194,28 @@ fn report_attributes(attributes: &[&str], key: Option<&model::Key>, node: &Node,
 }
 
 /// The parts that a key would have if what it is made of now were one.
-fn present_parts(key: Option<&model::Key>) -> Vec<(String, String)> {
+fn present_parts(key: Option<&model::KeySection>) -> Vec<(String, String)> {
     let list = |names: &[String]| format!("[{}]", names.join(", "));
     match key {
         None => Vec::new(),
-        Some(model::Key::One(attribute)) if is_name(attribute) => {
+        Some(model::KeySection::One(attribute)) if is_name(attribute) => {
             vec![(part_name(attribute), attribute.clone())]
         }
-        Some(model::Key::FirstOf(names)) if names.iter().all(|name| is_name(name)) => {
+        Some(model::KeySection::FirstOf(names)) if names.iter().all(|name| is_name(name)) => {
             vec![(part_name(&names[0]), list(names))]
         }
         // What it is may be anything.
-        Some(model::Key::One(_) | model::Key::FirstOf(_)) => vec![("name".to_owned(), "…".to_owned())],
-        Some(key @ model::Key::Parts(parts)) => {
-            let source = |part: &model::KeyPart| match part {
-                model::KeyPart::One(attribute) if is_name(attribute) => attribute.clone(),
-                model::KeyPart::FirstOf(names) if names.iter().all(|name| is_name(name)) => list(names),
-                model::KeyPart::One(_) | model::KeyPart::FirstOf(_) => "…".to_owned(),
-                model::KeyPart::OfRecord(_) => "{ record: …, resource: … }".to_owned(),
+        Some(model::KeySection::One(_) | model::KeySection::FirstOf(_)) => {
+            vec![("name".to_owned(), "…".to_owned())]
+        }
+        Some(key @ model::KeySection::Parts(parts)) => {
+            let source = |part: &model::KeyPartSection| match part {
+                model::KeyPartSection::One(attribute) if is_name(attribute) => attribute.clone(),
+                model::KeyPartSection::FirstOf(names) if names.iter().all(|name| is_name(name)) => {
+                    list(names)
+                }
+                model::KeyPartSection::One(_) | model::KeyPartSection::FirstOf(_) => "…".to_owned(),
+                model::KeyPartSection::OfRecord(_) => "{ record: …, resource: … }".to_owned(),
             };
             let parts: Vec<(String, String)> =
                 parts.iter().map(|(name, part)| (name.clone(), source(part))).collect();

@@ -8,12 +8,13 @@ use secrecy::SecretString;
 
 use super::Context;
 use super::row_targets::RowTargets;
-use crate::config::Secrets;
+use crate::config::SecretPresence;
 use crate::config::model::{TenantPassword, TenantRow, TenantSender, TenantShare, TenantValue};
-use crate::config::node::{Entry, Node};
-use crate::config::problem::{Report, Span, listed, nearest};
-use crate::config::secrets::named;
-use crate::config::substitute::Files;
+use crate::config::node::{Node, NodeEntry};
+use crate::config::problem::ProblemReport;
+use crate::config::quoting::{listed, named, nearest};
+use crate::config::span::Span;
+use crate::config::substitute::SourceFiles;
 use crate::glob::Glob;
 use crate::secret_hash::SecretHash;
 use crate::tenants::{CertificateName, Credential, Sender, Tenant, TenantLimits, TenantValues};
@@ -47,9 +48,9 @@ pub(in crate::config) fn compile_row(
     root: &Node,
     place: &Arc<str>,
     exporters: &RowExporters<'_>,
-    (source, secrets): (&str, Secrets),
-    files: &mut Files,
-    report: &mut Report,
+    (source, secrets): (&str, SecretPresence),
+    files: &mut SourceFiles,
+    report: &mut ProblemReport,
 ) -> CompiledRow {
     let mut context = Context { source, file: place, secrets, files, report };
     let name = place.rsplit_once('.').map_or(&**place, |(name, _)| name);
@@ -65,20 +66,20 @@ pub(in crate::config) fn compile_row(
         }
     }
     let entry = |key: &&str| root.entry(key);
-    let span = |entry: &Entry| Span { start: entry.key_span.start, end: entry.value.span.end };
+    let span = |entry: &NodeEntry| Span { start: entry.key_span.start, end: entry.value.span.end };
     let others: Vec<Span> = BESIDE_SENDERS.iter().filter_map(entry).map(span).collect();
     CompiledRow { tenant, has_all_senders: !report.has_error_outside(&others) }
 }
 
 /// Where something stands in a text, counted from zero. Of a long list each row is looked for from where the last one was.
 #[derive(Clone, Copy, Default)]
-struct Position {
+struct RowPosition {
     byte: usize,
     line: usize,
     column: usize,
 }
 
-impl Position {
+impl RowPosition {
     /// The position of another byte of the `text`.
     fn moved_to(self, byte: usize, text: &str) -> Self {
         let from = if byte < self.byte { Self::default() } else { self };
@@ -101,7 +102,7 @@ pub(super) fn compile_list(
 ) -> Vec<Arc<Tenant>> {
     let mut taken = TakenNames::default();
     let mut tenants = Vec::with_capacity(rows.len());
-    let mut position = Position::default();
+    let mut position = RowPosition::default();
     for (index, row) in rows.iter().enumerate() {
         let node = list.item(index).unwrap_or(list);
         position = position.moved_to(node.span.start, context.source);
@@ -118,9 +119,9 @@ pub(in crate::config) fn compile_rows(
     root: &Node,
     file: &str,
     exporters: &RowExporters<'_>,
-    (source, secrets): (&str, Secrets),
-    files: &mut Files,
-    report: &mut Report,
+    (source, secrets): (&str, SecretPresence),
+    files: &mut SourceFiles,
+    report: &mut ProblemReport,
 ) -> Vec<Arc<Tenant>> {
     compile_list(rows, root, exporters, &mut Context { source, file, secrets, files, report })
 }
@@ -283,7 +284,7 @@ fn sender_name(
 /// placeholder stands in it, which would be the same for all.
 fn credential(sender: &TenantSender, node: &Node, context: &mut Context<'_>) -> Option<(Credential, Span)> {
     const KINDS: [&str; 4] = ["token", "token_sha256", "basic", "certificate"];
-    let written: Vec<&Entry> = KINDS.iter().filter_map(|kind| node.entry(kind)).collect();
+    let written: Vec<&NodeEntry> = KINDS.iter().filter_map(|kind| node.entry(kind)).collect();
     let entry = match written.as_slice() {
         [] => {
             // One may be misspelt.

@@ -3,6 +3,7 @@
 use super::Context;
 use crate::config::model::{TenantGlobs, WatchSection};
 use crate::config::node::Node;
+use crate::config::quoting::named;
 use crate::config::{duration, secrets};
 use crate::glob::Glob;
 use crate::query::Query;
@@ -30,7 +31,7 @@ pub(super) fn compile(
             let span = item.near(&["name"]).span;
             context
                 .report
-                .error(span, format!("there is another watch called {}", secrets::named(&watch.name)))
+                .error(span, format!("there is another watch called {}", named(&watch.name)))
                 .help("give each watch a name of its own");
         }
         watches.push(watch);

@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use regex::Regex;
 
 use super::condition::{Attribute, Condition, NotExpressible, has_variable};
-use crate::config::node::{Entry, Node};
-use crate::config::problem::Span;
+use crate::config::node::{Node, NodeEntry};
+use crate::config::span::Span;
 use crate::otlp::ReadValue;
 use crate::route::{ExactValue, TestedValue};
 
@@ -337,7 +337,7 @@ impl AttributeValues {
 
     /// The value of an attribute in a route's `match`; `at` is where the condition stands.
     pub(super) fn written(&self, at: Span) -> Result<Node, NotExpressible> {
-        let entry = |key: &str, value: Node| Entry::new(key, at, value);
+        let entry = |key: &str, value: Node| NodeEntry::new(key, at, value);
         let rule = |key: &str, value: Node| Node::of_entries(vec![entry(key, value)], at);
         if let Some(values) = self.only_list() {
             return Ok(globs(values, at).unwrap_or_else(|| rule("equals", exactly(values, at))));
@@ -387,9 +387,9 @@ impl AttributeValues {
                 Some(grouped.join("|"))
             }
         };
-        entries.extend(pattern.map(|pattern| Entry::new("regex", at, Node::of_text(pattern, at))));
+        entries.extend(pattern.map(|pattern| NodeEntry::new("regex", at, Node::of_text(pattern, at))));
         if !self.none_of.is_empty() {
-            entries.push(Entry::new("equals", at, exactly(&self.none_of, at)));
+            entries.push(NodeEntry::new("equals", at, exactly(&self.none_of, at)));
         }
         Some(Node::of_entries(entries, at))
     }
@@ -487,7 +487,7 @@ fn exactly(values: &BTreeSet<ExactValue>, at: Span) -> Node {
     }
     let all = [("text", texts), ("number", numbers), ("boolean", booleans)];
     let entries = all.into_iter().filter(|(_, nodes)| !nodes.is_empty());
-    let entries = entries.map(|(key, nodes)| Entry::new(key, at, one_or_list(nodes, at)));
+    let entries = entries.map(|(key, nodes)| NodeEntry::new(key, at, one_or_list(nodes, at)));
     Node::of_entries(entries.collect(), at)
 }
 

@@ -5,8 +5,8 @@
 
 use regex::Regex;
 
+use crate::config::quoting::{REDACTED, is_name};
 use crate::config::re2;
-use crate::config::secrets::{REDACTED, is_name};
 use crate::otlp::Signal;
 use crate::route::ExactValue;
 

@@ -7,8 +7,9 @@ use super::condition::{self, About, NotExpressible};
 use crate::config::collector;
 use crate::config::model::type_of;
 use crate::config::node::{Mention, Node};
-use crate::config::problem::{Report, Span, enumerated, nearest};
-use crate::config::secrets::named;
+use crate::config::problem::ProblemReport;
+use crate::config::quoting::{enumerated, named, nearest};
+use crate::config::span::Span;
 use crate::otlp::Signal;
 
 /// Pipelines behind each other at most.
@@ -135,7 +136,7 @@ pub(super) struct Misspelt<'a> {
 
 impl<'a> Graph<'a> {
     /// Reads `service.pipelines`.
-    pub(super) fn new(root: &'a Node, report: &mut Report) -> Self {
+    pub(super) fn new(root: &'a Node, report: &mut ProblemReport) -> Self {
         let (mut pipelines, mut misspelt) = (Vec::new(), Vec::new());
         for entry in root.near(&["service", "pipelines"]).entries() {
             let shown = if report.shows(entry.key_span) { named(&entry.key) } else { named("") };
@@ -176,7 +177,7 @@ impl<'a> Graph<'a> {
     pub(super) fn check_ways<'p>(
         &'p self,
         sources: &[&'p Pipeline<'p>],
-        report: &mut Report,
+        report: &mut ProblemReport,
     ) -> Result<(), NotFollowed<'p>> {
         let mut known = HashMap::new();
         let mut ways = 0_usize;
@@ -200,7 +201,7 @@ impl<'a> Graph<'a> {
         pipeline: &'p Pipeline<'p>,
         before: &mut Vec<&'p Pipeline<'p>>,
         known: &mut HashMap<&'p str, GraphExtent>,
-        report: &mut Report,
+        report: &mut ProblemReport,
     ) -> Result<GraphExtent, NotFollowed<'p>> {
         let first = before.iter().position(|earlier| earlier.name == pipeline.name);
         if let Some(first) = first {
@@ -276,7 +277,7 @@ impl<'a> Graph<'a> {
         &'p self,
         pipeline: &'p Pipeline<'p>,
         before: &[&'p Mention<'p>],
-        report: &mut Report,
+        report: &mut ProblemReport,
     ) -> Vec<PipelineStep<'p>> {
         let mut processors = before.to_vec();
         processors.extend(&pipeline.processors);
@@ -328,7 +329,7 @@ impl<'a> Graph<'a> {
         &self,
         pipeline: &Pipeline<'_>,
         connector: &Mention<'_>,
-        report: &mut Report,
+        report: &mut ProblemReport,
     ) -> String {
         let (shown, signal) = (connector.shown(), pipeline.signal);
         let receives =
@@ -357,7 +358,7 @@ impl<'a> Graph<'a> {
         pipeline: &'p Pipeline<'p>,
         connector: &Mention<'_>,
         processors: &[&'p Mention<'p>],
-        report: &mut Report,
+        report: &mut ProblemReport,
     ) -> (Choice<'p>, Option<String>) {
         let written = self.root.near(&["connectors", connector.name]);
         let keys = ["table", "default_pipelines", "error_mode", "match_once"];
@@ -406,7 +407,7 @@ impl<'a> Graph<'a> {
         row: &Node,
         pipeline: &'p Pipeline<'p>,
         processors: &[&'p Mention<'p>],
-        report: &mut Report,
+        report: &mut ProblemReport,
     ) -> Option<Arm<'p>> {
         let context = row.get("context").and_then(Node::text).unwrap_or_default();
         let about = match (context, pipeline.signal) {
@@ -490,7 +491,7 @@ impl<'a> Graph<'a> {
         list: &Node,
         pipeline: &'p Pipeline<'p>,
         processors: &[&'p Mention<'p>],
-        report: &mut Report,
+        report: &mut ProblemReport,
     ) -> Vec<PipelineStep<'p>> {
         let written = self.root.near(&["service", "pipelines"]);
         let mut steps = Vec::new();
@@ -523,7 +524,7 @@ impl<'a> Graph<'a> {
         when: &Cases,
         connector: &Mention<'_>,
         processors: &[&Mention<'_>],
-        report: &mut Report,
+        report: &mut ProblemReport,
     ) -> Option<String> {
         let mut first = None;
         for processor in processors {
@@ -558,7 +559,7 @@ fn within_longest<'p>(
     pipeline: &'p Pipeline<'p>,
     before: usize,
     extent: GraphExtent,
-    report: &mut Report,
+    report: &mut ProblemReport,
 ) -> Result<GraphExtent, NotFollowed<'p>> {
     if before + extent.length <= LONGEST {
         return Ok(extent);
@@ -586,7 +587,12 @@ fn edit_of(written: &Node, name: &str) -> Option<&'static str> {
 }
 
 /// Reports keys of a Collector's map that are not known, and gives back what is reported of the first.
-pub(super) fn check_keys(map: &Node, known: &[&str], what: &str, report: &mut Report) -> Option<String> {
+pub(super) fn check_keys(
+    map: &Node,
+    known: &[&str],
+    what: &str,
+    report: &mut ProblemReport,
+) -> Option<String> {
     let mut first = None;
     for entry in map.entries().iter().filter(|entry| !known.contains(&entry.key.as_str())) {
         let shown = named(&entry.key);
@@ -596,7 +602,7 @@ pub(super) fn check_keys(map: &Node, known: &[&str], what: &str, report: &mut Re
         match nearest(&entry.key, known.iter().copied()) {
             Some(near) => problem.help(format!("did you mean `{near}`?")),
             None => problem
-                .help(format!("the keys here are {}", crate::config::problem::listed(known.iter().copied()))),
+                .help(format!("the keys here are {}", crate::config::quoting::listed(known.iter().copied()))),
         }
     }
     first

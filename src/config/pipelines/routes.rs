@@ -11,9 +11,10 @@ use super::cases::{Case, Cases, TooMany, implies};
 use super::condition::{Attribute, NotExpressible};
 use super::graph::{Arm, Choice, Graph, Misspelt, NotFollowed, Pipeline, PipelineStep, Sending, Takes};
 use super::headers::HeaderKeys;
-use crate::config::node::{Entry, Mention, Node};
-use crate::config::problem::{Report, Span};
-use crate::config::secrets::named;
+use crate::config::node::{Mention, Node, NodeEntry};
+use crate::config::problem::ProblemReport;
+use crate::config::quoting::named;
+use crate::config::span::Span;
 
 /// Routes that all choices together may become where each of them says by itself what it takes, and so has the conditions of all
 /// that are asked before it.
@@ -46,7 +47,7 @@ pub(super) fn routes(
     is_receiver: &dyn Fn(&Mention<'_>) -> bool,
     processors: &dyn Fn(&Mention<'_>) -> bool,
     exporters: &dyn Fn(&str) -> Option<String>,
-    report: &mut Report,
+    report: &mut ProblemReport,
 ) -> Vec<Node> {
     let sources: Vec<_> =
         graph.pipelines.iter().filter(|pipeline| pipeline.receivers.iter().any(is_receiver)).collect();
@@ -134,7 +135,7 @@ fn in_order<'p>(
     choice: &Choice<'p>,
     source: &'p Pipeline<'p>,
     branches: &mut Vec<Branch<'p>>,
-    report: &mut Report,
+    report: &mut ProblemReport,
 ) -> Result<(), TooMany> {
     let mut taken: Vec<Case> = Vec::new();
     for Arm { when, at, takes, steps } in &choice.arms {
@@ -176,14 +177,14 @@ fn in_order<'p>(
 }
 
 /// Says of a row that it is left out, for which earlier ones leave nothing.
-fn warn_of_unreached(at: Span, report: &mut Report) {
+fn warn_of_unreached(at: Span, report: &mut ProblemReport) {
     let message =
         "this row of the table gets nothing, and is left out: earlier ones take all that it asks for";
     report.warn(at, message).help("remove it, or move it before them");
 }
 
 /// The same of the default pipelines.
-fn warn_of_no_rest(choice: &Choice<'_>, report: &mut Report) {
+fn warn_of_no_rest(choice: &Choice<'_>, report: &mut ProblemReport) {
     if let Some(at) = choice.rest_at {
         let message =
             "the default pipelines get nothing, and are left out: the rows of the table take everything";
@@ -197,7 +198,7 @@ fn apart<'p>(
     before: &Cases,
     source: &'p Pipeline<'p>,
     branches: &mut Vec<Branch<'p>>,
-    report: &mut Report,
+    report: &mut ProblemReport,
 ) -> Result<(), TooMany> {
     let (mut left, mut otherwise) = (before.clone(), before.clone());
     for arm in &choice.arms {
@@ -231,7 +232,7 @@ fn all_apart<'p>(
     at: Span,
     source: &'p Pipeline<'p>,
     branches: &mut Vec<Branch<'p>>,
-    report: &mut Report,
+    report: &mut ProblemReport,
 ) -> Result<(), TooMany> {
     for step in steps {
         match step {
@@ -255,7 +256,7 @@ fn written(
     is_receiver: &dyn Fn(&Mention<'_>) -> bool,
     runs: &dyn Fn(&Mention<'_>) -> bool,
     exporters: &dyn Fn(&str) -> Option<String>,
-    report: &mut Report,
+    report: &mut ProblemReport,
 ) -> Vec<Node> {
     let mut receivers: Vec<&str> = Vec::new();
     for receiver in
@@ -289,8 +290,8 @@ fn written(
     let mut nodes = Vec::new();
     if refused == RefusedProcessors::Kept {
         for Misspelt { name, at, why } in &graph.misspelt {
-            let name = Entry::new("name", *at, Node::of_text(*name, *at));
-            let lacks = Entry::new("not_imported", *at, Node::of_text(why.clone(), *at));
+            let name = NodeEntry::new("name", *at, Node::of_text(*name, *at));
+            let lacks = NodeEntry::new("not_imported", *at, Node::of_text(why.clone(), *at));
             nodes.push(Node::of_entries(vec![name, lacks], *at));
         }
     }
@@ -322,7 +323,7 @@ fn written(
             targets.extend(all.map(|exporter| Node::of_text(exporter.name, exporter.span)));
         }
         let mut entries = Vec::new();
-        let mut put = |key: &str, value: Node| entries.push(Entry::new(key, at, value));
+        let mut put = |key: &str, value: Node| entries.push(NodeEntry::new(key, at, value));
         let count = names.entry(pipeline.name).or_default();
         *count += 1;
         let name = if *count == 1 { pipeline.name.to_owned() } else { format!("{}-{count}", pipeline.name) };
@@ -387,7 +388,7 @@ fn matches(case: &Case, at: Span) -> Result<Node, NotExpressible> {
             Attribute::Record(name) => (&mut record_alone, name),
             Attribute::Request(name) => (&mut request, name),
         };
-        list.push(Entry::new(name.clone(), at, value));
+        list.push(NodeEntry::new(name.clone(), at, value));
     }
     // What stands below these is no condition on a resource attribute of that name.
     if let Some(entry) =
@@ -400,7 +401,7 @@ fn matches(case: &Case, at: Span) -> Result<Node, NotExpressible> {
     }
     for (key, list) in [("record_alone", record_alone), ("request", request)] {
         if !list.is_empty() {
-            resource.push(Entry::new(key, at, Node::of_entries(list, at)));
+            resource.push(NodeEntry::new(key, at, Node::of_entries(list, at)));
         }
     }
     Ok(Node::of_entries(resource, at))

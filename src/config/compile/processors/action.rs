@@ -5,7 +5,7 @@ use crate::config::compile::Context;
 use crate::config::compile::url::report_template;
 use crate::config::model::{ActionName, AttributeAction, TypeName, WrittenValue};
 use crate::config::node::Node;
-use crate::config::problem::listed;
+use crate::config::quoting::listed;
 use crate::otlp::{ConvertedType, EditAction, EditKeys, NewValue, ValueSource, WriteWhere};
 use crate::route::Template;
 

@@ -4,8 +4,7 @@ use super::{expression, typed};
 use crate::config::compile::Context;
 use crate::config::model::{AttributeMatch, MatchProperties, MatchType};
 use crate::config::node::Node;
-use crate::config::problem::listed;
-use crate::config::secrets::named;
+use crate::config::quoting::{listed, named};
 use crate::otlp::{
     AttributeTest, LibraryTest, SPAN_KINDS, Selection, SeverityTest, Signal, TextTest, ValueTest,
 };

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::{Context, conditions};
-use crate::config::model::{Exporter, Named};
+use crate::config::model::{ExporterSection, Named};
 use crate::config::node::Node;
-use crate::config::secrets::named;
+use crate::config::quoting::named;
 use crate::route::{KeySpec, Matcher, RouteEdit, RouteSpec};
 
 /// The routes so far that let an entry go on to later ones.
@@ -58,7 +58,7 @@ impl ContinuingRoutes {
         spec: &RouteSpec,
         node: &Node,
         earlier: &[(RouteSpec, &Node)],
-        exporters: &Named<Exporter>,
+        exporters: &Named<ExporterSection>,
         context: &mut Context<'_>,
     ) {
         // A condition that could not be compiled is not in the list, which then would claim too much.
