@@ -1,5 +1,5 @@
-//! `/api/v1/dead-letters`: what is in the dead-letter directory, newest first, a page at a time; what is in one letter; and the
-//! replay and the deletion of letters, each of which is logged with who has asked for it.
+//! `/api/v1/dead-letters`: the dead letters, newest first, a page at a time; the records of one letter; and the replay and the deletion of
+//! letters, each of which is logged with its author.
 
 use std::sync::Arc;
 
@@ -27,16 +27,16 @@ use crate::run::{DeadLetterTally, DeadLetterWork, DeadLetterWorkError, Router};
 /// Letters listed if the query does not say how many.
 const LETTERS: usize = 100;
 
-/// The most that are listed in one answer; each is a file to be opened.
+/// The most letters that are listed in one answer; each is a file to be opened.
 const MOST: usize = 1000;
 
-/// The most that can be named for a replay or a deletion.
+/// The most letters that can be named for a replay or a deletion.
 const MOST_NAMED: usize = 10_000;
 
 /// Bytes of a request that names letters.
 const LARGEST_REQUEST: usize = 1 << 20;
 
-/// The pages about dead letters. Files stand as in the path.
+/// The pages about dead letters. Names of files are percent-encoded, as in the path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum DeadLettersPage<'p> {
     All,
@@ -63,7 +63,7 @@ impl<'p> DeadLettersPage<'p> {
     }
 }
 
-/// What is listed.
+/// The letters that are to be listed.
 #[derive(Debug)]
 struct WantedDeadLetters {
     limit: usize,
@@ -156,7 +156,7 @@ fn letter_json(file: &str, letter: &StoredDeadLetter) -> Value {
     })
 }
 
-/// A letter with what is in it, but for what `redaction` hides.
+/// A letter with its records, without the attributes that `redaction` hides.
 async fn look_inside(directory: Option<&DeadLetters>, file: String, redaction: Arc<Redaction>) -> Answer {
     let none = || answers::problem(StatusCode::NOT_FOUND, "there is no dead letter of this name");
     let Some(directory) = directory else { return none() };
@@ -215,7 +215,7 @@ pub(super) async fn change(
     let (by, certificate, peer) = author.fields();
     let which = selection_text(&selection);
     let router = router.clone();
-    // In a task of its own: an impatient client must not have it end half way, without a word in the log.
+    // In a task of its own: a client that disconnects must not end the work half way, without a line in the log.
     let changing = tokio::spawn(async move {
         let work = DeadLetterWork::begin(&router, selection).await?;
         match action {
@@ -255,7 +255,7 @@ pub(super) async fn change(
 }
 
 impl DeadLettersAction {
-    /// In the past, for the log and the answer.
+    /// The action as a past participle, for the log and the answer.
     const fn done(self) -> &'static str {
         match self {
             Self::Replay => "replayed",
@@ -279,7 +279,7 @@ fn tally_json(action: DeadLettersAction, tally: &DeadLetterTally) -> Value {
     answer.into()
 }
 
-/// Which letters are meant, for the log: of names how many, and the first.
+/// The selection of letters for the log: their filter, or the number of names and the first one.
 fn selection_text(selection: &DeadLetterSelection) -> String {
     match selection {
         DeadLetterSelection::Files(names) => {

@@ -1,4 +1,4 @@
-//! `POST /api/v1/explain`: what would become of the request in the body, by the configuration in use. It is taken in by nobody.
+//! `POST /api/v1/explain`: what would become of the OTLP request in the body, by the configuration in use. Nothing of it is admitted.
 
 use std::sync::Arc;
 
@@ -36,7 +36,7 @@ const MOST_COPIED: usize = 16 << 20;
 /// The media types of OTLP by HTTP.
 const MEDIA_TYPES: [&str; 3] = [JSON, "application/x-protobuf", "application/protobuf"];
 
-/// What is asked for beside the request.
+/// The parameters of the URL's query.
 #[derive(Debug, Default)]
 struct WantedExplanation {
     signal: Option<Signal>,
@@ -72,7 +72,7 @@ pub(super) async fn explain(
     };
     let (alone, router) = (alone.clone().lock_owned().await, router.clone());
     let explained = blocking_as_here(move || {
-        // Also if whoever asked has gone.
+        // Held until the work has ended, even if the client has disconnected.
         let _alone = alone;
         explained(&router, wanted, &payload.bytes)
     });
@@ -100,7 +100,7 @@ fn wanted(text: &str) -> Result<WantedExplanation, String> {
     Ok(wanted)
 }
 
-/// Nothing, if there is a receiver of this name; else which there are.
+/// An error that lists the receivers, if there is none of this name.
 async fn check_receiver(router: &Router, wanted: &str) -> Result<(), String> {
     let mut known = router.receivers(Role::Otlp).await;
     known.extend(router.receivers(Role::OtlpGrpc).await);

@@ -7,10 +7,10 @@ use crate::rounded::seconds;
 use crate::run::{RecoveryReport, Router, Unclaimed};
 use crate::utc::rfc3339;
 
-/// Kinds of damage and exporters that are listed; there is a line in the log for each.
+/// The most cases of damage, and the most exporters, that are listed; the log has a line for each.
 const LISTED: usize = 100;
 
-/// The journal, or that there is none.
+/// The state of the journal, or that there is no journal.
 pub(super) fn shown(router: &Router) -> Value {
     match (&router.intake().journal, router.recovered()) {
         (Some(journal), Some((settings, recovered))) => {

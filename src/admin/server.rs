@@ -36,16 +36,16 @@ use crate::run::{Phase, ReloadError, Role, Router};
 use crate::secret_hash::SecretHash;
 use crate::stream::Budget;
 
-/// What the admin listener says of paths that it does not have.
+/// The admin listener's answer to unknown paths.
 pub(crate) const NO_PAGE: &str = "no such page; / lists them\n";
 
-/// What the health listener says of them.
+/// The health listener's answer to unknown paths.
 pub(crate) const HEALTH_PAGES: &str = "there are /healthz, /readyz and /metrics here\n";
 
-/// Bytes of pages that may be on their way at a time, but for the last that was begun.
+/// Bytes of answers that may be on their way at a time, not counting the last one that was begun.
 const PAGES: u64 = 8 << 20;
 
-/// What is read on `/` by whoever does not ask for HTML; browsers see the dashboard there.
+/// The page `/` for clients that do not ask for HTML; browsers see the dashboard there.
 const INDEX: &str = "Sluice admin; in a browser this is the dashboard
 
 GET  /metrics              Prometheus metrics
@@ -88,25 +88,25 @@ POST   /api/v1/exporters/NAME/hold   delivers nothing of an exporter; exporters/
 /// Answers on the admin listener, or with health and metrics alone on the health listener.
 #[derive(Debug)]
 pub struct Admin {
-    /// What is shown.
+    /// The router whose state is shown.
     router: Arc<Router>,
     /// Which of the two listeners this is.
     role: Role,
-    /// What requests and pages are reserved on, which is not `limits.memory`: what is looked at must not depend on it.
+    /// The memory of requests and answers is reserved on it. It is not `limits.memory`: the pages have to work when that is full.
     budget: Arc<Budget>,
     metrics: SharedPage,
     tenant_metrics: SharedPage,
-    /// Held by who looks at every tenant: one at a time does.
+    /// Held while every tenant is read, which one request at a time does.
     looking_at_tenants: Arc<Mutex<()>>,
-    /// Held by who has a request explained: one at a time does.
+    /// Held while an OTLP request is explained, one at a time.
     explaining: Arc<Mutex<()>>,
-    /// The same for streams and exporters, which takes less time.
+    /// Held while all streams or exporters are read, which takes less time than all tenants.
     looking_at_streams: Arc<Mutex<()>>,
     searches: SearchTurns,
     followers: Followers,
     history: Arc<MetricHistory>,
     findings: Arc<TableFindings>,
-    /// For the tasks that tell followers.
+    /// For the tasks that send to followers.
     this: Weak<Self>,
 }
 
@@ -121,7 +121,7 @@ impl Handler for Admin {
 
     async fn answer(&self, settings: &ListenerSettings, request: Request<Incoming>) -> Answer {
         let mut answer = self.answer_to(settings, request).await;
-        // What is told of data is never a page or a script, whatever somebody has put into it.
+        // An answer that quotes data must not be taken for a page or a script.
         answer.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         answer
     }
@@ -185,7 +185,7 @@ impl<'p> Page<'p> {
         })
     }
 
-    /// The page about what a path names.
+    /// The page of a path with a name in it.
     fn of_name(path: &'p str) -> Option<Self> {
         if let Some(switch) = path.strip_prefix("/api/v1/streams/") {
             return HoldSwitch::named(switch).map(Self::Hold);
@@ -202,7 +202,7 @@ impl<'p> Page<'p> {
         DeadLettersPage::at(path).map(Self::DeadLetters).or_else(tenants)
     }
 
-    /// What it is to ask for it; nothing that anybody could be refused, if it is for probes.
+    /// The action that a request for this page is, for the check of permission; `None` for the pages of probes, which are for everybody.
     fn action(self, method: &Method) -> Option<AdminAction> {
         match self {
             Self::Healthz | Self::Readyz => None,
@@ -218,7 +218,7 @@ impl<'p> Page<'p> {
             | Self::Exporter(_)
             | Self::Journal
             | Self::Watches
-            // It takes nothing in.
+            // It admits nothing.
             | Self::Explain
             | Self::Config
             | Self::DeadLetters(DeadLettersPage::All) => Some(AdminAction::Read),
@@ -362,7 +362,7 @@ impl Admin {
             (_, method) if is_read(method) => {}
             _ => return not_allowed("GET"),
         }
-        // Whoever takes no answers must not keep probes from theirs, which are a few bytes.
+        // Answers that clients do not read must not keep probes from theirs, which are a few bytes.
         if !matches!(page, Page::Healthz | Page::Readyz) && !self.budget.has_room(1) {
             return text(
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -375,7 +375,7 @@ impl Admin {
         self.show(page, head.uri.query().unwrap_or_default()).await
     }
 
-    /// Counts a request that is refused, tells of it in the log, and answers it.
+    /// Counts, logs and answers a request that is refused.
     fn refuse(&self, settings: &ListenerSettings, head: &Parts, refusal: AdminRefusal) -> Answer {
         self.router.admin_access().count(refusal);
         let peer = head.extensions.get().map(|peer: &Peer| peer.address);
@@ -394,7 +394,7 @@ impl Admin {
         answer
     }
 
-    /// Answers by events that tell what a page shows, for as long as whoever asks likes.
+    /// Answers with events that have the content of a page, until the client disconnects.
     async fn follow(&self, page: Page<'_>, entrance: AdminEntrance, head: &Parts) -> Answer {
         let token = bearer_token(head).map(|token| SecretHash::of(&[token]));
         let address = head.uri.path_and_query().map_or("/", PathAndQuery::as_str);
@@ -426,7 +426,7 @@ impl Admin {
         }
     }
 
-    /// Tells the followers of a page what it shows, until there are none any more.
+    /// Sends the followers of a page its changes, until there are no followers any more.
     async fn tell_followers(self: Arc<Self>, page: Uri) {
         let may_read = |reader: &PageReader| {
             self.router.admin_access().check_hash(AdminAction::Read, reader.entrance, reader.token).is_ok()
@@ -577,8 +577,8 @@ impl Admin {
         }
     }
 
-    /// Looks at all tenants and their streams, which takes so long with a hundred thousand of them that it is nothing for a worker,
-    /// nor for several threads at a time.
+    /// Reads all tenants and their streams. With a hundred thousand of them that takes too long for a worker of the runtime, and for
+    /// several threads at a time.
     async fn look_at_tenants<T: Send + 'static>(
         &self,
         look: impl FnOnce(&Arc<Router>) -> T + Send + 'static,
@@ -586,7 +586,7 @@ impl Admin {
         self.look(self.looking_at_tenants.clone(), look).await
     }
 
-    /// The same for what looks at all streams.
+    /// Reads all streams, one request at a time.
     async fn look_at_streams<T: Send + 'static>(
         &self,
         look: impl FnOnce(&Arc<Router>) -> T + Send + 'static,
@@ -601,7 +601,7 @@ impl Admin {
     ) -> T {
         let (alone, router) = (looking.lock_owned().await, self.router.clone());
         look::on_a_thread(move || {
-            // Also if whoever asked has gone.
+            // Held until the read has ended, even if the client has disconnected.
             let _alone = alone;
             look_at(&router)
         })
@@ -614,7 +614,7 @@ impl Admin {
             Ok(true) => return self.plan_reload().await,
             Err(error) => return problem(StatusCode::BAD_REQUEST, &error),
         }
-        // In a task of its own: an impatient client must not cancel a reload half way.
+        // In a task of its own: a client that disconnects must not cancel a reload half way.
         let router = self.router.clone();
         let reload = tokio::spawn(async move { router.reload().await });
         match reload.await.unwrap_or(Err(ReloadError::Stopping)) {
@@ -651,7 +651,7 @@ impl Admin {
     }
 }
 
-/// What is shown of a stream, if there is one of the name that was asked for.
+/// The answer about one stream.
 fn stream_answer(shown: Result<Option<serde_json::Value>, String>) -> Answer {
     match shown {
         Ok(Some(shown)) => json(StatusCode::OK, &shown),
@@ -660,7 +660,7 @@ fn stream_answer(shown: Result<Option<serde_json::Value>, String>) -> Answer {
     }
 }
 
-/// What is shown of a tenant, if there is one of the id that was asked for.
+/// The answer about one tenant.
 fn tenant_answer(shown: Option<serde_json::Value>) -> Answer {
     match shown {
         Some(shown) => json(StatusCode::OK, &shown),
@@ -668,7 +668,7 @@ fn tenant_answer(shown: Option<serde_json::Value>) -> Answer {
     }
 }
 
-/// Whether a reload is only to be looked at.
+/// Whether a reload is to be planned only, by the parameter `dry_run`.
 fn dry_run(text: &str) -> Result<bool, String> {
     let mut dry_run = false;
     for (name, value) in query::parameters(text) {
@@ -696,7 +696,7 @@ fn entrance(settings: &ListenerSettings) -> AdminEntrance {
     }
 }
 
-/// A name as it stands in a path, without its percent-encoding. What is no text is no name, as this is none.
+/// A name in a path without its percent-encoding; empty, which is nobody's name, if it is not UTF-8.
 fn decoded(name: &str) -> String {
     percent_decode_str(name).decode_utf8().map(String::from).unwrap_or_default()
 }

@@ -62,12 +62,12 @@ impl CheckArgs {
     }
 }
 
-/// What was found in a configuration.
+/// The outcome of checking one configuration.
 struct Checked {
     problems: Vec<Problem>,
-    /// How many rows of a directory of tenants can be used, where they were read.
+    /// The number of rows of a directory of tenants that can be used, if they were read.
     rows: Option<String>,
-    /// It can't be used only for want of variables and files that are not there.
+    /// Whether the configuration can't be used only because variables or files are absent.
     lacks_secrets_alone: bool,
 }
 
@@ -158,7 +158,7 @@ fn check_one(args: &CheckArgs, source: &ConfigSource, env: fn(&str) -> Option<St
     Checked { problems, rows, lacks_secrets_alone }
 }
 
-/// Looks into a directory of tenants, and with a reader at each row: how many can be used, and what is wrong with them.
+/// Checks a directory of tenants, and with a reader each row: returns how many can be used, and the problems.
 fn check_directory(
     directory: &Path,
     reader: Option<RowReader>,

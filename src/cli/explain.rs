@@ -154,7 +154,7 @@ pub fn explain(
     Ok(ExitCode::SUCCESS)
 }
 
-/// What sends for each exporter.
+/// The transport of each exporter.
 fn transports(exporters: Vec<(Arc<str>, ExporterSettings)>) -> io::Result<Vec<(Arc<str>, Transport)>> {
     let transport = |(name, settings): (Arc<str>, ExporterSettings)| match Transport::new(
         &name,
@@ -187,7 +187,7 @@ fn size(size: EntrySize) -> String {
     format!("records: {}, bytes: {}", size.records, size.bytes)
 }
 
-/// Prints what would become of an entry; `field` is what the payload calls its entries.
+/// Prints what would become of an entry; `field` is the name of the entries in the payload.
 fn show(entry: &ExplainedEntry, field: &str, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "{field}[{}]: {}", entry.index, size(entry.size))?;
     if let Some(tenant) = &entry.tenant {
@@ -230,7 +230,7 @@ fn show_part(part: &ExplainedPart, out: &mut dyn Write) -> io::Result<()> {
     }
 }
 
-/// What becomes of a part that a route gives to a stream, as the next lines.
+/// Prints what becomes of a part that a route gives to a stream, as the next lines.
 fn told(end: &TakenEnd) -> String {
     let edited = |edits: &Option<Edits>| {
         edits.as_ref().map_or_else(String::new, |Edits { names, change }| {

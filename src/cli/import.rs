@@ -22,7 +22,7 @@ pub struct ImportArgs {
     file: PathBuf,
 }
 
-/// Prints to `out`, and what is wrong to standard error.
+/// Prints the configuration to `out`, and problems to standard error.
 pub fn import(args: &ImportArgs, out: &mut dyn Write) -> io::Result<ExitCode> {
     let imported = match config::import(&ConfigSource::named(args.file.clone())) {
         Ok(imported) => imported,

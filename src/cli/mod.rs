@@ -113,7 +113,7 @@ impl Arguments {
     }
 }
 
-/// `sluice demo.yaml` is what many try first.
+/// Explains that a file is named by an option: many try `sluice demo.yaml` first.
 fn with_hint(mut error: clap::Error) -> clap::Error {
     if let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand) {
         let ending = Path::new(word).extension().and_then(|ending| ending.to_str());
@@ -158,7 +158,7 @@ pub fn main(arguments: Arguments) -> ExitCode {
         Some(Command::Man(args)) => man::man(&args, Arguments::command()).map(|()| ExitCode::SUCCESS),
     };
     done.unwrap_or_else(|error| {
-        // A reader that has had enough, such as `head`, is no failure.
+        // A reader that has closed the pipe, such as `head`, is no failure.
         if error.kind() == io::ErrorKind::BrokenPipe {
             return ExitCode::SUCCESS;
         }
@@ -167,7 +167,7 @@ pub fn main(arguments: Arguments) -> ExitCode {
     })
 }
 
-/// A runtime for subcommands that talk to the network, with so many threads for what blocks.
+/// A runtime for subcommands that use the network, with so many threads for blocking work.
 fn runtime(blocking_threads: Option<usize>) -> tokio::runtime::Runtime {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     if let Some(threads) = blocking_threads {

@@ -1,7 +1,7 @@
-//! Fills in what a preset says, in the tree of the file: as if it had been written there, but for what is written.
+//! Fills in the options of presets in the tree of the file, as if they had been written there; options that are written stay.
 //!
-//! That is done behind the substitution, so that what is secret is at hand, and before the check of every key, which looks
-//! at what is filled in as at all else.
+//! That is done after the substitution, since credentials are needed, and before the check of every key, which checks the filled-in
+//! options like all others.
 
 use std::collections::BTreeSet;
 
@@ -41,11 +41,11 @@ pub struct FilledOption {
     pub value: String,
 }
 
-/// Fills in what the presets of exporters say, and tells what that was.
+/// Fills in the options of the exporters' presets, and returns what was filled in.
 pub(super) fn fill_in(root: &mut Node, report: &mut ProblemReport) -> Vec<FilledPreset> {
     let NodeValue::Map(sections) = &mut root.value else { return Vec::new() };
     let Some(at) = sections.iter().position(|section| section.key == "exporters") else { return Vec::new() };
-    // Taken out, so that routes can be looked at meanwhile.
+    // Taken out, so that routes can be read meanwhile.
     let mut exporters = std::mem::replace(&mut sections[at].value.value, NodeValue::Map(Vec::new()));
     let mut filled = Vec::new();
     if let NodeValue::Map(exporters) = &mut exporters {
@@ -64,7 +64,7 @@ struct Filling<'a> {
     preset: &'static Preset,
     access: &'static PresetAccess,
     exporter: &'a mut Node,
-    /// Where the preset is named, which is where all that it fills in stands.
+    /// The place of the preset's name, which is also the place of all that it fills in.
     span: Span,
     report: &'a mut ProblemReport,
     filled_in: Vec<FilledOption>,
@@ -123,7 +123,7 @@ impl Filling<'_> {
         }
     }
 
-    /// Looks at the endpoint that is written, and adds the path to it if it has none.
+    /// Checks the endpoint that is written, and adds the path to it if it has none.
     fn written_endpoint(&mut self) {
         let (access, upstream) = (self.access, self.preset.upstream);
         let Some(endpoint) = get_mut(self.exporter, "endpoint") else { return };
@@ -134,7 +134,7 @@ impl Filling<'_> {
         let is_fixed = is_known && !host.contains("{{");
         let is_theirs = access.hosts.iter().any(|glob| Glob::new(glob).matches(&host));
         let path = path.trim_end_matches('/').to_owned();
-        // What stands for an endpoint as a whole is replaced by another one that can be looked at.
+        // A placeholder for a whole endpoint is replaced later by one that can be checked.
         let is_there = scalar.text != PLACEHOLDER;
         if path.is_empty() && !access.path.is_empty() && is_there {
             let base = scalar.text.trim_end_matches('/').len();
@@ -281,7 +281,7 @@ impl Filling<'_> {
         }
     }
 
-    /// What tells streams apart at the upstream, where the keys of the routes are what it makes its streams of.
+    /// Fills in the headers and the valid keys by which the upstream tells streams apart, where the routes' keys are its streams.
     fn stream(&mut self, keys: &RouteKeys) {
         let stream = &self.preset.stream;
         let mut is_key_sent = stream.headers.is_empty();
@@ -310,7 +310,7 @@ impl Filling<'_> {
         }
     }
 
-    /// Says so where a key is not made of the attribute that the upstream reads.
+    /// Warns of keys that are not made of the attribute that the upstream reads.
     fn warn_of_keys_without(&mut self, attribute: &str, keys: &RouteKeys) {
         let (preset, upstream) = (self.preset, self.preset.upstream);
         let is_unchecked = preset.stream.valid.is_some() && !is_written(self.exporter.get("valid_key"));
@@ -328,7 +328,7 @@ impl Filling<'_> {
             .help(format!("write `key: {attribute}` in each route that sends there"));
     }
 
-    /// Says so where a header is missing that would say the stream, since a key is none that could be sent as it is.
+    /// Warns of a missing header that would name the stream, where a key can't be sent as it is.
     fn warn_of_headers_left_out(&mut self, keys: &RouteKeys) {
         let mut headers = self.preset.stream.headers.iter().map(|(name, _)| *name);
         let Some(name) = headers.find(|name| header(self.exporter, name).is_none()) else { return };
@@ -345,7 +345,7 @@ impl Filling<'_> {
         ));
     }
 
-    /// Says which headers are missing that the upstream asks for.
+    /// Reports missing headers that the upstream asks for.
     fn needed_headers(&mut self) {
         for (name, what) in self.preset.needs {
             if header(self.exporter, name).is_none() {
@@ -356,7 +356,7 @@ impl Filling<'_> {
         }
     }
 
-    /// Adds a header to those that are written, in either form.
+    /// Adds a header to the written ones, in either form.
     fn header(&mut self, name: &str, value: Node) {
         let span = self.span;
         let entry = |key: &str, value: Node| NodeEntry { key: key.to_owned(), key_span: span, value };
@@ -379,16 +379,16 @@ impl Filling<'_> {
 /// The keys of the routes that send to an exporter.
 struct RouteKeys(BTreeSet<RouteKey>);
 
-/// What a route's key is to an upstream.
+/// The kinds of a route's key, as the upstream uses it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum RouteKey {
-    /// There is none.
+    /// No key.
     Absent,
     /// One text, of which the upstream makes its stream.
     OneText,
     /// Several parts.
     Parts,
-    /// It does not read the attribute that the upstream reads.
+    /// A key without the attribute that the upstream reads.
     OfAnother,
 }
 
@@ -446,7 +446,7 @@ fn reads(key: &Node, attribute: &str) -> bool {
     }
 }
 
-/// Whether something is written there.
+/// Whether a value is written.
 fn is_written(node: Option<&Node>) -> bool {
     node.is_some_and(|node| !node.is_null() && node.text().is_none_or(|text| !text.is_empty()))
 }
@@ -456,14 +456,14 @@ fn get_mut<'n>(node: &'n mut Node, key: &str) -> Option<&'n mut Node> {
     entries.iter_mut().find(|entry| entry.key == key).map(|entry| &mut entry.value)
 }
 
-/// The map at a key, which is made if nothing is there. `None` if something else is there.
+/// The map at a key, which is made if the key is absent. `None` if the key has another value.
 fn map_at<'n>(node: &'n mut Node, key: &str, span: Span) -> Option<&'n mut Node> {
     let empty = || Node { span, value: NodeValue::Map(Vec::new()) };
     put(node, key, empty(), span);
     get_mut(node, key).filter(|node| matches!(node.value, NodeValue::Map(_)))
 }
 
-/// Puts a value at a key, if nothing is there.
+/// Puts a value at a key, if the key is absent.
 fn put(node: &mut Node, key: &str, value: Node, span: Span) -> bool {
     let NodeValue::Map(entries) = &mut node.value else { return false };
     match entries.iter_mut().find(|entry| entry.key == key) {
@@ -517,7 +517,7 @@ fn header<'n>(exporter: &'n Node, name: &str) -> Option<&'n Node> {
     in_map.map(|entry| &entry.value).or_else(|| items.find(is_it))
 }
 
-/// Whether what is written in `statuses` says something of a status of the table.
+/// Whether the `statuses` that are written have a key for a status of the table.
 fn names_status(statuses: Option<&Node>, status: &str) -> bool {
     let number: Option<u16> = status.parse().ok();
     statuses.map_or(&[][..], Node::entries).iter().any(|entry| {

@@ -1,7 +1,7 @@
 //! A Collector's file, written as Sluice's own configuration.
 //!
-//! What is written is what the file is loaded as, with `${…}` as it stands: no variable and no file is read. What the file
-//! asks for and is not in it is told by comments at its top.
+//! The output is the same tree as the file is loaded as, with `${…}` kept: no variable and no file is read. Comments at its top list the
+//! parts of the Collector's file that could not be taken.
 
 use std::fmt::Write as _;
 
@@ -23,7 +23,7 @@ use crate::byte_order_mark;
 pub struct Imported {
     /// The configuration, with comments.
     pub yaml: String,
-    /// What could not be taken, as errors, and what works in another way, as warnings; in the order of the file.
+    /// Errors about the parts that could not be translated, and warnings about those that work in another way; in the order of the file.
     pub problems: Vec<Problem>,
 }
 
@@ -75,7 +75,7 @@ pub(super) fn from_text(text: &str, name: &str) -> Result<Imported, Problems> {
         Ok(compiled) => compiled.warnings,
         Err(problems) => problems.list,
     };
-    // What is not there now may be there where it runs.
+    // Files that are absent here may exist where Sluice runs.
     list.retain(|problem| !problem.is_of_placeholder);
     report.show(&secrets::look(&root));
     let translated = pipelines::translate(&root, RefusedProcessors::Kept, &mut report);
@@ -83,7 +83,7 @@ pub(super) fn from_text(text: &str, name: &str) -> Result<Imported, Problems> {
     Ok(Imported { yaml: written(&translated, name, &list), problems: list })
 }
 
-/// The tree without keys of the Collector that have no effect here. Those that are errors stay.
+/// The tree without keys of the Collector that have no effect here. Keys that are errors stay.
 fn without_collectors_keys(node: &Node, shape: Shape<'_>) -> Node {
     let shape = shape.of_kind(node);
     let value = match &node.value {
@@ -109,7 +109,7 @@ fn without_collectors_keys(node: &Node, shape: Shape<'_>) -> Node {
     Node { span: node.span, value }
 }
 
-/// Whether a key that is not in the schema has an effect: that of an error.
+/// Whether a key that is not in the schema is an error, and so has to stay.
 fn has_effect(entry: &NodeEntry, shape: Shape<'_>, map: &Node) -> bool {
     let Some(definition) = shape.definition else { return true };
     match collector::verdict(definition, &entry.key) {
@@ -128,7 +128,7 @@ fn keeps_order(entry: &NodeEntry, shape: Shape<'_>) -> bool {
         || consumers.is_none_or(|many| many <= 1)
 }
 
-/// What stands before a section of the file.
+/// The comment before a section of the file.
 fn comment(section: &str) -> &'static str {
     match section {
         "routes" => {

@@ -25,7 +25,7 @@ pub(super) struct Scalar {
     pub(super) text: String,
     /// Written without quotes, so that it may be a number, a boolean or null.
     pub(super) plain: bool,
-    /// What in the text is not as it is written.
+    /// Whether the text is as it is written.
     pub(super) origin: ScalarOrigin,
     /// Where in the text the substituted values are.
     pub(super) literal: Vec<Range<usize>>,
@@ -34,14 +34,14 @@ pub(super) struct Scalar {
 /// Where the text of a scalar comes from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum ScalarOrigin {
-    /// It is as it is written.
+    /// As it is written.
     #[default]
     Written,
     /// It holds a substituted value, which may be a secret, whatever its key.
     Substituted,
-    /// It holds a placeholder for a value that can't be had.
+    /// It holds a placeholder for a value that can't be read.
     Placeholder,
-    /// A value that was to be substituted can't be had, which has been said.
+    /// A value that was to be substituted can't be read, which has been reported.
     Missing,
 }
 
@@ -56,7 +56,7 @@ pub(super) struct NodeEntry {
 pub(super) struct Mention<'a> {
     pub(super) name: &'a str,
     pub(super) span: Span,
-    /// What in the name is not as it is written.
+    /// Whether the name is as it is written.
     pub(super) origin: ScalarOrigin,
 }
 
@@ -96,10 +96,10 @@ impl Node {
         Self { span, value: NodeValue::Map(entries) }
     }
 
-    /// What is named in whatever shape: by a single value, by the keys of a map, or by either in a list.
+    /// The names in a value of any shape: a single value, the keys of a map, or either in a list.
     pub(super) fn mentions(&self) -> Vec<Mention<'_>> {
         match &self.value {
-            // What is missing has been said.
+            // A missing value has been reported.
             NodeValue::Scalar(scalar) if scalar.is_null() || scalar.text.is_empty() || self.is_missing() => {
                 Vec::new()
             }
@@ -179,7 +179,7 @@ impl Node {
         }
     }
 
-    /// Whether a value that was to be substituted into this one can't be had.
+    /// Whether a value that was to be substituted into this one can't be read.
     pub(super) fn is_missing(&self) -> bool {
         matches!(&self.value, NodeValue::Scalar(scalar) if scalar.origin == ScalarOrigin::Missing)
     }
@@ -197,7 +197,7 @@ impl Node {
         }
     }
 
-    /// What the node is, in the words of the problems.
+    /// The kind of the value, in the words of problems.
     pub(super) fn kind(&self) -> &'static str {
         match &self.value {
             NodeValue::Scalar(scalar) if scalar.is_null() => "nothing",
@@ -230,10 +230,10 @@ impl Scalar {
     }
 }
 
-/// What there is of a tree in a text that is not YAML: what stands before the place at which the parser stopped.
+/// The tree of a text that is not YAML, up to the place at which the parser stopped.
 pub(super) struct Fragment {
     pub(super) root: Node,
-    /// The end of what has been read, in bytes.
+    /// The end of the text that was parsed, in bytes.
     pub(super) end: usize,
     /// Keys and values that an alias may repeat behind that place, where they may be secrets.
     pub(super) anchored: Vec<Span>,

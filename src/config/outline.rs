@@ -1,4 +1,4 @@
-//! What a configuration says value by value, so that two of them can be compared although what is secret in them is kept by neither.
+//! The values of a configuration by their keys, so that two configurations can be compared though neither outline keeps secrets.
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
@@ -21,9 +21,9 @@ pub struct ConfigOutline {
 /// A value.
 #[derive(Clone, Debug)]
 struct OutlinedValue {
-    /// As it is written, if that may be shown.
+    /// The value as it is written, if it may be shown.
     shown: Json,
-    /// Of what it is once everything is substituted; by a key of this process's own, so that it tells nothing to anybody else.
+    /// The hash of the value after substitution, keyed with a random key of this process, so that it reveals nothing.
     hash: u64,
 }
 
@@ -32,14 +32,14 @@ struct OutlinedValue {
 pub struct ConfigDifference {
     /// The keys that lead to it, with dots between them.
     pub field: String,
-    /// What it was, as it may be shown; null where there was none.
+    /// The value before, as it may be shown; null if there was none.
     pub from: Json,
-    /// What it is to be.
+    /// The value after.
     pub to: Json,
 }
 
 impl ConfigOutline {
-    /// That of a configuration whose values are substituted. `source` is its text.
+    /// The outline of a configuration whose values are substituted. `source` is its text.
     pub(super) fn of(root: &Node, report: &ProblemReport, source: &str) -> Self {
         let mut outline = Self::default();
         outline.add(&mut Vec::new(), root, report, source);
@@ -85,7 +85,7 @@ impl ConfigOutline {
         }
     }
 
-    /// The keys below these.
+    /// The keys below this path.
     pub fn keys(&self, path: &[&str]) -> Vec<&str> {
         let mut keys: Vec<&str> = Vec::new();
         for key in self.below(path).filter_map(|(rest, _)| rest.first()) {
@@ -96,7 +96,7 @@ impl ConfigOutline {
         keys
     }
 
-    /// What is different below these keys in `after`, where other ones may lead to it.
+    /// The differences between this outline below one path and `after` below another.
     pub fn differences(&self, path: &[&str], after: &Self, path_after: &[&str]) -> Vec<ConfigDifference> {
         let before: BTreeMap<&[String], &OutlinedValue> = self.below(path).collect();
         let after: BTreeMap<&[String], &OutlinedValue> = after.below(path_after).collect();
@@ -126,7 +126,7 @@ impl ConfigOutline {
     }
 }
 
-/// What hashes are made with.
+/// The random key of the hashes.
 fn key_of_process() -> &'static RandomState {
     static KEY: OnceLock<RandomState> = OnceLock::new();
     KEY.get_or_init(RandomState::new)

@@ -11,13 +11,13 @@ use super::problem::ProblemReport;
 use super::quoting::{is_name, named};
 use super::span::Span;
 
-/// Collections inside each other; the deepest key of the schema is at a third of it.
+/// The deepest nesting of collections; the deepest key of the schema is at a third of it.
 const DEEPEST: usize = 32;
-/// Values that are written, which bounds what a file of the largest size costs.
+/// The most values that are written, which bounds the cost of a file of the largest size.
 const MOST_WRITTEN: usize = 1_000_000;
-/// Values that aliases repeat.
+/// The most values that aliases repeat.
 const MOST_REPEATED: usize = 100_000;
-/// Bytes of text copied by aliases.
+/// The most bytes of text that aliases copy.
 const MOST_ALIASED_BYTES: usize = 8 << 20;
 
 /// Parses one YAML document. If the text is not YAML, the report says why.
@@ -67,7 +67,7 @@ pub(super) fn parse(source: &str, report: &mut ProblemReport) -> Result<Node, Fr
     Ok(tree.root.unwrap_or(Node { span: Span::default(), value: NodeValue::Map(Vec::new()) }))
 }
 
-/// What to look for where the parser says no more than what it has not found.
+/// The help where the parser says only what it has not found.
 fn misplaced(said: &str) -> Option<&'static str> {
     if said.contains("unclosed quote") {
         return Some("write the same quote where the text ends");
@@ -76,7 +76,7 @@ fn misplaced(said: &str) -> Option<&'static str> {
         .then_some("the keys of a map begin in one column, and no `- ` stands among them")
 }
 
-/// What to write instead of a tab in the indentation before `at`.
+/// The help about a tab in the indentation before `at`.
 fn indented_by_tab(source: &str, at: usize) -> Option<String> {
     let before = &source[..at];
     let line = &source[before.rfind('\n').map_or(0, |end| end + 1)..];
@@ -84,8 +84,7 @@ fn indented_by_tab(source: &str, at: usize) -> Option<String> {
     indentation.contains('\t').then(|| "indent with spaces, not with tabs".to_owned())
 }
 
-/// What to write instead, mostly in quotes, if the parser stopped at `at` because text that is common in a configuration is
-/// syntax in YAML.
+/// The help, mostly to use quotes, if the parser stopped at `at` because text that is common in a configuration is syntax in YAML.
 fn missing_quotes(source: &str, at: usize) -> Option<String> {
     let (before, after) = source.split_at(at);
     let start = before.rfind('\n').map_or(0, |end| end + 1);
@@ -138,13 +137,13 @@ struct Builder<'a> {
     report: &'a mut ProblemReport,
     open: Vec<OpenCollection>,
     anchors: HashMap<usize, Anchored>,
-    /// All values so far, those of aliases with them.
+    /// All values so far, including those of aliases.
     nodes: usize,
-    /// Those of aliases alone.
+    /// The values of aliases alone.
     repeated: usize,
-    /// Bytes of text in those.
+    /// Bytes of text in the values of aliases.
     aliased: usize,
-    /// The end of what has been read, in bytes.
+    /// The end of the text that was parsed, in bytes.
     read: usize,
     root: Option<Node>,
 }
@@ -215,7 +214,7 @@ impl Builder<'_> {
         }
     }
 
-    /// What there is, as if all that is open ended here. A key whose value has not come is left out.
+    /// The tree so far, as if all open collections ended here. A key without a value yet is left out.
     fn into_fragment(mut self) -> Fragment {
         let end = self.read;
         let mut anchored = Vec::new();
@@ -244,7 +243,7 @@ impl Builder<'_> {
         Fragment { root, end, anchored }
     }
 
-    /// What to write if the innermost collection that is open began with a bracket.
+    /// The help if the innermost open collection began with a bracket.
     fn unclosed_bracket(&self) -> Option<String> {
         let OpenCollection { start, .. } = self.open.last()?;
         let (bracket, closing) = match self.source.as_bytes().get(*start)? {
@@ -276,7 +275,7 @@ impl Builder<'_> {
                 NodeValue::Map(map.entries)
             }
         };
-        // A block collection is closed by the next token; what it spans ends with its own text.
+        // A block collection is closed by the next token; its span ends with its own text.
         let end = start + self.source.get(start..end).unwrap_or_default().trim_end().len();
         let node = Node { span: Span { start, end }, value };
         self.remember(anchor, &node, self.nodes - nodes_before + 1);
@@ -374,7 +373,7 @@ impl Builder<'_> {
         Some(())
     }
 
-    /// YAML 1.1 merge keys: what a map has itself wins, then the first that is merged.
+    /// YAML 1.1 merge keys: a map's own keys win, then those of the first map that is merged.
     fn merge(&mut self, map: &mut OpenMap, merged: Node) {
         match merged.value {
             NodeValue::Map(entries) => {
@@ -398,7 +397,7 @@ impl Builder<'_> {
             None => Some(false),
             Some(tag) if tag.is_yaml_core_schema() => Some(tag.suffix() == "str"),
             Some(_) => {
-                // It is not repeated: a password may begin with `!`.
+                // The tag is not quoted: a password may begin with `!`.
                 self.report
                     .error(span, "a YAML tag (`!…`) means nothing here")
                     .help("if it is text, put quotes around it");

@@ -1,8 +1,8 @@
-//! What is wrong with a configuration, and where: collected while it is read, shown all at once.
+//! The problems of a configuration with their places: collected while it is read, shown all at once.
 //!
 //! The text looks like a compiler's: place, message, the line itself with a caret, and what to write instead.
-//! Of the line keys and structure are shown, and the values that are known to be no secrets (`secrets`), because the
-//! text ends up in logs and in the API.
+//! Of the line, keys, structure and the values that are known to be no secrets (`secrets`) are shown, because the text ends up in logs and
+//! in the API.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -16,7 +16,7 @@ use super::secrets::{Sight, known_keys};
 use super::span::Span;
 use crate::terminal::is_obeyed;
 
-/// How bad a problem is.
+/// The severity of a problem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
@@ -44,13 +44,13 @@ pub struct Problem {
     /// The line with a caret under the place.
     #[serde(skip)]
     pub(super) snippet: Option<String>,
-    /// It says that a placeholder stands for something that is not there.
+    /// Whether the problem is a warning that a placeholder replaces an absent variable or file.
     #[serde(skip)]
     pub(super) is_of_placeholder: bool,
 }
 
 impl Problem {
-    /// Whether it says no more than that a placeholder stands for something that is not there.
+    /// Whether the problem is only a warning that a placeholder replaces an absent variable or file.
     pub fn tells_of_placeholder(&self) -> bool {
         self.is_of_placeholder
     }
@@ -135,7 +135,7 @@ pub(super) struct ProblemReport {
     found: Vec<FoundProblem>,
     /// The keys and values of the file, and whether they may be shown.
     texts: HashMap<Span, bool>,
-    /// Up to this byte it is known what the file's keys and values are.
+    /// Up to this byte the keys and values of the file are known.
     looked_to: usize,
 }
 
@@ -159,7 +159,7 @@ impl ProblemReport {
         self.add(Severity::Warning, Some(span), message.into())
     }
 
-    /// Adds a warning that something is not there, for which a placeholder stands.
+    /// Adds a warning that a placeholder replaces an absent variable or file.
     pub(super) fn warn_of_placeholder(&mut self, span: Span, message: impl Into<String>) {
         self.add(Severity::Warning, Some(span), message.into());
         if let Some(last) = self.found.last_mut() {
@@ -172,31 +172,31 @@ impl ProblemReport {
         self.add(Severity::Error, None, message.into())
     }
 
-    /// Says what to write instead, for the problem added last.
+    /// Adds a help to the last problem: what to write instead.
     pub(super) fn help(&mut self, help: impl Into<String>) {
         if let Some(last) = self.found.last_mut() {
             last.help = Some(help.into());
         }
     }
 
-    /// Says where a key or a value stands, which is not shown for now.
+    /// Notes the place of a key or a value, which is not shown for now.
     pub(super) fn text(&mut self, span: Span) {
         self.texts.insert(span, false);
     }
 
-    /// Shows a key that the tree doesn't have, since it is there already.
+    /// Shows a duplicate key, which is not in the tree.
     pub(super) fn show_key(&mut self, span: Span) {
         self.texts.insert(span, true);
     }
 
-    /// Shows what has been found to be harmless. What stands in several places, by an alias, is so in each of them.
+    /// Shows the keys and values that were found to be harmless.
     pub(super) fn show(&mut self, sight: &Sight) {
         self.looked_to = usize::MAX;
         self.texts.extend(sight.shown.iter().map(|span| (*span, true)));
         self.texts.extend(sight.hidden.iter().map(|span| (*span, false)));
     }
 
-    /// The same of a file of which a fragment is known only.
+    /// As [`ProblemReport::show`], for a file of which only a fragment could be parsed.
     pub(super) fn show_fragment(&mut self, fragment: &Fragment, sight: &Sight) {
         self.show(sight);
         self.looked_to = fragment.end;
@@ -208,7 +208,7 @@ impl ProblemReport {
         self.texts.get(&span) == Some(&true)
     }
 
-    /// The value as it stands in the file, quoted, if it may be shown; never what was substituted.
+    /// The value as it is written in the file, quoted, if it may be shown; never a substituted value.
     pub(super) fn written(&self, node: &Node, source: &str) -> String {
         match &node.value {
             NodeValue::Scalar(_) if !self.shows(node.span) => format!("`{REDACTED}`"),
@@ -220,7 +220,7 @@ impl ProblemReport {
         }
     }
 
-    /// The same where it begins a sentence. What may not be shown need not be a secret, and is the place that is pointed at.
+    /// The value as the subject at the beginning of a sentence; `this`, if it may not be shown.
     pub(super) fn subject(&self, node: &Node, source: &str) -> String {
         match &node.value {
             NodeValue::Scalar(_) if !self.shows(node.span) => "this".to_owned(),
@@ -228,7 +228,7 @@ impl ProblemReport {
         }
     }
 
-    /// Whether something has been said of this very place.
+    /// Whether there is a problem at exactly this place.
     pub(super) fn has_said(&self, span: Span) -> bool {
         self.found.iter().any(|found| found.span == Some(span))
     }
@@ -237,7 +237,7 @@ impl ProblemReport {
         self.found.iter().any(|found| found.severity == Severity::Error)
     }
 
-    /// Whether nothing has been said.
+    /// Whether there are no problems.
     pub(super) fn is_empty(&self) -> bool {
         self.found.is_empty()
     }
@@ -250,7 +250,7 @@ impl ProblemReport {
         })
     }
 
-    /// Whether there is an error inside `span`: what is missing there may only be misspelt.
+    /// Whether there is an error inside `span`: a key that is missing there may be a misspelt one.
     pub(super) fn has_error_within(&self, span: Span) -> bool {
         self.found.iter().any(|found| {
             found.severity == Severity::Error && found.span.is_some_and(|inner| span.contains(inner))
@@ -315,7 +315,7 @@ struct Lines<'a> {
     starts: Vec<usize>,
     /// The keys and values in the order of the file, and whether they may be shown.
     texts: Vec<(Span, bool)>,
-    /// Up to this byte these are known.
+    /// Up to this byte the keys and values are known.
     looked_to: usize,
 }
 
@@ -416,7 +416,7 @@ impl<'a> Lines<'a> {
         self.source[self.starts[line]..].split('\n').next().unwrap_or_default().trim_end_matches('\r')
     }
 
-    /// A line as it may be shown.
+    /// A line, redacted.
     fn shown(&self, line: usize) -> String {
         let text = self.line(line);
         let looks = self.looks(self.starts[line], text);

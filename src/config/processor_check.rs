@@ -1,4 +1,4 @@
-//! Reports what a file says of processors that Sluice does not run, or that no route names.
+//! Reports the processors of a file that Sluice does not run, or that no route names.
 
 use std::collections::HashSet;
 
@@ -55,12 +55,11 @@ fn in_routes(root: &Node) -> HashSet<&str> {
         .collect()
 }
 
-/// What the pipelines of a file say of its processors.
+/// The processors in the pipelines of a file.
 struct Pipelines<'a> {
-    /// Those that they name.
+    /// The processors that pipelines name.
     processors: Vec<Mention<'a>>,
-    /// Whether that is all of it: there are pipelines, and no part of them is substituted, which a Collector would read as
-    /// YAML.
+    /// Whether these are all: there are pipelines, and no part of them is substituted, which a Collector would read as YAML.
     are_known: bool,
 }
 
@@ -74,7 +73,7 @@ impl<'a> Pipelines<'a> {
         found
     }
 
-    /// Takes the processors that stand below `service`, in whatever shape.
+    /// Adds the processors below `service`, in any shape.
     fn gather(&mut self, node: &'a Node) {
         match &node.value {
             NodeValue::Scalar(scalar) => self.are_known &= !scalar.is_substituted(),
@@ -98,7 +97,7 @@ impl<'a> Pipelines<'a> {
     }
 }
 
-/// A misspelt `processors` would leave out what it holds.
+/// Reports unknown keys of pipelines: a misspelt `processors` would leave out the processors below it.
 fn check_keys(service: &Node, report: &mut ProblemReport) {
     for pipeline in service.get("pipelines").map(Node::entries).unwrap_or_default() {
         for entry in pipeline.value.entries() {
@@ -119,7 +118,7 @@ fn check_keys(service: &Node, report: &mut ProblemReport) {
     }
 }
 
-/// Reports a processor that could be run, but of which nothing is there but the name.
+/// Reports a processor that could be run, but has no settings.
 fn say_without_settings(processor: &Mention<'_>, report: &mut ProblemReport) {
     if processor.origin == ScalarOrigin::Placeholder {
         return;
@@ -147,7 +146,7 @@ fn say_unrouted(processor: &Mention<'_>, may_run: bool, report: &mut ProblemRepo
 
 /// Reports a processor, which a pipeline may run or which none does.
 fn say(processor: &Mention<'_>, may_run: bool, report: &mut ProblemReport) {
-    // Which one it is can't be told, and that a placeholder stands there has been.
+    // The placeholder, which has been reported, does not tell which processor is meant.
     if processor.origin == ScalarOrigin::Placeholder {
         return;
     }

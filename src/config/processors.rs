@@ -1,21 +1,21 @@
 //! The processors of a Collector's file, of which Sluice runs two where a route names them.
 //!
-//! Any other processor that may drop, mask or change data is an error wherever a pipeline may run it: what it holds back would be
-//! sent on otherwise. The two that change nothing are left out with a warning that says which option does what they are for.
+//! Any other processor that may drop, mask or change data is an error wherever a pipeline may run it: the data that it would drop or
+//! mask would be sent on without it. The two that change nothing are left out with a warning that names the option with their purpose.
 //! A processor that is defined, but that none of the file's pipelines names, is run by no Collector either, so that leaving it
 //! out takes nothing away: it is a warning, too. Where there is no pipeline, as in a file of processors alone, nothing tells
 //! that it is unused, and it is an error. One of the two that are run is an error where a pipeline may name it and no route does.
 
 use super::model;
 
-/// What is done about a processor.
+/// What Sluice does with a processor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Treatment {
-    /// It is run by each route that names it.
+    /// Each route that names the processor runs it.
     Run,
-    /// It is left out, with a warning that says what does here what it is for. It drops and changes no data.
+    /// The processor, which drops and changes no data, is left out with a warning that names the option with the same purpose.
     LeftOut(&'static str),
-    /// It is an error.
+    /// The processor is an error.
     Refused {
         /// What would become of the data without it.
         without: &'static str,
@@ -28,7 +28,7 @@ use Treatment::{LeftOut, Refused, Run};
 
 const ELSEWHERE: &str = "let the senders, a Collector before this one or the upstream do it";
 
-/// Processors of one kind, by each name that they have or had, and what is done about them.
+/// Processors by their present and former names, and what Sluice does with them.
 pub(super) const TABLE: &[(&[&str], Treatment)] = &[
     (&["resource", "attributes"], Run),
     (&["batch"], LeftOut("batches are formed by `sending_queue.batch` of each exporter")),
@@ -117,11 +117,11 @@ pub(super) const TABLE: &[(&[&str], Treatment)] = &[
     ),
 ];
 
-/// What is done about a processor that is not in the table.
+/// What Sluice does with a processor that is not in the table.
 pub(super) const ANY_OTHER: Treatment =
     Refused { without: "what it drops, masks or changes would be sent on as it came", instead: ELSEWHERE };
 
-/// Whether the text is what a type of processor is called.
+/// Whether a text is the name of a type of processor.
 pub(super) fn is_type(text: &str) -> bool {
     types().any(|known| known == text)
 }
@@ -136,7 +136,7 @@ pub(super) fn is_run(name: &str) -> bool {
     treatment(model::type_of(name)).unwrap_or(ANY_OTHER) == Run
 }
 
-/// What does here what a processor of a type is for that changes nothing.
+/// The option with the purpose of a processor that changes nothing, by the processor's type.
 pub(super) fn instead_of_harmless(r#type: &str) -> Option<&'static str> {
     match treatment(r#type)? {
         LeftOut(why) => Some(why),
@@ -144,7 +144,7 @@ pub(super) fn instead_of_harmless(r#type: &str) -> Option<&'static str> {
     }
 }
 
-/// What would become of data without a processor of a type that is known and not available, and what to do instead.
+/// For a type of processor that is known and not available: what would become of data without it, and what to do instead.
 pub(super) fn not_available(r#type: &str) -> Option<(&'static str, &'static str)> {
     match treatment(r#type)? {
         Refused { without, instead } => Some((without, instead)),

@@ -1,14 +1,14 @@
-//! How problems write what stands in a configuration: names and paths, if they have the form of one and so are no secret, short
-//! and without what a terminal would obey.
+//! How problems quote texts of a configuration: names and paths are quoted if they have the form of one, and so are no secret; long texts
+//! are cut, and control characters are escaped.
 
 use std::path::Path;
 
 use crate::terminal::is_obeyed;
 
-/// What is shown in place of what may be a secret.
+/// Stands for text that may be a secret.
 pub(super) const REDACTED: &str = "[redacted]";
 
-/// What a problem quotes of the file: short, and without characters that a terminal would obey.
+/// Quotes a text for a problem: cut if it is long, with control characters escaped.
 pub(super) fn quoted(text: &str) -> String {
     const LONGEST: usize = 60;
     let mut out = String::from("`");
@@ -60,15 +60,15 @@ pub(super) fn path(path: &Path) -> String {
     if is_path(&text) || is_name(&text) { quoted(&text) } else { format!("`{REDACTED}`") }
 }
 
-/// The name of an exporter, a route, an attribute: a few letters and digits, without what keys and tokens are padded
-/// with.
+/// Whether a text has the form of a name, such as of an exporter, a route, an attribute: a few letters and digits, without the padding of
+/// keys and tokens.
 pub(super) fn is_name(text: &str) -> bool {
     (1..=64).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-/".contains(&byte))
 }
 
-/// A path of names that are not too long for one. It begins as a path does or has a dot, so that the text of a key is
-/// none.
+/// Whether a text has the form of a path: names of limited length. It has to begin as paths do or have a dot, so that the text of a
+/// secret key is no path.
 pub(super) fn is_path(text: &str) -> bool {
     let segment = |text: &str| {
         text.len() <= 48 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-~".contains(&byte))

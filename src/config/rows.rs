@@ -1,5 +1,5 @@
-//! Rows of the table of tenants that stand in files of their own: each is read as a configuration is, with the same
-//! substitutions, checks and problems.
+//! Rows of the table of tenants in files of their own: each file is read as a configuration is, with the same substitutions, checks and
+//! problems.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,10 +21,10 @@ use crate::tenants::{BrokenRow, RowContent, Tenant};
 #[cfg(any(test, fuzzing))]
 use crate::tenants::{Table, TableRow, TableSettings};
 
-/// A file with one row is not larger.
+/// The most bytes of a file with one row.
 pub(crate) const LARGEST_ROW: usize = 1 << 20;
 
-/// Of a broken row's problems, so many are told by the table.
+/// The most problems of a broken row that the table keeps.
 const TOLD: usize = 3;
 
 /// Reads the rows of a directory.
@@ -33,16 +33,16 @@ pub struct RowReader {
     env: fn(&str) -> Option<String>,
     secrets: SecretPresence,
     exporters: Vec<Arc<str>>,
-    /// What exporters read of each row, if it is looked at.
+    /// What exporters read of each row, if rows are checked against that.
     targets: Option<Arc<RowTargets>>,
 }
 
-/// What came of reading a row.
+/// The outcome of reading a row.
 #[derive(Debug)]
 pub struct ReadRow {
-    /// What stands there now.
+    /// The row, or that it is gone or broken.
     pub content: RowContent,
-    /// What is wrong with it, or not as its writer may think.
+    /// The errors and warnings about the row.
     pub problems: Vec<Problem>,
     /// The files that it names by `${file:}`, and what each was before it was read.
     pub(crate) files: Vec<(PathBuf, FileStamp)>,
@@ -129,7 +129,7 @@ impl RowReader {
     }
 }
 
-/// What the table keeps of a row that can't be used.
+/// The record that the table keeps of a row that can't be used.
 fn broken(place: &Arc<str>, problems: &[Problem], tenant: Option<&Tenant>, complete: bool) -> BrokenRow {
     let errors = problems.iter().filter(|problem| problem.severity == Severity::Error);
     let mut told: Vec<String> = errors.clone().take(TOLD).map(|problem| format!("{problem:#}")).collect();
@@ -145,7 +145,7 @@ fn broken(place: &Arc<str>, problems: &[Problem], tenant: Option<&Tenant>, compl
     }
 }
 
-/// Reads a file with a list of rows, which is taken as a whole: if there is an error among the problems, none is to be used.
+/// Reads a file with a list of rows, which counts as a whole: if there is an error among the problems, no row may be used.
 pub(super) fn read_list(
     path: &Path,
     files: &mut SourceFiles,

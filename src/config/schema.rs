@@ -23,7 +23,7 @@ pub(super) fn schema() -> &'static Json {
     })
 }
 
-/// What `schema.json` has to be.
+/// The text that `schema.json` has to have.
 #[cfg(test)]
 pub(super) fn text_of_model() -> String {
     let settings = schemars::generate::SchemaSettings::draft2020_12();
@@ -59,7 +59,7 @@ pub fn published() -> &'static Json {
     })
 }
 
-/// What asks for nothing, however deep it is written.
+/// The schema of values that ask for nothing, however deep they are nested.
 fn nothing() -> Json {
     /// Of texts, a zero in any form and with any unit, `false`, and what is substituted.
     const TEXT: &str = r"^(0[0-9a-zA-Z_]*|false|False|FALSE)?$|\$\{";
@@ -96,7 +96,7 @@ fn add_collectors_keys(body: &mut Json, definition: &str) {
     }
 }
 
-/// What the schema says for Sluice alone.
+/// The keywords of the schema that are for Sluice alone.
 const INTERNAL: [&str; 4] = ["x-shown", "x-asked-by-key", "x-key", "x-any-case"];
 
 /// A pattern for words in letters of any case, which JSON Schema has no flag for.
@@ -106,7 +106,7 @@ fn of_any_case(words: &[&str]) -> String {
     format!("^({})$", words.join("|"))
 }
 
-/// Lets a schema, and all within it, take what the configuration does.
+/// Widens a schema, and all within it, to all forms that the configuration accepts.
 fn relax(body: &mut Json) {
     /// In a text that stands for a number or a boolean: a substitution, or a form that YAML 1.2 doesn't know.
     const SUBSTITUTED: &str = r"\$\{";
@@ -171,7 +171,7 @@ fn relax(body: &mut Json) {
         wider.push("null");
         map.insert("type".to_owned(), json!(wider));
     }
-    // What may be left out may be written as nothing.
+    // An optional key may be written without a value.
     if let Some(reference) = map.get("$ref").cloned() {
         map.shift_remove("$ref");
         map.insert("anyOf".to_owned(), json!([{ "$ref": reference }, { "type": "null" }]));
@@ -192,7 +192,7 @@ fn relax(body: &mut Json) {
 /// A schema without its indirections: behind `$ref`, and without the `null` of an optional key.
 #[derive(Clone, Copy)]
 pub(super) struct Shape<'a> {
-    /// What constrains the value.
+    /// The schema of the value.
     pub(super) body: &'a Json,
     /// The name of the definition, such as `HttpReceiver`.
     pub(super) definition: Option<&'a str>,

@@ -1,9 +1,9 @@
-//! What of a configuration may be shown, in problems, logs and the API.
+//! Which texts of a configuration may be shown in problems, logs and the API.
 //!
 //! Nothing is shown because it does not look like a secret; a text is shown because the schema says what it is, and
 //! it has the form of that: a number, a duration, a word of an enumeration, the name of a route, an exporter or an
 //! attribute, a path, a URL without credentials. The same goes for keys: those of the schema are shown, and those that
-//! users choose if they have the form of a name; and what components of Collectors are commonly called. All else is
+//! users choose if they have the form of a name; and the common names of Collectors' components. All else is
 //! `[redacted]`: values of headers, values that attributes are compared with, whatever stands below a misspelt key, and a
 //! value of the wrong kind.
 
@@ -22,22 +22,22 @@ use super::schema::{Shape, schema};
 use super::span::Span;
 use crate::query::Query;
 
-/// What a look at the whole file finds.
+/// The places in a file that may be shown and those that may not.
 pub(super) struct Sight {
     /// The places of keys and values that are known to be harmless.
     pub(super) shown: Vec<Span>,
-    /// The places of all others.
+    /// The places of all other keys and values.
     pub(super) hidden: Vec<Span>,
-    /// The file as written, before substitution, with all others replaced.
+    /// The file as written, before substitution, with the hidden keys and values replaced.
     pub(super) redacted: Json,
 }
 
-/// Finds out what of a configuration may be shown.
+/// Finds out which keys and values of a configuration may be shown.
 pub(super) fn look(root: &Node) -> Sight {
     look_as(Shape::root(), root)
 }
 
-/// The same for a file of another shape.
+/// As [`look`], for a file of another shape.
 pub(super) fn look_as(shape: Shape<'_>, root: &Node) -> Sight {
     let mut sight = Sight { shown: Vec::new(), hidden: Vec::new(), redacted: Json::Null };
     sight.redacted = sight.value(root, Some(shape), None);
@@ -45,7 +45,7 @@ pub(super) fn look_as(shape: Shape<'_>, root: &Node) -> Sight {
 }
 
 impl Sight {
-    /// `form` is what a text is, by the key that it belongs to.
+    /// `form` is the form of texts below a key, as the schema has it.
     fn value(&mut self, node: &Node, shape: Option<Shape<'_>>, form: Option<&str>) -> Json {
         let shape = shape.map(|shape| shape.of_kind(node));
         match &node.value {
@@ -130,23 +130,23 @@ fn is_phrase(text: &str) -> bool {
     text.len() <= 64 && text.split_whitespace().all(is_name)
 }
 
-/// What a text is, by the schema.
+/// The form of a text, by the schema.
 enum TextForm<'a> {
-    /// Nothing is known of it.
+    /// Not known.
     Secret,
     /// Numbers, durations, sizes, rates; and the words that may stand there, too.
     Number(&'static [&'static str]),
     Moment,
     Boolean,
     Word(Vec<&'a str>),
-    /// Of a route, an exporter, an attribute.
+    /// The name of a route, an exporter, an attribute.
     Name,
     Path,
-    /// With or without a scheme.
+    /// A URL with or without a scheme.
     Url,
-    /// What records are looked for.
+    /// A query for records.
     Query,
-    /// So many in so long.
+    /// A count within a time.
     CountInTime,
 }
 
@@ -233,7 +233,7 @@ fn with_samples(text: &str) -> Option<String> {
     Some(out)
 }
 
-/// What may stand where `${expression}` does.
+/// A text that may stand in place of `${expression}`.
 fn sample(expression: &str) -> Option<&str> {
     /// Right as a number, in a name and in a URL.
     const SAMPLE: &str = "1";
@@ -255,7 +255,7 @@ pub(super) fn is_variable(name: &str) -> bool {
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
-/// What a template may hold, or a word that is a slip in it.
+/// Whether a text can be the expression of a template, or a mistyped one.
 fn is_template_expression(text: &str) -> bool {
     let attribute =
         text.strip_prefix("resource").map(|index| index.trim().trim_matches(['[', ']', ' ', '"', '\'']));
@@ -332,8 +332,8 @@ fn is_url(text: &str) -> bool {
         && (path.is_empty() || is_path(path))
 }
 
-/// What is shown of a text that is not harmless as a whole: of a URL, what stands before its query, and of a query what
-/// is harmless.
+/// The part that is shown of a text that is not harmless as a whole: of a URL, the part before its query, and of a query for records, its
+/// harmless parts.
 fn masked(text: &str, form: Option<&str>) -> Cow<'static, str> {
     let before = text.split_once('?').map(|(before, _)| before);
     match before {

@@ -1,6 +1,6 @@
-//! Sections that are misspelt or indented too far, which is reported and put right before the rest is checked.
+//! Sections that are misspelt or indented too far: reports and corrects them before the rest is checked.
 //!
-//! So such a mistake costs one error: what the section holds is checked as well, and whatever names something in it finds it.
+//! So such a mistake causes one error alone: the keys of the section are checked as well, and names that refer to them are found.
 
 use super::collector;
 use super::model;
@@ -9,7 +9,7 @@ use super::problem::ProblemReport;
 use super::schema::Shape;
 use super::shape::{key_that_is_meant, unknown_key};
 
-/// Puts the sections of a configuration right.
+/// Corrects the sections of a configuration.
 pub(super) fn put_right(root: &mut Node, report: &mut ProblemReport) {
     take_out(root, report);
     rename(root, report);

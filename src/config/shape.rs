@@ -1,7 +1,6 @@
-//! Checks the tree against the schema, key by key, and hands on what is right as the JSON that the model reads.
+//! Checks the tree against the schema, key by key, and returns the valid part as the JSON that the model reads.
 //!
-//! What is wrong is reported and left out, so that one mistake hides no other: the rest is read as if the wrong
-//! key had not been written.
+//! Mistakes are reported and left out, so that one hides no other: the rest is read as if the wrong key had not been written.
 
 use std::fmt;
 
@@ -16,7 +15,7 @@ use super::schema::Shape;
 use super::span::Span;
 use super::substitute::PLACEHOLDER;
 
-/// What the file of a configuration is called in problems.
+/// The name of a configuration in problems.
 const CONFIGURATION: &str = "the configuration";
 
 /// Checks a whole configuration.
@@ -24,7 +23,7 @@ pub(super) fn check(root: &Node, source: &str, report: &mut ProblemReport) -> Js
     check_as(Shape::root(), CONFIGURATION, root, source, report).unwrap_or_else(|| Map::new().into())
 }
 
-/// Whether a configuration has any section. If it has none, that is the one thing to say of it.
+/// Whether a configuration has any section. If it has none, that is its only problem.
 pub(super) fn has_sections(root: &Node, source: &str, report: &mut ProblemReport) -> bool {
     let is_empty = root.is_null() || (root.is_map() && root.entries().is_empty());
     if is_empty {
@@ -39,7 +38,7 @@ pub(super) fn has_sections(root: &Node, source: &str, report: &mut ProblemReport
     root.is_map() && !is_empty
 }
 
-/// What to say of a key that is not known, with its name if that may be shown.
+/// The message about an unknown key, with its name if that may be shown.
 pub(super) fn unknown_key(entry: &NodeEntry, report: &ProblemReport) -> String {
     if report.shows(entry.key_span) {
         format!("unknown key {}", quoted(&entry.key))
@@ -48,8 +47,8 @@ pub(super) fn unknown_key(entry: &NodeEntry, report: &ProblemReport) -> String {
     }
 }
 
-/// The key that is meant by one that the shape of the map does not have, if it is near enough to one: rather to one that is not
-/// written in the map, and rather to one of Sluice's than to one of the Collector's.
+/// The key that an unknown key is likely to mean: the nearest one that the map does not have, or else one that it has, or else one of the
+/// Collector's.
 pub(super) fn key_that_is_meant<'a>(key: &str, map: &Node, shape: Shape<'a>) -> Option<&'a str> {
     let known: Vec<&str> = shape.documented_properties().map(|(key, _)| key).collect();
     let unused = known.iter().copied().filter(|known| map.get(known).is_none());
@@ -69,7 +68,7 @@ pub(super) fn check_as(
     walk.value(root, shape, &KeyPath::ROOT)
 }
 
-/// The way from the root to a value.
+/// The path from the root to a value.
 struct KeyPath<'a> {
     up: Option<&'a KeyPath<'a>>,
     name: &'a str,
@@ -121,7 +120,7 @@ impl ShapeCheck<'_> {
     fn value(&mut self, node: &Node, shape: Shape<'_>, place: &KeyPath<'_>) -> Option<Json> {
         let shape = shape.of_kind(node);
         match &node.value {
-            // That has been said.
+            // The missing value has been reported.
             NodeValue::Scalar(scalar) if scalar.origin == ScalarOrigin::Missing => None,
             NodeValue::Scalar(scalar) if scalar.is_null() && shape.is("object") => Some(Map::new().into()),
             NodeValue::Scalar(scalar)
@@ -157,7 +156,7 @@ impl ShapeCheck<'_> {
                 self.unknown(node, entry, shape, place);
                 continue;
             };
-            // Each of those that are named in another shape has been reported.
+            // Processors in another shape than a map have been reported.
             if entry.key == "processors" && shape.definition == Some("Config") && !entry.value.is_map() {
                 continue;
             }
@@ -174,7 +173,7 @@ impl ShapeCheck<'_> {
             if entry.value.is_missing() || (is_fixed && says_nothing(entry, schema, shape)) {
                 continue;
             }
-            // A secret that is empty is no mistake of the file.
+            // A variable with an empty value is no mistake of the file.
             let is_empty_text =
                 entry.value.is_substituted() && value_shape.of_kind(&entry.value).is("string");
             // As in the Collector, a header without a value is an empty one.
@@ -199,7 +198,7 @@ impl ShapeCheck<'_> {
         map.into()
     }
 
-    /// A key of the Collector's that is not in the schema.
+    /// Reports a key of the Collector's that is not in the schema.
     fn collectors(&mut self, entry: &NodeEntry, verdict: KeyVerdict, why: &str) {
         let (key, at) = (&entry.key, entry.key_span);
         match verdict {
@@ -230,8 +229,8 @@ impl ShapeCheck<'_> {
         }
     }
 
-    /// Where a journal does what the extension does that `storage` names: below the directory of that one, which is on a disk
-    /// that stays.
+    /// The directory of a journal that replaces the extension which `storage` names: below that extension's directory, which is on a
+    /// persistent disk.
     fn directory_of_journal(&self, storage: &Node) -> String {
         let extension = storage.text().filter(|name| model::type_of(name) == "file_storage");
         let extension = extension.and_then(|name| self.root.get("extensions")?.get(name));
@@ -242,7 +241,7 @@ impl ShapeCheck<'_> {
         }
     }
 
-    /// A key that is not in the schema: the Collector's, or a slip.
+    /// Reports a key that is not in the schema: the Collector's, or a mistyped one.
     fn unknown(&mut self, node: &Node, entry: &NodeEntry, shape: Shape<'_>, place: &KeyPath<'_>) {
         let shown = self.report.shows(entry.key_span);
         let name = if shown { quoted(&entry.key) } else { "this".to_owned() };
@@ -317,8 +316,8 @@ impl ShapeCheck<'_> {
             .help(format!("the keys here are {}", listed(known)));
     }
 
-    /// Checks the value of a wrong key as that of the one that is meant, so that what is wrong with it need not wait until the key is
-    /// right. Nothing else is done with it.
+    /// Checks the value of a wrong key as that of the key that is meant, so that its mistakes are reported before the key is corrected. The
+    /// value is not used.
     fn as_if_written(&mut self, entry: &NodeEntry, meant: &str, shape: Shape<'_>, place: &KeyPath<'_>) {
         if entry.value.is_missing() || entry.value.is_null() {
             return;
@@ -435,7 +434,7 @@ impl ShapeCheck<'_> {
         None
     }
 
-    /// Says so where two versions of YAML read a number in two ways.
+    /// Warns of a number that two versions of YAML read differently.
     fn warn_of_octal(&mut self, span: Span, text: &str) {
         if let Some((octal, decimal)) = model::octal_or_decimal(text) {
             self.report
@@ -495,18 +494,18 @@ impl ShapeCheck<'_> {
     }
 }
 
-/// What stands in for a value with a placeholder in it, where that would not do.
+/// The replacement of a value with a placeholder in it, where the placeholder would be invalid.
 enum PlaceholderValue {
     Value(&'static str),
     Default,
 }
 
-/// What a value with a placeholder in it is read as, where the placeholder itself would not do: a whole URL, an address,
-/// and, for all that is not text, the default.
+/// The replacement of a value with a placeholder in it, where the placeholder would be invalid: a whole URL, an address, and, for values
+/// that are not text, the default.
 fn in_place_of_placeholder(entry: &NodeEntry, schema: &Json, shape: Shape<'_>) -> Option<PlaceholderValue> {
-    /// Of the domain that names nothing, RFC 2606.
+    /// A URL in the reserved domain `invalid` (RFC 2606).
     const URL: &str = "https://placeholder.invalid:4317";
-    /// It gets in the way of no other listener.
+    /// An address that conflicts with no other listener.
     const ADDRESS: &str = "127.0.0.1:0";
     let NodeValue::Scalar(scalar) = &entry.value.value else { return None };
     if scalar.origin != ScalarOrigin::Placeholder {
@@ -528,12 +527,12 @@ fn in_place_of_placeholder(entry: &NodeEntry, schema: &Json, shape: Shape<'_>) -
 /// writes it (`compression: ''`). Only what is asked for by its key alone (`http:`) is then there.
 fn says_nothing(entry: &NodeEntry, schema: &Json, shape: Shape<'_>) -> bool {
     if entry.value.is_null() {
-        // Neither who may send nor what a route takes is left open for want of a variable.
+        // An absent variable must not leave open who may send, or what a route takes.
         let limits = ["Auth", "MatchRule", "NegatedRule", "ExactValues"];
         let is_limit = shape.definition.is_some_and(|definition| limits.contains(&definition));
         return schema["x-asked-by-key"] != true && !(is_limit && entry.value.is_substituted());
     }
-    // Of an attribute, of a header, of what protects, an empty text says something.
+    // In attributes, headers and options that protect, an empty text has a meaning.
     let empty_means_empty = [
         "Route",
         "MatchConditions",

@@ -1,4 +1,4 @@
-//! Places in the text of a configuration.
+//! Ranges in the text of a configuration.
 
 /// A range of bytes of the configuration file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -17,17 +17,17 @@ use super::{quoting, secrets};
 use crate::byte_order_mark;
 use crate::regular::{self, FileStamp};
 
-/// Neither a configuration nor a file that it reads is larger.
+/// The most bytes of a configuration, and of a file that it reads.
 const LARGEST: u64 = 16 << 20;
 
-/// What substitutions read, and what they have read.
+/// Substitutes variables and files, and notes the files that it has read.
 pub(super) struct Substitution<'a> {
     env: &'a dyn Fn(&str) -> Option<String>,
     secrets: SecretPresence,
     files: &'a mut SourceFiles,
 }
 
-/// Stands for what can't be had, where that is not needed. It is right in a header, a path, a host and a key.
+/// Replaces absent variables and files where they needn't exist. It is valid in a header, a path, a host and a key.
 pub(super) const PLACEHOLDER: &str = "placeholder";
 
 impl<'a> Substitution<'a> {
@@ -112,7 +112,7 @@ impl<'a> Substitution<'a> {
         scalar.text = out;
     }
 
-    /// What `${expression}` stands for.
+    /// The value of `${expression}`.
     fn value(&mut self, expression: &str) -> Result<String, SubstitutionFailure> {
         if let Some(path) = expression.strip_prefix("file:") {
             return self.file(Path::new(path));
@@ -161,14 +161,14 @@ struct SubstitutionFailure {
     help: String,
 }
 
-/// The files that a configuration or a row was read from, and what each was when it was read.
+/// The files that a configuration or a row was read from, each with the hash and the stamp that it had.
 #[derive(Default)]
 pub(super) struct SourceFiles(BTreeMap<PathBuf, FileRead>);
 
 struct FileRead {
-    /// A hash of what was in it.
+    /// The hash of its content.
     digest: u64,
-    /// As it was before it was read.
+    /// The stamp from before it was read.
     stamp: FileStamp,
 }
 
@@ -190,7 +190,7 @@ impl SourceFiles {
         Ok(text.strip_suffix('\r').unwrap_or(text).to_owned())
     }
 
-    /// As [`SourceFiles::read`], also through a pipe, which is not looked at again: only what takes its place is.
+    /// As [`SourceFiles::read`], also through a pipe. A pipe is not read again; a file that takes its place is.
     pub(super) fn read_once(&mut self, path: &Path) -> Result<String, String> {
         if regular::is_pipe(path) {
             let bytes = match regular::read_pipe(path, LARGEST) {
@@ -213,16 +213,16 @@ impl SourceFiles {
         (files, hash)
     }
 
-    /// The paths, and what each file was before it was read.
+    /// The paths, each with the file's stamp from before it was read.
     pub(super) fn stamps(self) -> Vec<(PathBuf, FileStamp)> {
         self.0.into_iter().map(|(path, read)| (path, read.stamp)).collect()
     }
 }
 
-/// A hash of what is in `files` now: when it differs from that of a configuration, the files have changed since
+/// A hash of the present contents of `files`: when it differs from that of a configuration, the files have changed since
 /// that configuration was read from them.
 ///
-/// Files are read, not only looked at, so that a `ConfigMap`'s swapped symlink and a network file system without
+/// The contents are read, rather than the stamps, so that a `ConfigMap`'s swapped symlink and a network file system without
 /// change events are noticed alike. A file that can't be read counts as such.
 pub fn fingerprint(files: &[PathBuf]) -> u64 {
     let mut files: Vec<&PathBuf> = files.iter().collect();
@@ -243,7 +243,7 @@ fn combine<'a>(digests: impl Iterator<Item = (&'a PathBuf, u64)>) -> u64 {
     hasher.finish()
 }
 
-/// What comes through standard input; waits for its end.
+/// Reads standard input to its end.
 pub(super) fn read_standard_input() -> Result<String, String> {
     let mut bytes = Vec::new();
     io::stdin().lock().take(LARGEST + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;

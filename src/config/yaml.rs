@@ -14,7 +14,7 @@ pub(super) fn write_entry(key: &str, value: &Node, indent: usize, out: &mut Stri
     write_value(value, indent + 2, out);
 }
 
-/// Writes a value behind what it belongs to; what it has on lines of its own is indented.
+/// Writes a value behind its key or dash; lines of its own are indented.
 fn write_value(value: &Node, indent: usize, out: &mut String) {
     match &value.value {
         NodeValue::Scalar(scalar) => {
@@ -74,7 +74,7 @@ pub(super) fn written(scalar: &Scalar) -> String {
     }
 }
 
-/// Whether a text means the same without quotes wherever it stands.
+/// Whether a text means the same without quotes in any place.
 pub(super) fn is_plain(text: &str) -> bool {
     let number = text.strip_prefix(['-', '+']).unwrap_or(text);
     number.starts_with(|first: char| first.is_ascii_alphanumeric())
@@ -92,7 +92,7 @@ fn quoted(text: &str) -> String {
             '\n' => out.push_str("\\n"),
             '\r' => out.push_str("\\r"),
             '\t' => out.push_str("\\t"),
-            // What YAML takes for a line break or for nothing, and what no text in it may have.
+            // Characters that YAML takes for a line break, or ignores, or forbids.
             char if char.is_control() || "\u{2028}\u{2029}\u{feff}\u{fffe}\u{ffff}".contains(char) => {
                 write!(out, "\\u{:04X}", u32::from(char)).expect("a text takes all that is written");
             }

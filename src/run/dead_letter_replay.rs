@@ -1,9 +1,9 @@
-//! Dead letters on their way back while Sluice runs, and the deletion of those that nobody wants.
+//! The replay and the deletion of dead letters while Sluice runs.
 //!
-//! A replay is a sender that waits for delivery: a letter is admitted to its stream, behind what waits there, and its file is removed
-//! once all of its records have ended for good, delivered or in a dead letter again. Until then the file is there, so that whatever breaks
-//! a replay off loses nothing. What has been waited for too long is taken back, and what the stream has no room for waits with the senders.
-//! Of a stream one batch of letters is admitted at a time, so that none overtakes another that was not delivered.
+//! A replay is a sender that waits for delivery: a letter is admitted to its stream, behind the entries that wait there, and its file is
+//! removed once all of its records have ended for good, delivered or in a dead letter again. Until then the file exists, so that a replay
+//! that is interrupted loses nothing. A letter that is not delivered in time is withdrawn, and a letter for which the stream has no room
+//! waits as senders do. Of each stream one batch of letters is admitted at a time, so that no letter overtakes one that was not delivered.
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::io;
@@ -32,26 +32,26 @@ use crate::stream::{
 };
 use crate::tenants::Table;
 
-/// Streams whose letters are under way at a time.
+/// The most streams whose letters are under way at a time.
 const STREAMS: usize = 16;
 
-/// Streams of an exporter that are given up one after the other before the rest of its letters is left.
+/// After so many streams of an exporter in succession that were not delivered, the rest of its letters is left.
 const MOST_IN_VAIN: usize = STREAMS;
 
-/// Letters of which it is told why they are left.
+/// The most letters that are reported with the reason why they are left.
 const MOST_PROBLEMS: usize = 100;
 
-/// How long to wait before the next try where there is no room.
+/// How long to wait before the next attempt to admit letters where there is no room.
 const NO_ROOM: Duration = Duration::from_millis(100);
 
-/// Memory that a letter takes beside its bytes while it waits, with so much for each of its entries.
+/// Memory that a letter takes beside its bytes while it waits, and that each of its entries takes.
 const OVERHEAD: usize = 4096;
 const ENTRY_OVERHEAD: usize = 192;
 
-/// Said of letters that are left since one before them was.
+/// Why a letter is left behind one of its stream that is left.
 const BEHIND: &str = "behind a letter of its stream that was not delivered";
 
-/// Said of what is no letter, or no more.
+/// Why a named file is left that is no letter, or is gone.
 const NO_SUCH_LETTER: &str = "there is no such letter";
 
 /// What came of a replay or a deletion.
@@ -59,25 +59,25 @@ const NO_SUCH_LETTER: &str = "there is no such letter";
 pub struct DeadLetterTally {
     /// Letters whose files are gone.
     pub letters: u64,
-    /// Records of these, but for those below.
+    /// Records of these letters, without those of the two counts below.
     pub records: u64,
-    /// Records that became dead letters again, which are new ones.
+    /// Records that became dead letters again, in new files.
     pub dead_lettered: u64,
     /// Records that the upstream has rejected by partial success.
     pub rejected: u64,
     /// Letters that are left.
     pub left: u64,
-    /// Of some of these, the file and why.
+    /// The file of some of these letters, and why each is left.
     pub problems: Vec<(String, String)>,
 }
 
 /// Why letters are neither replayed nor deleted.
 #[derive(Debug, thiserror::Error)]
 pub enum DeadLetterWorkError {
-    /// The configuration has none.
+    /// The configuration has no dead-letter directory.
     #[error("there is no dead-letter directory: set `dead_letter.directory`")]
     NoDirectory,
-    /// Somebody else works on them.
+    /// Another replay or deletion is under way.
     #[error(
         "other letters are being replayed or deleted, here or by `sluice replay`: try again when that has ended"
     )]
@@ -85,7 +85,7 @@ pub enum DeadLetterWorkError {
     /// The process ends.
     #[error("Sluice is shutting down")]
     Stopping,
-    /// What the disk says.
+    /// The directory can't be read.
     #[error("can't read `{}`: {reason}", directory.display())]
     Directory {
         /// The dead-letter directory.
@@ -103,11 +103,11 @@ pub struct DeadLetterWork {
 }
 
 impl DeadLetterWork {
-    /// Begins with the letters that are chosen, unless others are worked on.
+    /// Begins a replay or a deletion of the letters of this selection.
     ///
     /// # Errors
     ///
-    /// Why no letter of them is touched.
+    /// Why no letter is touched, such as another replay under way.
     pub async fn begin(
         router: &Arc<Router>,
         selection: DeadLetterSelection,
@@ -127,7 +127,8 @@ impl DeadLetterWork {
         }
     }
 
-    /// Sends the letters again, those of tenants that were removed only if that is wanted. Dropped before its end, it leaves the rest.
+    /// Sends the letters again; those of tenants that were removed only with `removed_tenants`. If the future is dropped before its end,
+    /// the rest of the letters is left.
     pub async fn replay(mut self, removed_tenants: bool) -> Result<DeadLetterTally, DeadLetterWorkError> {
         let replay = Arc::new(DeadLetterReplay {
             router: self.router.clone(),
@@ -170,7 +171,7 @@ impl DeadLetterWork {
         self.walk.next().await.map_err(|reason| self.unreadable(reason))
     }
 
-    /// Has the directory know how much is left in it.
+    /// Counts the bytes that are left in the directory.
     async fn recount(&self) -> Result<(), DeadLetterWorkError> {
         self.walk.letters().recount().await.map_err(|reason| self.unreadable(reason))
     }
@@ -195,7 +196,7 @@ struct DeadLetterReplay {
     removed_tenants: bool,
     /// Streams in which a letter was not delivered.
     stopped: Mutex<HashSet<DeadLetterStream>>,
-    /// Of exporters, how many streams were waited for in vain since one of its letters was delivered.
+    /// By exporter, the number of streams that were not delivered since one of its letters was.
     in_vain: Mutex<HashMap<Arc<str>, usize>>,
     tally: Mutex<DeadLetterTally>,
 }
@@ -209,21 +210,21 @@ struct DeadLetterStream {
 
 /// Letters of a stream that are admitted together.
 struct DeadLetterBatch {
-    /// Each with the number of its entries.
+    /// The letters, each with the number of its entries.
     letters: Vec<(StoredDeadLetter, usize)>,
-    /// One request of all of them.
+    /// The letters as one request.
     body: Bytes,
-    /// For the body.
+    /// The memory of the body.
     _held: Reservation,
 }
 
-/// What has come of letters that were to be sent.
+/// The outcome of sending a batch of letters.
 struct SentDeadLetters {
-    /// What was not delivered of those that have ended.
+    /// What was not delivered of the entries that have ended.
     losses: Vec<Loss>,
-    /// The entries that have not, by their positions in all of them.
+    /// The entries that have not ended, by their positions in the batch.
     unsettled: BTreeSet<usize>,
-    /// Why these have not, if there are any.
+    /// Why these entries have not ended, if there are any.
     why_not: Option<String>,
 }
 
@@ -234,23 +235,23 @@ impl SentDeadLetters {
     }
 }
 
-/// How the records of a letter have ended that were not delivered.
+/// The records of a letter that were not delivered, by how they have ended.
 #[derive(Clone, Copy, Debug, Default)]
 struct DeadLetterEnd {
     dead_lettered: u64,
     rejected: u64,
-    /// Those that nothing keeps but the letter's own file.
+    /// Records that are kept by the letter's own file alone.
     lost: u64,
 }
 
-/// What is not admitted.
+/// Why letters are not admitted.
 enum UnadmittedDeadLetters {
-    /// There may be room soon.
+    /// There is no room now, and may be soon.
     Full(String),
     Never(String),
 }
 
-/// Letters that are on their way into their stream, or there.
+/// Letters that are being written to the journal, or that wait in their stream.
 enum AdmittedDeadLetters {
     Writing(Writing),
     Waiting(Receipt),
@@ -268,7 +269,7 @@ impl From<Refused> for UnadmittedDeadLetters {
 }
 
 impl DeadLetterReplay {
-    /// Sends some letters, and returns when all of them have ended or are left.
+    /// Sends these letters; ready when all of them have ended or are left.
     async fn letters(self: &Arc<Self>, walked: WalkedDeadLetters) {
         for file in walked.missing {
             self.tally.lock().leave(file, NO_SUCH_LETTER.to_owned());
@@ -309,7 +310,7 @@ impl DeadLetterReplay {
         }
     }
 
-    /// What a letter that never had an exporter is divided into, in the directory as well; nothing, if it is left.
+    /// Divides a letter that never had an exporter, also in the directory, and returns its parts; none, if it is left.
     async fn divided(&self, letter: StoredDeadLetter) -> Vec<StoredDeadLetter> {
         let snapshot = self.router.intake().snapshot.load_full();
         let table = Arc::clone(&self.router.tenants().table());
@@ -355,7 +356,7 @@ impl DeadLetterReplay {
         }
     }
 
-    /// Why nothing of a stream is to be sent now.
+    /// Why no letter of a stream is to be sent now, if there is a reason.
     fn obstacle(&self, stream: &DeadLetterStream) -> Option<String> {
         if self.stopped.lock().contains(stream) {
             return Some(BEHIND.to_owned());
@@ -369,7 +370,7 @@ impl DeadLetterReplay {
         })
     }
 
-    /// Sends the next letters of a stream. An error is why the rest is to be left.
+    /// Sends the next batch of a stream's letters. The error is why the rest of its letters is to be left.
     async fn next_batch(
         &self,
         stream: &DeadLetterStream,
@@ -421,7 +422,8 @@ impl DeadLetterReplay {
         Err(BEHIND.to_owned())
     }
 
-    /// Reads letters, for which there has to be memory until the deadline. Those that can't be read, or are not valid, are left.
+    /// Reads letters into a batch. Letters that can't be read or are not valid are left. The error returns all letters if there was no
+    /// memory for them until the deadline.
     async fn load(
         &self,
         letters: Vec<StoredDeadLetter>,
@@ -458,8 +460,7 @@ impl DeadLetterReplay {
         Ok(batch)
     }
 
-    /// Has the stream send letters, and waits until all of their records have ended. What is not settled at the deadline is taken
-    /// back.
+    /// Admits letters to the stream and waits until all of their records have ended. What is not settled at the deadline is withdrawn.
     async fn send(
         &self,
         exporter: &Arc<Exporter>,
@@ -479,7 +480,7 @@ impl DeadLetterReplay {
             sleep(NO_ROOM).await;
         };
         let late = || {
-            // What the upstream said before is not why.
+            // While the stream is held, the upstream's last answer is not the reason.
             let causes = held_for(exporter, &stream.name).unwrap_or_else(|| receipt.causes_of_delay());
             Err(format!("not delivered in time ({causes})"))
         };
@@ -506,7 +507,7 @@ impl DeadLetterReplay {
     ) -> Result<Receipt, UnadmittedDeadLetters> {
         let (router, exporter, name) = (self.router.clone(), exporter.clone(), stream.name.clone());
         let (body, letters) = (batch.body.clone(), batch.letters.len());
-        // What is large takes more of a worker's time than others should wait for.
+        // Large letters take more of a worker's time than other tasks should wait for.
         let admitting = spawn_blocking(move || admit(&router, &exporter, &name, &body, letters));
         match admitting.await.expect("admitting letters doesn't panic")? {
             AdmittedDeadLetters::Waiting(receipt) => Ok(receipt),
@@ -516,7 +517,7 @@ impl DeadLetterReplay {
         }
     }
 
-    /// How each letter has ended; nothing, if it has not.
+    /// How each letter has ended; `None` for one that has not.
     fn ends(
         &self,
         letters: &[(StoredDeadLetter, usize)],
@@ -531,7 +532,7 @@ impl DeadLetterReplay {
             })
             .collect();
         let letter_of = |entry: usize| behind.partition_point(|behind| *behind <= entry);
-        // Where a reload has just taken the directory away, what an upstream refuses counts as rejected, and nothing keeps it.
+        // If a reload has just removed the directory, records that an upstream refuses count as rejected, and are kept nowhere.
         let is_kept = self.router.intake().dead_letters.load().is_some();
         let mut ends = vec![Some(DeadLetterEnd::default()); letters.len()];
         for loss in losses {
@@ -549,7 +550,7 @@ impl DeadLetterReplay {
         ends
     }
 
-    /// Removes a letter that was sent, unless nothing else keeps some of its records.
+    /// Removes a letter that was sent, unless some of its records are kept nowhere else.
     async fn end(&self, letter: StoredDeadLetter, end: DeadLetterEnd) {
         if end.lost > 0 {
             let lost = end.lost;
@@ -588,7 +589,7 @@ fn ended(one: Option<Result<(), tokio::task::JoinError>>) {
     one.transpose().expect("sending letters doesn't panic");
 }
 
-/// Why nothing of a stream is sent, if people want it so, and what ends that.
+/// The hold under which a stream is, if people have put it there, and how it is ended.
 fn held_for(exporter: &Exporter, name: &StreamName) -> Option<String> {
     let of = exporter.name();
     match exporter.hold_of(name)? {
@@ -605,7 +606,7 @@ fn held_for(exporter: &Exporter, name: &StreamName) -> Option<String> {
     }
 }
 
-/// What a letter that never had an exporter is to be divided into by the routes in use, or why it is left.
+/// The parts of a letter that never had an exporter, by the routes in use, or why it is left.
 fn address(
     snapshot: &Snapshot,
     table: Arc<Table>,
@@ -626,7 +627,7 @@ fn address(
     DeadLetterAddresses { routes: &routes, open }.address(letter)
 }
 
-/// The bytes of a letter and how many entries they are, or why they can't be sent.
+/// The bytes of a letter and the number of its entries, or why they can't be sent.
 fn read(letter: &StoredDeadLetter) -> Result<(Bytes, usize), String> {
     let bytes = letter.load().map_err(|error| format!("its bytes can't be read: {error}"))?;
     let invalid = |why: String| format!("it is no valid OTLP: {why}");
@@ -673,7 +674,7 @@ fn admit(
         (sheds, AdmittedDeadLetters::Waiting(receipt))
     };
     match sheds.first() {
-        // Of one stream all is shed or nothing, and what is shed was not admitted.
+        // All entries are of one stream, so that either all or none are shed; shed entries were not admitted.
         Some(shed) => Err(UnadmittedDeadLetters::Full(shed.full.to_string())),
         None => Ok(admitted),
     }

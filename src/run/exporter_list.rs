@@ -1,5 +1,4 @@
-//! The exporters that have something to do, and what others have counted that are gone: together, all that was counted since the
-//! process began.
+//! The exporters that are present, and the counts of those that are gone: together, all that was counted since the process began.
 
 use std::sync::Arc;
 
@@ -13,14 +12,15 @@ use crate::otlp::Signal;
 #[derive(Debug, Default)]
 pub(super) struct ExporterList {
     present: ArcSwap<Vec<Arc<Exporter>>>,
-    /// Held while an exporter goes from those above to these, so that its counts are read once.
+    /// The counts of exporters that are gone. Locked while an exporter moves from `present` to `gone`, so that no reader misses its
+    /// counts or gets them twice.
     gone: Mutex<GoneExporters>,
 }
 
-/// The exporters of one moment, and what those have counted that were gone by then.
+/// The exporters that were present at one moment, and the counts of those that were gone by then.
 #[derive(Clone, Debug)]
 pub struct CountedExporters {
-    /// Those that are there.
+    /// The exporters that are present.
     pub exporters: Arc<Vec<Arc<Exporter>>>,
     gone: GoneExporters,
 }
@@ -42,7 +42,8 @@ impl ExporterList {
         CountedExporters { exporters: self.present(), gone: *gone }
     }
 
-    /// Replaces those that are present, all of which have to be among the new ones: only [`ExporterList::forget`] leaves one out.
+    /// Replaces the exporters that are present. All of the old ones have to be among the new ones: only [`ExporterList::forget`] removes
+    /// one.
     pub(super) fn set(&self, present: Vec<Arc<Exporter>>) {
         debug_assert!(
             self.present().iter().all(|old| present.iter().any(|new| Arc::ptr_eq(old, new))),
@@ -51,7 +52,7 @@ impl ExporterList {
         self.present.store(Arc::new(present));
     }
 
-    /// Leaves out an exporter that counts nothing more, and keeps its counts.
+    /// Removes an exporter whose counts do not change any more, and keeps the counts.
     pub(super) fn forget(&self, exporter: &Arc<Exporter>) {
         let rest = self.present().iter().filter(|other| !Arc::ptr_eq(other, exporter)).cloned().collect();
         let mut gone = self.gone.lock();
@@ -61,7 +62,7 @@ impl ExporterList {
 }
 
 impl CountedExporters {
-    /// Records that have ended so, of all exporters.
+    /// Records of all exporters that have ended with this fate.
     pub fn ended(&self, signal: Signal, fate: Fate) -> u64 {
         let now = self.exporters.iter().map(|exporter| exporter.counters().exported(signal, fate));
         now.sum::<u64>() + self.gone.ended[signal.index()][fate as usize]
@@ -75,7 +76,7 @@ impl CountedExporters {
 }
 
 impl GoneExporters {
-    /// Adds what an exporter has counted that counts no more.
+    /// Adds the counts of an exporter that is removed.
     fn add(&mut self, exporter: &Exporter) {
         for signal in Signal::ALL {
             for fate in Fate::ALL {

@@ -1,9 +1,9 @@
 //! The life of a running Sluice: start, reload, shut down.
 //!
 //! [`Router`] holds what lives longer than one configuration. [`reload_when_asked`] reloads it on SIGHUP and when a
-//! file changes, [`watch_tenants`] keeps the table of tenants current, [`shut_down`] empties its queues, [`show_progress`] says what flows,
-//! [`send_telemetry`] tells of all of it by OTLP,
-//! and a service manager is told of all of it by [`tell_ready`] and [`answer_watchdog`].
+//! file changes, [`watch_tenants`] keeps the table of tenants current, [`shut_down`] empties its queues, [`show_progress`] logs the
+//! throughput, [`send_telemetry`] sends Sluice's own telemetry by OTLP, and [`tell_ready`] and [`answer_watchdog`] report to a service
+//! manager. [`TenantChanges`], [`OperatorHoldRegistry`] and [`DeadLetterWork`] do what the API asks for.
 
 mod dead_letter_address;
 mod dead_letter_replay;

@@ -1,8 +1,8 @@
 //! What operators hold: streams, and whole exporters, until they are released or for a time.
 //!
-//! A hold is about a name. It goes on when the stream of that name ends and begins again, when the exporter changes or goes and
-//! comes back, and, where there is a journal, when the process starts anew: what is queued is there then as well, and must not
-//! leave because of a restart. It is kept for that in a file beside the journal, which is written before a hold begins or ends.
+//! A hold is about a name. It goes on when the stream of that name ends and begins again, when the exporter changes or is removed and
+//! comes back, and, where there is a journal, when the process starts anew: queued data outlives the process then, and must not be
+//! delivered because of a restart. So holds are kept in a file beside the journal, which is written before a hold begins or ends.
 
 use std::collections::HashMap;
 use std::io;
@@ -27,18 +27,18 @@ use crate::stream::{Shared, StreamName};
 /// The file in the journal's directory.
 const FILE: &str = "operator-holds.json";
 
-/// Holds at a time.
+/// The most holds at a time.
 const MOST: usize = 10_000;
 
 /// Bytes of the largest file that is read: [`MOST`] holds of the longest names.
 const LARGEST: u64 = 64 << 20;
 
-/// What an operator holds, or releases.
+/// The stream or exporter that an operator holds or releases.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct HeldName {
     /// The exporter.
     pub exporter: Arc<str>,
-    /// The stream of it; `None` for all of them.
+    /// The stream; `None` for all streams of the exporter.
     pub stream: Option<StreamName>,
 }
 
@@ -59,7 +59,7 @@ pub enum OperatorHoldError {
     /// The file can't be written.
     #[error("can't write `{}`: {reason}", path.display())]
     File {
-        /// Which.
+        /// The file.
         path: PathBuf,
         /// What the system says.
         reason: io::Error,
@@ -68,7 +68,7 @@ pub enum OperatorHoldError {
 
 /// All that operators hold.
 pub struct OperatorHoldRegistry {
-    /// Where they are kept, if anywhere.
+    /// The file that keeps the holds, if there is a journal.
     file: Option<PathBuf>,
     held: Mutex<HashMap<HeldName, OperatorHold>>,
     /// Held while a hold begins or ends, or an exporter begins.
@@ -77,7 +77,7 @@ pub struct OperatorHoldRegistry {
     shared: Arc<Shared>,
 }
 
-/// A hold as it is kept. Times are milliseconds since 1970.
+/// A hold as the file keeps it. Times are milliseconds since 1970.
 #[derive(Debug, Serialize, Deserialize)]
 struct KeptHold {
     exporter: String,
@@ -86,7 +86,7 @@ struct KeptHold {
     key: Option<String>,
     since: u64,
     until: Option<u64>,
-    /// Who has begun it. Files from before that was kept have none.
+    /// Who began the hold; absent in files of older versions.
     #[serde(default)]
     by: Option<String>,
 }
@@ -103,19 +103,19 @@ impl OperatorHoldRegistry {
         Self { file, held, changing: tokio::sync::Mutex::default(), exporters, shared }
     }
 
-    /// While what is returned lives, nobody else begins or ends a hold.
+    /// As long as the guard lives, no hold begins or ends.
     pub(super) async fn as_they_are(&self) -> MutexGuard<'_, ()> {
         self.changing.lock().await
     }
 
-    /// Has an exporter that begins hold what is held of it.
+    /// Applies the holds of an exporter that begins.
     pub(super) fn apply_to(&self, exporter: &Exporter) {
         for (name, hold) in self.held.lock().iter().filter(|(name, _)| name.exporter == *exporter.name()) {
             exporter.holds().hold_for_operator(name.stream.as_ref(), hold.clone());
         }
     }
 
-    /// Has the file say that a hold has begun or ended: when this returns, that outlives the process.
+    /// Writes to the file that a hold has begun or ended: when this returns, the change outlives the process.
     async fn keep(&self, name: &HeldName, hold: Option<OperatorHold>) -> Result<(), OperatorHoldError> {
         let mut changed = self.held.lock().clone();
         changed.retain(|_, hold| hold.left().is_some());
@@ -139,8 +139,7 @@ impl OperatorHoldRegistry {
         Ok(())
     }
 
-    /// Holds a stream or an exporter, for a time or until it is released, for whoever `by` says. What is on its way to the upstream
-    /// goes on.
+    /// Holds a stream or an exporter, for a time or until it is released; `by` names the author. Attempts that are under way go on.
     pub async fn hold(
         &self,
         name: HeldName,
@@ -154,12 +153,12 @@ impl OperatorHoldRegistry {
         Ok(hold)
     }
 
-    /// Ends a hold, if there is one, and has the stream, or all of the exporter, make at once the attempts that they wait for.
+    /// Ends a hold, if there is one, and has the stream, or all streams of the exporter, make at once the attempts that they wait for.
     pub async fn release(&self, name: HeldName) -> Result<ReleasedStreams, OperatorHoldError> {
         let exporters = self.exporters.present();
         let exporter = exporters.iter().find(|exporter| *exporter.name() == name.exporter).cloned();
         let stream = name.stream.clone();
-        // Who waits for what is known before the hold has ended, and looking at all streams takes its time.
+        // Which streams wait has to be known before the hold ends, and scanning all streams takes its time.
         let waiting = spawn_blocking(move || {
             let exporter = exporter?;
             Some(match stream {
@@ -174,7 +173,7 @@ impl OperatorHoldRegistry {
     }
 
     async fn change(&self, name: HeldName, hold: Option<OperatorHold>) -> Result<(), OperatorHoldError> {
-        // So that no exporter begins meanwhile, which would not know of it.
+        // So that no exporter begins meanwhile, to which the hold would not be applied.
         let _held = self.as_they_are().await;
         let exporters = self.exporters.present();
         let exporter = exporters.iter().find(|exporter| *exporter.name() == name.exporter);

@@ -1,4 +1,4 @@
-//! What the journal has from before when Sluice starts, and what of it, or of a removed exporter, nobody sends.
+//! The recovery of the journal at the start, and the records in it that no exporter of the configuration sends.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,26 +15,26 @@ use crate::stream::{StreamAddress, StreamName};
 /// The streams that the journal has, by exporter.
 pub(super) type RecoveredStreams = HashMap<Arc<str>, Vec<(StreamName, RecoveredStream)>>;
 
-/// What is told of the journal's recovery.
+/// What the API shows of the journal's recovery.
 #[derive(Debug, Default)]
 pub struct RecoveryReport {
-    /// What was wrong with the files.
+    /// Damage that was found in the files.
     pub damage: Vec<Damage>,
     /// Segments that were read.
     pub segments: u64,
-    /// How long it took.
+    /// How long the recovery took.
     pub took: Duration,
     unclaimed: ArcSwap<Vec<Unclaimed>>,
 }
 
-/// What the journal keeps for an exporter that the configuration doesn't have.
+/// The records that the journal keeps for an exporter that the configuration doesn't have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unclaimed {
     /// The exporter.
     pub exporter: Arc<str>,
-    /// Its streams.
+    /// The number of its streams.
     pub streams: u64,
-    /// Their records.
+    /// The number of their records.
     pub records: u64,
     /// Their bytes.
     pub bytes: u64,
@@ -46,12 +46,12 @@ impl RecoveryReport {
         Self { damage: damage.clone(), segments: *segments, took: *took, unclaimed: ArcSwap::default() }
     }
 
-    /// What was found and is still kept.
+    /// The records that were recovered and that no exporter has claimed.
     pub(super) fn unclaimed(&self) -> Arc<Vec<Unclaimed>> {
         self.unclaimed.load_full()
     }
 
-    /// Notes what is left.
+    /// Notes the streams that no exporter has claimed.
     pub(super) fn leave(&self, found: &RecoveredStreams) {
         let left = found.iter().map(|(name, streams)| Unclaimed::of(name, streams));
         let left: Vec<Unclaimed> = left.filter(|unclaimed| unclaimed.streams > 0).collect();
@@ -60,7 +60,7 @@ impl RecoveryReport {
 }
 
 impl Unclaimed {
-    /// What an exporter has that a reload removed before all was delivered.
+    /// The records of an exporter that a reload removed before everything was delivered.
     pub(super) fn paused(exporter: &Exporter) -> Self {
         let registry = exporter.registry();
         Self {
@@ -88,7 +88,7 @@ pub(super) async fn open(settings: JournalSettings) -> Result<(Journal, Recovery
     opened.map_err(|error| ReloadError::NoJournal(Arc::new(error)))
 }
 
-/// Says what was in the journal, and sorts it by exporter.
+/// Logs what the journal holds, and sorts its streams by exporter.
 pub(super) fn look_through(recovery: Recovery) -> (RecoveryReport, RecoveredStreams) {
     for damage in &recovery.damage {
         warn!("the journal is damaged: {damage}");
@@ -111,7 +111,7 @@ pub(super) fn look_through(recovery: Recovery) -> (RecoveryReport, RecoveredStre
     (recovered, found)
 }
 
-/// Says what nobody sends.
+/// Logs the streams that no exporter has claimed.
 pub(super) fn report(found: &RecoveredStreams) {
     for (name, streams) in found {
         let Unclaimed { streams, records, .. } = Unclaimed::of(name, streams);
@@ -124,7 +124,7 @@ pub(super) fn report(found: &RecoveredStreams) {
     }
 }
 
-/// Says what a removed exporter has not delivered in its time.
+/// Logs what a removed exporter has not delivered in its time.
 pub(super) fn report_paused(exporter: &Exporter) {
     let Unclaimed { exporter, streams, records, .. } = Unclaimed::paused(exporter);
     say(&exporter, streams, records, "exporter removed before everything was delivered");

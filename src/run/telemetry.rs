@@ -1,8 +1,8 @@
-//! Sends what Sluice tells of itself: spans and the log once in a second, metrics once in an interval.
+//! Sends Sluice's own telemetry: spans and the log once in a second, metrics once in an interval.
 //!
-//! One request of each signal is on its way at a time, and no signal waits for another: an endpoint may take one and not the others. What it
-//! does not take just now is sent again, after a wait that grows; what comes meanwhile waits in buffers that have a limit. Metrics are not
-//! sent again: the next ones say it all.
+//! One request of each signal is on its way at a time, and no signal waits for another: an endpoint may take one and not the others. A
+//! request that fails for now is sent again, after a wait that grows; new spans and log records wait in buffers that have a limit.
+//! Metrics are not sent again: the next ones replace them.
 
 use std::future::pending;
 use std::pin::Pin;
@@ -30,13 +30,13 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// The longest wait after the endpoint has not taken anything.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
-/// Time for what is on its way and what is left, when the process ends.
+/// When the process ends, the time for requests on their way and for what is left.
 pub(super) const LAST_TELEMETRY: Duration = Duration::from_secs(2);
 
-/// Gives the metrics of now.
+/// Reads the present metrics.
 pub type ReadMetrics = fn(Arc<Router>) -> Pin<Box<dyn Future<Output = Vec<Metric>> + Send>>;
 
-/// Sends for ever; once it is `ending`, what is left, and no longer than for a moment.
+/// Sends until `ending` is cancelled, and then what is left, for [`LAST_TELEMETRY`] at most.
 pub async fn send_telemetry(router: Arc<Router>, read_metrics: ReadMetrics, ending: CancellationToken) {
     let resource = resource(router.shared().telemetry.instance_id(), &router.env());
     let [traces, metrics, logs] = Signal::ALL.map(|signal| SignalSender {
@@ -53,7 +53,7 @@ pub async fn send_telemetry(router: Arc<Router>, read_metrics: ReadMetrics, endi
         ending.cancelled().await;
         sleep(LAST_TELEMETRY).await;
     };
-    // What is logged about it goes to the log alone.
+    // Records about sending go to the log alone, and not into own telemetry.
     let sending = async {
         let signals = async { tokio::join!(traces.send(&ending), metrics.send(&ending), logs.send(&ending)) };
         tokio::select! {
@@ -79,18 +79,18 @@ struct SignalSender {
     router: Arc<Router>,
     read_metrics: ReadMetrics,
     resource: Resource,
-    /// Where it was sent last.
+    /// The upstream of the last request.
     upstream: Option<Arc<TelemetryUpstream>>,
-    /// What the endpoint has not taken yet: what is on its way, and what is to be sent again, which metrics are not.
+    /// The request that the endpoint has not taken yet: it is on its way, or is to be sent again.
     waiting: Option<TelemetryRequest>,
-    /// Requests that it has not taken since it has last taken one.
+    /// Failed requests since the last one that was taken.
     failures: u32,
     /// When metrics are due, and the end of the wait after a failure.
     not_before: Instant,
 }
 
 impl SignalSender {
-    /// Sends until it is `ending`, and then what is left.
+    /// Sends until `ending` is cancelled, and then what is left.
     async fn send(mut self, ending: &CancellationToken) {
         while !ending.is_cancelled() {
             self.send_what_is_due().await;
@@ -101,18 +101,18 @@ impl SignalSender {
             }
         }
         self.not_before = Instant::now();
-        // What is to be sent again, and what has come behind it.
+        // The request that is to be sent again, and then the records that have come behind it.
         self.send_what_is_due().await;
         self.send_what_is_due().await;
     }
 
-    /// How long until something may be due that does not make itself known before.
+    /// How long to wait for the next request, unless the buffer fills up before.
     fn pause(&self) -> Duration {
         let until_due = self.not_before.saturating_duration_since(Instant::now());
         if until_due.is_zero() { INTERVAL } else { INTERVAL.min(until_due) }
     }
 
-    /// Where records of the signal wait; metrics are made when they are due.
+    /// The buffer of the signal's records; metrics have none, as they are read when they are due.
     fn buffer(&self) -> Option<&RecordBuffer> {
         match self.signal {
             Signal::Traces => Some(self.router.shared().telemetry.spans()),
@@ -164,7 +164,7 @@ impl SignalSender {
         }
     }
 
-    /// What is to be sent now, if anything is.
+    /// The next request, if there is anything to send.
     async fn next(&mut self, upstream: &TelemetryUpstream) -> Option<TelemetryRequest> {
         let (encoded, records) = if let Some(buffer) = self.buffer() {
             let encoded = buffer.take();
@@ -179,7 +179,7 @@ impl SignalSender {
         (records > 0).then(|| TelemetryRequest { bytes: request(), records })
     }
 
-    /// Counts a request by what came of it, or keeps it to be sent again.
+    /// Counts a request by its outcome, or keeps it to be sent again.
     fn settle(&mut self, request: &TelemetryRequest, answer: &Answer) {
         match answer.outcome {
             Outcome::Delivered { rejected, .. } => {
@@ -204,7 +204,7 @@ impl SignalSender {
         }
     }
 
-    /// The endpoint has not taken a request just now.
+    /// Notes that the endpoint has not taken a request for now.
     fn fail(&mut self, request: &TelemetryRequest, code: &str, detail: &str, asked: Option<Duration>) {
         self.router.shared().telemetry.begin_trouble(self.signal, code);
         let own = INTERVAL.saturating_mul(1 << self.failures.min(6)).min(LONGEST_WAIT);

@@ -1,4 +1,4 @@
-//! Where Sluice sends what it tells of itself.
+//! The upstream of Sluice's own telemetry.
 
 use std::sync::Arc;
 
@@ -10,12 +10,12 @@ use crate::export::TelemetryUpstream;
 use crate::net::Network;
 use crate::telemetry::{OwnTelemetry, log_records};
 
-/// Where own telemetry is sent, if anywhere. A reload changes it.
+/// The upstream of own telemetry, if there is one. A reload changes it.
 #[derive(Debug, Default)]
 pub(super) struct TelemetryExport(ArcSwapOption<TelemetryUpstream>);
 
 impl TelemetryExport {
-    /// What a configuration says, which is what is there if it says the same.
+    /// Makes the upstream of a configuration; the present one, if its settings are unchanged.
     pub(super) fn prepare(
         &self,
         compiled: &Compiled,
@@ -30,17 +30,17 @@ impl TelemetryExport {
         new.map(|new| Some(Arc::new(new))).map_err(|error| ReloadError::Telemetry(Arc::new(error)))
     }
 
-    /// Where it is sent.
+    /// The upstream, if there is one.
     pub(super) fn upstream(&self) -> Option<Arc<TelemetryUpstream>> {
         self.0.load_full()
     }
 
-    /// Whether it is sent anywhere.
+    /// Whether there is an upstream.
     pub(super) fn is_on(&self) -> bool {
         self.0.load().is_some()
     }
 
-    /// Has own telemetry be sent there from now on, or nowhere.
+    /// Has own telemetry be sent to this upstream from now on, or nowhere.
     pub(super) fn put_to_use(&self, upstream: Option<Arc<TelemetryUpstream>>, telemetry: &OwnTelemetry) {
         let before = self.0.swap(upstream.clone());
         if let Some(upstream) = upstream {

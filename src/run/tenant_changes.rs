@@ -1,5 +1,5 @@
-//! Changes of the table that somebody asks for while Sluice runs. Each is a change of a row's file in the directory of
-//! tenants, made on what is in the file at that moment, and then read as if a person had made it. One is made at a time.
+//! Changes of the table of tenants by the API. Each changes a row's file in the directory of tenants as it is at that moment, and reads
+//! the file as if a person had changed it. One change is made at a time.
 
 use std::io;
 use std::path::PathBuf;
@@ -23,7 +23,7 @@ use crate::tenants::{
 };
 use crate::utc::rfc3339;
 
-/// What a request may say of a row, in the order in which it is written.
+/// The keys of a row that a request may have, in the order in which they are written.
 const FIELDS: [&str; 6] = ["platform", "values", "exporters", "limits", "paused", "hold"];
 
 /// How many unknown keys of a request are reported in its answer.
@@ -32,16 +32,16 @@ const MOST_UNKNOWN: usize = 8;
 /// The name of a sender that is made without one.
 const SENDER: &str = "default";
 
-/// The end of the name that a sender's token has after another one was made, until it ends.
+/// The suffix of the sender that keeps a former token until it expires.
 const FORMER: &str = "-old";
 
-/// Bytes of a sender's name that are left when [`FORMER`] and a number come behind it.
+/// Characters of a sender's name that are kept when [`FORMER`] and a number come behind it.
 const LONGEST_STEM: usize = 110;
 
-/// How long a request waits for what is pending of a tenant to become dead letters: less than clients wait for an answer.
+/// How long a request waits until a tenant's pending data has become dead letters: less than clients wait for an answer.
 const EMPTYING: Duration = Duration::from_secs(5);
 
-/// How often it is looked whether something is left.
+/// How often the tenant's pending bytes are checked meanwhile.
 const EMPTYING_POLL: Duration = Duration::from_millis(50);
 
 /// Changes rows of the table of tenants.
@@ -49,7 +49,7 @@ pub struct TenantChanges {
     router: Arc<Router>,
 }
 
-/// What can be switched of a tenant.
+/// The switches of a tenant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TenantSwitch {
     /// Refuse its senders.
@@ -62,36 +62,36 @@ pub enum TenantSwitch {
     Release,
 }
 
-/// A tenant that was paused or held, or goes on.
+/// The outcome of a switch.
 #[derive(Debug)]
 pub struct SwitchedTenant {
-    /// Its row as it is now.
+    /// The tenant's row as it is now.
     pub row: Arc<Tenant>,
-    /// After a release, what became of its streams.
+    /// The streams that a release has released.
     pub released: Option<ReleasedStreams>,
 }
 
-/// A token that was made for a sender. It is told once, to whoever has asked for it.
+/// A token that was made for a sender. It is shown once, to the author of the request.
 #[derive(Debug)]
 pub struct IssuedToken {
-    /// Whose it is.
+    /// The tenant.
     pub tenant: String,
     /// The sender's name.
     pub sender: String,
     /// The token.
     pub token: SecretString,
-    /// The name by which the token before it goes on, and until when.
+    /// The sender that keeps the former token, and when that expires.
     pub former: Option<(String, SystemTime)>,
 }
 
 /// What became of the data of a tenant that was removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RemovedTenant {
-    /// Framed bytes that are left, and go on becoming dead letters.
+    /// Framed bytes that are still pending, and go on becoming dead letters.
     pub pending_bytes: u64,
-    /// Records that have become dead letters meanwhile.
+    /// Records that have become dead letters by now.
     pub dead_lettered: u64,
-    /// Records that were dropped meanwhile, since there was no room for dead letters.
+    /// Records that were dropped by now, since there was no room for dead letters.
     pub dropped: u64,
 }
 
@@ -99,7 +99,7 @@ impl TenantSwitch {
     /// Every one.
     pub const ALL: [Self; 4] = [Self::Pause, Self::Resume, Self::Hold, Self::Release];
 
-    /// What it is called in the API.
+    /// The name in the API.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Pause => "pause",
@@ -109,7 +109,7 @@ impl TenantSwitch {
         }
     }
 
-    /// The key of the row that says it, and its value.
+    /// The key of the row that the switch sets, and the value.
     const fn field(self) -> (&'static str, bool) {
         match self {
             Self::Pause => ("paused", true),
@@ -121,12 +121,12 @@ impl TenantSwitch {
 }
 
 impl TenantChanges {
-    /// Changes of the table that this router uses.
+    /// Changes of this router's table.
     pub fn of(router: Arc<Router>) -> Self {
         Self { router }
     }
 
-    /// Adds a tenant of which `row` says all but who may send: that is one sender, whose token is returned.
+    /// Adds a tenant with this row and one sender, whose token is returned.
     pub async fn create(&self, id: String, row: Map<String, Json>) -> Result<IssuedToken, TenantChangeError> {
         let router = self.router.clone();
         self.router
@@ -138,7 +138,7 @@ impl TenantChanges {
                 if is_free && left > 0 {
                     return Err(TenantChangeError::Leaving(left));
                 }
-                // What an earlier tenant of this id has sent must not come back after a crash, as this one's.
+                // Delivered data of an earlier tenant of this id must not come back after a crash, as data of this one.
                 if let Some(journal) = router.intake().journal.as_ref().filter(|_| is_known) {
                     journal.make_settled_durable();
                 }
@@ -164,7 +164,7 @@ impl TenantChanges {
             .await
     }
 
-    /// Changes what a JSON merge patch (RFC 7396) names of a tenant's row.
+    /// Applies a JSON merge patch (RFC 7396) to a tenant's row.
     pub async fn patch(
         &self,
         id: String,
@@ -194,14 +194,14 @@ impl TenantChanges {
             return Ok(SwitchedTenant { row, released: None });
         }
         let (exporters, tenant) = (self.router.exporters(), id.clone());
-        // Which of them the row holds is known before it is changed, and looking at all streams takes its time.
+        // Which streams the row holds has to be known before the row changes, and scanning all streams takes its time.
         let waiting = spawn_blocking(move || {
             let is_its = |name: &StreamName| name.key.tenant() == Some(&*tenant);
             exporters.iter().map(|exporter| WaitingStreams::of(exporter, is_its)).collect::<Vec<_>>()
         });
         let waiting = waiting.await.expect("looking at streams doesn't panic");
         let row = match self.set_switch(id.clone(), switch).await {
-            // There is nothing to change where rows are changed by hand alone, and this one holds nothing.
+            // Where rows are changed by hand alone, the release of a tenant whose row holds nothing needs no change.
             Err(error @ TenantChangeError::NoDirectory) => match self.router.tenants().table().tenant(&id) {
                 Some(TableRow::Ready(row)) if !row.hold => row.clone(),
                 _ => return Err(error),
@@ -229,7 +229,7 @@ impl TenantChanges {
             .await
     }
 
-    /// Gives a sender another token: the one of this name, or the only one that has a token. The one before ends after `overlap`.
+    /// Gives a sender another token: the sender of this name, or the only one that has a token. The former token expires after `overlap`.
     /// A tenant without senders gets one.
     pub async fn rotate(
         &self,
@@ -270,8 +270,8 @@ impl TenantChanges {
             .await
     }
 
-    /// Removes a tenant, whose row may be gone already, and has what is pending of it become dead letters. Waits for that, for
-    /// five seconds at most.
+    /// Removes a tenant, whose row may be gone already, and has its pending data become dead letters. Waits for that for five seconds at
+    /// most.
     pub async fn delete_with_pending(&self, id: String) -> Result<RemovedTenant, TenantChangeError> {
         if self.router.intake().dead_letters.load().is_none() {
             return Err(TenantChangeError::NoDeadLetters);
@@ -312,7 +312,7 @@ impl TenantChanges {
                 tokio::time::sleep(EMPTYING_POLL).await;
             }
         };
-        // What is left goes on, whether it is waited for or not.
+        // Pending data goes on becoming dead letters, whether anybody waits or not.
         let _ = tokio::time::timeout(EMPTYING, emptying).await;
         let [dead_lettered, dropped] = self.ended_of(&id);
         Ok(RemovedTenant {
@@ -339,13 +339,13 @@ fn pending_bytes_of(tenants: &Tenants, id: &str) -> u64 {
     tenants.known_account(id).map_or(0, |account| account.totals().pending_bytes())
 }
 
-/// The row of a tenant as it stands in its file.
+/// The row of a tenant in its file.
 struct RowInFile {
     name: Arc<str>,
     path: PathBuf,
-    /// As it was read.
+    /// The text of the file as it was read.
     before: String,
-    /// As it is to be.
+    /// The row as it is to be written.
     row: RowText,
 }
 
@@ -362,12 +362,12 @@ impl RowInFile {
         }
     }
 
-    /// The tenant that the row is; an error if it is none.
+    /// The tenant of the row; an error if the row can't be used.
     fn usable(&self, directory: &TenantDirectory) -> Result<Arc<Tenant>, TenantChangeError> {
         tenant(directory.read_as(&self.name, self.row.as_str())).map_err(TenantChangeError::Broken)
     }
 
-    /// Writes the row as it is to be, if the table then uses it.
+    /// Writes the row, if the table would use it.
     fn save(self, directory: &TenantDirectory) -> Result<(Arc<str>, Arc<Tenant>), TenantChangeError> {
         let Self { name, path, before, row } = self;
         let tenant = check(directory, &name, &row)?;
@@ -421,8 +421,8 @@ fn create(
     }
 }
 
-/// The tenant that a row would be if it were written; an error if the table would not use it. A token that is made for a row
-/// which is then not used would be nobody's.
+/// The tenant of a row that is to be written; an error if the table would not use it. The token of a row that is not used would be of
+/// no use.
 fn check(
     directory: &TenantDirectory,
     name: &Arc<str>,
@@ -439,7 +439,7 @@ fn check(
     }
 }
 
-/// The id of a tenant does not change.
+/// Refuses an id in the body that differs from the one in the path.
 fn check_id(id: &str, fields: &Map<String, Json>) -> Result<(), TenantChangeError> {
     match fields.get("id") {
         Some(other) if other.as_str() != Some(id) => Err(TenantChangeError::OtherId),
@@ -447,12 +447,12 @@ fn check_id(id: &str, fields: &Map<String, Json>) -> Result<(), TenantChangeErro
     }
 }
 
-/// Senders come and go in other ways.
+/// Refuses senders, which are changed in other ways.
 fn check_senders(fields: &Map<String, Json>) -> Result<(), TenantChangeError> {
     if fields.contains_key("senders") { Err(TenantChangeError::Senders) } else { Ok(()) }
 }
 
-/// Makes a row say what a request says, and nothing else but its id and its senders.
+/// Replaces all keys of a row but its id and its senders by those of a request.
 fn fill(row: &mut RowText, fields: &Map<String, Json>) -> Result<(), TenantChangeError> {
     check_senders(fields)?;
     for field in FIELDS {
@@ -547,7 +547,7 @@ fn position(senders: &[Sender], name: Option<&str>) -> Result<Option<usize>, Ten
             None => Err(TenantChangeError::UnknownSender(names(&mut senders.iter()))),
         };
     }
-    // A token that ends is on its way out.
+    // Senders whose token expires are about to go, and are not meant if there are others.
     let all = |lasting: bool| {
         let of_senders = senders.iter().enumerate();
         let fits =
@@ -584,7 +584,7 @@ fn file_of(directory: &TenantDirectory, id: &str) -> Result<(Arc<str>, PathBuf),
     found.ok_or(TenantChangeError::UnknownTenant)
 }
 
-/// The tenant that a row is, or what is wrong with it.
+/// The tenant of a row, or the problems of the row.
 fn tenant(read: ReadRow) -> Result<Arc<Tenant>, Vec<Problem>> {
     match read.content {
         RowContent::Row(tenant) => Ok(tenant),

@@ -16,7 +16,7 @@ use crate::config::{Compiled, Problem, RowCheck, RowReader, SecretPresence, Tena
 use crate::notice;
 use crate::tenants::{Table, TableSettings, Tenants};
 
-/// The table in use, and where its rows come from.
+/// The table in use, and the directory of its rows.
 pub(super) struct TenantRegistry {
     tenants: Arc<Tenants>,
     /// Held while another table is made of the one in use.
@@ -25,7 +25,7 @@ pub(super) struct TenantRegistry {
     reloaded: Notify,
 }
 
-/// The table of a configuration that is not in use yet. No other table comes into use as long as this is there.
+/// The table of a configuration that is not in use yet. As long as this value exists, no other table comes into use.
 pub(super) struct NextTable {
     place: OwnedMutexGuard<Option<TenantDirectory>>,
     directory: Option<TenantDirectory>,
@@ -43,7 +43,7 @@ impl TenantRegistry {
         &self.tenants
     }
 
-    /// Makes the table of a configuration, which [`TenantRegistry::put_to_use`] takes; nothing has changed before.
+    /// Makes the table of a configuration, for [`TenantRegistry::put_to_use`]; until then nothing changes.
     pub(super) async fn prepare(
         &self,
         compiled: &Compiled,
@@ -97,8 +97,8 @@ impl TenantRegistry {
         self.reloaded.notify_one();
     }
 
-    /// Has `change` change the file of a row, whose name it returns, and reads that file: ready when the table in use has it.
-    /// Meanwhile nobody else changes the table, or a file by this way.
+    /// Runs `change`, which changes the file of a row and returns its name, and reads that file: ready when the table in use has the row.
+    /// Meanwhile no other change of the table or of a file is made.
     pub(super) async fn change<T: Send + 'static>(
         &self,
         change: impl FnOnce(&TenantDirectory) -> Result<(Arc<str>, T), TenantChangeError> + Send + 'static,
@@ -125,9 +125,9 @@ impl TenantRegistry {
         changing.await.expect("changing a row doesn't panic")
     }
 
-    /// Has what is pending of a tenant without a row become dead letters. Returns whether there is such a tenant.
+    /// Has the pending data of a tenant without a row become dead letters. Returns whether there is such a tenant.
     pub(super) async fn give_up_gone(&self, id: &str) -> bool {
-        // Nobody brings a row for it meanwhile.
+        // Locked so that no row for the id comes meanwhile.
         let _place = self.directory.lock().await;
         let account = self.tenants.known_account(id).filter(|account| account.totals().pending_bytes() > 0);
         let Some(account) = account.filter(|_| self.tenants.table().tenant(id).is_none()) else {
@@ -142,8 +142,8 @@ impl TenantRegistry {
         self.reloaded.notified().await;
     }
 
-    /// Has `watched` follow these directories, too; or all in which a change may be one of the table, and no others. Tells
-    /// whether there are some that it did not follow before.
+    /// Has `watched` follow the directories of `also`, too; or, without them, exactly the directories in which a change may change the
+    /// table. Returns whether there are some that it did not follow before.
     pub(super) async fn follow(
         &self,
         mut watched: WatchedDirectories,
@@ -163,8 +163,8 @@ impl TenantRegistry {
         following.await.expect("watching directories doesn't panic")
     }
 
-    /// Reads rows again that have changed: those that changes of `files` concern, or all whose stamps tell it. Returns once
-    /// the table is in use, with the directories in which there is something of these rows.
+    /// Reads changed rows again: those that `files` concern, or, without them, all whose stamps have changed. Returns once the table is
+    /// in use, with the directories that concern these rows.
     pub(super) async fn refresh(&self, files: Option<HashSet<PathBuf>>) -> HashSet<Arc<Path>> {
         let mut place = self.directory.clone().lock_owned().await;
         let tenants = self.tenants.clone();
@@ -198,7 +198,7 @@ impl TenantRegistry {
     }
 }
 
-/// Says which rows have come to be broken, and which are no more.
+/// Logs the rows that have become broken, and those that can be used again.
 fn report(directory: &TenantDirectory, read: &RowsRead) {
     let table = directory.table();
     for place in &read.applied.broken {
@@ -219,7 +219,7 @@ fn report(directory: &TenantDirectory, read: &RowsRead) {
     }
 }
 
-/// The table of a configuration that is not run. Rows that can't be used are left out. Blocks.
+/// The table of a configuration that is not going to run. Rows that can't be used are left out. Blocks.
 pub fn table_of(
     compiled: &Compiled,
     env: fn(&str) -> Option<String>,
@@ -235,8 +235,8 @@ pub fn table_of(
     }
 }
 
-/// Reads every row of a directory, and returns how many can be used, how many can't, and what is wrong or odd. Blocks for
-/// as long as that takes.
+/// Reads every row of a directory, and returns how many can be used, how many can't, and their problems. Blocks for as long as that
+/// takes.
 pub fn check_tenants(directory: &Path, reader: RowReader) -> std::io::Result<(usize, usize, Vec<Problem>)> {
     let (directory, read) = TenantDirectory::load(directory.to_owned(), TableSettings::default(), reader)?;
     let table = directory.table();

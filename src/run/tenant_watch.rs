@@ -15,11 +15,10 @@ use tokio::time::Instant;
 use super::Router;
 use super::watched_directories::WatchedDirectories;
 
-/// How often all stamps are looked at, at most.
+/// The shortest time between two checks of all stamps.
 const LOOK: Duration = Duration::from_secs(5);
 
-/// And so many times as long as a look takes, it is waited before the next one: of a hundred thousand files a look takes
-/// a while.
+/// A check of all stamps is followed by a pause of so many times its own length: with a hundred thousand files it takes a while.
 const REST: u32 = 50;
 
 /// Programs write files in several steps, and several files; rows are read when this long has passed since the first change.
@@ -47,20 +46,20 @@ pub async fn watch_tenants(router: Arc<Router>) {
                 let begun = Instant::now();
                 registry.refresh(None).await;
                 next_look = Instant::now() + LOOK.max(begun.elapsed() * REST);
-                // One may have taken the place of another.
+                // A directory may have taken the place of another.
                 None
             }
         };
         let others;
         (watched, others) = registry.follow(watched, also).await;
         if others {
-            // What has changed between reading and watching was not noticed.
+            // Changes between reading and watching were not noticed.
             next_look = Instant::now();
         }
     }
 }
 
-/// What events have told since they were last asked for.
+/// The changes that events have reported since they were last taken.
 #[derive(Default)]
 struct Noticed {
     files: Mutex<NoticedFiles>,
@@ -70,7 +69,7 @@ struct Noticed {
 #[derive(Default)]
 struct NoticedFiles {
     paths: HashSet<PathBuf>,
-    /// Whether there may be others.
+    /// Whether events may have been missed.
     incomplete: bool,
 }
 
@@ -85,7 +84,7 @@ impl Noticed {
         self.something.notify_one();
     }
 
-    /// The files that have changed, if these are known to be all.
+    /// Takes the files that have changed; `None` if events may have been missed.
     fn files(&self) -> Option<HashSet<PathBuf>> {
         let NoticedFiles { paths, incomplete } = std::mem::take(&mut *self.files.lock());
         (!incomplete).then_some(paths)

@@ -1,4 +1,4 @@
-//! Own telemetry that its endpoint does not take. Whoever relies on it sees nothing of this process meanwhile.
+//! Own telemetry that its endpoint does not take. Whoever relies on it does not see this process meanwhile.
 
 use std::time::SystemTime;
 
@@ -9,7 +9,7 @@ use crate::otlp::Signal;
 use crate::run::Router;
 use crate::telemetry::TelemetryTrouble;
 
-/// Signals of which requests have come to the same.
+/// Signals whose requests have had the same outcome.
 #[derive(Debug)]
 struct RefusedTelemetry {
     signals: Vec<Signal>,
@@ -22,7 +22,7 @@ pub(super) fn found(router: &Router) -> Vec<Attention> {
     told(troubles, SystemTime::now() - PASSING)
 }
 
-/// One sentence for what has come to the same, of what is so since this moment or longer.
+/// One sentence for each outcome, of signals that have been in trouble since this moment or longer.
 fn told(troubles: impl Iterator<Item = (Signal, TelemetryTrouble)>, moment: SystemTime) -> Vec<Attention> {
     let mut all: Vec<RefusedTelemetry> = Vec::new();
     for (signal, trouble) in troubles.filter(|(_, trouble)| trouble.since <= moment) {
@@ -63,7 +63,7 @@ impl RefusedTelemetry {
     }
 }
 
-/// What to do about what an endpoint says.
+/// What to do about the code of an endpoint's answer.
 fn remedy(code: &str) -> &'static str {
     match code {
         "401" | "403" => "it refuses the credential; put one that holds into `telemetry.headers`",

@@ -1,4 +1,4 @@
-//! `sluice tenants`: looks at the table of tenants of a running Sluice, and changes it, by its API.
+//! `sluice tenants`: shows and changes the table of tenants of a running Sluice, by its API.
 
 mod listing;
 mod row;
@@ -18,7 +18,7 @@ use super::duration::parse_duration;
 use super::standard_error::say_line;
 use super::tls::TlsArgs;
 
-/// Tenants of one answer.
+/// The most tenants in one answer.
 const PAGE: usize = 1000;
 
 /// Look at the tenants of a running Sluice, add and change them
@@ -104,7 +104,7 @@ enum TenantsCommand {
     },
 }
 
-/// What becomes of what is pending of a tenant that is removed.
+/// What becomes of the pending data of a tenant that is removed.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 #[value(rename_all = "snake_case")]
 enum PendingArg {
@@ -144,7 +144,7 @@ fn parse_overlap(text: &str) -> Result<String, String> {
     parse_duration(text).map(|_| text.to_owned())
 }
 
-/// Does what is asked for, and prints to `out`; `env` looks up environment variables.
+/// Runs the command, and prints to `out`; `env` looks up environment variables.
 pub fn tenants(
     args: &TenantsArgs,
     env: &dyn Fn(&str) -> Option<String>,
@@ -205,7 +205,7 @@ async fn run(
                 let tried = streams("tried", "streams that are tried now");
                 let away =
                     streams("away", "streams whose destination does not answer, and is asked by turns");
-                // Whether what is tried is held again, its upstream decides.
+                // The upstream's answers decide whether the streams are held again.
                 let said = if tried.is_empty() && away.is_empty() {
                     format!("tenant `{id}` is no longer held")
                 } else {
@@ -277,7 +277,7 @@ async fn list(
     Ok(Ok(()))
 }
 
-/// Why no tenant is listed.
+/// The line for an empty list.
 async fn why_none(client: &AdminClient, is_filtered: bool) -> &'static str {
     if is_filtered {
         return "no tenant is found by that";
@@ -308,12 +308,12 @@ async fn switch(client: &AdminClient, id: &str, action: &str, done: &str) -> Res
     Ok(format!("tenant `{id}` is {done}"))
 }
 
-/// The page of a tenant, or one below it.
+/// The path of a tenant's page, or of one below it.
 fn path(id: &str, below: &str) -> String {
     format!("/api/v1/tenants/{}{below}", admin_client::encoded(id))
 }
 
-/// The token, for standard output; what is to be known of it is said to whoever sits before the screen.
+/// The token for standard output; the notes about it go to standard error.
 fn issued_token(issued: &Value) -> String {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     say_line(format_args!(

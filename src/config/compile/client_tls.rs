@@ -1,11 +1,11 @@
-//! `tls` of what Sluice connects to.
+//! `tls` of outgoing connections.
 
 use super::Context;
 use crate::client::TlsClientSettings;
 use crate::config::model::{TlsSection, TlsVersion};
 use crate::config::node::Node;
 
-/// Compiles the `tls` at `node` of whatever is called.
+/// Compiles the `tls` at `node`.
 pub(super) fn compile(tls: &TlsSection, node: &Node, context: &mut Context<'_>) -> TlsClientSettings {
     let alone = match (&tls.cert_file, &tls.key_file) {
         (Some(_), None) => Some(("cert_file", "key_file")),

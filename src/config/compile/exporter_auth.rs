@@ -17,10 +17,10 @@ use crate::config::substitute::PLACEHOLDER;
 use crate::credentials::{ExporterAuth, ExporterAuthMethod, OAuth2Settings, SecretSource, SecretUse};
 use crate::export::{FRAMING_HEADERS, SecretTemplate};
 
-/// Compiles the extensions that exporters name, each once, so that its mistakes are said once.
+/// Compiles the extensions that exporters name, each once, so that its mistakes are reported once.
 pub(super) struct ExporterAuths<'e, 'a> {
     extensions: &'e mut Extensions<'a>,
-    /// By name; nothing where there is a mistake.
+    /// By name; `None` where there is a mistake.
     compiled: HashMap<String, Option<ExporterAuthMethod>>,
 }
 
@@ -29,8 +29,8 @@ impl<'e, 'a> ExporterAuths<'e, 'a> {
         Self { extensions, compiled: HashMap::new() }
     }
 
-    /// Compiles the `auth` of the exporter at `node`, which has these `headers` as well; to nothing where it names nothing, or
-    /// what it names has a mistake.
+    /// Compiles the `auth` of the exporter at `node`, which has these `headers` as well; `None` if it names no extension, or one with a
+    /// mistake.
     pub(super) fn compile(
         &mut self,
         auth: Option<&Auth>,
@@ -198,13 +198,13 @@ fn endpoint_params(
 /// A secret that may be written by either of two keys.
 struct SecretKeys<'a> {
     text: (&'static str, Option<&'a str>),
-    /// It wins, as in the Collector.
+    /// The file wins, as in the Collector.
     file: (&'static str, Option<&'a PathBuf>),
     usage: SecretUse,
 }
 
 impl SecretKeys<'_> {
-    /// Compiles what stands in the map at `node`; what is wrong with it has been reported where there is nothing.
+    /// Compiles the secret in the map at `node`; `None` if it has a mistake, which has been reported.
     fn compile(self, node: &Node, context: &mut Context<'_>) -> Option<SecretSource> {
         let ((key, text), (file_key, path)) = (self.text, self.file);
         if let Some(path) = path.filter(|path| !path.as_os_str().is_empty()) {
@@ -233,8 +233,7 @@ impl SecretKeys<'_> {
     }
 }
 
-/// The secret in the file that `option` of the map at `node` names. It is read again when it changes, and that reloads
-/// nothing.
+/// The secret in the file that `option` of the map at `node` names. The file is read again when it changes, without a reload.
 fn file(
     option: &'static str,
     path: &Path,

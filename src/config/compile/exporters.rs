@@ -58,7 +58,8 @@ pub(super) fn compile(
         .collect()
 }
 
-/// Says so of each URL at which a receiver of this configuration listens. Behind a proxy an address is another machine's.
+/// Warns of each URL at which a receiver of this configuration listens, unless there is a proxy, behind which an address is another
+/// machine's.
 fn warn_of_own_receivers(
     name: &str,
     kind: &ExporterKind,
@@ -85,7 +86,7 @@ fn warn_of_own_receivers(
     }
 }
 
-/// Says which `file` exporters have one path. Their lines don't mix, but each rotates by its own settings.
+/// Reports `file` exporters with the same path. Their lines don't mix, but each rotates by its own settings.
 fn shared_files(exporters: &Named<ExporterSection>, all: &Node, context: &mut Context<'_>) {
     let mut seen: HashMap<PathBuf, &str> = HashMap::new();
     for (name, exporter) in &exporters.0 {
@@ -200,7 +201,7 @@ fn common(
     }
 }
 
-/// Reports a token that no preset puts anywhere, and batches that are larger than what the preset's upstream takes.
+/// Reports a token without a preset that has a header for it, and batches that are larger than the preset's upstream takes.
 fn check_preset(
     preset: Option<&Preset>,
     has_token: bool,
@@ -254,7 +255,7 @@ fn valid_key(
     compiled.ok()
 }
 
-/// The upstream of something that has no queue and no streams, as an `otlp_http` exporter that is written at `node`.
+/// The upstream of own telemetry, which has no queue and no streams, as an `otlp_http` exporter that is written at `node`.
 pub(super) fn own_upstream(
     name: &str,
     http: &OtlpHttp,
@@ -393,12 +394,12 @@ fn otlp_grpc(
     }
 }
 
-/// Whether gRPC itself says what stands in this header.
+/// Whether gRPC itself sets this header.
 fn is_of_grpc(name: &HeaderName) -> bool {
     name.as_str().starts_with("grpc-") || name == CONTENT_TYPE
 }
 
-/// Servers take no message above 4 MiB, if nobody tells them otherwise; ours have a batch each.
+/// Limits batches to 4 MiB, since gRPC servers take no larger message by default, and a message has one batch.
 fn cap_messages(
     settings: &mut ExporterSettings,
     queue: &SendingQueue,
@@ -431,7 +432,7 @@ fn cap_messages(
     batch.min_size = batch.min_size.min(MAX_GRPC_MESSAGE);
 }
 
-/// Says so if a secret would be sent for anyone in between to read.
+/// Warns if a credential would be sent without encryption.
 fn warn_of_plain_credentials(
     upstreams: &[Upstream],
     headers: &[(HeaderName, SecretTemplate)],
@@ -453,8 +454,8 @@ fn warn_of_plain_credentials(
     }
 }
 
-/// As in the Collector, a level of 0 is one that is not written, -1 is each compression's default, and of zstd what is no level
-/// is the nearest.
+/// Compiles the compression. As in the Collector, a level of 0 counts as not written, -1 is the compression's default, and for zstd a
+/// number that is no level counts as the nearest one.
 fn compression(http: &OtlpHttp, node: &Node, context: &mut Context<'_>) -> Compression {
     let written = http.compression_params.level.filter(|level| *level != 0);
     let level = written.filter(|level| *level != -1);
@@ -478,7 +479,7 @@ fn compression(http: &OtlpHttp, node: &Node, context: &mut Context<'_>) -> Compr
                 .error(span, "this compression has no levels")
                 .help("leave `compression_params` out, or write `compression: gzip` or `compression: zstd`");
         }
-        // `HuffmanOnly`, which compresses even less and in no less time.
+        // Go's `HuffmanOnly`, which compresses even less than level 1 and takes as long.
         (Some(-2), _) => {
             context.report.warn(span, "`-2` has no effect: level 1 is the fastest").help("write `level: 1`");
         }

@@ -48,8 +48,8 @@ pub(super) fn compile(
     compiled
 }
 
-/// Reports a `Content-Type` that is not that of the encoding. One that is, as upstreams' documentation often has it, is
-/// sent as it is written.
+/// Reports a `Content-Type` that is not that of the encoding. A fitting one, which the documentation of upstreams often has, is sent as it
+/// is written.
 pub(super) fn check_content_type(
     headers: &Headers,
     encoding: EncodingWord,
@@ -76,7 +76,7 @@ pub(super) fn check_content_type(
     }
 }
 
-/// Reports a `Content-Encoding` that is not what the exporter compresses with: the upstream could not read what it gets.
+/// Reports a `Content-Encoding` that is not the exporter's compression: the upstream could not read the body.
 pub(super) fn check_content_encoding(
     headers: &Headers,
     compression: Compression,

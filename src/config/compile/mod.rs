@@ -60,7 +60,7 @@ use extensions::Extensions;
 use own_receivers::OwnReceivers;
 use processors::Processors;
 
-/// What [`super::Compiled`] holds beside the text it was made from.
+/// The parts of [`super::Compiled`] that come from the model.
 pub(super) struct CompiledParts {
     pub(super) listeners: Vec<ListenerSettings>,
     pub(super) exporters: Vec<(Arc<str>, ExporterSettings)>,
@@ -85,7 +85,7 @@ pub(super) struct CompiledParts {
     pub(super) shutdown_timeout: Duration,
 }
 
-/// What every part is compiled with.
+/// What the compilation of every section needs.
 struct Context<'a> {
     /// The text, for quoting values as they are written.
     source: &'a str,
@@ -93,7 +93,7 @@ struct Context<'a> {
     file: &'a str,
     /// Whether the files of certificates and credentials have to be there.
     secrets: SecretPresence,
-    /// Reads them, so that the configuration is loaded again when they change.
+    /// Reads these files and notes them, so that the configuration is loaded again when they change.
     files: &'a mut SourceFiles,
     report: &'a mut ProblemReport,
 }
@@ -104,12 +104,12 @@ impl Context<'_> {
         self.report.written(node, self.source)
     }
 
-    /// The same where it begins a sentence.
+    /// The value as the subject at the beginning of a sentence.
     fn subject(&self, node: &Node) -> String {
         self.report.subject(node, self.source)
     }
 
-    /// Says that the files of the `tls` at `node` are not read, if they needn't be there.
+    /// Warns that the files of the `tls` at `node` are not read, if they needn't exist. Returns whether that is so.
     fn leaves_out_files(&mut self, node: &Node) -> bool {
         let leaves_out = self.secrets == SecretPresence::Optional;
         if leaves_out {
@@ -118,7 +118,7 @@ impl Context<'_> {
         leaves_out
     }
 
-    /// A regular expression, which is written at `node`; what is wrong with it has been reported where there is none.
+    /// The regular expression `text`, which is written at `node`; `None` if it is none, which has been reported.
     fn regex(&mut self, text: &str, node: &Node) -> Option<Regex> {
         match Regex::new(text) {
             Ok(regex) => Some(regex),
@@ -139,7 +139,7 @@ impl Context<'_> {
     }
 
     /// Whether the absence of `key` may follow from another mistake: from one in its value, or from a wrong key
-    /// beside which it would stand. It is then not reported, too.
+    /// beside which it would stand. The absence is not reported then.
     fn is_excused(&self, map: &Node, key: &str) -> bool {
         match map.get(key) {
             Some(value) => self.report.has_error_within(value.span),
@@ -147,7 +147,7 @@ impl Context<'_> {
         }
     }
 
-    /// Reports what is wrong with a section as a whole, in the file where it is not there at all.
+    /// Reports a problem of a section as a whole; one without a place if the file has no such section.
     fn section_error(&mut self, root: &Node, key: &str, message: &str) -> &mut ProblemReport {
         match root.get(key) {
             Some(section) => self.report.error(section.span, message),
@@ -207,7 +207,7 @@ pub(super) fn compile(
     let routes =
         routes::compile(&config.routes, &config.exporters, &config.receivers, &processors, root, context);
     template_values::check(&exporters, &routes, &config.routes, root, context);
-    // What is wrong has been left out of these.
+    // Routes and exporters with errors have been left out of these.
     let checks_rows = surroundings.rows == RowCheck::WithExporters && !context.report.has_errors();
     let row_targets = checks_rows.then(|| RowTargets::new(&exporters, &routes));
     let tenants = config.tenants.as_ref().and_then(|section| {
@@ -277,7 +277,7 @@ pub(super) fn compile(
     }
 }
 
-/// What becomes of what no route takes. Without a directory, nothing of that becomes a dead letter.
+/// What becomes of entries that no route takes. Without a dead-letter directory they are rejected rather than dead-lettered.
 fn unrouted(config: &model::Config, root: &Node, context: &mut Context<'_>) -> Unrouted {
     let written = match (config.unrouted, &config.dead_letter) {
         (model::UnroutedWord::Reject, _) => None,
@@ -311,7 +311,7 @@ fn limits(
     memory: Option<u64>,
     context: &mut Context<'_>,
 ) -> UsageLimits {
-    /// Less than one body and one batch of the default sizes would not do.
+    /// The least memory: one body and one batch of the default sizes need it.
     const LEAST: u64 = 1 << 20;
     let node = root.near(&["limits", "memory"]);
     let bytes = match (limits.memory, memory) {
@@ -342,10 +342,9 @@ fn limits(
     UsageLimits { memory: bytes, streams: limits.streams }
 }
 
-/// Reports directories of which one is the other or in it: each counts what is in its own, and whoever clears one away
-/// would take both.
+/// Reports directories that are the same or nested: each counts the bytes in its own, and removing one would remove both.
 fn keep_apart(journal: &Path, dead_letter: &Path, root: &Node, context: &mut Context<'_>) {
-    // `./data` and `data` are one. Where this is can't fail to be known but for an empty path.
+    // `./data` and `data` are the same. Making a path absolute fails for an empty path alone.
     let [journal, dead_letter] =
         [journal, dead_letter].map(|path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned()));
     let problem = if journal == dead_letter {

@@ -1,4 +1,4 @@
-//! `processors`, and what routes name of them.
+//! `processors`, and the names of processors in routes.
 
 mod action;
 mod selection;
@@ -37,7 +37,7 @@ impl<'a> Processors<'a> {
         Self { written, node, compiled }
     }
 
-    /// Those that a route for these signals names, in its order; they stand at `list`.
+    /// The processors that a route for these signals names, in its order; the names are written at `list`.
     pub(super) fn of_route(
         &self,
         names: &[String],
@@ -70,7 +70,7 @@ impl<'a> Processors<'a> {
     }
 
     fn report_unknown(&self, name: &str, item: &Node, context: &mut Context<'_>) {
-        // It is there, and what is wrong with it has been said.
+        // The processor exists, and its mistakes have been reported.
         let is_there = self.node.entry(name).is_some_and(|entry| {
             context.report.has_error_within(entry.key_span)
                 || context.report.has_error_within(entry.value.span)
@@ -137,8 +137,8 @@ fn one(name: &str, processor: &Processor, node: &Node, context: &mut Context<'_>
     };
     RouteEdit { name: name.into(), edit: Edit { actions, of }, templates }
 }
-/// The value of a scalar, of the type that YAML gives it. As in a Collector, that of a variable alone is as if it was written
-/// there.
+/// The value of a scalar, of the type that YAML gives it. As in a Collector, the value of a variable that stands alone is typed as if it
+/// was written there.
 fn typed(node: &Node) -> NewValue {
     let NodeValue::Scalar(scalar) = &node.value else { return NewValue::text("") };
     let text = &scalar.text;

@@ -8,7 +8,7 @@ use crate::config::model::{self, QueueSize, RetryOnFailure, SendingQueue, Sizer}
 use crate::config::node::Node;
 use crate::stream::{BatchSettings, QueueSettings, WhenFull};
 
-/// What a stream may hold where only requests are counted.
+/// The most bytes of a stream's queue where only requests are counted.
 const DEFAULT_BYTES: u64 = 16 << 20;
 
 /// Compiles the `sending_queue` at `node`.
@@ -47,7 +47,7 @@ pub(super) fn compile(queue: &SendingQueue, node: &Node, context: &mut Context<'
     }
 }
 
-/// Bytes, and requests if those are counted.
+/// The limits of a queue: bytes, and requests if those are counted.
 fn capacity(queue: &SendingQueue, node: &Node, context: &mut Context<'_>) -> (u64, Option<u64>) {
     let size = node.near(&["queue_size"]);
     let (bytes, requests) = match (queue.queue_size, queue.sizer) {

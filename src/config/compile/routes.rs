@@ -68,14 +68,14 @@ pub(super) fn compile(
 /// The positions of exporters by name.
 type ExporterPositions<'a> = HashMap<&'a str, usize>;
 
-/// The routes so far, so that what may leave nothing for a later one is found without asking all: there may be a
+/// The routes so far, indexed so that those that may leave nothing for a later route are found without asking all: there may be a
 /// hundred thousand, each for one value of an attribute.
 #[derive(Default)]
 struct Earlier<'a> {
     specs: Vec<(RouteSpec, &'a Node)>,
-    /// Those that match one value of an attribute alone, by whose attribute it is, its name and its value.
+    /// The routes that match one value of an attribute alone, by the attribute's owner, its name and the value.
     literal: HashMap<(Subject, String, String), Vec<usize>>,
-    /// All others.
+    /// All other routes.
     general: Vec<usize>,
 }
 
@@ -104,7 +104,7 @@ impl<'a> Earlier<'a> {
         self.specs.push((spec, node));
     }
 
-    /// Those that may take all that `later` matches, in their order.
+    /// The routes that may take all that `later` matches, in their order.
     fn candidates(&self, later: &RouteSpec) -> Vec<usize> {
         let mut found = self.general.clone();
         for (subject, attribute, matcher) in conditions(later) {
@@ -135,7 +135,7 @@ fn first_literal(matcher: &Matcher) -> Option<String> {
     if let Glob::Literal(text) = glob { Some(text.clone()) } else { None }
 }
 
-/// Whose attribute a condition is on.
+/// The owner of the attribute that a condition is on.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum Subject {
     Resource,
@@ -208,7 +208,7 @@ fn one(
         key: key(route.key.as_ref(), node.near(&["key"]), context),
         edits: processors.of_route(&route.processors, signals, node.near(&["processors"]), context),
         exporters: targets(route, exporters, positions, signals, node, written, context),
-        // What it is to take is not known, and so what it leaves.
+        // Which entries the route is to take is not known, and so neither which it leaves.
         continues: route.continues || route.not_imported.is_some(),
         max_streams: route.max_streams,
     }
@@ -235,7 +235,7 @@ fn matchers(values: &BTreeMap<String, MatchValue>, matching: &Node, context: &mu
     matches
 }
 
-/// Warns of a text that stands at `node`, below a name that asks for something else than a resource attribute with a map below it.
+/// Warns of a text at `node`, below a name that with a map below it is not about a resource attribute.
 fn warn_of_resource_attribute(
     name: &str,
     others: &str,
@@ -330,7 +330,7 @@ fn on_request(
     (None, matches)
 }
 
-/// Reports numbers and booleans below `equals`, of which a header is none.
+/// Reports numbers and booleans below `equals`, since a header's value is a text.
 fn report_values_that_no_header_has(value: &MatchValue, node: &Node, context: &mut Context<'_>) {
     let MatchValue::Rule(rule) = value else { return };
     let mut all = vec![(rule.equals.as_ref(), node.near(&["equals"]))];
@@ -462,7 +462,7 @@ fn targets(
     for (index, name) in route.exporters.iter().enumerate() {
         let item = list.item(index).unwrap_or(list);
         let Some(&position) = positions.get(name.as_str()) else {
-            // Of an exporter that is there, what is wrong has been said, and so it has where there is none at all.
+            // The mistakes of an exporter have been reported, and so has the absence of all exporters.
             if exporters.0.is_empty()
                 || written.entry(name).is_some_and(|entry| context.report.has_error_within(entry.key_span))
             {
@@ -834,7 +834,7 @@ fn record_source(source: &RecordSource, node: &Node, context: &mut Context<'_>) 
     Some(KeySource::Records { record, resource })
 }
 
-/// Parts of a key at most. A key of so many is longer than any that somebody could read.
+/// The most parts of a key. A key with so many is longer than anybody could read.
 const MOST_PARTS: usize = 8;
 
 /// The longest name of a part, in bytes.
@@ -925,7 +925,7 @@ fn attributes(names: &[String], node: &Node, context: &mut Context<'_>) -> KeySo
     KeySource::Attributes(names.to_vec())
 }
 
-/// Reports names that are none of attributes; `no_template` says so of templates.
+/// Reports texts that are no names of attributes; `no_template` is the message about templates.
 fn check_names(names: &[String], node: &Node, no_template: &str, context: &mut Context<'_>) {
     let is_template = |(index, name): (usize, &String)| {
         let literal = node.item(index).unwrap_or(node).literal();
@@ -954,8 +954,8 @@ fn warn_of_unlikely_names(names: &[String], node: &Node, context: &mut Context<'
     }
 }
 
-/// Warns of what no attribute is likely to be called: several names in one text, or the way to an attribute as OTTL writes
-/// it. `several` says what to write instead of the former.
+/// Warns of texts that are hardly names of attributes: several names in one text, or an attribute's path as OTTL writes it. `several` is
+/// the help about several names.
 fn warn_of_unlikely_name(name: &str, subject: &str, span: Span, several: &str, context: &mut Context<'_>) {
     if Template::parse(name).is_ok_and(|template| template.as_text().is_none()) {
         return;
@@ -972,7 +972,7 @@ fn warn_of_unlikely_name(name: &str, subject: &str, span: Span, several: &str, c
     context.report.warn(span, format!("{subject} is the name of one attribute here")).help(help);
 }
 
-/// What parts names, and is hardly a part of one.
+/// Characters that separate names and are hardly parts of one.
 const PARTING: fn(char) -> bool = |char| char.is_whitespace() || ",;[](){}\"'".contains(char);
 
 /// The names that a text holds.
@@ -1003,7 +1003,7 @@ fn attribute_in_ottl(text: &str) -> Option<&str> {
     (!attribute.is_empty() && !attribute.contains(PARTING)).then_some(attribute)
 }
 
-/// Reports a route that an earlier one leaves nothing for.
+/// Reports a route for which an earlier one leaves nothing.
 fn unreachable(spec: &RouteSpec, node: &Node, earlier: &Earlier<'_>, context: &mut Context<'_>) {
     // A matcher that could not be compiled is not in the list, which then would claim too much.
     if context.report.has_error_within(node.span) {
@@ -1022,7 +1022,7 @@ fn unreachable(spec: &RouteSpec, node: &Node, earlier: &Earlier<'_>, context: &m
         let help = "move it before that one, or write `continue: true` there";
         let any_scalar =
             |holds: &dyn Fn(&Scalar) -> bool| [node, *other_node].iter().any(|route| route.any_scalar(holds));
-        // The text that stands in for a variable's value says nothing about what is reached.
+        // A placeholder for a variable's value says nothing about which routes are reached.
         if any_scalar(&|scalar| scalar.origin == ScalarOrigin::Placeholder) {
             return;
         }
@@ -1060,7 +1060,7 @@ fn takes_all_of(earlier: &RouteSpec, later: &RouteSpec) -> bool {
     let required = |name: &String| needs(Subject::Resource, name);
     let has_key = earlier.key.sources().all(|source| match source {
         KeySource::Attributes(names) => names.iter().any(required),
-        // What a condition on records needs is there on the record or on the resource, or on the record alone.
+        // The attribute of a condition on records is on the record or on the resource, or on the record alone.
         KeySource::Records { record, resource } => {
             let is_either = |name: &&String| record.contains(name) && needs(Subject::Record, name);
             resource.iter().any(|name| required(name) || is_either(&name))

@@ -10,24 +10,24 @@ use crate::config::quoting::{enumerated, named, nearest};
 use crate::export::{HoldScope, StatusAction, Statuses, TimedAction};
 use crate::rpc::Code;
 
-/// What an exporter speaks, and so whose statuses it can name.
+/// The protocol of an exporter, which decides the statuses that its `statuses` can name.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum ExporterProtocol {
     Http,
     Grpc,
 }
 
-/// What a key names.
+/// The statuses that a key names.
 enum NamedStatus {
     /// One status of HTTP, a range or a class.
     Http(RangeInclusive<u16>),
     /// A status of gRPC.
     Grpc(Code),
-    /// All of which nothing else is said.
+    /// All statuses that no other key names.
     Others,
 }
 
-/// The key for all statuses of which nothing else is said.
+/// The key for all statuses that no other key names.
 const OTHERS: &str = "default";
 
 /// Compiles the `statuses` of the exporter at `node`.
@@ -69,7 +69,7 @@ fn action(word: model::StatusActionWord) -> StatusAction {
     }
 }
 
-/// The action that a map of one word to its least time asks for, as far as it is one.
+/// The action of a map of one word to its least time; `None` if it is not one.
 fn timed(times: &StatusActionTimes, entry: &NodeEntry, context: &mut Context<'_>) -> Option<TimedAction> {
     const INSTEAD: &str =
         "write one word, such as `hold`, or one with its least time, such as `{ hold: 1h }`";
@@ -192,7 +192,7 @@ fn add(
     }
 }
 
-/// Of many statuses that are to count as delivered most don't say that the upstream has the data.
+/// Warns of ranges that are to count as delivered: most of their statuses don't mean that the upstream has the data.
 fn warn_of_loss(entry: &NodeEntry, context: &mut Context<'_>) {
     let shown = named(&entry.key);
     context
@@ -201,7 +201,7 @@ fn warn_of_loss(entry: &NodeEntry, context: &mut Context<'_>) {
         .help("name the statuses alone that mean that the upstream has the data, such as `409`");
 }
 
-/// A success that is to mean something else.
+/// Reports a success that is to mean something else.
 fn success(protocol: ExporterProtocol, entry: &NodeEntry, context: &mut Context<'_>) {
     let shown = named(&entry.key);
     let why = match protocol {
@@ -226,7 +226,7 @@ fn unknown(protocol: ExporterProtocol, entry: &NodeEntry, context: &mut Context<
     context.report.error(entry.key_span, format!("{} is not a status", named(&entry.key))).help(help);
 }
 
-/// What may stand there.
+/// The help about the keys that are allowed.
 fn allowed(protocol: ExporterProtocol) -> &'static str {
     match protocol {
         ExporterProtocol::Http => {

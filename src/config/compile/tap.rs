@@ -1,4 +1,4 @@
-//! `tap`: what of records is shown, and what is kept of them.
+//! `tap`: which attributes of records are shown, and how many records are kept.
 
 use std::sync::LazyLock;
 
@@ -9,7 +9,7 @@ use crate::config::re2;
 use crate::otlp::Redaction;
 use crate::tap::TapSettings;
 
-/// Compiles the section at `node`, where `memory` bytes are there for all.
+/// Compiles the section at `node`; `memory` is `limits.memory` in bytes.
 pub(super) fn compile(
     section: &TapSection,
     memory: u64,

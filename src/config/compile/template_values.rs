@@ -1,5 +1,5 @@
-//! What the templates of exporters read, against the keys of the routes that send to them: two entries of one stream are
-//! sent alike, so templates read what names the stream, and nothing else of the data.
+//! Checks the values that templates of exporters read against the keys of the routes that send to them: all entries of a stream are sent
+//! to one destination, so templates can read the parts of the stream's key, and nothing else of the data.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::export::{ExporterKind, ExporterSettings};
 use crate::otlp::Signal;
 use crate::route::{KeySource, KeySpec, RouteSpec, Template, TemplateValue};
 
-/// Reports what a template of an exporter can't read.
+/// Reports values that a template of an exporter can't read.
 pub(super) fn check(
     exporters: &[(Arc<str>, ExporterSettings)],
     routes: &[RouteSpec],
@@ -68,7 +68,7 @@ pub(super) fn check(
     }
 }
 
-/// Reports what a template of a route's processors can't read. They stand at `node`.
+/// Reports values that a template of a route's processors can't read. The names of the processors stand at `node`.
 fn check_edit(
     template: &Template,
     route: &RouteSpec,
@@ -97,10 +97,10 @@ fn check_edit(
     }
 }
 
-/// What to write where something asks for tenants without a table of them.
+/// The help where something needs a table of tenants and there is none.
 const NO_TABLE: &str = "write `tenants: { directory: ./tenants.d }`, with a file for each tenant";
 
-/// Says of each route that is for tenants, or has them in its key, that there is no table of them.
+/// Reports routes that are for tenants, or have the tenant in their key, without a table of tenants.
 fn report_without_table(
     written: &[model::RouteSection],
     routes: &[RouteSpec],
@@ -163,7 +163,7 @@ fn has_part(key: &KeySpec, part: &str) -> bool {
     }
 }
 
-/// Says which key the route needs so that the exporter can read the attributes.
+/// Reports which key the route needs so that the exporter can read the attributes.
 fn report_attributes(
     attributes: &[&str],
     key: Option<&model::KeySection>,
@@ -193,7 +193,7 @@ fn report_attributes(
     context.report.error(node.span, message).help(help);
 }
 
-/// The parts that a key would have if what it is made of now were one.
+/// The parts that a key would have if its present sources were one of them.
 fn present_parts(key: Option<&model::KeySection>) -> Vec<(String, String)> {
     let list = |names: &[String]| format!("[{}]", names.join(", "));
     match key {
@@ -234,7 +234,7 @@ fn part_name(attribute: &str) -> String {
     if name.starts_with(|char: char| char.is_ascii_digit()) { format!("_{name}") } else { name }
 }
 
-/// Says that the key of a route lacks a part that the exporter reads.
+/// Reports that the key of a route lacks a part that the exporter reads.
 fn report_part(part: &str, route: &RouteSpec, node: &Node, context: &mut Context<'_>) {
     let part = if node.is_substituted() || !is_name(part) { "NAME" } else { part };
     let help = match &route.key {

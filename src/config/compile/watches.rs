@@ -1,4 +1,4 @@
-//! `watches`, and the Alertmanager that is told of them.
+//! `watches`, and the Alertmanager that gets their alerts.
 
 use super::Context;
 use crate::config::model::{TenantGlobs, WatchSection};
@@ -17,7 +17,7 @@ const EXAMPLE: &str =
 /// The longest name of a watch, in characters: it is a label of metrics and alerts.
 const LONGEST_NAME: usize = 128;
 
-/// Compiles the list at `node`; what is wrong is reported and left out.
+/// Compiles the list at `node`; watches with mistakes are reported and left out.
 pub(super) fn compile(
     sections: &[WatchSection],
     node: &Node,
@@ -40,7 +40,7 @@ pub(super) fn compile(
 }
 
 fn watch(section: &WatchSection, node: &Node, context: &mut Context<'_>) -> Option<WatchSettings> {
-    // All are looked at, so that a mistake in one hides none in another.
+    // All parts are compiled, so that a mistake in one hides none in another.
     let name = name(section, node, context);
     let query = query(section, node, context);
     let threshold = threshold(section, node, context);

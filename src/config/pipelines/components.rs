@@ -14,19 +14,19 @@ use crate::config::span::Span;
 /// Sections that are translated; all others are Sluice's own, and stay as they are.
 const TRANSLATED: [&str; 6] = ["receivers", "extensions", "processors", "connectors", "exporters", "service"];
 
-/// Where a Collector's `file_storage` is by default.
+/// The default directory of a Collector's `file_storage`.
 const STORAGE: &str = "/var/lib/otelcol/file_storage";
 
 /// The components of a file.
 pub(super) struct Components<'a> {
     root: &'a Node,
-    /// The receivers of pipelines that can be had, in the order of the file.
+    /// The receivers of pipelines that Sluice has, in the order of the file.
     receivers: Vec<&'a NodeEntry>,
-    /// The exporters of pipelines that can be had, and what they are called here.
+    /// The exporters of pipelines that Sluice has, each with its name here.
     exporters: Vec<(&'a NodeEntry, String)>,
-    /// The extensions that `auth` of these names.
+    /// The extensions that their `auth` names.
     authenticators: BTreeSet<String>,
-    /// What exporters read of requests.
+    /// The headers of requests that exporters read.
     pub(super) keys: HeaderKeys,
     /// The `storage` of the first queue that has one.
     storage: Option<&'a Node>,
@@ -72,7 +72,7 @@ impl<'a> Components<'a> {
         self.receivers.iter().any(|entry| entry.key == name)
     }
 
-    /// What an exporter is called here; nothing if it can't be had, which has been reported.
+    /// The name of an exporter here; `None` if Sluice does not have it, which has been reported.
     pub(super) fn exporter(&self, name: &str) -> Option<String> {
         let known = self.exporters.iter().find(|(entry, _)| entry.key == name).map(|(_, name)| name.clone());
         // One that is not there is reported where it is named.
@@ -152,7 +152,7 @@ impl<'a> Components<'a> {
         Some(Node::of_entries(entries.cloned().collect(), section.span))
     }
 
-    /// What becomes of extensions and telemetry, and the sections that are Sluice's own.
+    /// The sections for the Collector's extensions and telemetry, and the sections that are Sluice's own.
     pub(super) fn others(&self, report: &mut ProblemReport) -> Vec<NodeEntry> {
         let own = self.root.entries().iter().filter(|entry| !TRANSLATED.contains(&entry.key.as_str()));
         let mut others: Vec<NodeEntry> = own.cloned().collect();
@@ -213,10 +213,10 @@ impl<'a> Components<'a> {
     }
 }
 
-/// The types of exporters that can be had, under each name that they have or had.
+/// The types of exporters that Sluice has, by their present and former names.
 const EXPORTERS: &[&str] = &["otlp_http", "otlphttp", "otlp_grpc", "otlp", "file", "debug", "nop", "logging"];
 
-/// The entries of a section that pipelines name and that can be had. Reports all others.
+/// The entries of a section that pipelines name and that Sluice has. Reports all others.
 fn used<'a>(
     root: &'a Node,
     section: &str,
@@ -288,7 +288,7 @@ fn replaced(node: &Node, key: &str, value: Node) -> Node {
 
 /// A `file` exporter: a directory in place of a file, and rotation as the Collector has it.
 fn file(written: &Node, name: &str, at: Span, report: &mut ProblemReport) -> Node {
-    /// What a Collector's rotation is where it says nothing.
+    /// The defaults of a Collector's rotation.
     const MOST: &str = "100";
     if written.get("format").and_then(Node::text) == Some("proto") {
         report
@@ -337,7 +337,7 @@ fn without_extension(path: &str) -> &str {
     }
 }
 
-/// What `debug` was called before, with a level in place of its verbosity.
+/// The exporter `logging`, the former `debug`, with a level in place of the verbosity.
 fn logging(written: &Node) -> Node {
     let level = written.entry("loglevel").or_else(|| written.entry("logLevel"));
     let mut entries = without(written, &["loglevel", "logLevel"]).entries().to_vec();
@@ -350,7 +350,7 @@ fn logging(written: &Node) -> Node {
 
 /// `health_check` as `health`.
 fn health(written: Option<&Node>, at: Span, report: &mut ProblemReport) -> NodeEntry {
-    /// Where a Collector's is by default.
+    /// The default endpoint in a Collector.
     const DEFAULT: &str = "localhost:13133";
     let written = written.unwrap_or(&EMPTY);
     // The second version has one listener for each protocol.
@@ -387,7 +387,7 @@ fn health(written: Option<&Node>, at: Span, report: &mut ProblemReport) -> NodeE
 static EMPTY: Node =
     Node { span: Span { start: 0, end: 0 }, value: crate::config::node::NodeValue::Map(Vec::new()) };
 
-/// What the Collector says of itself, as far as there is something like it; reports the rest.
+/// The Collector's own telemetry, as far as Sluice has an equivalent; reports the rest.
 fn telemetry_as_admin(telemetry: &Node, report: &mut ProblemReport) -> Option<NodeEntry> {
     for entry in telemetry.entries().iter().filter(|entry| !entry.value.is_null()) {
         let why = match entry.key.as_str() {

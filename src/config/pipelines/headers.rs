@@ -13,29 +13,29 @@ use crate::config::problem::ProblemReport;
 use crate::config::quoting::named;
 use crate::config::span::Span;
 
-/// What exporters read of the requests whose data they send, by the names of the exporters.
+/// The headers of requests that exporters send on, by the names of the exporters.
 #[derive(Default)]
 pub(super) struct HeaderKeys(HashMap<String, Vec<HeaderKey>>);
 
 /// A header of the request that an exporter sends on.
 #[derive(Clone)]
 pub(super) struct HeaderKey {
-    /// The name of the part of the key. Another header, or the same with another default, has another one.
+    /// The name of the part of the key, which differs for each header and each default.
     part: String,
     /// The header of the request.
     header: String,
-    /// What stands for a header that is not there.
+    /// The default for an absent header.
     default: Option<Node>,
     at: Span,
 }
 
 impl HeaderKeys {
-    /// What the exporter reads.
+    /// The headers that an exporter reads.
     pub(super) fn of(&self, exporter: &str) -> &[HeaderKey] {
         self.0.get(exporter).map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// Exporters in groups, each of which reads the same of requests.
+    /// Exporters in groups that read the same headers.
     pub(super) fn groups<'m, 'a>(&self, exporters: &[&'m Mention<'a>]) -> Vec<Vec<&'m Mention<'a>>> {
         let mut groups: Vec<(BTreeSet<&str>, Vec<&Mention<'_>>)> = Vec::new();
         for exporter in exporters.iter().copied() {
@@ -48,7 +48,7 @@ impl HeaderKeys {
         groups.into_iter().map(|(_, group)| group).collect()
     }
 
-    /// The key of a route to these exporters, which read the same, if they read something.
+    /// The key of a route to these exporters, which read the same headers; `None` if they read none.
     pub(super) fn key_of(&self, exporters: &[&Mention<'_>]) -> Option<Node> {
         let mut parts: Vec<NodeEntry> = Vec::new();
         let mut place = None;
@@ -157,7 +157,7 @@ impl HeaderKeys {
         }
     }
 
-    /// The name of the part of keys that is this header with this default.
+    /// The name of the key's part for this header with this default.
     fn part(&self, header: &str, default: Option<&Node>) -> String {
         let known = || self.0.values().flatten();
         let is_same = |key: &&HeaderKey| {

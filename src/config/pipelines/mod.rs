@@ -1,8 +1,8 @@
-//! A Collector's whole file: what its `service.pipelines` say, as Sluice's own configuration.
+//! Translates a Collector's whole file with its `service.pipelines` to Sluice's own configuration.
 //!
 //! Where a file has pipelines and no `routes`, [`translate`] makes of its tree another one, with `routes` in place of
-//! `service`, `processors` and `connectors`. Each part of it points at what it comes from, so that problems are shown where
-//! they stand in the Collector's file. What is loaded and what `sluice import` writes are the same tree.
+//! `service`, `processors` and `connectors`. Each part of the new tree has the place of its source, so that problems are shown in the
+//! Collector's file. Loading such a file and `sluice import` use the same tree.
 
 mod cases;
 mod components;
@@ -17,12 +17,12 @@ use super::processors;
 use components::Components;
 use graph::Graph;
 
-/// What becomes of processors that are not available, and of routes that lack something, of which an error has been reported.
+/// What to do with unavailable processors and incomplete routes, about which an error has been reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum RefusedProcessors {
-    /// They are left out: nothing is run with the error.
+    /// They are left out: the configuration is not run, because of the error.
     LeftOut,
-    /// They stay, so that what is written is not run either before somebody has decided about them.
+    /// They stay, so that the output of an import is not run either before somebody has decided about them.
     Kept,
 }
 
@@ -32,7 +32,7 @@ pub(super) fn is_whole_file(root: &Node) -> bool {
     root.get("routes").is_none() && pipelines.is_some_and(|pipelines| !pipelines.entries().is_empty())
 }
 
-/// The file as Sluice's own configuration. What can't be said in it is reported.
+/// The file as Sluice's own configuration. Parts without an equivalent are reported.
 pub(super) fn translate(root: &Node, refused: RefusedProcessors, report: &mut ProblemReport) -> Node {
     let graph = Graph::new(root, report);
     let mut components = Components::new(root, &graph, report);
@@ -59,7 +59,7 @@ pub(super) fn translate(root: &Node, refused: RefusedProcessors, report: &mut Pr
         }
     };
     let if_any = |section: Option<Node>| section.filter(|section| !section.entries().is_empty());
-    // One of these that is empty stays, so that it is known to lack what could not be taken.
+    // An empty section stays if parts of it could not be translated.
     put("receivers", components.receivers());
     put("extensions", if_any(components.extensions()));
     put("processors", if_any(run_processors(root, &graph)));
@@ -84,7 +84,7 @@ fn run_processors(root: &Node, graph: &Graph<'_>) -> Option<Node> {
     Some(Node::of_entries(entries.collect(), section.span))
 }
 
-/// A processor in whose actions' values nothing is a template: braces are nothing special to a Collector.
+/// A processor with the braces in its actions' values escaped, since they are no templates in a Collector.
 fn with_literal_values(processor: &Node) -> Node {
     changed(processor, &["attributes", "actions"], |actions| {
         let NodeValue::Seq(items) = &actions.value else { return actions.clone() };
@@ -106,7 +106,7 @@ fn changed(map: &Node, keys: &[&str], change: impl Fn(&Node) -> Node) -> Node {
     Node::of_entries(entries.collect(), map.span)
 }
 
-/// A value in which `{{` opens no template.
+/// A value with `{{` escaped, so that it opens no template.
 fn literal(value: &Node) -> Node {
     let changed = match &value.value {
         NodeValue::Scalar(scalar) if scalar.text.contains("{{") => match scalar.literal.as_slice() {
@@ -130,7 +130,7 @@ fn literal(value: &Node) -> Node {
     Node { span: value.span, value: changed }
 }
 
-/// The scalar with a text of which nothing is a template, as with what a variable brings in.
+/// The scalar with a text in which nothing is a template, as in a substituted value.
 fn as_substituted(scalar: &Scalar) -> NodeValue {
     let all = 0..scalar.text.len();
     NodeValue::Scalar(Scalar { literal: vec![all], ..scalar.clone() })

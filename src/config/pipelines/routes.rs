@@ -1,8 +1,8 @@
 //! The ways of data through pipelines as `routes`.
 //!
-//! Of several pipelines that get the same data, each has it whole: their routes say `continue: true`. What a connector chooses
-//! goes one way alone. Where nothing stands behind a choice, its routes are asked in order, and the first that matches takes
-//! all; elsewhere each of them says in its `match` that none before it has.
+//! Several pipelines that get the same data each get all of it: their routes have `continue: true`. Data for which a connector chooses
+//! goes one way alone. Where no route follows a choice, the routes of the choice are asked in order, and the first that matches takes the
+//! data; elsewhere each of them has in its `match` that none before it matches.
 
 use std::collections::HashMap;
 
@@ -16,8 +16,7 @@ use crate::config::problem::ProblemReport;
 use crate::config::quoting::named;
 use crate::config::span::Span;
 
-/// Routes that all choices together may become where each of them says by itself what it takes, and so has the conditions of all
-/// that are asked before it.
+/// The most routes of all choices whose routes repeat the negated conditions of the routes before them.
 const MOST_APART: usize = 1000;
 
 /// A route in the making.
@@ -26,20 +25,20 @@ struct Branch<'p> {
     /// The pipeline by whose receivers the data comes.
     source: &'p Pipeline<'p>,
     case: Case,
-    /// Where its condition stands, or else the name of its pipeline.
+    /// The place of its condition, or else of its pipeline's name.
     at: Span,
-    /// Whether later routes are asked, if that is not told by what they are for.
+    /// Whether later routes are asked, if the routes' receivers and signals do not decide that.
     continues: Option<bool>,
 }
 
-/// What is done with the data of one pipeline.
+/// The steps for the data of one pipeline.
 struct Task<'p> {
     source: &'p Pipeline<'p>,
     step: PipelineStep<'p>,
 }
 
-/// The routes of the pipelines that have receivers of their own. `keys` is what exporters read of requests, and `refused` says what
-/// becomes of routes that lack something.
+/// The routes of the pipelines that have receivers of their own. `keys` are the headers that exporters read of requests, and `refused`
+/// decides about incomplete routes.
 pub(super) fn routes(
     graph: &Graph<'_>,
     keys: &HeaderKeys,
@@ -64,7 +63,7 @@ pub(super) fn routes(
             tasks.push(Task { source: pipeline, step });
         }
     }
-    // What is sent in any case does not take it from those that choose.
+    // Unconditional routes come first, and let the data go on to the choices.
     tasks.sort_by_key(|task| matches!(task.step, PipelineStep::Choose(_)));
     let mut branches = Vec::new();
     for (position, task) in tasks.iter().enumerate() {
@@ -104,13 +103,13 @@ impl<'p> Branch<'p> {
     }
 }
 
-/// Whether some data may come to both.
+/// Whether the same data may come to both.
 fn meet(one: &Pipeline<'_>, other: &Pipeline<'_>) -> bool {
     let names = |name: &str| other.receivers.iter().any(|receiver| receiver.name == name);
     one.signal == other.signal && one.receivers.iter().any(|receiver| names(receiver.name))
 }
 
-/// What is done, where all of it is sent.
+/// The sending, if all data is sent unconditionally.
 fn sendings<'s, 'p>(steps: &'s [PipelineStep<'p>]) -> Option<Vec<&'s Sending<'p>>> {
     let all = steps.iter().map(|step| match step {
         PipelineStep::Send(sending) => Some(sending),
@@ -176,14 +175,14 @@ fn in_order<'p>(
     Ok(())
 }
 
-/// Says of a row that it is left out, for which earlier ones leave nothing.
+/// Warns of a row that is left out because earlier rows leave nothing for it.
 fn warn_of_unreached(at: Span, report: &mut ProblemReport) {
     let message =
         "this row of the table gets nothing, and is left out: earlier ones take all that it asks for";
     report.warn(at, message).help("remove it, or move it before them");
 }
 
-/// The same of the default pipelines.
+/// Warns of default pipelines that are left out because the rows leave nothing for them.
 fn warn_of_no_rest(choice: &Choice<'_>, report: &mut ProblemReport) {
     if let Some(at) = choice.rest_at {
         let message =
@@ -192,7 +191,7 @@ fn warn_of_no_rest(choice: &Choice<'_>, report: &mut ProblemReport) {
     }
 }
 
-/// The routes of a choice, each of which says by itself what it takes of the data for which `before` holds.
+/// The routes of a choice, each of which matches by itself the part that it takes of the data for which `before` holds.
 fn apart<'p>(
     choice: &Choice<'p>,
     before: &Cases,
@@ -318,7 +317,7 @@ fn written(
             continue;
         }
         if targets.is_empty() {
-            // Without the route, what it takes would go on to another.
+            // Without the route, its data would go on to another route.
             let all = group.iter();
             targets.extend(all.map(|exporter| Node::of_text(exporter.name, exporter.span)));
         }
@@ -373,7 +372,7 @@ fn written(
     nodes
 }
 
-/// A template that gives this text.
+/// A template whose value is this text.
 fn constant(text: &str) -> String {
     format!("{{{{ '{}' }}}}", text.replace('\\', "\\\\").replace('\'', "\\'"))
 }

@@ -35,7 +35,7 @@ fn word(action: ActionName) -> &'static str {
     }
 }
 
-/// An action; what is wrong with it has been reported where there is none.
+/// Compiles an action; `None` if it has a mistake, which has been reported.
 pub(super) fn action(
     written: &AttributeAction,
     node: &Node,
@@ -138,7 +138,7 @@ fn converted_type(to: TypeName) -> ConvertedType {
     }
 }
 
-/// What an action writes, and what else it does.
+/// The value that an action writes, and the conditions under which it does.
 fn sources(
     written: &AttributeAction,
     node: &Node,

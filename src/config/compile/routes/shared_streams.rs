@@ -1,4 +1,4 @@
-//! Routes that put one entry into one stream, of which the first alone edits it.
+//! Routes that put the same entry into the same stream, of which the first alone edits it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,11 +12,11 @@ use crate::route::{KeySpec, Matcher, RouteEdit, RouteSpec};
 /// The routes so far that let an entry go on to later ones.
 #[derive(Default)]
 pub(super) struct ContinuingRoutes {
-    /// By the positions of the exporters that they send to.
+    /// The groups, by the positions of the exporters that they send to.
     by_exporter: HashMap<usize, Vec<SameEdits>>,
 }
 
-/// Those of them that have the same processors.
+/// Routes with the same processors.
 struct SameEdits {
     edits: Vec<Arc<RouteEdit>>,
     /// Their positions.
@@ -27,9 +27,9 @@ struct SameEdits {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Overlap {
     Never,
-    /// That depends on values that are not known.
+    /// It depends on values that are not known.
     Unknown,
-    /// There is such an entry.
+    /// There is an entry that both take.
     Certain,
 }
 
