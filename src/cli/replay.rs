@@ -54,7 +54,7 @@ pub struct ReplayArgs {
     /// The directory of `dead_letter.directory`
     directory: PathBuf,
     #[command(flatten)]
-    filter: LetterFilterArgs,
+    filter: DeadLetterFilterArgs,
     #[command(flatten)]
     pub(super) config: ConfigArgs,
     /// Also letters of tenants that were removed: they are sent by the rows that have their ids now
@@ -71,7 +71,7 @@ pub struct ReplayArgs {
 
 /// Which letters are sent: those that meet all of these conditions
 #[derive(Args, Debug, Default)]
-struct LetterFilterArgs {
+struct DeadLetterFilterArgs {
     /// Only letters for this exporter; with an empty name, those that never had one
     #[arg(long, value_name = "NAME")]
     exporter: Option<String>,
@@ -95,7 +95,7 @@ struct LetterFilterArgs {
     to: Option<String>,
 }
 
-impl LetterFilterArgs {
+impl DeadLetterFilterArgs {
     fn filter(&self) -> Result<DeadLetterFilter, ConditionError> {
         let Self { exporter, tenant, key, reason, signal, from, to } = self;
         let given = [

@@ -423,7 +423,7 @@ impl ShapeCheck<'_> {
             "memory" => "an amount of memory".to_owned(),
             other => format!("a {other}"),
         };
-        // What is expected may repeat what was given.
+        // The message about the expected form may quote the value.
         let help = match (scalar.is_substituted(), self.report.shows(node.span)) {
             (true, _) => format!("the substituted text must be {what}"),
             (false, true) => expected,

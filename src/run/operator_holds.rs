@@ -96,7 +96,7 @@ impl OperatorHoldRegistry {
     pub(super) fn load(journal: Option<&Path>, exporters: Arc<ExporterList>, shared: Arc<Shared>) -> Self {
         let file = journal.map(|directory| directory.join(FILE));
         let held = file.as_deref().map(|path| read(path).unwrap_or_else(|reason| {
-            error!("can't read `{}`, so that nothing is held which operators held before the restart: {reason}", path.display());
+            error!("can't read `{}`, so that the holds of operators from before the restart are lost: {reason}", path.display());
             HashMap::new()
         }));
         let held = Mutex::new(held.unwrap_or_default());

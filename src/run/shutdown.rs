@@ -143,7 +143,7 @@ pub async fn shut_down(router: &Arc<Router>) -> Leftovers {
             0 => info!("shut down: everything was delivered, nothing is left"),
             not_delivered => info!(
                 not_delivered,
-                "shut down: nothing is left to deliver; what ended otherwise was logged when it did"
+                "shut down: nothing is left to deliver; records that were not delivered were logged when they ended"
             ),
         },
         records if left.exporters.is_empty() && left.journal.is_none() => {
@@ -230,7 +230,7 @@ async fn finish_dead_letters(router: &Router, deadline: Instant) -> usize {
         return 0;
     }
     let requests = dead_letter_tasks.len();
-    error!(requests, "dead letters of what was cut out could not be written in time");
+    error!(requests, "dead letters of parts that were cut out could not be written in time");
     requests
 }
 

@@ -217,7 +217,7 @@ impl SignalSender {
             self.count(TelemetryOutcome::Dropped, request.records);
         }
         if let Some(suppressed) = notice::due("telemetry", code) {
-            warn!(%signal, code, ?wait, suppressed, "own telemetry is not taken; what there is no room for meanwhile is dropped: {detail}");
+            warn!(%signal, code, ?wait, suppressed, "own telemetry is not taken for now; records without room in the buffer are dropped: {detail}");
         }
     }
 

@@ -106,7 +106,7 @@ impl AlertTeller {
                 self.failures += 1;
                 self.not_before = Some(Instant::now() + wait);
                 if let Some(suppressed) = notice::due("alertmanager", "not told") {
-                    warn!(suppressed, ?wait, "the Alertmanager was not told what fires: {error}");
+                    warn!(suppressed, ?wait, "the Alertmanager has not taken the alerts: {error}");
                 }
             }
         }

@@ -243,30 +243,30 @@ fn reason(code: &str, whose: Whose, limits: AnswerLimits) -> String {
         "the exporter's `headers` or `auth`"
     };
     match code {
-        "401" | "UNAUTHENTICATED" => format!("{its} is refused; put one that holds into {row_or_exporter}"),
+        "401" | "UNAUTHENTICATED" => format!("{its} is refused; put a valid one into {row_or_exporter}"),
         "403" | "PERMISSION_DENIED" => {
             format!(
                 "{its} may not write there; have the upstream allow it, or put another one into {row_or_exporter}"
             )
         }
-        "402" => "the upstream wants to be paid first".to_owned(),
+        "402" => "the upstream demands payment first".to_owned(),
         "404" | "NOT_FOUND" => {
             "there is nothing at its URL; check the exporter's `endpoint`, and what templates make of it"
                 .to_owned()
         }
         "429" | "RESOURCE_EXHAUSTED" => {
-            "the upstream takes no more at a time; Sluice sends the rest as it lets it".to_owned()
+            "the upstream limits the rate; Sluice sends the rest as the limit allows".to_owned()
         }
-        "407" => "the proxy wants to know who asks; put a user and a password into its URL".to_owned(),
+        "407" => "the proxy demands authentication; put a user and a password into its URL".to_owned(),
         "405" | "415" | "501" | "UNIMPLEMENTED" => {
-            "what answers there does not take OTLP; check the exporter's `endpoint` and type".to_owned()
+            "the server there does not take OTLP; check the exporter's `endpoint` and type".to_owned()
         }
         "connect" => {
             "there is no connection to the upstream; see that it runs and that the exporter's `endpoint` is its address; Sluice goes on trying"
                 .to_owned()
         }
         "reset" => {
-            "the upstream, or what is before it, ends connections without an answer; see its log; Sluice goes on trying"
+            "the upstream, or a proxy before it, ends connections without an answer; see its log; Sluice goes on trying"
                 .to_owned()
         }
         "timeout" => limits.exhausted(),
@@ -281,7 +281,7 @@ fn reason(code: &str, whose: Whose, limits: AnswerLimits) -> String {
             "there is no TLS with the upstream; check its certificate, and the exporter's `tls`".to_owned()
         }
         "protocol" => {
-            "what answers there does not speak the exporter's protocol; check the exporter's `endpoint` and type"
+            "the server there does not speak the exporter's protocol; check the exporter's `endpoint` and type"
                 .to_owned()
         }
         "token" | "token_refused" => {
@@ -296,12 +296,12 @@ fn reason(code: &str, whose: Whose, limits: AnswerLimits) -> String {
             .to_owned(),
         "io" => "its file can't be written; check the disk".to_owned(),
         code if code.starts_with("52") && code.len() == 3 => {
-            "what is before the upstream gets no answer from it; Sluice goes on trying".to_owned()
+            "the proxy before the upstream gets no answer from it; Sluice goes on trying".to_owned()
         }
         code if code.starts_with('3') && code.len() == 3 => {
             "the upstream has moved; write the new URL into the exporter's `endpoint`".to_owned()
         }
-        _ => "the upstream does not take it; the page of the stream has its words".to_owned(),
+        _ => "the upstream does not take the data; the page of the stream has its answer".to_owned(),
     }
 }
 
@@ -353,7 +353,7 @@ mod tests {
             [(true, "its row of the table of tenants"), (false, "the exporter's `headers` or `auth`")]
         {
             let told = reason("401", Whose::Tenant { by_row }, AnswerLimits::default());
-            assert_eq!(told, format!("its token is refused; put one that holds into {place}"));
+            assert_eq!(told, format!("its token is refused; put a valid one into {place}"));
         }
         assert_eq!((without_answer("connect"), without_answer("401")), (Some("can't connect to"), None));
     }

@@ -66,14 +66,14 @@ impl RefusedTelemetry {
 /// What to do about the code of an endpoint's answer.
 fn remedy(code: &str) -> &'static str {
     match code {
-        "401" | "403" => "it refuses the credential; put one that holds into `telemetry.headers`",
+        "401" | "403" => "it refuses the credential; put a valid one into `telemetry.headers`",
         "404" | "405" | "415" | "501" => {
-            "what answers there does not take this; check `telemetry.endpoint`, to which `/v1/traces` and the like are added"
+            "the server there does not take OTLP; check `telemetry.endpoint`, to which `/v1/traces` and the like are added"
         }
         "no_destination" => "check `telemetry.endpoint`",
         "tls" => "check its certificate, and `telemetry.tls`",
         "connect" | "reset" | "timeout" | "429" | "500" | "502" | "503" | "504" => "Sluice goes on trying",
-        _ => "the log has its words",
+        _ => "the log has the endpoint's answer",
     }
 }
 
@@ -103,13 +103,13 @@ mod tests {
         };
         let expected = [
             (
-                "Sluice's own traces: 404 from the endpoint of `telemetry` for 3 min, 0 records are dropped so far: what answers there does \
-                 not take this; check `telemetry.endpoint`, to which `/v1/traces` and the like are added.",
+                "Sluice's own traces: 404 from the endpoint of `telemetry` for 3 min, 0 records are dropped so far: the server there does not take \
+                 OTLP; check `telemetry.endpoint`, to which `/v1/traces` and the like are added.",
                 180,
             ),
             (
                 "Sluice's own metrics and logs: 401 from the endpoint of `telemetry` for 5 min, 1201 records are dropped so far: it refuses \
-                 the credential; put one that holds into `telemetry.headers`.",
+                 the credential; put a valid one into `telemetry.headers`.",
                 300,
             ),
         ];

@@ -215,7 +215,7 @@ fn an_empty_directory_is_fine_and_a_missing_one_is_not() {
     let root = TempDir::new().unwrap();
     let args = |directory| ReplayArgs {
         directory,
-        filter: LetterFilterArgs::default(),
+        filter: DeadLetterFilterArgs::default(),
         config: ConfigArgs::default(),
         removed_tenants: false,
         dry_run: false,
