@@ -39,7 +39,7 @@ use crate::terminal::escaped;
 /// Attempts at one letter.
 const ATTEMPTS: usize = 5;
 
-/// The longest `Retry-After` that is waited for: somebody sits before the screen.
+/// The longest wait for another attempt at a letter; a letter that would need a longer one is left, as somebody sits before the screen.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 /// Send dead letters again, each only to the exporter it was recorded for, or if it never had one where the routes send it now; exit

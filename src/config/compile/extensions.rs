@@ -191,8 +191,8 @@ fn sendable<'t>(
     None
 }
 
-/// The text of the file that `node` names, without its final line break. A change of the file reloads the configuration. `placeholder` if
-/// the file needn't exist and does not; `None` if it can't be read, which has been reported.
+/// The text of the file that `node` names, without its final line break. A change of the file reloads the configuration. If it
+/// can't be read, that is reported, and the result is `placeholder` where the file needn't exist, else `None`.
 pub(super) fn read_secret(
     path: &Path,
     placeholder: &str,

@@ -138,7 +138,8 @@ fn converted_type(to: TypeName) -> ConvertedType {
     }
 }
 
-/// The value that an action writes, and the conditions under which it does.
+/// The source of the value that an action writes, and the source of the default for an absent attribute. `None` if both are missing or
+/// one has a mistake, which has been reported.
 fn sources(
     written: &AttributeAction,
     node: &Node,
