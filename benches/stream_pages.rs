@@ -20,7 +20,7 @@ use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use prost::Message as _;
 use sluice::cli;
-use sluice::config::Source;
+use sluice::config::ConfigSource;
 use sluice::run::{Role, Router};
 
 #[global_allocator]
@@ -190,7 +190,7 @@ fn main() -> Result<(), Failure> {
     let directory = tempfile::tempdir()?;
     let config = directory.path().join("sluice.yaml");
     std::fs::write(&config, configuration())?;
-    let router = runtime.block_on(Router::start(Source::File(config), |_| None, cli::run::serve()))?;
+    let router = runtime.block_on(Router::start(ConfigSource::File(config), |_| None, cli::run::serve()))?;
     let (receiver, admin) = runtime
         .block_on(async { (router.addresses(Role::Otlp).await[0], router.addresses(Role::Admin).await[0]) });
 

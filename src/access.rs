@@ -1,11 +1,12 @@
 //! Who may read and who may change something through the admin listener.
 //!
-//! On loopback everybody may read, but for records, which need the read token there, too, unless taps are open. Elsewhere a read needs the read token, the write token, or a client certificate that the
-//! listener's TLS has verified. A change needs the write token wherever it comes in; where none is configured, a client
-//! certificate stands in for it, and on loopback a reload needs neither, since it takes nothing from its request.
+//! On loopback everybody may read, except records, which need the read token there, too, unless taps are open. Elsewhere a read needs
+//! the read token, the write token, or a client certificate that the listener's TLS has verified. A change needs the write token on
+//! every listener; where no write token is configured, a client certificate stands in for it, and on loopback a reload needs neither,
+//! since it takes nothing from its request.
 //!
-//! Tokens are kept as SHA-256 hashes and compared by them in constant time, so that neither memory nor the time of an answer
-//! tells of them.
+//! Tokens are kept as SHA-256 hashes, which are compared in constant time, so that neither memory nor the time of an answer reveals
+//! them.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -13,32 +14,32 @@ use arc_swap::ArcSwap;
 
 use crate::secret_hash::SecretHash;
 
-/// What a request to the admin listener wants.
+/// The action of a request to the admin listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AdminAction {
-    /// To see something.
+    /// Read state.
     Read,
-    /// To see records as they pass.
+    /// Read records.
     Tap,
-    /// That the configuration is read again. What is in it comes from its file, never from the request.
+    /// Reload the configuration from its file; the request has no part of it.
     Reload,
-    /// To change something by what the request says.
+    /// Make a change that the request describes.
     Write,
 }
 
-/// The way by which a request has come in.
+/// The listener by which a request has come in, as far as it matters for permission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AdminEntrance {
     /// The listener's address is on loopback.
     pub loopback: bool,
-    /// Nobody is let in there without a client certificate that was verified.
+    /// The listener verifies client certificates, and closes connections without one.
     pub certificates: bool,
 }
 
-/// What a request may do what it wants by.
+/// The credential by which a request is allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AdminCredential {
-    /// Nothing: it has come in where everybody may.
+    /// None: the action is allowed to everybody on this listener.
     Nothing,
     /// The client certificate of its connection.
     Certificate,
@@ -53,28 +54,28 @@ pub enum AdminCredential {
 pub struct AdminTokens {
     read: Vec<SecretHash>,
     write: Vec<SecretHash>,
-    /// Without any token, everybody may read wherever the listener is.
+    /// Without any token, everybody may read, whatever the listener's address.
     insecure: bool,
-    /// Whoever may read may see records, too.
+    /// Whoever may read state may read records, too.
     open_taps: bool,
 }
 
 /// Why a request to the admin listener is not answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AdminRefusal {
-    /// It is addressed to a name that is none of the listener's.
+    /// The request is addressed to a name that is not the listener's.
     ForeignName,
-    /// A page of another site has sent it.
+    /// A page of another site has sent the request.
     ForeignPage,
-    /// It has no token.
+    /// The request has no token.
     NoToken,
-    /// Its token is none that is configured.
+    /// The token is not one of the configured ones.
     WrongToken,
-    /// Its token may read, and it is a change.
+    /// The action is a change, and the token may only read.
     ReadToken,
-    /// It is a change, for which no token is configured.
+    /// The action is a change, and no write token is configured.
     NoWriteToken,
-    /// It asks for records, for which no token is configured.
+    /// The action reads records, and no read token is configured.
     NoReadToken,
 }
 
@@ -86,18 +87,18 @@ pub struct AdminAccess {
 }
 
 impl AdminTokens {
-    /// These tokens; without any, `insecure` lets everybody read wherever the listener is.
+    /// The tokens with these hashes; without any, `insecure` lets everybody read, whatever the listener's address.
     pub fn new(read: Vec<SecretHash>, write: Vec<SecretHash>, insecure: bool) -> Self {
         Self { read, write, insecure, open_taps: false }
     }
 
-    /// The same, with which whoever may read may see records as well, or not.
+    /// These tokens, with `open` as the rule whether whoever may read state may read records, too.
     #[must_use]
     pub fn with_open_taps(self, open_taps: bool) -> Self {
         Self { open_taps, ..self }
     }
 
-    /// Whether there are none.
+    /// Whether no token is configured.
     pub fn is_empty(&self) -> bool {
         self.read.is_empty() && self.write.is_empty()
     }
@@ -107,7 +108,7 @@ impl AdminTokens {
         self.read.iter().any(|token| token.is_one_of(&self.write))
     }
 
-    /// What a request with the bearer token of this hash may do what it wants by.
+    /// The credential by which a request with this token's hash is allowed.
     fn check(
         &self,
         action: AdminAction,
@@ -143,7 +144,7 @@ impl AdminTokens {
 }
 
 impl AdminCredential {
-    /// What it is called in the log.
+    /// The name in the log.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Nothing => "nothing",
@@ -179,7 +180,7 @@ impl AdminRefusal {
         }
     }
 
-    /// What is said to whoever has sent the request.
+    /// The message to the sender of the request.
     pub const fn message(self) -> &'static str {
         match self {
             Self::ForeignName => {
@@ -198,18 +199,18 @@ impl AdminRefusal {
 }
 
 impl AdminAccess {
-    /// Takes these tokens from now on; the ones before are worth nothing any more. Returns whether they differ.
+    /// Replaces the tokens; the former ones are no longer valid. Returns whether they differ.
     pub fn set(&self, tokens: AdminTokens) -> bool {
         let differ = **self.tokens.load() != tokens;
         self.tokens.store(tokens.into());
         differ
     }
 
-    /// What a request that has come in by `entrance` with this bearer token may do what it wants by.
+    /// The credential by which a request that has come in by `entrance` with this bearer token is allowed.
     ///
     /// # Errors
     ///
-    /// Why it may not. That is not counted yet.
+    /// Why it is not allowed. The refusal is not counted yet.
     pub fn check(
         &self,
         action: AdminAction,
@@ -219,11 +220,11 @@ impl AdminAccess {
         self.check_hash(action, entrance, token.map(|token| SecretHash::of(&[token])))
     }
 
-    /// As [`AdminAccess::check`], for a request that goes on: of its token the hash is enough.
+    /// As [`AdminAccess::check`], by the hash of the token, for a request that is answered over a longer time.
     ///
     /// # Errors
     ///
-    /// Why it may not, or not any more. That is not counted yet.
+    /// Why it is not allowed, or not any more. The refusal is not counted yet.
     pub fn check_hash(
         &self,
         action: AdminAction,
@@ -238,7 +239,7 @@ impl AdminAccess {
         self.refused[refusal as usize].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// How many requests were refused so.
+    /// The number of requests that were refused for this reason.
     pub fn refused(&self, refusal: AdminRefusal) -> u64 {
         self.refused[refusal as usize].load(Ordering::Relaxed)
     }

@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-pub use payload::{Payload, PayloadError};
+pub use payload::{CapturedPayload, PayloadError};
 
 use crate::export::{Target, TargetError};
 use crate::otlp::{Entry, Signal};
@@ -19,7 +19,7 @@ use crate::route::{
 use crate::stream::StreamName;
 use crate::tenants::Tenant;
 
-/// Nothing, if there is a receiver of this name among these; else which there are.
+/// An error that lists the receivers, if there is none of this name among them.
 pub fn check_receiver(wanted: &str, known: &[&str]) -> Result<(), String> {
     if known.contains(&wanted) {
         return Ok(());
@@ -38,19 +38,19 @@ type Targets<'e> = &'e dyn Fn(usize, &StreamName) -> Result<Target, TargetError>
 
 /// Explains entries by one configuration.
 pub struct Explainer<'e> {
-    /// Of the entries.
+    /// The signal of the entries.
     pub signal: Signal,
     /// The routes, tenants and names of exporters of the configuration.
     pub routes: EntryRoutes,
-    /// Its exporters.
+    /// The destinations of its exporters.
     pub targets: Targets<'e>,
-    /// Whose every entry is, if that was said.
+    /// The tenant that all entries are taken to be of, if one was named.
     pub tenant: Option<String>,
-    /// The receiver that they came by, if that was said.
+    /// The receiver by which they are taken to have come, if one was named.
     pub receiver: Option<String>,
-    /// Bytes that the copies of one entry may take which routes and edits make.
+    /// Bytes that the copies may take which routes and edits make of one entry.
     pub most_copied: usize,
-    /// Parts of one entry that are explained.
+    /// The most parts of one entry that are explained.
     pub most_parts: usize,
     /// The exporters that entries go to, by their positions.
     reached: RefCell<BTreeSet<usize>>,
@@ -61,15 +61,15 @@ pub struct Explainer<'e> {
 pub struct ExplainedEntry {
     /// Its position in the request.
     pub index: usize,
-    /// Records and bytes of it.
+    /// The number of its records and bytes.
     pub size: EntrySize,
-    /// The tenant whose it is.
+    /// The tenant that it belongs to.
     pub tenant: Option<Arc<str>>,
-    /// Why it is not taken, if it is not.
+    /// Why the entry is not admitted, if it is not.
     pub not_taken: Option<String>,
-    /// What it is divided into for routes that look at records; else all of it.
+    /// The parts into which routes on records divide the entry; one part if none do.
     pub parts: Vec<ExplainedPart>,
-    /// How many more parts there are, which are not explained.
+    /// The number of further parts, which are not explained.
     pub left_out: usize,
 }
 
@@ -82,42 +82,42 @@ pub struct EntrySize {
     pub bytes: usize,
 }
 
-/// What would become of an entry whose records agree in what routes look at.
+/// What would become of a part of an entry, whose records agree in the attributes that routes read.
 #[derive(Debug)]
 pub struct ExplainedPart {
-    /// Records and bytes of it.
+    /// The number of its records and bytes.
     pub size: EntrySize,
     /// The routes in the order in which they were asked.
     pub routes: Vec<AskedRoute>,
-    /// What is on the records that routes look for on the resource.
+    /// Attributes that routes look for on the resource, and that are on the records.
     pub hints: Vec<String>,
     /// What becomes of it if no route takes it.
     pub unrouted: Option<UnroutedPart>,
 }
 
-/// What a route says of a part.
+/// The answer of a route for a part.
 #[derive(Debug)]
 pub struct AskedRoute {
-    /// Its name.
+    /// The name of the route.
     pub route: String,
-    /// What it does.
+    /// What the route does with the part.
     pub answer: RouteAnswer,
 }
 
 /// What a route does with a part.
 #[derive(Debug)]
 pub enum RouteAnswer {
-    /// It does not take it, and why.
+    /// The route does not match, and why.
     Missed(String),
-    /// It gives it to a stream of an exporter.
+    /// The route gives the part to a stream of an exporter.
     Taken {
         /// The exporter.
         exporter: Arc<str>,
         /// The stream's routing key.
         key: RoutingKey,
-        /// An attribute of the key that the resource and the records have both, and differently.
+        /// An attribute of the key that the resource and the records have with different values.
         overridden: Option<String>,
-        /// What becomes of it there.
+        /// What becomes of the part in that stream.
         end: TakenEnd,
     },
 }
@@ -129,46 +129,46 @@ pub enum TakenEnd {
     Already(String),
     /// The route can't edit it, and why.
     Unedited(String),
-    /// It is sent.
+    /// The part is sent.
     Sent {
-        /// What edits it before.
+        /// The processors that edit the part before.
         edits: Option<Edits>,
-        /// Where to.
+        /// The destination.
         target: Target,
     },
-    /// It waits until the row of its tenant is put right.
+    /// The part waits until the row of its tenant is corrected.
     Held {
-        /// What edits it before.
+        /// The processors that edit the part before.
         edits: Option<Edits>,
         /// What is wrong with the row.
         why: String,
     },
-    /// The exporter can't take it.
+    /// The exporter can't send the part.
     Rejected {
-        /// What edits it before.
+        /// The processors that edit the part before.
         edits: Option<Edits>,
         /// Why.
         why: String,
     },
 }
 
-/// What the processors of a route do.
+/// The edits of a route's processors.
 #[derive(Clone, Debug)]
 pub struct Edits {
     /// Their names.
     pub names: Vec<String>,
-    /// Whether they change anything.
+    /// Whether they change the part.
     pub change: bool,
 }
 
 /// What becomes of a part that no route takes.
 #[derive(Debug)]
 pub enum UnroutedPart {
-    /// It is dropped.
+    /// The part is dropped.
     Dropped,
-    /// It is rejected, and what its sender is told.
+    /// The part is rejected, with this message to its sender.
     Rejected(String),
-    /// It becomes a dead letter, and why.
+    /// The part becomes a dead letter for this reason.
     DeadLetter(String),
 }
 
@@ -179,7 +179,7 @@ impl EntrySize {
 }
 
 impl<'e> Explainer<'e> {
-    /// Explains entries of this signal, of whatever tenant and receiver, in however many parts and large copies they are.
+    /// Explains entries of this signal, of any tenant and receiver, without limits of parts and copies.
     pub fn new(signal: Signal, routes: EntryRoutes, targets: Targets<'e>) -> Self {
         let reached = RefCell::default();
         Self {
@@ -194,7 +194,7 @@ impl<'e> Explainer<'e> {
         }
     }
 
-    /// The names of exporters that entries go to which were explained so far.
+    /// The names of the exporters to which the entries go that were explained so far.
     pub fn reached(&self) -> Vec<Arc<str>> {
         self.reached.borrow().iter().map(|exporter| self.routes.exporters[*exporter].clone()).collect()
     }
@@ -209,7 +209,7 @@ impl<'e> Explainer<'e> {
             parts: Vec::new(),
             left_out: 0,
         };
-        // As the first of its senders would have sent it.
+        // As if the first of its senders had sent the entry.
         let sender;
         let owner = match &self.tenant {
             Some(id) => {
@@ -251,7 +251,7 @@ impl<'e> Explainer<'e> {
         explained
     }
 
-    /// An entry whose records agree in what routes look at.
+    /// What would become of a part of an entry.
     fn part(
         &self,
         entry: &Entry<'_>,
@@ -314,7 +314,7 @@ impl<'e> Explainer<'e> {
         }
     }
 
-    /// What becomes of a part in a stream of an exporter.
+    /// What would become of a part in a stream of an exporter.
     fn end(&self, exporter: usize, stream: &StreamName, edits: Option<Edits>) -> TakenEnd {
         match (self.targets)(exporter, stream) {
             Ok(target) => TakenEnd::Sent { edits, target },
@@ -325,7 +325,7 @@ impl<'e> Explainer<'e> {
         }
     }
 
-    /// What the processors of a route do to an entry; nothing if it has none.
+    /// The edits of a route's processors; `None` if it has no processors.
     fn edits(
         &self,
         hit: &Hit<'_>,

@@ -1,7 +1,7 @@
-//! Commands that send what the configuration in use takes, for whoever has just started: `sluice run` prints them on a terminal, and the
-//! dashboard shows them for as long as nothing has come in.
+//! Commands that send data which the configuration in use accepts, for first steps: `sluice run` prints them on a terminal, and the
+//! dashboard shows them until something was received.
 //!
-//! Where senders have to say who they are, the commands read that from variables of the shell: secrets are known by their hashes alone.
+//! Where senders have to authenticate, the commands read the secret from variables of the shell, since Sluice has only hashes of it.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -27,19 +27,19 @@ use crate::tenants::{Credential, Table, Tenant};
 /// Logs first: they are what people send by hand.
 const SIGNALS: [Signal; 3] = [Signal::Logs, Signal::Traces, Signal::Metrics];
 
-/// The value of attributes and headers that may have any, and so the stream, where the data names it.
+/// The value of attributes and headers that may have any value, and so the name of the stream, where they name it.
 const CURL: &str = "curl";
 
-/// What the one record says.
+/// The body of the one record.
 const HELLO: &str = "hello from curl!";
 
-/// What curl prints behind the answer, which is `{}` where all is well.
+/// The text that curl prints behind the answer, which is `{}` in case of success.
 const ANSWERED: &str = r"\nHTTP %{http_code}\n";
 
 /// The attribute that `sluice send` sets unless told otherwise.
 const SEND_ATTRIBUTE: &str = "s2.stream";
 
-/// Tenants that are tried, by their ids.
+/// The most tenants that are tried, in the order of their ids.
 const TENANTS: usize = 20;
 
 /// The variables of the shell that secrets are read from.
@@ -48,14 +48,14 @@ const USER: &str = "SLUICE_USER";
 const CERTIFICATE: &str = "SLUICE_CERT";
 const KEY: &str = "SLUICE_KEY";
 
-/// What to try with one receiver.
+/// The commands for one receiver.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct FirstCommands {
-    /// Sends one record by curl. `None` if no route takes anything that could be made up.
+    /// The command that sends one record by curl. `None` if no route takes any record that could be made up.
     pub(crate) curl: Option<String>,
-    /// Sends for some seconds by `sluice send`, if that can send what a route takes.
+    /// The command that sends for some seconds by `sluice send`, if that can send what a route takes.
     pub(crate) send: Option<String>,
-    /// What has to be known to run them, as a sentence, if that is anything.
+    /// A sentence with what has to be known to run the commands, if there is anything.
     pub(crate) secret: Option<String>,
 }
 
@@ -67,20 +67,20 @@ pub(crate) struct ReceiverAt<'r> {
     pub(crate) settings: &'r ListenerSettings,
 }
 
-/// How a sender says who it is.
+/// How a sender authenticates.
 struct Access {
-    /// The tenant as whose sender it sends.
+    /// The tenant of the sender.
     tenant: Option<Arc<str>>,
-    /// The attribute and the id by which a record says whose it is, where nobody else does.
+    /// The attribute and the id that name the tenant, where the sender's credential does not.
     named: Option<(String, String)>,
-    /// Options of curl and of `sluice send`; none where that can't send so.
+    /// Options of curl and of `sluice send`; `None` where `sluice send` can't authenticate in this way.
     curl: String,
     send: Option<String>,
     secret: Option<String>,
 }
 
 impl FirstCommands {
-    /// Those for a receiver; `program` is what calls Sluice in a shell.
+    /// The commands for a receiver; `program` calls Sluice in a shell.
     pub(crate) fn of(
         snapshot: &ConfigSnapshot,
         table: &Arc<Table>,
@@ -89,7 +89,7 @@ impl FirstCommands {
     ) -> Self {
         let trial = Trial { snapshot, table, receiver: &receiver.settings.name };
         let all = accesses(receiver.settings, table);
-        // Whoever tries it has started what answers, and a test's certificate is seldom one for an address.
+        // The reader has started the server, and a test certificate seldom names an IP address.
         let unchecked = |option: &'static str| if receiver.url.starts_with("https:") { option } else { "" };
         let mut commands = Self { curl: None, send: None, secret: None };
         let by_curl = all.iter().find_map(|access| {
@@ -97,7 +97,7 @@ impl FirstCommands {
                 SIGNALS.into_iter().find_map(|signal| trial.by_curl(signal, access))?;
             Some((access, signal, resource, headers))
         });
-        // Both are of the same sender, whose secret is told.
+        // Both commands are of the same sender, so that one secret is enough.
         let same = by_curl.as_ref().map(|(access, ..)| std::slice::from_ref(*access));
         let by_send = same.unwrap_or(&all).iter().find_map(|access| {
             let options = access.send.as_ref().filter(|_| access.named.is_none())?;
@@ -130,7 +130,7 @@ impl FirstCommands {
     }
 }
 
-/// The ways to say who sends, those first that are tried first.
+/// The ways to authenticate, in the order in which they are tried.
 fn accesses(settings: &ListenerSettings, table: &Table) -> Vec<Access> {
     let mut all = accesses_by_secrets(settings, table);
     if settings.tls.as_ref().is_some_and(|tls| tls.demands_certificates()) {
@@ -147,7 +147,7 @@ fn accesses(settings: &ListenerSettings, table: &Table) -> Vec<Access> {
     all
 }
 
-/// The same, but for certificates of connections.
+/// The ways to authenticate, except by client certificate.
 fn accesses_by_secrets(settings: &ListenerSettings, table: &Table) -> Vec<Access> {
     let of = |tenant, named, curl: &str, send: Option<&str>, secret| Access {
         tenant,
@@ -199,7 +199,7 @@ fn accesses_by_secrets(settings: &ListenerSettings, table: &Table) -> Vec<Access
         Some(Authenticator::Tenants) => {
             let now = SystemTime::now();
             let access = |tenant: &Arc<Tenant>| {
-                // What would become of it is explained as of a sender of the tenant, all of which go the same way.
+                // The record is explained as one of any sender of the tenant: routes do not tell a tenant's senders apart.
                 let sender =
                     tenant.senders.iter().find(|sender| sender.expires.is_none_or(|end| end > now))?;
                 let (id, whose) =
@@ -229,7 +229,7 @@ fn first_tenants(table: &Table) -> Vec<Arc<Tenant>> {
     all.into_iter().take(TENANTS).cloned().collect()
 }
 
-/// What would become of records that are made up here.
+/// Finds out what would become of records that are made up.
 struct Trial<'t> {
     snapshot: &'t ConfigSnapshot,
     table: &'t Arc<Table>,
@@ -237,8 +237,8 @@ struct Trial<'t> {
 }
 
 impl Trial<'_> {
-    /// A resource that is routed, and options of curl for the headers that this takes: a resource that has only a service name, as most
-    /// have, else one that a route asks for.
+    /// A resource that is routed, and the options of curl for the headers that its route asks for: a resource that has a service name
+    /// alone, as most have, or else one that a route asks for.
     fn by_curl(&self, signal: Signal, access: &Access) -> Option<(Signal, Resource, String)> {
         let names = self.snapshot.routes.headers();
         let all: HeaderMap =
@@ -261,7 +261,7 @@ impl Trial<'_> {
         None
     }
 
-    /// The attribute that `sluice send` has to set; it sets no other one.
+    /// The attribute that `sluice send` has to set, which can set one alone.
     fn by_send(&self, signal: Signal, access: &Access) -> Option<&str> {
         let names = std::iter::once(SEND_ATTRIBUTE).chain(self.snapshot.routes.attributes());
         let plain =
@@ -301,7 +301,7 @@ impl Trial<'_> {
     }
 }
 
-/// A resource with these attributes, and the one that says whose it is.
+/// A resource with these attributes, and the attribute that names the tenant.
 fn resource(attributes: &[(&str, String)], access: &Access) -> Resource {
     let named = access.named.iter().map(|(key, id)| (key.as_str(), id));
     let attributes = attributes.iter().map(|(key, value)| (*key, value));
@@ -309,7 +309,7 @@ fn resource(attributes: &[(&str, String)], access: &Access) -> Resource {
     Resource { attributes: attributes.collect(), ..Resource::default() }
 }
 
-/// A text as one word of a shell.
+/// A text, quoted as one word of a shell.
 fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }

@@ -5,11 +5,10 @@
 //! | [`config`] | compiles the YAML into the types that the engine's modules own |
 //! | [`run`] | starts, reloads and stops the engine |
 //! | [`explain`] | says what would become of a request |
-//! | [`admin`] | shows what the engine does to those whom [`access`] lets |
+//! | [`admin`] | shows the state of the engine to those whom [`access`] allows |
 //! | [`cli`] | the command line |
 //!
-//! The way of the data is the crate `sluice_engine`, whose modules are named here as well, and what the bytes mean is the
-//! crate [`otlp`].
+//! Data passes through the crate `sluice_engine`, whose modules are re-exported here; the crate [`otlp`] reads and edits its bytes.
 
 pub mod access;
 pub mod admin;

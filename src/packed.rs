@@ -1,4 +1,4 @@
-//! What `build.rs` has packed to be embedded.
+//! Unpacks the files that `build.rs` has packed and embedded.
 
 use std::io::Read as _;
 

@@ -34,7 +34,7 @@ fn reload_json(record: &ReloadRecord) -> Value {
     })
 }
 
-/// The configuration that could not be used, line by line, if that is what an error is about.
+/// The text of the configuration that could not be used, secrets replaced, if the error is about one.
 pub(super) fn text(error: &ReloadError) -> Option<&str> {
     match error {
         ReloadError::Problems(problems) => Some(&problems.text),

@@ -1,4 +1,4 @@
-//! An attempt to send something as the API shows it.
+//! An attempt to deliver, as the API shows it.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use crate::rounded::millis;
 use crate::stream::StreamAttempt;
 use crate::utc::rfc3339;
 
-/// An attempt, where it is known what stream it is of.
+/// An attempt, in a place that names its stream.
 pub(super) fn json(attempt: &StreamAttempt) -> Value {
     json!({
         "at": rfc3339(attempt.at),
@@ -22,7 +22,7 @@ pub(super) fn json(attempt: &StreamAttempt) -> Value {
     })
 }
 
-/// Attempts, each with the stream that it is of.
+/// Attempts, each with the name of its stream.
 pub(super) fn of_streams(attempts: &[Arc<StreamAttempt>]) -> Value {
     let shown = |attempt: &Arc<StreamAttempt>| {
         let (exporter, name) = (&attempt.stream.exporter, &attempt.stream.name);

@@ -1,7 +1,7 @@
 //! What needs attention, in sentences that say what to do, the most urgent first.
 //!
 //! A sentence is for somebody who knows neither the code nor the configuration by heart: it names what is wrong, since when, how much
-//! waits for it, and what ends it. What upstreams and senders say is not repeated: it may be anything.
+//! waits for it, and what ends it. Texts of upstreams and senders are not repeated: they are not trusted.
 
 mod configuration;
 mod holds;
@@ -28,26 +28,26 @@ use crate::run::Router;
 use crate::stream::{StreamAddress, StreamName};
 use crate::utc::rfc3339;
 
-/// What is listed at the most.
+/// The most findings that are listed.
 const LISTED: usize = 50;
 
 /// Beyond this part of a limit, memory, streams, queues, dead letters and open files are nearly full.
 const NEARLY_FULL: f64 = 0.9;
 
-/// What fails for no longer than this is not told of: most failures are over with the next attempt.
+/// A failure is reported once it has lasted longer than this: most end with the next attempt.
 const PASSING: Duration = Duration::from_secs(10);
 
-/// What of a path is not written as it is.
+/// Characters that are percent-encoded in a segment of a path.
 const IN_PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 
-/// How bad it is.
+/// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Urgency {
     /// Data waits or is lost.
     Error,
-    /// That is near.
+    /// Data will wait or be lost soon.
     Warning,
-    /// Somebody has wanted it.
+    /// Somebody has asked for this state, such as by a hold.
     Info,
 }
 
@@ -70,11 +70,11 @@ enum AttentionSubject {
     Journal,
     Memory,
     Configuration,
-    /// What Sluice tells of itself.
+    /// Sluice's own telemetry.
     Telemetry,
-    /// Of a listener.
+    /// The certificate of a listener.
     Certificate(String),
-    /// That which an exporter shows.
+    /// The client certificate of an exporter.
     ClientCertificate(String),
 }
 
@@ -90,11 +90,11 @@ struct Attention {
     text: String,
 }
 
-/// What there is to say, as far as it is listed.
+/// The findings, as many as are listed.
 #[derive(Debug)]
 pub(super) struct AttentionList {
     pub(super) listed: Vec<Value>,
-    /// What there is, listed or not.
+    /// The number of findings, listed or not.
     pub(super) total: usize,
 }
 
@@ -115,7 +115,7 @@ pub(super) fn attention(router: &Router, troubled: &[TroubledStreams], findings:
 }
 
 impl Attention {
-    /// With nothing that waits for it, and since nobody knows when.
+    /// A finding for which no data waits, and whose beginning is not known.
     fn new(urgency: Urgency, kind: &'static str, subject: AttentionSubject, text: String) -> Self {
         Self { urgency, kind, subject, since: None, pending_bytes: 0, text }
     }
@@ -124,7 +124,7 @@ impl Attention {
         Self { since, ..self }
     }
 
-    /// With so much that waits for it.
+    /// The same finding, for which so many bytes wait.
     fn with_pending(self, pending_bytes: u64) -> Self {
         Self { pending_bytes, ..self }
     }
@@ -157,7 +157,7 @@ impl AttentionSubject {
         }
     }
 
-    /// Where the dashboard shows more of it.
+    /// The page of the dashboard that shows more about the subject.
     fn page(&self) -> String {
         let path = |of: &str, name: &str| format!("/{of}/{}", utf8_percent_encode(name, IN_PATH));
         match self {

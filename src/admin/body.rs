@@ -10,27 +10,27 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use serde_json::{Map, Value};
 
-use super::server;
+use super::answers;
 use crate::receive::HttpResponse;
 
-/// A body has come within this time.
+/// The longest time in which a body has to arrive.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Why a body is not taken.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum BodyProblem {
     NotJson,
-    /// It has more bytes than that.
+    /// It has more than this number of bytes.
     TooLarge(usize),
     Late,
     Broken,
-    /// Where the JSON ends that can be read.
+    /// It is no JSON from this line and column on.
     Malformed(usize, usize),
     NoObject,
 }
 
-/// Reads a body that is a JSON object of one of these media types, of at most so many bytes. One that is not there is an empty object,
-/// if that is allowed.
+/// Reads a body that is a JSON object of one of these media types and has at most `largest` bytes. With `may_be_empty`, a request
+/// without a body gives an empty object.
 pub(super) async fn object(
     head: &Parts,
     body: Incoming,
@@ -40,7 +40,7 @@ pub(super) async fn object(
 ) -> Result<Map<String, Value>, BodyProblem> {
     let media_type = media_type(head);
     let is_json = media_types.iter().any(|known| media_type.eq_ignore_ascii_case(known));
-    // A page of another site can send a form without asking whether it may, and no JSON.
+    // Without a preflight request, a page of another site can make a browser send a form, and no JSON.
     let may_be_none = may_be_empty && !head.headers.contains_key(CONTENT_TYPE);
     if !(is_json || may_be_none) {
         return Err(BodyProblem::NotJson);
@@ -66,7 +66,7 @@ pub(super) fn media_type(head: &Parts) -> &str {
     content_type.and_then(|value| value.split(';').next()).unwrap_or_default().trim()
 }
 
-/// All of a body, if it has at most so many bytes.
+/// The whole body, if it has at most `largest` bytes.
 pub(super) async fn whole(body: Incoming, largest: usize) -> Result<Bytes, BodyProblem> {
     let body = tokio::time::timeout(PATIENCE, Limited::new(body, largest).collect()).await;
     match body.map_err(|_| BodyProblem::Late)? {
@@ -93,6 +93,6 @@ impl BodyProblem {
             }
             Self::NoObject => (StatusCode::BAD_REQUEST, "the body is not a JSON object".to_owned()),
         };
-        server::problem(status, &said)
+        answers::problem(status, &said)
     }
 }

@@ -18,7 +18,7 @@ pub(super) struct ChangeAuthor {
 }
 
 impl ChangeAuthor {
-    /// Who has sent a request with this head, and was let in for this credential.
+    /// The author of a request with this head, which was allowed by this credential.
     pub(super) fn of(head: &Parts, credential: AdminCredential) -> Self {
         let peer = head.extensions.get::<ConnectionPeer>();
         let certificate = peer.and_then(|peer| peer.certificate.as_deref()).and_then(known_name);
@@ -34,13 +34,13 @@ impl ChangeAuthor {
             AdminCredential::ReadToken => "the read token",
             AdminCredential::WriteToken => "the write token",
         };
-        // A certificate's name may be anything.
+        // A name in a certificate may have any characters.
         let certificate = self.certificate.as_ref().map(|name| format!(" of `{}`", name.escape_debug()));
         let address = self.address.map(|address| format!(", from {}", address.ip()));
         [Some(credential.to_owned()), certificate, address].into_iter().flatten().collect()
     }
 
-    /// For the log: by what it may be done, the name in the client certificate, and the address.
+    /// For the log: the kind of credential, the name in the client certificate, and the address.
     pub(super) fn fields(&self) -> (&'static str, Option<&str>, Option<DisplayValue<SocketAddr>>) {
         (self.credential.name(), self.certificate.as_deref(), self.address.map(display))
     }

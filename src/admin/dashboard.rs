@@ -34,7 +34,7 @@ const PAGES: [&str; 12] = [
     "/watches",
 ];
 
-/// What goes with every file. Nothing is loaded from elsewhere, no page of another site shows one in a frame, and no script runs
+/// Headers of every file. Nothing is loaded from elsewhere, no page of another site shows one in a frame, and no script runs
 /// but those that are embedded.
 const HEADERS: [(HeaderName, &str); 5] = [
     (
@@ -76,8 +76,8 @@ static FILES: LazyLock<HashMap<&'static str, DashboardFile>> = LazyLock::new(|| 
     ASSETS.iter().map(|asset| (asset.path, file(asset))).collect()
 });
 
-/// The document that is every page, if this request is for a page. `/` is one for browsers alone: others read there what the API
-/// has.
+/// The document, which is the same for every page, if this request is for a page. `/` is a page for browsers alone: other clients
+/// get the list of the API's paths there.
 pub(super) fn page(head: &Parts) -> Option<&'static DashboardFile> {
     let path = head.uri.path();
     let asked_for = match path {

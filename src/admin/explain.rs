@@ -1,4 +1,4 @@
-//! `POST /api/v1/explain`: what would become of the request in the body, by the configuration in use. It is taken in by nobody.
+//! `POST /api/v1/explain`: what would become of the OTLP request in the body, by the configuration in use. Nothing of it is admitted.
 
 use std::sync::Arc;
 
@@ -8,11 +8,11 @@ use hyper::body::Incoming;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
-use super::server::{self, JSON};
+use super::answers::{self, JSON};
 use super::{body, query};
 use crate::explain::{
-    self, AskedRoute, Edits, ExplainedEntry, ExplainedPart, Explainer, Payload, RouteAnswer, TakenEnd,
-    UnroutedPart,
+    self, AskedRoute, CapturedPayload, Edits, ExplainedEntry, ExplainedPart, Explainer, RouteAnswer,
+    TakenEnd, UnroutedPart,
 };
 use crate::otlp::Signal;
 use crate::panics::blocking_as_here;
@@ -36,9 +36,9 @@ const MOST_COPIED: usize = 16 << 20;
 /// The media types of OTLP by HTTP.
 const MEDIA_TYPES: [&str; 3] = [JSON, "application/x-protobuf", "application/protobuf"];
 
-/// What is asked for beside the request.
+/// The parameters of the URL's query.
 #[derive(Debug, Default)]
-struct Wanted {
+struct WantedExplanation {
     signal: Option<Signal>,
     tenant: Option<String>,
     receiver: Option<String>,
@@ -54,36 +54,36 @@ pub(super) async fn explain(
 ) -> HttpResponse {
     let wanted = match wanted(head.uri.query().unwrap_or_default()) {
         Ok(wanted) => wanted,
-        Err(error) => return server::problem(StatusCode::BAD_REQUEST, &error),
+        Err(error) => return answers::problem(StatusCode::BAD_REQUEST, &error),
     };
     if let Some(receiver) = &wanted.receiver
         && let Err(error) = check_receiver(router, receiver).await
     {
-        return server::problem(StatusCode::BAD_REQUEST, &error);
+        return answers::problem(StatusCode::BAD_REQUEST, &error);
     }
     let media_type = body::media_type(head);
     if !MEDIA_TYPES.iter().any(|known| media_type.eq_ignore_ascii_case(known)) {
         let error = "send an OTLP request with `Content-Type: application/json` or `application/x-protobuf`";
-        return server::problem(StatusCode::UNSUPPORTED_MEDIA_TYPE, error);
+        return answers::problem(StatusCode::UNSUPPORTED_MEDIA_TYPE, error);
     }
     let payload = match whole_body(head, body, LARGEST, body::PATIENCE, budget).await {
         Ok(payload) => payload,
-        Err(UnreadBody { status, message }) => return server::problem(status, &message),
+        Err(UnreadBody { status, message }) => return answers::problem(status, &message),
     };
     let (alone, router) = (alone.clone().lock_owned().await, router.clone());
     let explained = blocking_as_here(move || {
-        // Also if whoever asked has gone.
+        // Held until the work has ended, even if the client has disconnected.
         let _alone = alone;
         explained(&router, wanted, &payload.bytes)
     });
     match explained.await {
-        Ok(explained) => server::json(StatusCode::OK, &explained),
-        Err(error) => server::problem(StatusCode::UNPROCESSABLE_ENTITY, &error),
+        Ok(explained) => answers::json(StatusCode::OK, &explained),
+        Err(error) => answers::problem(StatusCode::UNPROCESSABLE_ENTITY, &error),
     }
 }
 
-fn wanted(text: &str) -> Result<Wanted, String> {
-    let mut wanted = Wanted::default();
+fn wanted(text: &str) -> Result<WantedExplanation, String> {
+    let mut wanted = WantedExplanation::default();
     for (name, value) in query::parameters(text) {
         match name {
             "signal" => {
@@ -100,7 +100,7 @@ fn wanted(text: &str) -> Result<Wanted, String> {
     Ok(wanted)
 }
 
-/// Nothing, if there is a receiver of this name; else which there are.
+/// An error that lists the receivers, if there is none of this name.
 async fn check_receiver(router: &Router, wanted: &str) -> Result<(), String> {
     let mut known = router.receivers(Role::Otlp).await;
     known.extend(router.receivers(Role::OtlpGrpc).await);
@@ -108,8 +108,8 @@ async fn check_receiver(router: &Router, wanted: &str) -> Result<(), String> {
     explain::check_receiver(wanted, &known)
 }
 
-fn explained(router: &Router, wanted: Wanted, payload: &[u8]) -> Result<Value, String> {
-    let mut payload = Payload::new(payload, wanted.signal).map_err(|error| error.to_string())?;
+fn explained(router: &Router, wanted: WantedExplanation, payload: &[u8]) -> Result<Value, String> {
+    let mut payload = CapturedPayload::new(payload, wanted.signal).map_err(|error| error.to_string())?;
     let snapshot = router.intake().snapshot.load_full();
     let routes = EntryRoutes {
         routes: snapshot.routes.clone(),

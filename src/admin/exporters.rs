@@ -15,13 +15,13 @@ use crate::rounded::seconds;
 use crate::run::Router;
 use crate::utc::rfc3339;
 
-/// The most exporters that are listed in one answer, and how many are if the query does not say.
+/// The most exporters that are listed in one answer, and how many are listed if the query has no `limit`.
 const MOST: usize = 1000;
 
-/// Destinations listed of an exporter, whose templates can make one for each routing key.
+/// The most destinations that are listed of an exporter: its templates can make one for each routing key.
 const DESTINATIONS: usize = 100;
 
-/// What is asked for.
+/// The exporters that a request asks for, and their order.
 #[derive(Debug)]
 pub(super) struct WantedExporters {
     /// A part of the name.
@@ -32,14 +32,14 @@ pub(super) struct WantedExporters {
     after: Option<String>,
 }
 
-/// What exporters are put in order by; those that have the same, by their names.
+/// What exporters are ordered by; exporters that are equal in that are ordered by their names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ExporterOrder {
-    /// As they stand in the configuration, and then those that drain.
+    /// The order of the configuration; exporters that drain come last.
     Configuration,
     Name,
     Type,
-    /// How long the oldest entry has waited that has not ended; those that have none come last.
+    /// The age of the oldest pending entry; exporters without pending entries come last.
     Oldest,
     PendingBytes,
     PendingRecords,
@@ -49,7 +49,7 @@ enum ExporterOrder {
     DeliveredRecords,
 }
 
-/// An exporter with what it is ordered by.
+/// An exporter with the figure that it is ordered by.
 struct Ordered<'r> {
     exporter: &'r Arc<Exporter>,
     value: u64,
@@ -84,7 +84,7 @@ impl ExporterOrder {
         }
     }
 
-    /// What the exporter at this place is ordered by; `None` comes last.
+    /// The figure that the exporter at this place is ordered by; `None` comes last.
     fn value(self, exporter: &Exporter, place: usize) -> Option<u64> {
         let registry = exporter.registry();
         let delivered = |signal| exporter.counters().exported(signal, Fate::Delivered);
@@ -128,13 +128,13 @@ pub(super) fn wanted(text: &str) -> Result<WantedExporters, String> {
     Ok(wanted)
 }
 
-/// The page that is asked for. It may look at every stream.
+/// The page. May scan every stream.
 pub(super) fn page(router: &Router, wanted: &WantedExporters) -> Result<Value, String> {
     let exporters = router.exporters();
     let ordered = |(place, exporter)| Ordered { exporter, value: wanted.value(exporter, place) };
     let mut all: Vec<Ordered<'_>> = exporters.iter().enumerate().map(ordered).collect();
     all.sort_unstable_by(|one, other| wanted.compare(one, other));
-    // Also if it is none of those that are asked for: what comes behind it is known all the same.
+    // `after` may name an exporter that the query leaves out: its place in the order is known all the same.
     let begin = match &wanted.after {
         None => 0,
         Some(after) => {
@@ -157,7 +157,7 @@ pub(super) fn page(router: &Router, wanted: &WantedExporters) -> Result<Value, S
     Ok(json!({ "total": total, "exporters": shown, "next": next }))
 }
 
-/// All about the exporter of this name, if there is one. It may look at every stream of it.
+/// All about the exporter of this name, if there is one. May scan every stream of it.
 pub(super) fn shown(router: &Router, name: &str) -> Option<Value> {
     let exporters = router.exporters();
     let exporter = exporters.iter().find(|exporter| **exporter.name() == *name)?;
@@ -257,7 +257,7 @@ fn row(exporter: &Exporter, draining: bool) -> Value {
     })
 }
 
-/// The destinations in use, those that are away first.
+/// The destinations in use, unreachable ones first.
 fn destinations(exporter: &Exporter) -> Value {
     let mut circuits = exporter.active().transport.circuits();
     circuits.sort_unstable_by_key(|(origin, circuit)| {

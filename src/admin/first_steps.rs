@@ -8,7 +8,7 @@ use crate::first_commands::{FirstCommands, ReceiverAt};
 use crate::receive::ListenerSettings;
 use crate::run::Router;
 
-/// Those of the first of these receivers, with their URLs. It looks at every tenant.
+/// The first steps for the first of these receivers, which come with their URLs. Reads every tenant.
 pub(super) fn shown(router: &Router, receivers: &[(String, Arc<ListenerSettings>)]) -> Value {
     let Some((url, settings)) = receivers.first() else {
         return json!({ "url": null, "curl": null, "send": null, "secret": null });

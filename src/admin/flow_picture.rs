@@ -12,10 +12,10 @@ use crate::export::Exporter;
 use crate::receive::{FlowEdge, FlowVolume};
 use crate::run::Router;
 
-/// Nodes of a kind that are shown: those that ask for somebody, then those with the most records.
+/// The most nodes of a kind that are shown: those in trouble, then those with the most records.
 const SHOWN: usize = 100;
 
-/// What a node is.
+/// The kind of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum FlowNodeKind {
     Receiver,
@@ -23,18 +23,18 @@ enum FlowNodeKind {
     Exporter,
 }
 
-/// How a node is doing.
+/// The state of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum FlowNodeState {
-    /// Something of it is held for what an upstream has answered, or because somebody wants it.
+    /// A stream of it is held, for an upstream's answer or by an operator.
     Held,
-    /// Something of it is not taken by its upstream.
+    /// An upstream does not take the data of one of its streams.
     Failing,
-    /// Something waits, and nothing went out in the last seconds.
+    /// Data waits, and nothing was delivered in the last seconds.
     Waiting,
     /// Records pass.
     Ok,
-    /// Nothing does.
+    /// No records pass.
     Idle,
 }
 
@@ -85,7 +85,7 @@ pub(super) fn picture(
         let former = before.flow.get(edge).copied().unwrap_or_default();
         let rates = rates(*volume, former, seconds);
         let (from, to) = ends(edge);
-        // What passes a route is what it takes, and not what it makes of that.
+        // The records of a route are those that it matches, not the copies that it makes for its exporters.
         let counted =
             if from.0 == FlowNodeKind::Receiver { [Some(&from), Some(&to)] } else { [Some(&to), None] };
         for node in counted.into_iter().flatten() {
@@ -115,7 +115,7 @@ pub(super) fn picture(
     });
     let left_out: Map<_, _> = left_out.collect();
     let mut listed: Vec<_> = nodes.iter().filter(|(id, _)| is_shown(id)).collect();
-    // Stable: those of the same place stay by their names.
+    // A stable sort: nodes of the same place stay in the order of their names.
     let places = places(router);
     listed.sort_by_key(|(id, _)| (id.0, places.get(*id).copied()));
     let edges = edges.iter().filter(|(from, to, _)| is_shown(from) && is_shown(to));

@@ -1,9 +1,9 @@
-//! Following a page of the API: what it shows is sent as server-sent events, at once and then each second if it has changed.
+//! Following a page of the API: its content is sent as server-sent events, at once and then each second if it has changed.
 //!
 //! A page is made once for all who follow it at the same time, by a task that ends with the last of them: with nobody there it costs
 //! nothing. An event has the whole page, so that of two events which a follower has not taken the newer one is kept alone. A follower
-//! that takes none for [`PATIENCE`] is left. Whether a follower may read is asked again each second, so that a token which a reload
-//! has changed ends what was begun with it.
+//! that takes none for [`PATIENCE`] is dropped. Whether a follower may read is checked again each second, so that a token which a
+//! reload has changed ends the connections that were begun with it.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -41,10 +41,10 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// A page that takes long to make is made after so many times as long, so that following it takes a tenth of a processor.
 const REST: u32 = 10;
 
-/// A follower to which there is nothing new to tell is told so after this time: proxies close connections that are silent.
+/// A follower gets a comment after this time without an event: proxies close silent connections.
 const SILENCE: Duration = Duration::from_secs(15);
 
-/// A follower that takes nothing for so long is left.
+/// A follower that takes nothing for so long is dropped.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The most bytes of a page that can be followed.
@@ -52,12 +52,12 @@ const LARGEST: usize = 1 << 20;
 
 pub(super) const STILL_HERE: Bytes = Bytes::from_static(b": still here\n\n");
 
-/// All who follow a page of one listener.
+/// All followers of the pages of one listener.
 #[derive(Debug)]
 pub(super) struct Followers {
     places: Arc<Semaphore>,
     most: usize,
-    /// What events are reserved on.
+    /// The memory of events is reserved on it.
     budget: Arc<Budget>,
     /// By path and query. A page is here from [`Followers::begin`] until the end of its [`Followers::tell`].
     pages: Mutex<HashMap<String, FollowedPage>>,
@@ -69,7 +69,7 @@ struct FollowedPage {
     followers: Vec<Follower>,
 }
 
-/// One who follows a page, until it is dropped.
+/// A follower of a page.
 #[derive(Debug)]
 pub(super) struct Follower {
     reader: PageReader,
@@ -79,24 +79,24 @@ pub(super) struct Follower {
     _place: OwnedSemaphorePermit,
 }
 
-/// Who reads a page, as far as it depends on that whether it may.
+/// The reader of a page, as far as permission to read depends on it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PageReader {
     pub(super) entrance: AdminEntrance,
-    /// Of the bearer token.
+    /// The hash of the bearer token.
     pub(super) token: Option<SecretHash>,
 }
 
-/// What a follower is to be sent, and has not taken yet.
+/// The event that a follower has not taken yet.
 #[derive(Debug)]
 struct Outbox(Mutex<OutboxState>);
 
 #[derive(Debug)]
 struct OutboxState {
     event: Option<Bytes>,
-    /// Since when there has been an event.
+    /// Since when there has been an event that is not taken.
     since: Instant,
-    /// Nothing comes behind that event.
+    /// No further event comes.
     over: bool,
     reader: Option<Waker>,
 }
@@ -104,13 +104,13 @@ struct OutboxState {
 /// The body of the answer to a follower.
 struct EventBody(Arc<Outbox>);
 
-/// What is there of a page that is to be followed.
+/// What has come of joining the followers of a page.
 pub(super) enum Joined {
-    /// It is followed already: the answer to one more.
+    /// The page is followed already: the answer to one more follower.
     Answer(HttpResponse),
-    /// It is to be made first.
+    /// This is the first follower, for whom the page has to be made.
     First(Follower),
-    /// There is no place for one more follower; there are so many.
+    /// There are as many followers as there may be: so many.
     Full(usize),
 }
 
@@ -183,8 +183,8 @@ impl Followers {
         Ok((page.add(follower), is_first))
     }
 
-    /// Tells the followers of a page what it shows, until there are none any more. What `make` makes of it is JSON, or why it can't be
-    /// made any more, which is the last that they are told.
+    /// Sends the followers of a page its changes, until there are no followers any more. `make` makes the page as JSON; its error, also
+    /// JSON, is the last event that the followers get.
     pub(super) async fn tell<Made: Future<Output = Result<Bytes, Bytes>>>(
         &self,
         address: &str,
@@ -219,8 +219,8 @@ impl Followers {
         }
     }
 
-    /// Leaves the followers of a page that have gone, that take nothing or that may not read it any more. Returns whether any are left;
-    /// otherwise the page is followed no more.
+    /// Drops the followers of a page that have disconnected, that take nothing or that may not read it any more. Returns whether any
+    /// remain; if none do, the page is no longer followed.
     fn keep_up(&self, address: &str, may_read: &impl Fn(&PageReader) -> bool) -> bool {
         let mut pages = self.pages.lock();
         let Some(page) = pages.get_mut(address) else { return false };
@@ -232,8 +232,8 @@ impl Followers {
         true
     }
 
-    /// Tells all followers of a page what it shows now, if that is something else than before. Without memory for that, they are told
-    /// later. An error is for them.
+    /// Sends all followers of a page what it shows now, if that has changed. Where there is no memory for the event, it is sent later.
+    /// The error is for the followers.
     fn tell_newest(&self, address: &str, json: &[u8]) -> Result<(), Bytes> {
         let is_known = self.pages.lock().get(address).is_none_or(|page| page.shows(json));
         if is_known {
@@ -252,14 +252,14 @@ impl Followers {
         }
     }
 
-    /// Has `event` be the last that the followers of a page are told.
+    /// Ends the following of a page with this last event.
     fn end(&self, address: &str, event: &Bytes) {
         if let Some(mut page) = self.pages.lock().remove(address) {
             page.followers.iter_mut().for_each(|follower| follower.send(event.clone()));
         }
     }
 
-    /// What is told of a page that shows this JSON. It is reserved for as long as somebody has it.
+    /// The event of a page that shows this JSON, whose memory is reserved for as long as somebody holds it.
     fn snapshot(&self, json: &[u8]) -> Result<Bytes, Unfollowable> {
         if json.len() > LARGEST {
             return Err(Unfollowable::TooLarge);
@@ -274,7 +274,7 @@ impl Followers {
     }
 }
 
-/// Ends the followers of a page when what tells them panics: they would wait for ever.
+/// Ends the followers of a page when the task that sends to them panics: they would wait for ever.
 struct EndedByPanic<'f> {
     followers: &'f Followers,
     address: &'f str,
@@ -318,7 +318,7 @@ impl Follower {
         Self { reader, outbox: Arc::new(Outbox::new()), told: Instant::now(), _place: place }
     }
 
-    /// The answer to it, for which it is there.
+    /// The answer to this follower, whose body is its events.
     fn answer(&self) -> HttpResponse {
         events(EventBody(self.outbox.clone()))
     }
@@ -328,15 +328,15 @@ impl Follower {
         self.outbox.put(event);
     }
 
-    /// Tells it that it is not forgotten, if it is time. Returns whether it is still there and takes what it is told.
+    /// Sends a comment if it is time for one. Returns whether the follower is still connected and takes its events.
     fn keep_up(&mut self) -> bool {
-        // The answer has the other one.
+        // The other reference is that of the answer's body.
         let is_there = Arc::strong_count(&self.outbox) > 1;
         if self.told.elapsed() >= SILENCE {
             self.told = Instant::now();
             self.outbox.put_if_empty(STILL_HERE);
         }
-        // Also without an event: the listener may stop, and the answer looks at that when it is asked for more.
+        // Also without an event: the body is polled then, and sees whether the listener stops.
         self.outbox.wake();
         is_there && self.outbox.is_read()
     }
@@ -353,7 +353,7 @@ impl Outbox {
         Self(Mutex::new(OutboxState { event: None, since: Instant::now(), over: false, reader: None }))
     }
 
-    /// Puts an event in, in place of one that was not taken.
+    /// Puts an event in, and replaces one that was not taken.
     fn put(&self, event: Bytes) {
         let mut state = self.0.lock();
         if state.event.replace(event).is_none() {
@@ -368,7 +368,7 @@ impl Outbox {
         }
     }
 
-    /// Whether what is in it has not been there for too long.
+    /// Whether the follower has not left an event untaken for too long.
     fn is_read(&self) -> bool {
         let state = self.0.lock();
         state.event.is_none() || state.since.elapsed() < PATIENCE

@@ -1,9 +1,9 @@
 //! `GET /api/v1/history`: how much came in, went out and waited, step by step over the last minutes and hours.
 //!
-//! One task looks at the counters every [`STEP`] and adds a value for each figure to a ring; the steps of the last 15 minutes are kept
-//! as they are, those of the last 24 hours as [`STEPS_TOGETHER`] of them together. Rings are as long as they will ever be from the
+//! One task samples the counters every [`STEP`] and adds a value for each figure to a ring; the steps of the last 15 minutes are kept
+//! singly, those of the last 24 hours are merged, [`STEPS_TOGETHER`] into one. Rings are as long as they will ever be from the
 //! start: 32 KiB for the whole and 14 KiB for each of [`EXPORTERS`] exporters at most. Of streams and tenants, of which there may be far more, a bounded
-//! number has a history of the last 15 minutes: [`single`]. All are in memory alone, and begin anew with the process. A look reads
+//! number has a history of the last 15 minutes: [`single`]. All are in memory alone, and begin anew with the process. A sample reads
 //! some sixty counters and as many again for each exporter: a fifth of a millisecond with 100 exporters and 100 routes, in an
 //! unoptimised build; and those of the streams and tenants that have a history.
 
@@ -31,13 +31,13 @@ use crate::run::Router;
 use crate::stream::StreamAddress;
 use crate::utc::rfc3339;
 
-/// Exporters of which there is a history: those that come first in the configuration.
+/// The most exporters that have a history: the first ones of the configuration.
 const EXPORTERS: usize = 100;
 
-/// Looks that are kept as a whole, so that one of them is from about ten seconds ago.
+/// Samples that are kept whole, so that one of them is about ten seconds old.
 const KEPT_SAMPLES: usize = 3;
 
-/// Over about so long the overview's rates go.
+/// The time over which the rates of the overview are computed.
 const RATES_OVER: Duration = Duration::from_secs(10);
 
 const OF_WHOLE: Figures<9> = [
@@ -52,7 +52,7 @@ const OF_WHOLE: Figures<9> = [
     ("failed_attempts", FigureKind::Rate),
 ];
 
-/// Of an exporter, a stream or a tenant.
+/// The figures of an exporter, a stream or a tenant.
 const OF_DELIVERY: Figures<4> = [
     ("exported_records", FigureKind::Rate),
     ("pending_bytes", FigureKind::Level),
@@ -60,17 +60,17 @@ const OF_DELIVERY: Figures<4> = [
     ("not_delivered_records", FigureKind::Rate),
 ];
 
-/// How things were, step by step.
+/// The figures of the last minutes and hours, step by step.
 #[derive(Debug)]
 pub struct MetricHistory {
-    /// When it began, which is when the admin listener came up.
+    /// When the history began, which is when the admin listener came up.
     pub(super) began: SystemTime,
     state: Mutex<HistoryState>,
     streams: Mutex<SingleHistories<StreamAddress>>,
     tenants: Mutex<SingleHistories<Arc<str>>>,
 }
 
-/// The time between two looks at the counters.
+/// The time between two samples of the counters.
 #[derive(Clone, Copy, Debug)]
 struct HistoryStep {
     began: SystemTime,
@@ -105,10 +105,10 @@ impl MetricHistory {
         Self { began, state: Mutex::new(state), streams: Mutex::new(streams), tenants: Mutex::new(tenants) }
     }
 
-    /// Begins the history of a router, which goes on for as long as that is there. What is counted from now on is in its steps.
+    /// Begins the history of a router, which goes on for as long as the router exists. What is counted from now on is in its steps.
     pub fn begin(router: &Arc<Router>) -> Arc<Self> {
         let history = Arc::new(Self::new());
-        // What has come before the first look can't be told from what was there before, and is in no step: so it is made at once.
+        // What comes before the first sample is in no step: so that sample is taken at once.
         history.look(router);
         let router: Weak<Router> = Arc::downgrade(router);
         tokio::spawn({
@@ -121,7 +121,7 @@ impl MetricHistory {
         history
     }
 
-    /// Adds what is counted now.
+    /// Adds the present counts.
     fn look(&self, router: &Router) {
         let step = self.state.lock().add(CounterSample::of(router), SystemTime::now());
         let failing = router.shared().newly_failing.take();
@@ -132,7 +132,7 @@ impl MetricHistory {
         self.tenants.lock().add(&step, &KnownTenants(router.tenants()), tenants.into_iter());
     }
 
-    /// That of the stream of this name, which is kept from now on; `None` if there is no such stream. It may look at all streams of
+    /// The history of the stream of this name, which is kept from now on; `None` if there is no such stream. May read all streams of
     /// the exporter.
     pub(super) fn of_stream(&self, router: &Router, name: &WrittenName) -> Result<Option<Value>, String> {
         let Some(id) = name.find(router)? else { return Ok(None) };
@@ -143,7 +143,7 @@ impl MetricHistory {
         Ok(Some(self.streams.lock().look_at(&id, &streams, gone)))
     }
 
-    /// That of the tenant of this id, which is kept from now on; `None` if there is no such tenant.
+    /// The history of the tenant of this id, which is kept from now on; `None` if there is no such tenant.
     pub(super) fn of_tenant(&self, router: &Router, id: &str) -> Option<Value> {
         let (tenants, id) = (KnownTenants(router.tenants()), id.into());
         let is_known = tenants.totals(&id).is_some();
@@ -162,13 +162,13 @@ impl MetricHistory {
         state.samples.iter().min_by_key(distance).cloned()
     }
 
-    /// That of all that goes through.
+    /// The history of all data together.
     pub(super) fn of_whole(&self, range: HistoryRange) -> Value {
         let state = self.state.lock();
         state.shown(range, &state.whole.shown(range))
     }
 
-    /// That of an exporter, or why there is none.
+    /// The history of an exporter, or why there is none.
     pub(super) fn of_exporter(&self, name: &str, range: HistoryRange) -> Result<Value, String> {
         let state = self.state.lock();
         let rings = state.exporters.get(name).ok_or_else(|| {
@@ -182,7 +182,7 @@ impl MetricHistory {
     }
 }
 
-/// Looks whenever a step is over, of which the first begins now, until there is nothing to look at any more.
+/// Samples at the end of each step, of which the first begins now, until the history is dropped.
 async fn keep_looking(mut look: impl FnMut() -> Option<()>) {
     let mut ticks = interval_at(Instant::now() + STEP, STEP);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -194,7 +194,7 @@ async fn keep_looking(mut look: impl FnMut() -> Option<()>) {
     }
 }
 impl HistoryState {
-    /// Adds what was counted by the end of a step, which is now.
+    /// Adds the counts at the end of a step, which is now.
     fn add(&mut self, sample: CounterSample, now: SystemTime) -> HistoryStep {
         let is_there = |name: &Arc<str>| sample.exporter(name).is_some();
         self.exporters.retain(|name, _| is_there(name));

@@ -1,5 +1,5 @@
-//! `POST /api/v1/streams/hold` and `/release`, `POST /api/v1/exporters/NAME/hold` and `/release`: what a request asks for, and what
-//! it is told. Who asks may write, which has been checked; each change is logged with who that is.
+//! `POST /api/v1/streams/hold` and `/release`, `POST /api/v1/exporters/NAME/hold` and `/release`: reads the request and makes its
+//! answer. That the author of the request may write has been checked before; each change is logged with its author.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,8 +11,8 @@ use serde_json::{Map, Value, json};
 use tracing::field::display;
 use tracing::info;
 
+use super::answers::{self, JSON};
 use super::change_author::ChangeAuthor;
-use super::server::{self, JSON};
 use super::stream_detail::WrittenName;
 use super::stream_row::operator_hold;
 use super::{body, look};
@@ -26,7 +26,7 @@ use crate::stream::StreamAddress;
 /// The shortest time for which something is held: nobody could see a shorter one.
 const SHORTEST: Duration = Duration::from_secs(1);
 
-/// The longest time for which something is held; for longer, it is held without one.
+/// The longest time for which something is held; whoever wants longer holds it without an end.
 const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
 
 /// Whether something is to be held or released.
@@ -45,7 +45,7 @@ enum HoldRefusal {
     Hold(#[from] OperatorHoldError),
 }
 
-/// What a body says.
+/// The body of a request.
 #[derive(Debug, Default)]
 struct HoldBody {
     name: WrittenName,
@@ -80,7 +80,7 @@ pub(super) async fn change(
         Err(problem) => return problem.answer(),
     };
     let author = ChangeAuthor::of(head, credential);
-    // In a task of its own: an impatient client must not cancel a change half way.
+    // In a task of its own: a client that disconnects must not cancel a change half way.
     let changing = tokio::spawn(apply(router.clone(), exporter, switch, fields, author.in_words().into()));
     let (name, outcome) = changing.await.expect("holding and releasing don't panic");
     let stream = name.as_ref().and_then(|name| name.stream.as_ref());
@@ -92,8 +92,8 @@ pub(super) async fn change(
     let (key, tenant) = (key.as_deref(), stream.and_then(|stream| stream.key.tenant()).map(display));
     let action = switch.name();
     let (answer, said) = match &outcome {
-        Ok(shown) => (server::json(StatusCode::OK, shown), "what operators hold is changed".to_owned()),
-        // It may have a name in it that somebody has made up.
+        Ok(shown) => (answers::json(StatusCode::OK, shown), "what operators hold is changed".to_owned()),
+        // The text may contain a name from the request, which can have any characters.
         Err(refusal) => {
             let why = refusal.to_string().escape_debug().to_string();
             (refusal.answer(), format!("what operators hold is not changed: {why}"))
@@ -110,7 +110,7 @@ pub(super) async fn change(
     answer
 }
 
-/// Does what is asked for; returns what that is about, if that is known.
+/// Makes the change; returns the name that it is about, if that is known, and the outcome.
 async fn apply(
     router: Arc<Router>,
     exporter: Option<String>,
@@ -133,7 +133,7 @@ async fn apply(
     (Some(name), shown.map_err(HoldRefusal::from))
 }
 
-/// Holds or releases it, and says what has come of that.
+/// Holds or releases the named stream or exporter, and returns the outcome as JSON.
 async fn switched(
     router: &Router,
     name: &HeldName,
@@ -150,9 +150,11 @@ async fn switched(
         "hold": null,
     });
     match switch {
-        HoldSwitch::Hold => shown["hold"] = operator_hold(&router.hold(name.clone(), length, by).await?),
+        HoldSwitch::Hold => {
+            shown["hold"] = operator_hold(&router.operator_holds().hold(name.clone(), length, by).await?);
+        }
         HoldSwitch::Release => {
-            put_released(&mut shown, router.release(name.clone()).await?);
+            put_released(&mut shown, router.operator_holds().release(name.clone()).await?);
         }
     }
     Ok(shown)
@@ -221,6 +223,6 @@ impl HoldRefusal {
             Self::Hold(OperatorHoldError::TooMany) => StatusCode::CONFLICT,
             Self::Hold(OperatorHoldError::File { .. }) => StatusCode::INTERNAL_SERVER_ERROR,
         };
-        server::problem(status, &self.to_string())
+        answers::problem(status, &self.to_string())
     }
 }

@@ -4,13 +4,13 @@ use serde_json::{Value, json};
 
 use crate::journal::{JournalSettings, JournalState, SyncPolicy};
 use crate::rounded::seconds;
-use crate::run::{Recovered, Router, Unclaimed};
+use crate::run::{RecoveryReport, Router, Unclaimed};
 use crate::utc::rfc3339;
 
-/// Kinds of damage and exporters that are listed; there is a line in the log for each.
+/// The most cases of damage, and the most exporters, that are listed; the log has a line for each.
 const LISTED: usize = 100;
 
-/// The journal, or that there is none.
+/// The state of the journal, or that there is no journal.
 pub(super) fn shown(router: &Router) -> Value {
     match (&router.intake().journal, router.recovered()) {
         (Some(journal), Some((settings, recovered))) => {
@@ -23,7 +23,7 @@ pub(super) fn shown(router: &Router) -> Value {
 fn state(
     settings: &JournalSettings,
     state: &JournalState,
-    recovered: &Recovered,
+    recovered: &RecoveryReport,
     unclaimed: &[Unclaimed],
 ) -> Value {
     let damage = &recovered.damage;

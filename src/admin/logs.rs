@@ -1,4 +1,4 @@
-//! `GET /api/v1/logs`: what is kept of the newest log records, a page at a time.
+//! `GET /api/v1/logs`: the newest log records, as far as they are kept, a page at a time.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,7 +9,7 @@ use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-use super::server::{json as answer_json, problem};
+use super::answers::{json as answer_json, problem};
 use super::tap::wrong_query;
 use super::{look, query};
 use crate::query::{Query, read_time};
@@ -17,16 +17,16 @@ use crate::receive::HttpResponse;
 use crate::run::Router;
 use crate::tap::{RecentSearch, RecordOrder, SearchCursor, SearchEnd};
 
-/// Records of a page if the query of the URL does not say how many.
+/// Records of a page if the URL has no `batch_size`.
 const RECORDS: usize = 100;
 
-/// The most of them.
+/// The most records of a page.
 const MOST: usize = 1000;
 
-/// Searches at a time, each of which takes a core.
+/// The most searches at a time, each of which takes a core.
 const MOST_SEARCHES: usize = 2;
 
-/// After so long a page ends with what was found, and the next one goes on from there.
+/// A search ends after this time with what it has found, and the next page goes on from there.
 const LONGEST_SEARCH: Duration = Duration::from_secs(2);
 
 const PARAMETERS: &str = "there are query, tenant, from, to, batch_size, order and after";
@@ -36,7 +36,7 @@ const PARAMETERS: &str = "there are query, tenant, from, to, batch_size, order a
 pub(super) struct SearchTurns(Arc<Semaphore>);
 
 impl SearchTurns {
-    /// A turn for one more, or what to say if as many go on as may.
+    /// A permit for one more search, or what to answer if there is none.
     fn take(&self) -> Result<OwnedSemaphorePermit, String> {
         self.0.clone().try_acquire_owned().map_err(|_| {
             format!("{MOST_SEARCHES} searches go on, which is as many as may at a time: try again")
@@ -50,7 +50,7 @@ impl Default for SearchTurns {
     }
 }
 
-/// A search for whose page somebody waits. It is told that nobody does once this is dropped.
+/// Somebody who waits for the page of a search. Dropped, it tells the search that nobody waits any more.
 struct AwaitedSearch(Arc<AtomicBool>);
 
 impl Drop for AwaitedSearch {
@@ -82,7 +82,7 @@ pub(super) async fn page(router: &Arc<Router>, turns: &SearchTurns, text: &str) 
     let is_left = Arc::new(AtomicBool::new(false));
     let _awaited = AwaitedSearch(is_left.clone());
     let page = look::on_a_thread(move || {
-        // Until it has ended, also if whoever asked has gone.
+        // Held until the search has ended, even if the client has disconnected.
         let _turn = turn;
         let end = SearchEnd {
             deadline: Instant::now() + LONGEST_SEARCH,
@@ -95,7 +95,7 @@ pub(super) async fn page(router: &Arc<Router>, turns: &SearchTurns, text: &str) 
     answer_json(StatusCode::OK, &json!({ "data": page.records, "next": next }))
 }
 
-/// Reads all but the query, of which `wanted` is the text.
+/// Reads the parameters; the text of `query` is put into `wanted` and not parsed.
 fn read(text: &str, wanted: &mut String) -> Result<RecentSearch, String> {
     let mut search = RecentSearch {
         query: Query::default(),

@@ -1,6 +1,6 @@
 //! The metrics as points of OTLP.
 //!
-//! A metric has the name of its family, which of a counter is without `_total`: where OTLP becomes Prometheus' again, that is added.
+//! A metric has the name of its family, which for a counter has no `_total`: what converts OTLP to Prometheus' format adds that.
 
 use std::fmt;
 use std::pin::Pin;
@@ -20,7 +20,7 @@ use crate::export::HistogramCounts;
 use crate::run::Router;
 use crate::telemetry::{attribute, text, unix_nanos};
 
-/// All metrics of now that have a value, as a [`ReadMetrics`](crate::run::ReadMetrics).
+/// All metrics that have a value now, as a [`ReadMetrics`](crate::run::ReadMetrics).
 pub fn read_metrics(router: Arc<Router>) -> Pin<Box<dyn Future<Output = Vec<Metric>> + Send>> {
     Box::pin(look::on_a_thread(move || {
         let mut writer = PointWriter::new(router.shared().began.1, SystemTime::now());
@@ -32,9 +32,9 @@ pub fn read_metrics(router: Arc<Router>) -> Pin<Box<dyn Future<Output = Vec<Metr
 /// Writes metrics as points of one moment.
 struct PointWriter {
     metrics: Vec<Metric>,
-    /// Since when counters count.
+    /// When the counters began.
     began: u64,
-    /// When they were read.
+    /// When the metrics were read.
     now: u64,
 }
 
@@ -43,7 +43,7 @@ impl PointWriter {
         Self { metrics: Vec::new(), began: unix_nanos(began), now: unix_nanos(now) }
     }
 
-    /// Counters and histograms begin with the process, gauges at no time.
+    /// The start time of a point: counters and histograms begin with the process, gauges have none.
     fn number(&self, start_time_unix_nano: u64, value: Value) -> NumberDataPoint {
         let (time_unix_nano, value) = (self.now, Some(value));
         NumberDataPoint { start_time_unix_nano, time_unix_nano, value, ..NumberDataPoint::default() }
@@ -112,7 +112,7 @@ impl MetricWriter for PointWriter {
     }
 }
 
-/// The unit of a metric, in the words of UCUM; of what has none, or is counted, nothing.
+/// The unit of a metric as UCUM writes it; empty for counts and for metrics without a unit.
 fn unit(name: &str) -> &'static str {
     match name.rsplit('_').next() {
         Some("seconds") => "s",

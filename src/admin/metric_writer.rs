@@ -1,5 +1,5 @@
-//! How metrics are written: each is described once, and a [`MetricWriter`] makes of it what its readers take. Here is the one whose
-//! text Prometheus reads.
+//! How metrics are written: each is described once, and a [`MetricWriter`] writes it in the format of its readers. The writer of
+//! Prometheus' text format is here.
 
 use std::fmt;
 use std::sync::Arc;
@@ -31,18 +31,18 @@ pub(super) trait MetricWriter {
 /// Adds a point of a metric, with its labels.
 pub(super) type AddPoint<'a> = dyn FnMut(&[(&str, &str)], &MetricValue) -> fmt::Result + 'a;
 
-/// What is said of a metric beside its points.
+/// The description of a metric.
 pub(super) struct MetricDescription<'d> {
-    /// Its name, of a counter without `_total`. If it has a unit, that is its last word: `seconds` or `bytes`.
+    /// Its name, without the `_total` of a counter. If it has a unit, that is its last word: `seconds` or `bytes`.
     pub(super) name: &'d str,
-    /// What it is.
+    /// Its meaning, for people.
     pub(super) help: &'d str,
     pub(super) kind: MetricType,
 }
 
 /// The value of a point.
 pub(super) enum MetricValue {
-    /// A counter of what is counted one by one.
+    /// A counter that counts in ones.
     Count(u64),
     /// A counter of anything else.
     Amount(f64),
@@ -59,7 +59,7 @@ pub(super) struct GaugeFamily<'a>(&'a mut AddPoint<'a>);
 pub(super) struct HistogramFamily<'a>(&'a mut AddPoint<'a>);
 
 impl CounterFamily<'_> {
-    /// Leaves out what has never been counted.
+    /// Adds a counter, unless it is 0: a series begins with its first event.
     pub(super) fn add(&mut self, labels: &[(&str, &str)], value: u64) -> fmt::Result {
         if value == 0 { Ok(()) } else { (self.0)(labels, &MetricValue::Count(value)) }
     }
@@ -109,7 +109,7 @@ impl MetricFamilies<'_> {
         self.0.write(&metric, &mut |add| fill(&mut HistogramFamily(add)))
     }
 
-    /// A counter without labels, which is there also if nothing was counted; its name is without `_total`.
+    /// A counter without labels, which is written even if it is 0; its name is without `_total`.
     pub(super) fn counter(&mut self, name: &str, help: &str, value: &MetricValue) -> fmt::Result {
         let metric = MetricDescription { name, help, kind: MetricType::Counter };
         self.0.write(&metric, &mut |add| add(&[], value))

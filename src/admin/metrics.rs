@@ -2,7 +2,7 @@
 //!
 //! Labels are exporters, signals, outcomes and codes, all of which are few; a routing key is never one. A series begins with
 //! the first event that it tells of: of many exporters most have never seen most signals and outcomes, and series of nothing
-//! but zeros would be most of the page. What is not there is 0; the names of all metrics are always there.
+//! but zeros would be most of the page. A series that is not written is 0; the names of all metrics are always there.
 
 use std::fmt;
 use std::sync::Arc;
@@ -65,12 +65,12 @@ pub(super) fn write(metrics: &mut MetricFamilies<'_>, router: &Arc<Router>) -> f
     })
 }
 
-/// Reads a figure of a share of the descriptors.
-type Descriptors = fn(&Share) -> usize;
+/// Reads a figure of one use of file descriptors.
+type DescriptorFigure = fn(&Share) -> usize;
 
 fn descriptors_of(metrics: &mut MetricFamilies<'_>) -> fmt::Result {
-    let gauges: [(&str, &str, Descriptors); 2] = [
-        ("sluice_descriptors", "Open files and sockets that are counted, by what for", Share::in_use),
+    let gauges: [(&str, &str, DescriptorFigure); 2] = [
+        ("sluice_descriptors", "Open files and sockets that are counted, by use", Share::in_use),
         ("sluice_descriptors_limit", "How many of them there may be", Share::most),
     ];
     for (name, help, value) in gauges {
@@ -96,7 +96,7 @@ fn watches(metrics: &mut MetricFamilies<'_>, watches: &[Arc<RecordWatch>]) -> fm
 }
 
 fn telemetry(metrics: &mut MetricFamilies<'_>, telemetry: &OwnTelemetry) -> fmt::Result {
-    let help = "Spans, data points and log records about Sluice itself, by what became of them";
+    let help = "Spans, data points and log records about Sluice itself, by outcome";
     metrics.counters("sluice_telemetry_records", help, |family| {
         for signal in Signal::ALL {
             for outcome in TelemetryOutcome::ALL {
@@ -177,13 +177,13 @@ fn received(metrics: &mut MetricFamilies<'_>, router: &Router) -> fmt::Result {
             .add(&[("transport", RequestTransport::Grpc.name()), ("code", "UNIMPLEMENTED")], unimplemented)?;
         Ok(())
     })?;
-    let help = "Requests that the admin and health listeners have refused, by why";
+    let help = "Requests that the admin and health listeners have refused, by cause";
     metrics.counters("sluice_admin_refused_requests", help, |family| {
         AdminRefusal::ALL.into_iter().try_for_each(|refusal| {
             family.add(&[("cause", refusal.name())], router.admin_access().refused(refusal))
         })
     })?;
-    let help = "Connections that came to nothing, or were closed, for what they were";
+    let help = "Connections that failed or were closed, by cause";
     metrics.counters("sluice_connection_errors", help, |family| {
         for (receiver, error, count) in counters.connection_errors.all() {
             family.add(&[("receiver", &receiver), ("cause", error.name())], count)?;
@@ -199,7 +199,7 @@ fn received(metrics: &mut MetricFamilies<'_>, router: &Router) -> fmt::Result {
     })
 }
 
-/// Whether anything has ever come to an exporter. Of one to which nothing has, every figure is 0.
+/// Whether an exporter has ever got any data. If it has not, all its figures are 0.
 fn has_been_used(exporter: &Exporter) -> bool {
     let registry = exporter.registry();
     registry.recovered_records() > 0
@@ -223,7 +223,7 @@ fn exported(metrics: &mut MetricFamilies<'_>, exporters: &[Arc<Exporter>]) -> fm
         }
         Ok(())
     })?;
-    metrics.counters("sluice_exported_records", "Records that have ended, by how", |family| {
+    metrics.counters("sluice_exported_records", "Records that have ended, by outcome", |family| {
         for exporter in exporters {
             for signal in Signal::ALL {
                 for fate in Fate::ALL {
@@ -282,7 +282,7 @@ fn exported(metrics: &mut MetricFamilies<'_>, exporters: &[Arc<Exporter>]) -> fm
         }
         Ok(())
     })?;
-    let help = "Destinations (scheme, host, port) in use, by whether they are worth asking";
+    let help = "Destinations (scheme, host, port) in use, by the state of their circuits";
     metrics.gauges("sluice_destinations", help, |family| {
         for exporter in exporters {
             let circuits = exporter.active().transport.circuits();
@@ -295,7 +295,7 @@ fn exported(metrics: &mut MetricFamilies<'_>, exporters: &[Arc<Exporter>]) -> fm
         }
         Ok(())
     })?;
-    metrics.counters("sluice_export_attempts", "Attempts to deliver, by what came of them", |family| {
+    metrics.counters("sluice_export_attempts", "Attempts to deliver, by code", |family| {
         for exporter in exporters {
             for (code, count) in exporter.counters().attempts() {
                 family.add(&[("exporter", exporter.name()), ("code", &code)], count)?;
@@ -317,7 +317,7 @@ fn exported(metrics: &mut MetricFamilies<'_>, exporters: &[Arc<Exporter>]) -> fm
     Ok(())
 }
 
-/// Nothing of a receiver or exporter that shows no certificate.
+/// When certificates expire; receivers and exporters without a certificate have no series.
 fn certificates(metrics: &mut MetricFamilies<'_>, router: &Router) -> fmt::Result {
     let help = "When the certificate that a receiver shows ends, or one of its chain before it";
     metrics.gauges("sluice_receiver_certificate_expiry_timestamp_seconds", help, |family| {
@@ -337,7 +337,7 @@ fn certificates(metrics: &mut MetricFamilies<'_>, router: &Router) -> fmt::Resul
     })
 }
 
-/// Nothing without a journal.
+/// The metrics of the journal, if there is one.
 fn journal(metrics: &mut MetricFamilies<'_>, router: &Router) -> fmt::Result {
     let Some(journal) = &router.intake().journal else { return Ok(()) };
     let state = journal.state();

@@ -1,12 +1,14 @@
 //! What a running Sluice shows of itself: metrics, health, and an API for people and their tools. It only reads, but
 //! for reloads, changes of the table of tenants, holds, and replays and deletions of dead letters, which it asks [`run`](crate::run) for.
 
+mod answers;
 mod api;
 mod attempt_row;
 mod attention;
 mod body;
 mod change_author;
 mod dashboard;
+mod dead_letters;
 mod explain;
 mod exporters;
 mod first_steps;
@@ -15,7 +17,6 @@ mod follow;
 mod history;
 mod holds;
 mod journal;
-mod letters;
 mod logs;
 mod look;
 mod metric_points;
@@ -39,7 +40,8 @@ mod tenants;
 mod troubled;
 mod watches;
 
+pub(crate) use answers::TEXT;
 pub use history::MetricHistory;
 pub use metric_points::read_metrics;
 pub use server::Admin;
-pub(crate) use server::{HEALTH_PAGES, NO_PAGE, TEXT};
+pub(crate) use server::{HEALTH_PAGES, NO_PAGE};

@@ -1,4 +1,4 @@
-//! `GET /api/v1/overview`: all that somebody wants to see at a glance.
+//! `GET /api/v1/overview`: the state of the whole at a glance.
 
 use std::time::SystemTime;
 
@@ -14,7 +14,7 @@ use crate::rounded::{rounded, seconds};
 use crate::run::{Phase, Router};
 use crate::utc::rfc3339;
 
-/// Shows the overview. It looks at every stream.
+/// The overview as JSON. Scans every stream.
 pub(super) fn shown(router: &Router, history: &MetricHistory, findings: &TableFindings) -> Value {
     let now = CounterSample::of(router);
     // A process that has just begun has no rates.
@@ -86,7 +86,7 @@ fn totals(now: &CounterSample, streams: usize) -> Value {
     })
 }
 
-/// The same a second, of all that is counted up.
+/// The rates a second of all counters.
 fn rates(now: &CounterSample, before: &CounterSample) -> Value {
     let seconds = now.at.saturating_duration_since(before.at).as_secs_f64();
     let rate = |of: &dyn Fn(&CounterSample) -> u64| per_second(of(now), of(before), seconds);
@@ -112,7 +112,7 @@ fn rates(now: &CounterSample, before: &CounterSample) -> Value {
     })
 }
 
-/// Nothing without a journal.
+/// The size of the journal; `null` without one.
 fn journal(router: &Router) -> Option<Value> {
     let state = router.intake().journal.as_ref()?.state();
     let oldest = router.exporters().iter().filter_map(|exporter| exporter.registry().oldest()).min();

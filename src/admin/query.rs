@@ -10,7 +10,7 @@ pub(super) fn parameters(query: &str) -> impl Iterator<Item = (&str, String)> {
     })
 }
 
-/// A number, or what to say if it is none.
+/// A number, or the message for a value that is none.
 pub(super) fn number(name: &str, value: &str) -> Result<usize, String> {
     value.parse().map_err(|_| format!("`{name}` is a number, not `{value}`"))
 }

@@ -1,4 +1,4 @@
-//! What is counted at one moment, of which the overview and the history make rates.
+//! The counts of one moment, from which the overview and the history compute rates.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::run::Router;
 use crate::stream::{History, Stream};
 use crate::tenants::TenantTotals;
 
-/// What was counted by one moment, since the process began, and how full things are then.
+/// The counts at one moment since the process began, and the levels of memory and journal at that moment.
 #[derive(Clone, Debug)]
 pub(super) struct CounterSample {
     pub(super) at: Instant,
@@ -24,41 +24,41 @@ pub(super) struct CounterSample {
     pub(super) pending_records: u64,
     pub(super) pending_bytes: u64,
     pub(super) failed_attempts: u64,
-    /// Reserved of `limits.memory`.
+    /// Bytes reserved of `limits.memory`.
     pub(super) memory: u64,
-    /// Of the journal's files; `None` without a journal.
+    /// Bytes of the journal's files; `None` without a journal.
     pub(super) journal: Option<u64>,
     pub(super) exporters: Vec<(Arc<str>, DeliveryTotals)>,
     pub(super) flow: BTreeMap<FlowEdge, FlowVolume>,
 }
 
-/// What has come in of one signal.
+/// What was received of one signal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct ReceivedTotals {
-    /// In which OTLP was looked for, whatever they came to.
+    /// Requests in which OTLP was looked for, whatever their outcome.
     pub(super) requests: u64,
-    /// That were accepted.
+    /// Records that were accepted.
     pub(super) records: u64,
-    /// Of bodies, after decompression.
+    /// Bytes of bodies, after decompression.
     pub(super) bytes: u64,
 }
 
-/// Records that were not delivered; none is in two of these counts.
+/// Records that were not delivered; each is in one of these counts alone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct NotDelivered {
     /// Refused for good: by receivers, whose senders were told, or by upstreams where no dead-letter directory keeps them.
     pub(super) rejected: u64,
-    /// Of exporters.
+    /// Dead-lettered by exporters.
     pub(super) dead_lettered: u64,
-    /// By exporters: withdrawn, or for want of room among the dead letters, or as `statuses` and `when_full` say.
+    /// Dropped by exporters: withdrawn, without room among the dead letters, or as `statuses` and `when_full` say.
     pub(super) dropped: u64,
-    /// Their senders are to send them again.
+    /// Refused; their senders are to send them again.
     pub(super) refused: u64,
     /// Dropped or dead-lettered since no route takes them, or their tenants are not in the table.
     pub(super) unrouted: u64,
 }
 
-/// What an exporter has done since the process began, or what became of the records of a stream or tenant; and what is pending now.
+/// The counts of an exporter, a stream or a tenant since the process began, and its pending bytes now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct DeliveryTotals {
     pub(super) exported_records: u64,
@@ -68,7 +68,7 @@ pub(super) struct DeliveryTotals {
 }
 
 impl CounterSample {
-    /// What is counted now.
+    /// The counts of now.
     pub(super) fn of(router: &Router) -> Self {
         let counters = &router.intake().counters;
         let counted = router.counted_exporters();
@@ -117,7 +117,7 @@ impl CounterSample {
 }
 
 impl NotDelivered {
-    /// Those that have ended: what was refused comes again.
+    /// The records that have ended: refused ones are sent again.
     pub(super) fn ended(&self) -> u64 {
         self.rejected + self.dead_lettered + self.dropped + self.unrouted
     }
@@ -138,7 +138,8 @@ impl DeliveryTotals {
         }
     }
 
-    /// What these counts have gone on from since they were so many as `before`: zero, where they are less now and so have begun anew.
+    /// The counts from which these have gone on since the earlier sample `before`: zero for those that are lower now, and so have begun
+    /// anew.
     pub(super) const fn counted_from(&self, before: Self) -> Self {
         const fn start(now: u64, before: u64) -> u64 {
             if now < before { 0 } else { before }
@@ -151,12 +152,12 @@ impl DeliveryTotals {
         }
     }
 
-    /// Of what is gone: if it comes again its records are counted on, and its attempts anew.
+    /// The counts of a stream that was forgotten: if it comes again, its records are counted on, and its attempts anew.
     pub(super) const fn of_gone(self) -> Self {
         Self { failed_attempts: 0, pending_bytes: 0, ..self }
     }
 
-    /// Of a live stream, and of records those of its name before it. Nothing that sends waits for that.
+    /// The counts of a live stream, with the records of earlier streams of its name. Takes no lock that sending waits for.
     pub(super) fn of_stream(stream: &Stream) -> Self {
         Self {
             exported_records: stream.delivered_records(),
@@ -166,7 +167,7 @@ impl DeliveryTotals {
         }
     }
 
-    /// Of streams that are gone.
+    /// The counts of a stream that was forgotten.
     pub(super) const fn of_past(past: &History) -> Self {
         Self {
             exported_records: past.delivered_records,
@@ -176,7 +177,7 @@ impl DeliveryTotals {
         }
     }
 
-    /// Of a tenant, whatever exporters its records went to.
+    /// The counts of a tenant, over all exporters.
     pub(super) fn of_tenant(totals: &TenantTotals) -> Self {
         let sum = |of: &dyn Fn(Signal) -> u64| Signal::ALL.into_iter().map(of).sum::<u64>();
         let ended = |fate| sum(&|signal| totals.ended(signal, fate));
@@ -189,7 +190,7 @@ impl DeliveryTotals {
     }
 }
 
-/// How much more a second, to three places. What counts less than before, since an exporter is gone that it was counted of, is none.
+/// The increase a second, to three places; zero where the count has fallen because an exporter is gone.
 pub(super) fn per_second(now: u64, before: u64, seconds: f64) -> f64 {
     if seconds > 0.0 { rounded(now.saturating_sub(before) as f64 / seconds) } else { 0.0 }
 }

@@ -3,12 +3,10 @@
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
-use http::header::{
-    ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
-};
+use http::header::{AUTHORIZATION, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS};
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http::{HeaderValue, Method, Request, StatusCode, Uri};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
@@ -16,11 +14,12 @@ use serde_json::json;
 use tokio::sync::Mutex;
 use tracing::warn;
 
+use super::answers::{answer, json, not_allowed, problem, text};
 use super::attention::TableFindings;
+use super::dead_letters::{self, DeadLettersPage};
 use super::follow::{self, Followers, Joined, PageReader, Unfollowable};
 use super::history::{self, HistorySubject, MetricHistory, WantedHistory};
 use super::holds::{self, HoldSwitch};
-use super::letters::{self, LettersPage};
 use super::logs::SearchTurns;
 use super::shared_page::SharedPage;
 use super::stream_detail::{self, WrittenName};
@@ -32,26 +31,21 @@ use super::{
 use crate::access::{AdminAction, AdminCredential, AdminEntrance, AdminRefusal};
 use crate::notice;
 use crate::panics::spawn_contained;
-use crate::receive::{
-    ConnectionErrors, ConnectionPeer, Handler, HttpResponse, ListenerSettings, ResponseBody, wrong_host,
-};
+use crate::receive::{ConnectionErrors, ConnectionPeer, Handler, HttpResponse, ListenerSettings, wrong_host};
 use crate::run::{Phase, ReloadError, Role, Router};
 use crate::secret_hash::SecretHash;
 use crate::stream::Budget;
 
-pub(crate) const TEXT: &str = "text/plain; charset=utf-8";
-pub(super) const JSON: &str = "application/json";
-
-/// What the admin listener says of paths that it does not have.
+/// The admin listener's answer to unknown paths.
 pub(crate) const NO_PAGE: &str = "no such page; / lists them\n";
 
-/// What the health listener says of them.
+/// The health listener's answer to unknown paths.
 pub(crate) const HEALTH_PAGES: &str = "there are /healthz, /readyz and /metrics here\n";
 
-/// Bytes of pages that may be on their way at a time, but for the last that was begun.
+/// Bytes of answers that may be on their way at a time, not counting the last one that was begun.
 const PAGES: u64 = 8 << 20;
 
-/// What is read on `/` by whoever does not ask for HTML; browsers see the dashboard there.
+/// The page `/` for clients that do not ask for HTML; browsers see the dashboard there.
 const INDEX: &str = "Sluice admin; in a browser this is the dashboard
 
 GET  /metrics              Prometheus metrics
@@ -94,25 +88,25 @@ POST   /api/v1/exporters/NAME/hold   delivers nothing of an exporter; exporters/
 /// Answers on the admin listener, or with health and metrics alone on the health listener.
 #[derive(Debug)]
 pub struct Admin {
-    /// What is shown.
+    /// The router whose state is shown.
     router: Arc<Router>,
     /// Which of the two listeners this is.
     role: Role,
-    /// What requests and pages are reserved on, which is not `limits.memory`: what is looked at must not depend on it.
+    /// The memory of requests and answers is reserved on it. It is not `limits.memory`: the pages have to work when that is full.
     budget: Arc<Budget>,
     metrics: SharedPage,
     tenant_metrics: SharedPage,
-    /// Held by who looks at every tenant: one at a time does.
+    /// Held while every tenant is read, which one request at a time does.
     looking_at_tenants: Arc<Mutex<()>>,
-    /// Held by who has a request explained: one at a time does.
+    /// Held while an OTLP request is explained, one at a time.
     explaining: Arc<Mutex<()>>,
-    /// The same for streams and exporters, which takes less time.
+    /// Held while all streams or exporters are read, which takes less time than all tenants.
     looking_at_streams: Arc<Mutex<()>>,
     searches: SearchTurns,
     followers: Followers,
     history: Arc<MetricHistory>,
     findings: Arc<TableFindings>,
-    /// For the tasks that tell followers.
+    /// For the tasks that send to followers.
     this: Weak<Self>,
 }
 
@@ -127,7 +121,7 @@ impl Handler for Admin {
 
     async fn answer(&self, settings: &ListenerSettings, request: Request<Incoming>) -> HttpResponse {
         let mut answer = self.answer_to(settings, request).await;
-        // What is told of data is never a page or a script, whatever somebody has put into it.
+        // An answer that quotes data must not be taken for a page or a script.
         answer.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         answer
     }
@@ -150,7 +144,7 @@ enum Page<'p> {
     Exporters,
     Exporter(&'p str),
     HoldExporter(&'p str, HoldSwitch),
-    DeadLetters(LettersPage<'p>),
+    DeadLetters(DeadLettersPage<'p>),
     Journal,
     Tap,
     Logs,
@@ -191,7 +185,7 @@ impl<'p> Page<'p> {
         })
     }
 
-    /// The page about what a path names.
+    /// The page of a path with a name in it.
     fn of_name(path: &'p str) -> Option<Self> {
         if let Some(switch) = path.strip_prefix("/api/v1/streams/") {
             return HoldSwitch::named(switch).map(Self::Hold);
@@ -205,10 +199,10 @@ impl<'p> Page<'p> {
             );
         }
         let tenants = || TenantPage::at(path).map(Self::Tenants);
-        LettersPage::at(path).map(Self::DeadLetters).or_else(tenants)
+        DeadLettersPage::at(path).map(Self::DeadLetters).or_else(tenants)
     }
 
-    /// What it is to ask for it; nothing that anybody could be refused, if it is for probes.
+    /// The action that a request for this page is, for the check of permission; `None` for the pages of probes, which are for everybody.
     fn action(self, method: &Method) -> Option<AdminAction> {
         match self {
             Self::Healthz | Self::Readyz => None,
@@ -224,18 +218,18 @@ impl<'p> Page<'p> {
             | Self::Exporter(_)
             | Self::Journal
             | Self::Watches
-            // It takes nothing in.
+            // It admits nothing.
             | Self::Explain
             | Self::Config
-            | Self::DeadLetters(LettersPage::All) => Some(AdminAction::Read),
+            | Self::DeadLetters(DeadLettersPage::All) => Some(AdminAction::Read),
             // A letter holds records.
-            Self::Tap | Self::Logs | Self::DeadLetters(LettersPage::One(_)) => Some(AdminAction::Tap),
+            Self::Tap | Self::Logs | Self::DeadLetters(DeadLettersPage::One(_)) => Some(AdminAction::Tap),
             Self::Reload => Some(AdminAction::Reload),
-            Self::Tenants(_) | Self::DeadLetters(LettersPage::Change(_)) if is_read(method) => {
+            Self::Tenants(_) | Self::DeadLetters(DeadLettersPage::Change(_)) if is_read(method) => {
                 Some(AdminAction::Read)
             }
             Self::Tenants(_)
-            | Self::DeadLetters(LettersPage::Change(_))
+            | Self::DeadLetters(DeadLettersPage::Change(_))
             | Self::Hold(_)
             | Self::HoldExporter(..) => Some(AdminAction::Write),
         }
@@ -251,7 +245,7 @@ impl<'p> Page<'p> {
             | Self::Exporters
             | Self::Exporter(_)
             | Self::Watches => true,
-            Self::DeadLetters(page) => matches!(page, LettersPage::All),
+            Self::DeadLetters(page) => matches!(page, DeadLettersPage::All),
             Self::Tenants(page) => matches!(page, TenantPage::All | TenantPage::One(_)),
             Self::Index
             | Self::Metrics
@@ -362,13 +356,13 @@ impl Admin {
                     Err(error) => problem(StatusCode::BAD_REQUEST, &error),
                 };
             }
-            (Page::DeadLetters(LettersPage::Change(action)), &Method::POST) => {
-                return letters::change(&self.router, action, &head, body, credential).await;
+            (Page::DeadLetters(DeadLettersPage::Change(action)), &Method::POST) => {
+                return dead_letters::change(&self.router, action, &head, body, credential).await;
             }
             (_, method) if is_read(method) => {}
             _ => return not_allowed("GET"),
         }
-        // Whoever takes no answers must not keep probes from theirs, which are a few bytes.
+        // Answers that clients do not read must not keep probes from theirs, which are a few bytes.
         if !matches!(page, Page::Healthz | Page::Readyz) && !self.budget.has_room(1) {
             return text(
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -381,7 +375,7 @@ impl Admin {
         self.show(page, head.uri.query().unwrap_or_default()).await
     }
 
-    /// Counts a request that is refused, tells of it in the log, and answers it.
+    /// Counts, logs and answers a request that is refused.
     fn refuse(&self, settings: &ListenerSettings, head: &Parts, refusal: AdminRefusal) -> HttpResponse {
         self.router.admin_access().count(refusal);
         let peer = head.extensions.get().map(|peer: &ConnectionPeer| peer.address);
@@ -400,7 +394,7 @@ impl Admin {
         answer
     }
 
-    /// Answers by events that tell what a page shows, for as long as whoever asks likes.
+    /// Answers with events that have the content of a page, until the client disconnects.
     async fn follow(&self, page: Page<'_>, entrance: AdminEntrance, head: &Parts) -> HttpResponse {
         let token = bearer_token(head).map(|token| SecretHash::of(&[token]));
         let address = head.uri.path_and_query().map_or("/", PathAndQuery::as_str);
@@ -432,7 +426,7 @@ impl Admin {
         }
     }
 
-    /// Tells the followers of a page what it shows, until there are none any more.
+    /// Sends the followers of a page its changes, until there are no followers any more.
     async fn tell_followers(self: Arc<Self>, page: Uri) {
         let may_read = |reader: &PageReader| {
             self.router.admin_access().check_hash(AdminAction::Read, reader.entrance, reader.token).is_ok()
@@ -474,7 +468,7 @@ impl Admin {
             Page::Stream => self.stream(query).await,
             Page::Exporters => self.exporters(query).await,
             Page::Exporter(name) => self.exporter(name).await,
-            Page::DeadLetters(page) => letters::show(&self.router, page, query).await,
+            Page::DeadLetters(page) => dead_letters::show(&self.router, page, query).await,
             Page::Journal => json(StatusCode::OK, &journal::shown(&self.router)),
             Page::Tap => tap::open(&self.router, query),
             Page::Logs => logs::page(&self.router, &self.searches, query).await,
@@ -583,8 +577,8 @@ impl Admin {
         }
     }
 
-    /// Looks at all tenants and their streams, which takes so long with a hundred thousand of them that it is nothing for a worker,
-    /// nor for several threads at a time.
+    /// Reads all tenants and their streams. With a hundred thousand of them that takes too long for a worker of the runtime, and for
+    /// several threads at a time.
     async fn look_at_tenants<T: Send + 'static>(
         &self,
         look: impl FnOnce(&Arc<Router>) -> T + Send + 'static,
@@ -592,7 +586,7 @@ impl Admin {
         self.look(self.looking_at_tenants.clone(), look).await
     }
 
-    /// The same for what looks at all streams.
+    /// Reads all streams, one request at a time.
     async fn look_at_streams<T: Send + 'static>(
         &self,
         look: impl FnOnce(&Arc<Router>) -> T + Send + 'static,
@@ -607,7 +601,7 @@ impl Admin {
     ) -> T {
         let (alone, router) = (looking.lock_owned().await, self.router.clone());
         look::on_a_thread(move || {
-            // Also if whoever asked has gone.
+            // Held until the read has ended, even if the client has disconnected.
             let _alone = alone;
             look_at(&router)
         })
@@ -620,7 +614,7 @@ impl Admin {
             Ok(true) => return self.plan_reload().await,
             Err(error) => return problem(StatusCode::BAD_REQUEST, &error),
         }
-        // In a task of its own: an impatient client must not cancel a reload half way.
+        // In a task of its own: a client that disconnects must not cancel a reload half way.
         let router = self.router.clone();
         let reload = tokio::spawn(async move { router.reload().await });
         match reload.await.unwrap_or(Err(ReloadError::Stopping)) {
@@ -657,7 +651,7 @@ impl Admin {
     }
 }
 
-/// What is shown of a stream, if there is one of the name that was asked for.
+/// The answer about one stream.
 fn stream_answer(shown: Result<Option<serde_json::Value>, String>) -> HttpResponse {
     match shown {
         Ok(Some(shown)) => json(StatusCode::OK, &shown),
@@ -666,7 +660,7 @@ fn stream_answer(shown: Result<Option<serde_json::Value>, String>) -> HttpRespon
     }
 }
 
-/// What is shown of a tenant, if there is one of the id that was asked for.
+/// The answer about one tenant.
 fn tenant_answer(shown: Option<serde_json::Value>) -> HttpResponse {
     match shown {
         Some(shown) => json(StatusCode::OK, &shown),
@@ -674,7 +668,7 @@ fn tenant_answer(shown: Option<serde_json::Value>) -> HttpResponse {
     }
 }
 
-/// Whether a reload is only to be looked at.
+/// Whether a reload is to be planned only, by the parameter `dry_run`.
 fn dry_run(text: &str) -> Result<bool, String> {
     let mut dry_run = false;
     for (name, value) in query::parameters(text) {
@@ -702,7 +696,7 @@ fn entrance(settings: &ListenerSettings) -> AdminEntrance {
     }
 }
 
-/// A name as it stands in a path, without its percent-encoding. What is no text is no name, as this is none.
+/// A name in a path without its percent-encoding; empty, which is nobody's name, if it is not UTF-8.
 fn decoded(name: &str) -> String {
     percent_decode_str(name).decode_utf8().map(String::from).unwrap_or_default()
 }
@@ -714,31 +708,4 @@ fn bearer_token(head: &Parts) -> Option<&[u8]> {
     let (scheme, token) = only.as_bytes().split_at_checked("Bearer ".len())?;
     let token = token.trim_ascii();
     (scheme.eq_ignore_ascii_case(b"Bearer ") && !token.is_empty()).then_some(token)
-}
-
-pub(super) fn not_allowed(method: &'static str) -> HttpResponse {
-    let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, &format!("this page takes {method}\n"));
-    answer.headers_mut().insert(ALLOW, HeaderValue::from_static(method));
-    answer
-}
-
-pub(super) fn text(status: StatusCode, body: &str) -> HttpResponse {
-    answer(status, TEXT, body.to_owned())
-}
-
-pub(super) fn json(status: StatusCode, body: &serde_json::Value) -> HttpResponse {
-    answer(status, JSON, body.to_string() + "\n")
-}
-
-pub(super) fn problem(status: StatusCode, error: &str) -> HttpResponse {
-    json(status, &json!({ "error": error }))
-}
-
-fn answer(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> HttpResponse {
-    let mut answer = Response::new(ResponseBody::from(body.into()));
-    *answer.status_mut() = status;
-    let headers = answer.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    answer
 }

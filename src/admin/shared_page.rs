@@ -1,4 +1,4 @@
-//! A page that is made once for all who ask for it at the same time.
+//! A page that is made once for all requests that ask for it at the same time.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -6,13 +6,13 @@ use bytes::Bytes;
 use tokio::sync::Mutex;
 use tokio::task::yield_now;
 
-/// A page that takes time to make. However many ask for it, one is made at a time, and nobody gets one that was begun before
-/// they asked.
+/// A page that takes time to make. However many requests ask for it, one page is made at a time, and no request gets a page that was
+/// begun before it came.
 #[derive(Debug, Default)]
 pub(super) struct SharedPage {
-    /// How many have begun to be made, whether they were finished or not.
+    /// How many pages were begun, whether they were finished or not.
     begun: AtomicU64,
-    /// The last that was finished, and its number among those that have begun.
+    /// The last page that was finished, and its number among those that were begun.
     last: Mutex<(u64, Bytes)>,
 }
 
@@ -20,14 +20,14 @@ impl SharedPage {
     /// The page, which `make` makes unless one was begun after this call.
     pub(super) async fn get(&self, make: impl Future<Output = String>) -> Bytes {
         let begun_before = self.begun.load(Ordering::SeqCst);
-        // Whoever else is ready to ask does so before the page is begun, and shares it.
+        // Other requests that are ready come first, and share the page.
         yield_now().await;
         let mut last = self.last.lock().await;
         if last.0 > begun_before {
             return last.1.clone();
         }
         let number = self.begun.fetch_add(1, Ordering::SeqCst) + 1;
-        // The ones between were not finished: `make` may panic, which ends only the connection of whoever asked.
+        // Pages between the two were not finished: `make` may panic, which ends that connection alone.
         debug_assert!(number > last.0, "one is made at a time");
         *last = (number, Bytes::from(make.await));
         last.1.clone()

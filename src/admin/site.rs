@@ -11,8 +11,9 @@ use http::header::{HOST, HeaderValue, ORIGIN};
 use http::request::Parts;
 use http::uri::Authority;
 
-/// Whether a request is addressed to a name that is none of the listener's, or to none at all. Its own are addresses, which lead
-/// to nobody else, `localhost`, and those that the configuration has for it. Every name that the request gives has to be one.
+/// Whether a request is addressed to a name that is not one of the listener's own, or to no name. Its own names are IP addresses,
+/// which a foreign DNS server cannot change, `localhost`, and those in the configuration. Every name that the request gives has to be
+/// one of them.
 pub(super) fn has_foreign_name(own: &[String], head: &Parts) -> bool {
     let mut names = names(head).peekable();
     let is_own = |name: &[u8]| {
@@ -32,8 +33,8 @@ pub(super) fn has_foreign_name(own: &[String], head: &Parts) -> bool {
     names.peek().is_none() || !names.all(is_own)
 }
 
-/// Whether a page of another site has sent a request. A listener that is `secured` by TLS has no pages without: those of its name
-/// may be anybody's who sits between it and the browser.
+/// Whether a page of another site has sent a request. If the listener is `secured` by TLS, pages that came over plain HTTP count as
+/// foreign: they may be from anybody between the listener and the browser.
 pub(super) fn is_of_foreign_page(secured: bool, head: &Parts) -> bool {
     let own_origin = |origin: &[u8]| {
         let text = std::str::from_utf8(origin).ok()?;
@@ -52,7 +53,7 @@ pub(super) fn is_of_foreign_page(secured: bool, head: &Parts) -> bool {
     foreign_origin || foreign_site
 }
 
-/// To whom a request is addressed, the name that counts first. HTTP/2 says it in the target.
+/// The names that a request is addressed to, the one that counts first. In HTTP/2 the name is a part of the target.
 fn names(head: &Parts) -> impl Iterator<Item = &[u8]> {
     let target = head.uri.authority().map(|authority| authority.as_str().as_bytes());
     target.into_iter().chain(head.headers.get_all(HOST).iter().map(HeaderValue::as_bytes))

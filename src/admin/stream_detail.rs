@@ -13,7 +13,7 @@ use crate::route::RoutingKey;
 use crate::run::Router;
 use crate::stream::{StreamAddress, StreamName, StreamState};
 
-/// The name of a stream as the API writes it, where a key is shown as a text.
+/// The name of a stream as the API writes it, with the routing key as a text.
 #[derive(Debug, Default)]
 pub(super) struct WrittenName {
     pub(super) exporter: Option<String>,
@@ -42,7 +42,7 @@ impl WrittenName {
         Ok(written)
     }
 
-    /// The exporter, and what its stream is found by. `key` may be left out: a route without one has a stream of an empty key.
+    /// The exporter, and the parts of the stream's name. `key` may be left out: the stream of a route without a key has an empty one.
     fn asked(&self) -> Result<(&str, Signal, &str), String> {
         let exporter = self.exporter.as_deref().ok_or("`exporter` is missing")?;
         let signal = self.signal.as_deref().ok_or("`signal` is missing")?;
@@ -51,7 +51,7 @@ impl WrittenName {
     }
 
     /// The stream that is shown under this name: a live one, one that was forgotten lately, or one that an operator holds; `None`
-    /// if there is none. It may look at all streams of the exporter.
+    /// if there is none. May scan all streams of the exporter.
     pub(super) fn find(&self, router: &Router) -> Result<Option<StreamAddress>, String> {
         let (exporter, signal, key) = self.asked()?;
         let exporters = router.exporters();
@@ -68,7 +68,7 @@ impl WrittenName {
         Ok(name.map(|name| StreamAddress { exporter: exporter.name().clone(), name }))
     }
 
-    /// The stream whose key is made of parts, and shown as this text.
+    /// The stream whose key has parts and is shown as this text.
     fn of_parts(
         &self,
         router: &Router,

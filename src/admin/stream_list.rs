@@ -1,9 +1,9 @@
-//! `GET /api/v1/streams`: the live streams, and those that were forgotten not long ago, in an order of the asker's choice, a page
-//! at a time.
+//! `GET /api/v1/streams`: the live streams, and those that were forgotten not long ago, in the order that the request asks for, a
+//! page at a time.
 //!
-//! A page is found in one look at what is known at a glance of every stream, which keeps no more than twice what the page
-//! shows; only the streams of the page are then asked for the rest. Where a page ends is told by what its last stream is
-//! ordered by, and by its name: so the next page begins right behind it whatever has come or gone meanwhile.
+//! A page is found in one scan over the figures of all streams, which keeps no more than twice as many streams as the page shows;
+//! the full state is then read of the page's streams alone. The cursor of a page is the figure and the name of its last stream: so
+//! the next page begins right behind it, whatever streams have come or gone meanwhile.
 
 use std::cmp::Ordering;
 use std::collections::HashSet;
@@ -23,10 +23,10 @@ use crate::route::RoutingKey;
 use crate::run::Router;
 use crate::stream::{History, ScannedStream, StreamActivity, StreamName, StreamState};
 
-/// The most streams that are listed in one answer, and how many are if the query does not say.
+/// The most streams that are listed in one answer, and how many are listed if the query has no `limit`.
 const MOST: usize = 1000;
 
-/// What is asked for.
+/// The streams that a request asks for, and their order.
 #[derive(Debug)]
 pub(super) struct WantedStreams {
     exporter: Option<String>,
@@ -39,14 +39,14 @@ pub(super) struct WantedStreams {
     descending: bool,
     limit: usize,
     after: Option<String>,
-    /// Those as well that are forgotten.
+    /// Streams that were forgotten as well.
     past: bool,
 }
 
-/// What streams are put in order by. Those that have none of it come last, whichever way it goes.
+/// What streams are ordered by. Streams without that figure come last in either direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum StreamOrder {
-    /// When the oldest entry was admitted that has not ended.
+    /// When the oldest pending entry was admitted.
     Oldest,
     Key,
     Exporter,
@@ -54,24 +54,24 @@ enum StreamOrder {
     PendingBytes,
     DeliveredRecords,
     FailedAttempts,
-    /// When the last error was.
+    /// The time of the last error.
     LastError,
 }
 
-/// The streams that a page shows, and what is known of all that the query finds.
+/// The streams that a page shows, and the number of all streams that the query finds.
 #[derive(Debug)]
 pub(super) struct StreamPage {
-    /// How many there are on all pages.
+    /// The number of streams on all pages.
     total: usize,
     streams: Vec<FoundStream>,
-    /// Whether there are more behind them.
+    /// Whether there are more streams behind this page.
     more: bool,
 }
 
-/// Where a stream stands: by its value, then by its text, and else by its name.
+/// The place of a stream in the order: by its value, then by its text, then by its name.
 #[derive(Clone, Copy, Debug)]
-struct Position<'s> {
-    /// The lower, the sooner.
+struct StreamPosition<'s> {
+    /// The lower it is, the earlier the stream comes.
     value: u64,
     /// Empty in an order by a figure.
     text: &'s str,
@@ -83,22 +83,23 @@ struct Position<'s> {
 #[derive(Clone, Debug)]
 struct FoundStream {
     value: u64,
-    /// Where its text stands in its key, as that is written.
+    /// The range of its text in the written form of its key.
     text: Range<usize>,
     exporter: Arc<str>,
     name: StreamName,
-    /// Of a stream that is gone.
+    /// The history of a stream that was forgotten.
     history: Option<Box<History>>,
 }
 
-/// The first of an order that were found so far.
-struct First<'w> {
+/// The first streams of the order among those that were scanned so far.
+struct FirstStreams<'w> {
     wanted: &'w WantedStreams,
     after: Option<FoundStream>,
     total: usize,
-    /// Once there were twice as many as are kept, the first of them, with the last of these at its end, and what came since.
+    /// The streams that are kept, and those that came since the last cut. After a cut, the last of the kept ones is at the index
+    /// `most - 1`.
     found: Vec<FoundStream>,
-    /// How many are kept: one more than the page shows.
+    /// How many streams a cut keeps: one more than the page shows.
     most: usize,
     is_cut: bool,
 }
@@ -129,7 +130,7 @@ impl StreamOrder {
     }
 }
 
-/// Reads the query.
+/// Reads the parameters of the URL.
 pub(super) fn wanted(text: &str) -> Result<WantedStreams, String> {
     let mut wanted = WantedStreams::all();
     for (name, value) in query::parameters(text) {
@@ -158,7 +159,7 @@ pub(super) fn wanted(text: &str) -> Result<WantedStreams, String> {
     Ok(wanted)
 }
 
-/// The page that is asked for, as JSON. It looks at every stream.
+/// The page as JSON. Reads the figures of every stream.
 pub(super) fn page(router: &Router, wanted: &WantedStreams) -> Result<Value, String> {
     let page = find(router, wanted)?;
     let next = page.streams.last().filter(|_| page.more).map(|last| wanted.cursor(router, last));
@@ -170,11 +171,11 @@ pub(super) fn page(router: &Router, wanted: &WantedStreams) -> Result<Value, Str
     }))
 }
 
-/// The page that is asked for. It looks at every stream.
+/// The page. Reads the figures of every stream.
 pub(super) fn find(router: &Router, wanted: &WantedStreams) -> Result<StreamPage, String> {
     let after = wanted.after.as_deref().map(|after| wanted.position_at(router, after)).transpose()?;
     let mut first =
-        First { wanted, after, total: 0, found: Vec::new(), most: wanted.limit + 1, is_cut: false };
+        FirstStreams { wanted, after, total: 0, found: Vec::new(), most: wanted.limit + 1, is_cut: false };
     let mut room = String::new();
     for exporter in router.exporters().iter() {
         let exporter_name = exporter.name();
@@ -201,12 +202,12 @@ pub(super) fn find(router: &Router, wanted: &WantedStreams) -> Result<StreamPage
 }
 
 impl WantedStreams {
-    /// So many of the live streams of a tenant, those first that have waited longest.
+    /// At most `limit` live streams of a tenant, those with the oldest pending entries first.
     pub(super) fn live_of(tenant: &str, limit: usize) -> Self {
         Self { tenant: Some(tenant.to_owned()), limit, past: false, ..Self::all() }
     }
 
-    /// All streams, those first that have waited longest.
+    /// All streams, those with the oldest pending entries first.
     fn all() -> Self {
         Self {
             exporter: None,
@@ -226,14 +227,14 @@ impl WantedStreams {
         self.exporter.as_deref().is_none_or(|wanted| wanted == exporter)
     }
 
-    /// Whether a stream of this name is asked for; `room` is overwritten.
+    /// Whether the request asks for a stream of this name; `room` is a buffer that is overwritten.
     fn takes(&self, name: &StreamName, room: &mut String) -> bool {
         self.signal.is_none_or(|signal| name.signal == signal)
             && self.tenant.as_deref().is_none_or(|tenant| name.key.tenant() == Some(tenant))
             && self.key.as_ref().is_none_or(|part| part.find(name.key.text_in(room).as_bytes()).is_some())
     }
 
-    /// By which figure a live stream is ordered: the lower, the sooner.
+    /// The value by which a live stream is ordered: lower values come first.
     fn value(&self, stream: &ScannedStream<'_>) -> u64 {
         let value = match self.order {
             StreamOrder::Key | StreamOrder::Exporter | StreamOrder::Tenant => return 0,
@@ -246,7 +247,7 @@ impl WantedStreams {
         value.map_or(u64::MAX - 1, |value| self.directed(value))
     }
 
-    /// The same of a stream that is gone, which has nothing, and of those that have nothing comes last.
+    /// The value of a forgotten stream. Nothing is pending of it, so it comes behind live streams of which nothing is pending.
     fn value_of_past(&self, history: &History) -> u64 {
         let value = match self.order {
             StreamOrder::Key | StreamOrder::Exporter | StreamOrder::Tenant => return 0,
@@ -262,8 +263,8 @@ impl WantedStreams {
         if self.descending { u64::MAX - 2 - value } else { value }
     }
 
-    /// By which text a stream of this key is ordered: where it stands in the key, unless that is an exporter's name. `None` if it
-    /// has none.
+    /// The range in the key of the text by which a stream is ordered; empty in orders by a figure or by the exporter's name. `None` if
+    /// the key has no such text.
     fn text(&self, key: &RoutingKey) -> Option<Range<usize>> {
         match self.order {
             StreamOrder::Key => {
@@ -281,19 +282,19 @@ impl WantedStreams {
         text: &Range<usize>,
         exporter: &'s str,
         name: &'s StreamName,
-    ) -> Position<'s> {
+    ) -> StreamPosition<'s> {
         let text = match self.order {
             StreamOrder::Exporter => exporter,
             _ => name.key.as_written().get(text.clone()).unwrap_or_default(),
         };
-        Position { value, text, exporter, name }
+        StreamPosition { value, text, exporter, name }
     }
 
-    fn position_of<'s>(&self, found: &'s FoundStream) -> Position<'s> {
+    fn position_of<'s>(&self, found: &'s FoundStream) -> StreamPosition<'s> {
         self.position(found.value, &found.text, &found.exporter, &found.name)
     }
 
-    fn compare(&self, one: Position<'_>, other: Position<'_>) -> Ordering {
+    fn compare(&self, one: StreamPosition<'_>, other: StreamPosition<'_>) -> Ordering {
         let directed = |order: Ordering| if self.descending { order.reverse() } else { order };
         let by_value = one.value.cmp(&other.value);
         by_value
@@ -303,20 +304,20 @@ impl WantedStreams {
             .then_with(|| one.name.signal.cmp(&other.name.signal))
     }
 
-    /// What `sort` says.
+    /// The order as the parameter `sort` writes it.
     fn sort(&self) -> String {
         let direction = if self.descending { "-" } else { "" };
         format!("{direction}{}", self.order.name())
     }
 
-    /// What to give as `after` for what comes behind a stream.
+    /// The value of `after` for the page that begins behind this stream.
     fn cursor(&self, router: &Router, last: &FoundStream) -> String {
         let (signal, key) = (last.name.signal.name(), &**last.name.key.as_written());
         let cursor = json!([self.sort(), last.value, *last.exporter, signal, key, began_at(router)]);
         BASE64_URL_SAFE_NO_PAD.encode(cursor.to_string())
     }
 
-    /// Where that is.
+    /// The place that a value of `after` stands for.
     fn position_at(&self, router: &Router, cursor: &str) -> Result<FoundStream, String> {
         let unknown = || "`after` is not what `next` was on any page; begin again without it".to_owned();
         let text = BASE64_URL_SAFE_NO_PAD.decode(cursor).map_err(|_| unknown())?;
@@ -327,7 +328,7 @@ impl WantedStreams {
         if sort != self.sort() {
             return Err(format!("`after` is of a page with sort={sort}; begin again without it"));
         }
-        // Ages are counted from there.
+        // Ages are counted from the start of the process.
         if self.order == StreamOrder::Oldest && began != began_at(router) {
             return Err("`after` is of before the last restart; begin again without it".to_owned());
         }
@@ -337,14 +338,14 @@ impl WantedStreams {
     }
 }
 
-/// Tells one run of the process from others.
+/// When the process began, in microseconds since 1970, which tells one run from others.
 fn began_at(router: &Router) -> u64 {
     let since = router.shared().began.1.duration_since(std::time::UNIX_EPOCH);
     since.map_or(0, |since| since.as_micros() as u64)
 }
 
-impl First<'_> {
-    /// Looks at a stream that is asked for.
+impl FirstStreams<'_> {
+    /// Takes a stream of the scan that the request asks for.
     fn look(
         &mut self,
         value: u64,
@@ -353,7 +354,7 @@ impl First<'_> {
         history: impl FnOnce() -> Option<Box<History>>,
     ) {
         self.total += 1;
-        // Of texts, those come last that are not there.
+        // Streams without the text come last.
         let (value, text) = self.wanted.text(&name.key).map_or((u64::MAX, 0..0), |text| (value, text));
         let wanted = self.wanted;
         let position = wanted.position(value, &text, exporter, name);
@@ -370,7 +371,7 @@ impl First<'_> {
         }
     }
 
-    /// Keeps the first.
+    /// Drops all but the first `most` streams.
     fn cut(&mut self) {
         let wanted = self.wanted;
         let compare = |one: &FoundStream, other: &FoundStream| {
@@ -393,8 +394,8 @@ impl First<'_> {
 }
 
 impl StreamPage {
-    /// The streams as the API shows them. One that was forgotten since it was found, or that does something else than is asked
-    /// for by now, is left out.
+    /// The streams as the API shows them. A stream that was forgotten since the scan, or whose state is no longer the one that the
+    /// request asks for, is left out.
     pub(super) fn rows(&self, router: &Router, wanted: &WantedStreams) -> Vec<Value> {
         let exporters = router.exporters();
         let live: HashSet<_> = self
@@ -406,7 +407,7 @@ impl StreamPage {
         let row = |found: &FoundStream| {
             let exporter = exporters.iter().find(|exporter| *exporter.name() == found.exporter);
             let state = match &found.history {
-                // Forgotten while others were looked at.
+                // The stream was forgotten during the scan, and found a second time among the forgotten ones.
                 Some(_) if live.contains(&(&found.exporter, &found.name)) => return None,
                 Some(history) => StreamState { history: (**history).clone(), ..StreamState::default() },
                 None => exporter?.registry().find(&found.name)?.state(),

@@ -10,12 +10,12 @@ use crate::rounded::seconds;
 use crate::stream::{LastError, StreamActivity, StreamName, StreamState};
 use crate::utc::rfc3339;
 
-/// What there is to show of a stream.
+/// A stream with all that is shown of it.
 pub(super) struct ShownStream<'s> {
     pub(super) exporter: &'s str,
     pub(super) name: &'s StreamName,
     pub(super) state: &'s StreamState,
-    /// What it is held for beside what its own destination has answered to it.
+    /// The hold that it is under, if that is not for an answer to the stream itself.
     pub(super) hold: Option<StreamHold>,
 }
 
@@ -48,7 +48,7 @@ pub(super) fn json(stream: &ShownStream<'_>) -> Value {
     })
 }
 
-/// An answer that was no success.
+/// A failed attempt.
 pub(super) fn error(error: &LastError) -> Value {
     json!({
         "code": error.code,
@@ -66,7 +66,7 @@ pub(super) fn operator_hold(hold: &OperatorHold) -> Value {
     json!({ "since": rfc3339(hold.since), "until": hold.until.map(rfc3339), "by": hold.by.as_deref() })
 }
 
-/// When the time of a hold is up.
+/// When a hold ends, as a wall-clock time.
 pub(super) fn until(hold: &ShownHold) -> String {
     rfc3339(SystemTime::now() + hold.until.saturating_duration_since(Instant::now()))
 }
@@ -94,7 +94,7 @@ fn hold_json(hold: &StreamHold) -> Value {
     }
 }
 
-/// Why a stream is held that nothing else holds.
+/// The hold of a stream for an answer to itself.
 fn own_hold(state: &StreamState) -> Option<Value> {
     (state.activity == StreamActivity::Held).then(|| {
         json!({

@@ -9,20 +9,20 @@ use http_body::Frame;
 use http_body_util::StreamBody;
 use serde_json::json;
 
-use super::server::{json as answer_json, problem};
+use super::answers::{json as answer_json, problem};
 use super::{follow, query};
 use crate::query::QueryError;
 use crate::receive::HttpResponse;
 use crate::run::Router;
 use crate::tap::{TapEvent, TapReader};
 
-/// Records in a second if the query of the URL does not say how many.
+/// Records in a second if the URL has no `limit`.
 const RECORDS: usize = 100;
 
-/// The most of them.
+/// The most records in a second.
 const MOST: usize = 1000;
 
-/// Opens a tap, or says what is wrong.
+/// Opens a tap; an answer with an error if that fails.
 pub(super) fn open(router: &Router, text: &str) -> HttpResponse {
     let (mut wanted, mut limit) = (String::new(), RECORDS);
     for (name, value) in query::parameters(text) {
@@ -49,16 +49,16 @@ pub(super) fn open(router: &Router, text: &str) -> HttpResponse {
     }
 }
 
-/// What is said of a query that can't be read.
+/// The answer to a query that can't be parsed.
 pub(super) fn wrong_query(error: &QueryError) -> HttpResponse {
     let QueryError { column, message } = error;
     answer_json(StatusCode::BAD_REQUEST, &json!({ "error": message, "column": column }))
 }
 
-/// The events of a tap for as long as somebody reads them.
+/// The answer whose body is the events of a tap, until the client disconnects.
 fn events(reader: TapReader) -> HttpResponse {
     let events = stream::unfold((reader, false), async |(mut reader, begun)| {
-        // The first bytes say at once that the tap is open.
+        // A comment is sent at once, so that the client knows that the tap is open.
         let bytes = if begun { event(reader.next().await?) } else { Bytes::from_static(b": open\n\n") };
         Some((Ok::<_, Infallible>(Frame::data(bytes)), (reader, true)))
     });

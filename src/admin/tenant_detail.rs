@@ -14,13 +14,13 @@ use crate::run::Router;
 use crate::tenants::{Sender, TableRow, Tenant, TenantAccount, TenantTotals};
 use crate::utc::rfc3339;
 
-/// Streams listed, those first that have waited longest.
+/// The most streams that are listed, those with the oldest pending entries first.
 const STREAMS: usize = 20;
 
-/// In place of what may be secret.
+/// Stands for text that may be secret.
 const REDACTED: &str = "[redacted]";
 
-/// The tenant of this id, if there is a row of it, or something became of its records once.
+/// The tenant of this id, if it has a row or has ever had records.
 pub(super) fn shown(router: &Router, id: &str) -> Option<Value> {
     let tenants = router.tenants();
     let table = tenants.table();
@@ -63,7 +63,7 @@ pub(super) fn shown(router: &Router, id: &str) -> Option<Value> {
     Some(shown)
 }
 
-/// The last attempts to send anything of the tenant, by whatever exporter.
+/// The last attempts to deliver data of the tenant, of all exporters.
 fn last_attempts(router: &Router, tenant: &ShownTenant<'_>) -> Value {
     let attempts = tenant.id.map(|id| router.shared().attempts_of_tenant(id));
     attempt_row::of_streams(&attempts.unwrap_or_default())
@@ -106,7 +106,7 @@ fn of_values(row: &Tenant) -> Value {
     names.map(|name| (name.to_owned(), json!(redacted(name)))).collect::<Map<_, _>>().into()
 }
 
-/// What the tenant may have, and how much of it it has.
+/// The tenant's limits, and how much of each is used.
 fn limits(row: &Tenant, account: Option<&TenantAccount>) -> Value {
     let limits = &row.limits;
     let usage = account.map(|account| account.quota().usage(limits)).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! `GET /api/v1/tenants`: every row of the table, and in short what became of its records, a page at a time.
+//! `GET /api/v1/tenants`: every row of the table with the counts of its records, a page at a time.
 
 use std::cmp::Reverse;
 use std::time::SystemTime;
@@ -13,10 +13,10 @@ use crate::tenants::TenantTotals;
 /// Tenants listed if the query does not say how many.
 const TENANTS: usize = 100;
 
-/// The most that are listed in one answer.
+/// The most tenants that are listed in one answer.
 const MOST: usize = 1000;
 
-/// What is asked for.
+/// The tenants that a request asks for, and their order.
 #[derive(Debug)]
 pub(super) struct WantedTenants {
     /// A part of the id or of the platform.
@@ -27,18 +27,18 @@ pub(super) struct WantedTenants {
     after: Option<String>,
 }
 
-/// What comes first.
+/// The order of the list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum TenantOrder {
-    /// The lowest id.
+    /// By id.
     Id,
-    /// The most bytes that are pending.
+    /// The most pending bytes first.
     Pending,
-    /// What has waited longest.
+    /// The oldest pending entry first.
     Oldest,
-    /// The most bytes a second.
+    /// The most bytes a second first.
     Rate,
-    /// The newest failure.
+    /// The newest failure first.
     LastFailure,
 }
 
@@ -55,7 +55,7 @@ impl TenantOrder {
         }
     }
 
-    /// What a tenant is listed by: the more, the sooner. Those that have the same are listed by id.
+    /// The figure that tenants are ordered by: higher ones come first, equal ones are ordered by id.
     fn weight(self, tenant: &ShownTenant<'_>) -> u64 {
         let totals = tenant.totals();
         match self {
@@ -104,7 +104,7 @@ pub(super) fn named<T: Copy>(
     })
 }
 
-/// The page that is asked for. It looks at every row and every stream, which takes a while if there are many.
+/// The page. Reads every row and every stream, which takes a while if there are many.
 pub(super) fn page(router: &Router, wanted: &WantedTenants) -> Result<Value, String> {
     let (tenants, streams) = (router.tenants(), streams_by_tenant(router));
     let table = tenants.table();
@@ -115,7 +115,7 @@ pub(super) fn page(router: &Router, wanted: &WantedTenants) -> Result<Value, Str
         .problems()
         .filter(|(place, ..)| !table.is_tenant(place))
         .map(|(place, id, problem)| ShownTenant::of_broken_row(place, id, problem));
-    // What is pending of a tenant whose row was removed is to be seen until it is not any more.
+    // A tenant whose row was removed is listed for as long as something of it is pending.
     let mut gone = Vec::new();
     tenants.for_each_account(|account| {
         if table.tenant(account.id()).is_none() && account.totals().pending_bytes() > 0 {
@@ -133,7 +133,7 @@ pub(super) fn page(router: &Router, wanted: &WantedTenants) -> Result<Value, Str
     }
     let begin = match &wanted.after {
         None => None,
-        // It may have gone since the page before was read.
+        // The tenant may have been removed since the page before was read.
         Some(after) if wanted.order == TenantOrder::Id => Some((Reverse(0), after.as_str())),
         Some(after) => {
             let known = all.iter().find(|(_, tenant)| tenant.name() == after);

@@ -1,5 +1,5 @@
-//! `/metrics/tenants`: what became of each tenant's records, as Prometheus reads it. It is a page of its own, and off unless it is
-//! asked for, since it grows with the number of tenants.
+//! `/metrics/tenants`: the metrics of each tenant, for Prometheus. They have a page of their own, and the configuration has to turn it
+//! on, since it grows with the number of tenants.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,8 +15,8 @@ use crate::run::Router;
 use crate::tenants::{TenantAccount, TenantTotals};
 use crate::watches::RecordWatch;
 
-/// The figures of every tenant that has sent, or has streams, since the process began, and of each whose credentials end. What is 0 is
-/// left out.
+/// The figures of every tenant that has sent or had streams since the process began, and of each whose credentials expire. Figures
+/// that are 0 are left out.
 pub(super) fn encode(router: &Arc<Router>) -> String {
     metrics_text(router, write)
 }
@@ -24,7 +24,7 @@ pub(super) fn encode(router: &Arc<Router>) -> String {
 /// Reads a count of a tenant.
 type Count = fn(&TenantTotals) -> u64;
 
-/// Reads a figure of a tenant that is there only if something has happened.
+/// Reads a figure of a tenant that is absent until its first event.
 type Moment = fn(&TenantTotals) -> Option<SystemTime>;
 
 fn write(metrics: &mut MetricFamilies<'_>, router: &Arc<Router>) -> fmt::Result {
@@ -184,7 +184,7 @@ fn streams(
     })
 }
 
-/// Of every tenant whose credentials all end, also one that has never sent.
+/// When the credentials expire, of every tenant all of whose credentials do, even if it has never sent.
 fn credentials(metrics: &mut MetricFamilies<'_>, router: &Router) -> fmt::Result {
     let table = router.tenants().table();
     let ending = table.tenants().filter_map(|tenant| Some((&tenant.id, tenant.credentials_expiry()?)));

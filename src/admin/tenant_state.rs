@@ -1,4 +1,4 @@
-//! How a tenant fares: its row, what became of its records, and its streams, taken together for those who look at it.
+//! The state of a tenant: its row, the counts of its records and its streams, put together for the pages that show tenants.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,13 +16,13 @@ use crate::stream::{ScannedStream, StreamActivity};
 use crate::tenants::{RowProblem, Tenant, TenantAccount, TenantFailure, TenantTotals};
 use crate::utc::rfc3339;
 
-/// A tenant from which nothing has come for so long is silent.
+/// A tenant that has sent nothing for so long is silent.
 const SILENT: Duration = Duration::from_secs(600);
 
-/// What can be said of a tenant; several may hold at a time.
+/// A state of a tenant, which can be in several at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TenantState {
-    /// Its row has a problem, so that it is what the row was before, or nothing.
+    /// Its row has a problem: the tenant is used as it was before, or not at all.
     Broken,
     /// Its row says `paused`.
     Paused,
@@ -30,7 +30,7 @@ pub(super) enum TenantState {
     Held,
     /// It has a stream of which an upstream has taken nothing since an attempt failed.
     Failing,
-    /// Something of it was refused or shed within the last minute, since it has as much as it may have.
+    /// Data of it was refused or shed within the last minute, since it is at a limit of its row.
     OverLimit,
     /// Nothing has come from it for [`SILENT`], or since the process began.
     Silent,
@@ -57,13 +57,13 @@ pub(super) struct ShownTenant<'t> {
     /// Its row as it is used.
     pub(super) row: Option<&'t Arc<Tenant>>,
     pub(super) problem: Option<&'t RowProblem>,
-    /// If it has sent or has streams.
+    /// Its account, which it has once it has sent or has had streams.
     pub(super) account: Option<Arc<TenantAccount>>,
     pub(super) streams: TenantStreams,
 }
 
 impl TenantState {
-    /// Every state, those first that ask for somebody.
+    /// Every state, those that need attention first.
     pub(super) const ALL: [Self; 7] =
         [Self::Broken, Self::Failing, Self::OverLimit, Self::Paused, Self::Held, Self::Silent, Self::Ok];
 
@@ -83,7 +83,7 @@ impl TenantState {
 
 /// The live streams of every tenant that has any, by its id.
 pub(super) fn streams_by_tenant(router: &Router) -> HashMap<Box<str>, TenantStreams> {
-    // By numbers first: to read the names of a million streams takes longer than to look at all else of them.
+    // By the tenants' numbers first: the names of a million streams take longer to read than all their other figures.
     let mut by_number: HashMap<usize, (Box<str>, TenantStreams)> = HashMap::new();
     scan(router, |number, stream, began| {
         let tenant = || stream.name.key.tenant().unwrap_or_default();
@@ -108,7 +108,8 @@ pub(super) fn streams_of(router: &Router, id: &str) -> TenantStreams {
     streams
 }
 
-/// Looks at every live stream that is a tenant's: at its tenant's number, and at what times are counted from.
+/// Scans every live stream that belongs to a tenant. `look` also gets the tenant's number, and the moment from which the stream's times
+/// are counted.
 fn scan(router: &Router, mut look: impl FnMut(usize, &ScannedStream<'_>, Instant)) {
     let began = router.shared().began.0;
     for exporter in router.exporters().iter() {
@@ -124,7 +125,7 @@ impl TenantStreams {
     fn add(&mut self, stream: &ScannedStream<'_>, began: Instant) {
         let oldest = stream.oldest_micros().map(|micros| began + Duration::from_micros(micros));
         self.count += 1;
-        // Also of one that has nothing any more, since all of it was refused.
+        // Also of a stream of which nothing is pending any more because all of it was refused.
         self.failing += usize::from(stream.failed_attempts() > 0);
         self.held += usize::from(stream.activity() == StreamActivity::Held);
         self.oldest = [self.oldest, oldest].into_iter().flatten().min();
@@ -138,7 +139,7 @@ impl<'t> ShownTenant<'t> {
         Self { id, place, row: Some(row), problem: None, account: None, streams: TenantStreams::default() }
     }
 
-    /// The tenant of a row that is broken and never was any better.
+    /// The tenant of a row that has been broken from the start.
     pub(super) fn of_broken_row(
         place: &'t Arc<str>,
         id: Option<&'t Arc<str>>,
@@ -148,13 +149,13 @@ impl<'t> ShownTenant<'t> {
         Self { id, place, row: None, problem, account: None, streams: TenantStreams::default() }
     }
 
-    /// The tenant of a row that there is no more.
+    /// The tenant whose row was removed.
     pub(super) fn of_gone_row(id: &'t Arc<str>) -> Self {
         let id = Some(id);
         Self { id, place: None, row: None, problem: None, account: None, streams: TenantStreams::default() }
     }
 
-    /// What it is listed by: its id, or the place of a row whose id can't be told.
+    /// The name in the list: the id, or the place of a row whose id can't be read.
     pub(super) fn name(&self) -> &str {
         self.id.or(self.place).map_or("", |name| name)
     }
@@ -181,11 +182,11 @@ impl<'t> ShownTenant<'t> {
 
     fn is_silent(&self) -> bool {
         let last = self.totals().and_then(TenantTotals::last_received);
-        // A clock that was set back makes nobody silent.
+        // If the clock was set back, no tenant counts as silent for that.
         last.is_none_or(|last| SystemTime::now().duration_since(last).is_ok_and(|passed| passed >= SILENT))
     }
 
-    /// What it has in short.
+    /// The tenant as a row of the list.
     pub(super) fn summary(&self) -> Value {
         let states: Vec<_> =
             TenantState::ALL.into_iter().filter(|state| self.is(*state)).map(TenantState::name).collect();
@@ -233,7 +234,7 @@ impl<'t> ShownTenant<'t> {
     }
 }
 
-/// An attempt that was not a success.
+/// A failed attempt.
 pub(super) fn failure(failure: &TenantFailure) -> Value {
     json!({
         "exporter": *failure.exporter,

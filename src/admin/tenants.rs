@@ -1,5 +1,5 @@
-//! Changes of the table of tenants by the API: what a request asks for, and what it is told. Who asks may write, which has
-//! been checked; each change is logged with who that is.
+//! Changes of the table of tenants by the API: reads the request and makes its answer. That the author of the request may write has
+//! been checked before; each change is logged with its author.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,25 +13,27 @@ use secrecy::ExposeSecret as _;
 use serde_json::{Map, Value, json};
 use tracing::info;
 
+use super::answers::{self, JSON};
 use super::change_author::ChangeAuthor;
 use super::holds::put_released;
-use super::server::{self, JSON};
 use super::{body, query};
 use crate::access::AdminCredential;
 use crate::config::{self, LARGEST_ROW};
 use crate::export::ReleasedStreams;
 use crate::receive::HttpResponse;
-use crate::run::{IssuedToken, RemovedTenant, Router, SwitchedTenant, TenantChangeError, TenantSwitch};
+use crate::run::{
+    IssuedToken, RemovedTenant, Router, SwitchedTenant, TenantChangeError, TenantChanges, TenantSwitch,
+};
 use crate::tenants::Tenant;
 use crate::utc::rfc3339;
 
 /// The media type of a JSON merge patch (RFC 7396).
 const MERGE_PATCH: &str = "application/merge-patch+json";
 
-/// How long the token before goes on if a rotation does not say.
+/// How long the former token stays valid if a rotation has no `overlap`.
 const OVERLAP: Duration = Duration::from_secs(24 * 3600);
 
-/// The pages by which the table is changed. Ids stand as in the path.
+/// The pages by which the table is changed. Ids are percent-encoded, as in the path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TenantPage<'p> {
     All,
@@ -40,7 +42,7 @@ pub(super) enum TenantPage<'p> {
     Rotate(&'p str),
 }
 
-/// What a request asks for.
+/// The change that a request asks for.
 #[derive(Clone, Debug)]
 pub(super) enum TenantChange {
     Create,
@@ -51,10 +53,10 @@ pub(super) enum TenantChange {
     Rotate(String),
 }
 
-/// What becomes of what is pending of a tenant that is to be removed.
+/// What becomes of the pending data of a tenant that is to be removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PendingData {
-    /// It keeps the tenant from being removed.
+    /// The tenant is not removed as long as data is pending.
     Refuse,
     DeadLetter,
 }
@@ -72,7 +74,7 @@ impl<'p> TenantPage<'p> {
         Some(Self::Switch(id, switch))
     }
 
-    /// The methods that it takes.
+    /// The methods of the page.
     pub(super) fn methods(self) -> &'static str {
         match self {
             Self::All => "GET, POST",
@@ -83,7 +85,7 @@ impl<'p> TenantPage<'p> {
 }
 
 impl TenantChange {
-    /// What a request asks for on a page; `None` if the page does not take its method. An error is for whoever has sent it.
+    /// The change that a request to a page asks for; `None` if the page does not take the method. The error is for the answer.
     pub(super) fn of(page: TenantPage<'_>, head: &Parts) -> Result<Option<Self>, String> {
         let mut pending = PendingData::Refuse;
         for (name, value) in query::parameters(head.uri.query().unwrap_or_default()) {
@@ -101,7 +103,7 @@ impl TenantChange {
     }
 
     fn asked(page: TenantPage<'_>, method: &Method, pending: PendingData) -> Option<Self> {
-        // What is no text is no id, as this is none.
+        // An id that is not UTF-8 becomes the empty one, which no tenant has.
         let decoded = |id: &str| percent_decode_str(id).decode_utf8().map(String::from).unwrap_or_default();
         match (page, method) {
             (TenantPage::All, &Method::POST) => Some(Self::Create),
@@ -114,7 +116,7 @@ impl TenantChange {
         }
     }
 
-    /// What is done, for the log.
+    /// The name of the change, for the log.
     fn name(&self) -> &'static str {
         match self {
             Self::Create => "create",
@@ -140,7 +142,7 @@ impl TenantChange {
     }
 }
 
-/// Does what is asked for, and answers when the table in use has it.
+/// Makes the change, and answers once the table in use has it.
 pub(super) async fn change(
     router: &Arc<Router>,
     change: TenantChange,
@@ -164,7 +166,7 @@ pub(super) async fn change(
     let (by, certificate, peer) = author.fields();
     let id = change.id().or_else(|| fields.get("id")?.as_str()).filter(|id| config::is_tenant_id(id));
     let tenant = id.map(str::to_owned);
-    // In a task of its own: an impatient client must not cancel a change half way.
+    // In a task of its own: a client that disconnects must not cancel a change half way.
     let changing = tokio::spawn(apply(router.clone(), change, fields));
     match changing.await.expect("changing a row doesn't panic") {
         Ok(AppliedChange { answer, released }) => {
@@ -198,10 +200,10 @@ enum ChangeRefusal {
     Change(#[from] TenantChangeError),
 }
 
-/// What has come of a request.
+/// The outcome of a change.
 struct AppliedChange {
     answer: HttpResponse,
-    /// After a release.
+    /// The streams that a release has released.
     released: Option<ReleasedStreams>,
 }
 
@@ -210,39 +212,40 @@ async fn apply(
     change: TenantChange,
     fields: Map<String, Value>,
 ) -> Result<AppliedChange, ChangeRefusal> {
+    let changes = TenantChanges::of(router);
     let answer = match change {
         TenantChange::Create => {
             let id = fields.get("id").and_then(Value::as_str).ok_or(ChangeRefusal::NoId)?.to_owned();
             let location = HeaderValue::try_from(format!("/api/v1/tenants/{id}"));
-            let issued = router.create_tenant(id, fields).await?;
-            let mut answer = server::json(StatusCode::CREATED, &issued_json(&issued));
+            let issued = changes.create(id, fields).await?;
+            let mut answer = answers::json(StatusCode::CREATED, &issued_json(&issued));
             if let Ok(location) = location {
                 answer.headers_mut().insert(LOCATION, location);
             }
             answer
         }
-        TenantChange::Replace(id) => changed(&*router.replace_tenant(id, fields).await?),
-        TenantChange::Patch(id) => changed(&*router.patch_tenant(id, fields).await?),
+        TenantChange::Replace(id) => changed(&*changes.replace(id, fields).await?),
+        TenantChange::Patch(id) => changed(&*changes.patch(id, fields).await?),
         TenantChange::Switch(id, switch) => {
-            let SwitchedTenant { row, released } = router.switch_tenant(id, switch).await?;
+            let SwitchedTenant { row, released } = changes.switch(id, switch).await?;
             let mut shown = row_json(&row);
             if let Some(streams) = released {
                 put_released(&mut shown, streams);
             }
-            return Ok(AppliedChange { answer: server::json(StatusCode::OK, &shown), released });
+            return Ok(AppliedChange { answer: answers::json(StatusCode::OK, &shown), released });
         }
         TenantChange::Rotate(id) => {
             let (sender, overlap) = rotation(&fields)?;
-            let issued = router.rotate_token(id, sender, overlap).await?;
-            server::json(StatusCode::OK, &issued_json(&issued))
+            let issued = changes.rotate(id, sender, overlap).await?;
+            answers::json(StatusCode::OK, &issued_json(&issued))
         }
         TenantChange::Delete(id, pending) => {
             let removed = match pending {
                 PendingData::Refuse => {
-                    router.delete_tenant(id.clone()).await?;
+                    changes.delete(id.clone()).await?;
                     RemovedTenant::default()
                 }
-                PendingData::DeadLetter => router.delete_pending_tenant(id.clone()).await?,
+                PendingData::DeadLetter => changes.delete_with_pending(id.clone()).await?,
             };
             let RemovedTenant { pending_bytes, dead_lettered, dropped } = removed;
             let status = if pending_bytes == 0 { StatusCode::OK } else { StatusCode::ACCEPTED };
@@ -253,14 +256,14 @@ async fn apply(
                 "dead_lettered": dead_lettered,
                 "dropped": dropped,
             });
-            server::json(status, &body)
+            answers::json(status, &body)
         }
     };
     Ok(AppliedChange { answer, released: None })
 }
 
 fn changed(tenant: &Tenant) -> HttpResponse {
-    server::json(StatusCode::OK, &row_json(tenant))
+    answers::json(StatusCode::OK, &row_json(tenant))
 }
 
 fn row_json(tenant: &Tenant) -> Value {
@@ -277,7 +280,7 @@ fn issued_json(issued: &IssuedToken) -> Value {
     })
 }
 
-/// The sender whose token is to be changed, if it is named, and how long the one before goes on.
+/// The sender whose token is to be changed, if the body names one, and how long the former token stays valid.
 fn rotation(fields: &Map<String, Value>) -> Result<(Option<String>, Duration), ChangeRefusal> {
     let (mut sender, mut overlap) = (None, OVERLAP);
     for (key, value) in fields {
@@ -300,7 +303,7 @@ impl ChangeRefusal {
             Self::Change(error) => error.problems(),
             _ => &[],
         };
-        server::json(self.status(), &json!({ "error": self.to_string(), "problems": problems }))
+        answers::json(self.status(), &json!({ "error": self.to_string(), "problems": problems }))
     }
 
     fn status(&self) -> StatusCode {

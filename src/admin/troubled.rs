@@ -1,5 +1,5 @@
-//! The streams that somebody has to look after: those that are held, those of which an upstream has taken nothing since an attempt
-//! failed (they have something to send, or all that they had was refused), and those whose attempt is not answered for long.
+//! The streams that need attention: those that are held, those of which an upstream has taken nothing since an attempt failed (they
+//! have pending data, or all their data was refused), and those whose attempt has had no answer for long.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -11,26 +11,26 @@ use crate::export::Exporter;
 use crate::run::Router;
 use crate::stream::{LastError, StreamActivity, StreamName};
 
-/// Those of one exporter and one tenant.
+/// The streams in trouble of one exporter and one tenant.
 #[derive(Debug)]
 pub(super) struct TroubledStreams {
     pub(super) exporter: Arc<Exporter>,
-    /// `None` for what is nobody's.
+    /// `None` for data of no tenant.
     pub(super) tenant: Option<Box<str>>,
     pub(super) failing: usize,
-    /// Those whose first attempt is not answered for long, so that it is not known what is wrong.
+    /// Streams whose first attempt has had no answer for long, so that it is not known what is wrong.
     pub(super) unanswered: usize,
-    /// When the oldest attempt began that is not answered for long, of any of them.
+    /// When the oldest of their attempts that have had no answer for long began.
     pub(super) unanswered_since: Option<Instant>,
-    /// Those that are held, but for an operator.
+    /// Streams that are held, but not by an operator.
     pub(super) held: usize,
-    /// Those that an operator holds, of which nothing else is told here.
+    /// Streams that an operator holds; the other figures leave these out.
     pub(super) held_by_operators: usize,
-    /// Of the others.
+    /// Pending bytes of the streams that no operator holds.
     pub(super) pending_bytes: u64,
-    /// When the oldest entry was admitted that waits in the others.
+    /// When the oldest pending entry of the streams that no operator holds was admitted.
     pub(super) oldest: Instant,
-    /// The stream that has it.
+    /// The stream that has that entry.
     longest: StreamName,
 }
 
@@ -40,36 +40,36 @@ impl TroubledStreams {
         self.held + self.failing + self.unanswered == 0
     }
 
-    /// What went wrong with the stream that has waited longest.
+    /// The last error of the stream with the oldest pending entry.
     pub(super) fn last_error(&self) -> Option<Box<LastError>> {
         self.exporter.registry().find(&self.longest)?.state().history.last_error
     }
 }
 
-/// Streams of one exporter and one tenant that have nothing left, since the last of what they had was refused for good.
+/// Streams of one exporter and one tenant that have no pending data, because the last of it was refused for good.
 #[derive(Debug)]
 pub(super) struct RefusedStreams {
     pub(super) exporter: Arc<Exporter>,
-    /// `None` for what is nobody's.
+    /// `None` for data of no tenant.
     pub(super) tenant: Option<Box<str>>,
     pub(super) streams: usize,
-    /// One of them.
+    /// One of these streams.
     stream: StreamName,
 }
 
 impl RefusedStreams {
-    /// What went wrong with one of them.
+    /// The last error of one of these streams.
     pub(super) fn last_error(&self) -> Option<Box<LastError>> {
         self.exporter.registry().find(&self.stream)?.state().history.last_error
     }
 }
 
-/// All whose streams have nothing left and were refused, until these are forgotten. Where there are any, it looks at every stream of
-/// their exporter.
+/// All streams whose data was refused and that have none pending, until they are forgotten. Scans every stream of an exporter that has
+/// failing streams.
 pub(super) fn refused_streams(router: &Router) -> Vec<RefusedStreams> {
     let mut all = Vec::new();
     for exporter in router.exporters().iter().filter(|exporter| exporter.registry().failing_streams() > 0) {
-        // By tenant; what is nobody's under the id that no tenant has.
+        // By tenant; streams of no tenant have the empty id, which no tenant has.
         let mut of_exporter: HashMap<Box<str>, RefusedStreams> = HashMap::new();
         exporter.registry().scan(|stream| {
             if stream.failed_attempts() == 0 || stream.oldest_micros().is_some() {
@@ -90,7 +90,7 @@ pub(super) fn refused_streams(router: &Router) -> Vec<RefusedStreams> {
     all
 }
 
-/// All that have something to send. Where there are any, it looks at every stream of their exporter.
+/// All streams in trouble that have pending data. Scans every stream of an exporter that has any in trouble.
 pub(super) fn troubled_streams(router: &Router) -> Vec<TroubledStreams> {
     let (mut all, began) = (Vec::new(), router.shared().began.0);
     for exporter in router.exporters().iter() {
@@ -102,7 +102,7 @@ pub(super) fn troubled_streams(router: &Router) -> Vec<TroubledStreams> {
         let is_held_by_operator = holds.by_operator().is_some();
         let held_by_operators: HashSet<StreamName> =
             holds.streams_held_by_operators().into_iter().map(|(name, _)| name).collect();
-        // By tenant; what is nobody's under the id that no tenant has.
+        // By tenant; streams of no tenant have the empty id, which no tenant has.
         let mut of_exporter: HashMap<Box<str>, TroubledStreams> = HashMap::new();
         registry.scan(|stream| {
             let (failing, held) = (stream.failed_attempts() > 0, stream.activity() == StreamActivity::Held);
@@ -136,7 +136,7 @@ pub(super) fn troubled_streams(router: &Router) -> Vec<TroubledStreams> {
             if troubled.is_by_operators() {
                 (troubled.oldest, troubled.longest) = (oldest, stream.name.clone());
             }
-            // One that is held has failed before that.
+            // A stream that is held has failed before, and is counted as held alone.
             troubled.held += usize::from(held);
             troubled.failing += usize::from(failing && !held);
             troubled.unanswered += usize::from(!failing && !held);

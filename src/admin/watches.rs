@@ -1,4 +1,4 @@
-//! `GET /api/v1/watches`: what is watched for, what was counted, and what fires.
+//! `GET /api/v1/watches`: the watches, their counts, and which of them fire.
 
 use serde_json::{Value, json};
 

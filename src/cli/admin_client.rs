@@ -19,10 +19,10 @@ use tokio::task::JoinHandle;
 use crate::admin::{HEALTH_PAGES, NO_PAGE, TEXT};
 use crate::client::{Dialer, Origin, TlsClientSettings};
 
-/// `Content-Type` of what is sent.
+/// `Content-Type` of requests.
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
-/// `Content-Type` of what a receiver of OTLP answers.
+/// `Content-Type` of the answers of an OTLP receiver.
 const PROTOBUF: &[u8] = b"application/x-protobuf";
 
 /// Bytes of an answer that are read.
@@ -31,19 +31,19 @@ const LARGEST: usize = 256 << 20;
 /// Bytes of one event that are read.
 const LARGEST_EVENT: usize = 64 << 20;
 
-/// The variable that the token is taken from.
+/// The environment variable with the token.
 const TOKEN: &str = "SLUICE_ADMIN_TOKEN";
 
-/// How the type of an answer of gRPC begins.
+/// The beginning of the `Content-Type` of gRPC.
 const GRPC: &[u8] = b"application/grpc";
 
-/// What is encoded in a URL: all but what no URL gives a meaning.
+/// The characters that are percent-encoded in a URL: all but the unreserved ones of RFC 3986.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// Asks an admin listener.
+/// A client of an admin listener.
 pub(super) struct AdminClient {
     dialer: Arc<Dialer>,
-    /// As it is written.
+    /// The URL as it was written.
     url: String,
     host: HeaderValue,
     prefix: String,
@@ -54,19 +54,19 @@ pub(super) struct AdminClient {
 /// Why there is no good answer, in lines for people.
 #[derive(Debug)]
 pub(super) enum AdminError {
-    /// Something on this machine.
+    /// A failure on this machine.
     Local(String),
-    /// There is no answer.
+    /// No answer came.
     Unanswered { url: String, reason: String },
-    /// The answer is no 2xx.
+    /// The answer's status is not 2xx.
     Refused { status: StatusCode, body: Bytes },
-    /// What is at this URL is no admin listener.
+    /// The server at this URL is no admin listener.
     Elsewhere { url: String, status: StatusCode, server: OtherServer },
-    /// An event is no JSON, or too long.
+    /// An event is not JSON, or is too long.
     Unreadable { url: String },
 }
 
-/// What answers where no admin listener is.
+/// The kind of server that has answered instead of an admin listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum OtherServer {
     Receiver,
@@ -74,7 +74,7 @@ pub(super) enum OtherServer {
     Unknown,
 }
 
-/// Where the admin listener is.
+/// The address of the admin listener.
 const WHERE: &str = "the admin listener is at the `admin.endpoint` of the configuration, 127.0.0.1:8888 unless that says otherwise: name it by `--admin`";
 
 impl fmt::Display for AdminError {
@@ -117,11 +117,11 @@ impl fmt::Display for OtherServer {
 }
 
 impl OtherServer {
-    /// Which one has answered so; `None` if it was an admin listener.
+    /// The kind of server that gives this answer; `None` if it is an admin listener.
     fn of(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Option<Self> {
         let said = serde_json::from_slice::<Value>(body);
         let content_type = headers.get(CONTENT_TYPE).map_or(&[][..], HeaderValue::as_bytes);
-        // Who may not ask is told so in a text.
+        // An admin listener refuses requests without permission in plain text.
         let is_text = content_type == TEXT.as_bytes()
             && (status != StatusCode::NOT_FOUND || body == NO_PAGE.as_bytes());
         let is_admins = if status.is_success() {
@@ -132,7 +132,7 @@ impl OtherServer {
         if is_admins {
             return None;
         }
-        // As it answers by HTTP, in either encoding, and by gRPC.
+        // A receiver's answers by HTTP, in either encoding, and by gRPC.
         let is_status = said.is_ok_and(|said| said["code"].is_number() && said["message"].is_string());
         Some(if is_status || content_type == PROTOBUF || content_type.starts_with(GRPC) {
             Self::Receiver
@@ -145,7 +145,7 @@ impl OtherServer {
 }
 
 impl AdminClient {
-    /// One for the listener at this URL, which may be without a scheme. The error is for the person who typed it.
+    /// A client of the listener at this URL, which may have no scheme. The error is for the person who typed it.
     pub(super) fn new(
         url: &str,
         token: Option<&str>,
@@ -182,7 +182,7 @@ impl AdminClient {
         })
     }
 
-    /// What a page shows.
+    /// The JSON of a page.
     pub(super) async fn get(&self, path: &str) -> Result<Value, AdminError> {
         self.send("GET", path, None).await
     }
@@ -210,12 +210,12 @@ impl AdminClient {
         serde_json::from_slice(&body).map_err(|_| self.refused(&head, body))
     }
 
-    /// That what has answered with this status, as Sluice does not, is no admin listener.
+    /// The error for an answer of this status that is not from an admin listener.
     pub(super) fn no_admin_listener(&self, status: StatusCode) -> AdminError {
         AdminError::Elsewhere { url: self.url.clone(), status, server: OtherServer::Unknown }
     }
 
-    /// The events of a page, of which there is no end.
+    /// The events of a page, which have no end.
     pub(super) async fn events(&self, path: &str) -> Result<AdminEvents, AdminError> {
         let unanswered = |reason: String| AdminError::Unanswered { url: self.url.clone(), reason };
         let request = self.request("GET", path).header(ACCEPT, EVENTS).body(Full::default());
@@ -235,12 +235,12 @@ impl AdminClient {
         Ok(AdminEvents { body, read: Vec::new(), connection, url: self.url.clone() })
     }
 
-    /// What is said of an answer that does not come in time.
+    /// The error for an answer that does not come in time.
     fn too_late(&self) -> String {
         format!("it has not come within {:?} (`--timeout`)", self.timeout)
     }
 
-    /// Why an answer is none that can be used.
+    /// The error for an answer that can't be used.
     fn refused(&self, head: &response::Parts, body: Bytes) -> AdminError {
         let (url, status) = (self.url.clone(), head.status);
         match OtherServer::of(status, &head.headers, &body) {
@@ -300,14 +300,14 @@ const EVENTS: &str = "text/event-stream";
 /// Server-sent events as they come.
 pub(super) struct AdminEvents {
     body: Incoming,
-    /// What has come of the next event.
+    /// The bytes that have arrived of the next event.
     read: Vec<u8>,
     connection: JoinHandle<hyper::Result<()>>,
     url: String,
 }
 
 impl AdminEvents {
-    /// The name and the data of the next event; nothing once they have ended.
+    /// The name and the data of the next event; `None` once the events have ended.
     pub(super) async fn next(&mut self) -> Result<Option<(String, Value)>, AdminError> {
         loop {
             while let Some(end) = self.read.windows(2).position(|bytes| bytes == b"\n\n") {
@@ -360,7 +360,7 @@ pub(super) fn token(
     Ok(token.filter(|token| !token.is_empty()))
 }
 
-/// A text as it stands in a path or a query.
+/// A text, percent-encoded for a path or a query.
 pub(super) fn encoded(text: &str) -> String {
     utf8_percent_encode(text, RESERVED).to_string()
 }

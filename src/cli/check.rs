@@ -8,7 +8,9 @@ use clap::{Args, ValueEnum};
 
 use super::config_file::{ConfigArgs, SecretsArgs, lacks_secrets_alone};
 use super::counted::counted;
-use crate::config::{self, Problem, RowCheck, RowReader, Secrets, Source, TenantRows, TenantTable};
+use crate::config::{
+    self, ConfigSource, Problem, RowCheck, RowReader, SecretPresence, TenantRows, TenantTable,
+};
 use crate::run;
 
 /// Check a configuration without running it
@@ -60,12 +62,12 @@ impl CheckArgs {
     }
 }
 
-/// What was found in a configuration.
+/// The outcome of checking one configuration.
 struct Checked {
     problems: Vec<Problem>,
-    /// How many rows of a directory of tenants can be used, where they were read.
+    /// The number of rows of a directory of tenants that can be used, if they were read.
     rows: Option<String>,
-    /// It can't be used only for want of variables and files that are not there.
+    /// Whether the configuration can't be used only because variables or files are absent.
     lacks_secrets_alone: bool,
 }
 
@@ -76,12 +78,12 @@ fn has_errors(problems: &[Problem]) -> bool {
 /// Checks `source`, and the files that are named behind it, and prints to `out`; `env` looks up environment variables.
 pub fn check(
     args: &CheckArgs,
-    source: &Source,
+    source: &ConfigSource,
     env: fn(&str) -> Option<String>,
     out: &mut dyn Write,
 ) -> io::Result<ExitCode> {
-    let others = args.files.iter().skip(1).map(|file| Source::named(file.clone()));
-    let sources: Vec<Source> = std::iter::once(source.clone()).chain(others).collect();
+    let others = args.files.iter().skip(1).map(|file| ConfigSource::named(file.clone()));
+    let sources: Vec<ConfigSource> = std::iter::once(source.clone()).chain(others).collect();
     let mut all: Vec<Checked> = sources.iter().map(|source| check_one(args, source, env)).collect();
     if args.quiet {
         for checked in &mut all {
@@ -123,7 +125,7 @@ pub fn check(
     })
 }
 
-fn check_one(args: &CheckArgs, source: &Source, env: fn(&str) -> Option<String>) -> Checked {
+fn check_one(args: &CheckArgs, source: &ConfigSource, env: fn(&str) -> Option<String>) -> Checked {
     let secrets = args.secrets.secrets();
     let row_check = if args.tenants { RowCheck::WithExporters } else { RowCheck::Alone };
     let (mut problems, compiled) = match config::load_with(source, &env, secrets, row_check) {
@@ -131,7 +133,7 @@ fn check_one(args: &CheckArgs, source: &Source, env: fn(&str) -> Option<String>)
         Err(problems) => (problems.list, None),
     };
     let lacks_secrets_alone =
-        compiled.is_none() && secrets == Secrets::Needed && lacks_secrets_alone(source, &env);
+        compiled.is_none() && secrets == SecretPresence::Needed && lacks_secrets_alone(source, &env);
     let mut rows = None;
     if args.tenants && compiled.as_ref().is_some_and(|compiled| compiled.tenants.is_none()) {
         let message =
@@ -156,7 +158,7 @@ fn check_one(args: &CheckArgs, source: &Source, env: fn(&str) -> Option<String>)
     Checked { problems, rows, lacks_secrets_alone }
 }
 
-/// Looks into a directory of tenants, and with a reader at each row: how many can be used, and what is wrong with them.
+/// Checks a directory of tenants, and with a reader each row: returns how many can be used, and the problems.
 fn check_directory(
     directory: &Path,
     reader: Option<RowReader>,
@@ -170,12 +172,12 @@ fn check_directory(
 }
 
 /// `2 errors, 1 warning`.
-fn verdict(problems: &[Problem], secrets: Secrets) -> String {
+fn verdict(problems: &[Problem], secrets: SecretPresence) -> String {
     let errors = problems.iter().filter(|problem| problem.severity == config::Severity::Error).count() as u64;
     let warnings = problems.len() as u64 - errors;
     match (errors, warnings) {
         (0, 0) => "fine".to_owned(),
-        (0, warnings) if secrets == Secrets::Optional => {
+        (0, warnings) if secrets == SecretPresence::Optional => {
             format!(
                 "can be used, as far as can be told without secrets, with {}",
                 counted(warnings, "warning")
@@ -205,7 +207,7 @@ mod tests {
         std::fs::write(&file, yaml).unwrap();
         let args = Command::parse_from(["check"].iter().chain(options)).args;
         let mut out = Vec::new();
-        let code = check(&args, &Source::File(file.clone()), |_| None, &mut out).unwrap();
+        let code = check(&args, &ConfigSource::File(file.clone()), |_| None, &mut out).unwrap();
         let text = String::from_utf8(out).unwrap().replace(file.to_str().unwrap(), "sluice.yaml");
         (text, code)
     }

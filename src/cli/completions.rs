@@ -1,11 +1,11 @@
-//! `sluice completions`: what shells complete commands and options by.
+//! `sluice completions`: scripts by which shells complete commands and options.
 
 use std::io::{self, Write};
 
 use clap::{Args, Command};
 use clap_complete::{Shell, generate};
 
-/// Print what a shell completes commands and options of `sluice` by
+/// Print a shell's completion script for the commands and options of `sluice`
 ///
 /// The Debian package has it for bash, zsh and fish.
 #[derive(Args, Debug)]
@@ -19,9 +19,9 @@ pub struct CompletionsArgs {
     shell: Shell,
 }
 
-/// Prints to `out` what completes `command`, the whole command line.
+/// Prints to `out` the script that completes `command`, the whole command line.
 pub fn completions(args: &CompletionsArgs, mut command: Command, out: &mut dyn Write) -> io::Result<()> {
-    // By way of a buffer, since an output that can't be written would be a panic.
+    // Into a buffer first, since an output that can't be written would be a panic.
     let mut script = Vec::new();
     generate(args.shell, &mut command, "sluice", &mut script);
     out.write_all(&script)

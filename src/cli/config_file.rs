@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use crate::config::{self, RowCheck, Secrets, Source};
+use crate::config::{self, ConfigSource, RowCheck, SecretPresence};
 
 /// Which configuration a command is about.
 #[derive(Args, Clone, Debug, Default)]
@@ -21,15 +21,15 @@ impl ConfigArgs {
     }
 }
 
-/// Whether a configuration lacks nothing but variables and files that it names and that are not there, so that it can be read without
+/// Whether a configuration can't be used only because variables and files that it names are absent, so that it can be read without
 /// them.
-pub(super) fn lacks_secrets_alone(source: &Source, env: &dyn Fn(&str) -> Option<String>) -> bool {
-    // What came through a pipe can't be read again.
-    let is_file = matches!(source, Source::File(path) if path.is_file());
-    is_file && config::load_with(source, env, Secrets::Optional, RowCheck::Alone).is_ok()
+pub(super) fn lacks_secrets_alone(source: &ConfigSource, env: &dyn Fn(&str) -> Option<String>) -> bool {
+    // A pipe can't be read again.
+    let is_file = matches!(source, ConfigSource::File(path) if path.is_file());
+    is_file && config::load_with(source, env, SecretPresence::Optional, RowCheck::Alone).is_ok()
 }
 
-/// Whether what is secret has to be there.
+/// Whether variables and files with secrets have to exist.
 #[derive(Args, Clone, Copy, Debug, Default)]
 pub struct SecretsArgs {
     /// Go without the variables and files that the configuration names, where they are not there: a placeholder stands for
@@ -39,13 +39,13 @@ pub struct SecretsArgs {
 }
 
 impl SecretsArgs {
-    /// What the configuration is read with.
-    pub(super) fn secrets(self) -> Secrets {
-        if self.without_secrets { Secrets::Optional } else { Secrets::Needed }
+    /// How the configuration is to be read.
+    pub(super) fn secrets(self) -> SecretPresence {
+        if self.without_secrets { SecretPresence::Optional } else { SecretPresence::Needed }
     }
 }
 
-/// The one file that is named, however often; an error for people if there are two.
+/// The file that is named, by either option or by both; an error for people if two differ.
 pub(super) fn only_one<'a>(
     named: impl IntoIterator<Item = Option<&'a Path>>,
 ) -> Result<Option<&'a Path>, String> {

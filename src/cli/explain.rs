@@ -9,10 +9,10 @@ use clap::Args;
 use http::{HeaderName, HeaderValue};
 
 use super::config_file::{ConfigArgs, SecretsArgs, lacks_secrets_alone};
-use crate::config::{self, FilledPreset, RowCheck, Secrets, Source};
+use crate::config::{self, ConfigSource, FilledPreset, RowCheck, SecretPresence};
 use crate::explain::{
-    self, AskedRoute, Edits, EntrySize, ExplainedEntry, ExplainedPart, Explainer, Payload, PayloadError,
-    RouteAnswer, TakenEnd, UnroutedPart,
+    self, AskedRoute, CapturedPayload, Edits, EntrySize, ExplainedEntry, ExplainedPart, Explainer,
+    PayloadError, RouteAnswer, TakenEnd, UnroutedPart,
 };
 use crate::export::{ExporterSettings, Transport, WithRow};
 use crate::net::Network;
@@ -69,12 +69,12 @@ impl ExplainArgs {
 /// Explains to `out`. Exit code 1 if the configuration or the payload can't be read.
 pub fn explain(
     args: &ExplainArgs,
-    source: &Source,
+    source: &ConfigSource,
     env: fn(&str) -> Option<String>,
     out: &mut dyn Write,
 ) -> io::Result<ExitCode> {
     let secrets = args.secrets.secrets();
-    if *source == Source::StandardInput && args.payload.as_os_str() == "-" {
+    if *source == ConfigSource::StandardInput && args.payload.as_os_str() == "-" {
         writeln!(
             out,
             "standard input can't be both the configuration and the payload: write one of them to a file"
@@ -109,7 +109,7 @@ pub fn explain(
             io::Error::new(error.kind(), format!("can't read `{}`: {error}", args.payload.display()))
         })?;
     }
-    let mut payload = match Payload::new(&payload, args.signal.or_else(|| named(&args.payload))) {
+    let mut payload = match CapturedPayload::new(&payload, args.signal.or_else(|| named(&args.payload))) {
         Ok(payload) => payload,
         Err(PayloadError::UnknownSignal) => {
             writeln!(out, "{} with `--signal`", PayloadError::UnknownSignal)?;
@@ -120,7 +120,7 @@ pub fn explain(
             return Ok(ExitCode::FAILURE);
         }
     };
-    if secrets == Secrets::Optional {
+    if secrets == SecretPresence::Optional {
         let what = "placeholders stand for what is not there, and certificates are not read";
         writeln!(out, "without secrets: {what}; `sluice check --without-secrets` says where")?;
     }
@@ -154,7 +154,7 @@ pub fn explain(
     Ok(ExitCode::SUCCESS)
 }
 
-/// What sends for each exporter.
+/// The transport of each exporter.
 fn transports(exporters: Vec<(Arc<str>, ExporterSettings)>) -> io::Result<Vec<(Arc<str>, Transport)>> {
     let transport = |(name, settings): (Arc<str>, ExporterSettings)| match Transport::new(
         &name,
@@ -187,7 +187,7 @@ fn size(size: EntrySize) -> String {
     format!("records: {}, bytes: {}", size.records, size.bytes)
 }
 
-/// Prints what would become of an entry; `field` is what the payload calls its entries.
+/// Prints what would become of an entry; `field` is the name of the entries in the payload.
 fn show(entry: &ExplainedEntry, field: &str, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "{field}[{}]: {}", entry.index, size(entry.size))?;
     if let Some(tenant) = &entry.tenant {
@@ -230,7 +230,7 @@ fn show_part(part: &ExplainedPart, out: &mut dyn Write) -> io::Result<()> {
     }
 }
 
-/// What becomes of a part that a route gives to a stream, as the next lines.
+/// Prints what becomes of a part that a route gives to a stream, as the next lines.
 fn told(end: &TakenEnd) -> String {
     let edited = |edits: &Option<Edits>| {
         edits.as_ref().map_or_else(String::new, |Edits { names, change }| {

@@ -1,10 +1,10 @@
-//! What to try with a Sluice that has just started.
+//! Commands to try with a Sluice that has just started.
 
 use std::fmt::Write as _;
 
 use crate::first_commands::FirstCommands;
 
-/// The lines to try, with the URL of the admin listener; a line that says why where there is no such command.
+/// Lines with commands to try, given the URL of the admin listener; or a line that says why there is none.
 pub(super) fn to_try(commands: &FirstCommands, admin: Option<&str>) -> String {
     let mut text = "Try:\n".to_owned();
     let mut line = |line: &str| writeln!(text, "  {line}").expect("writing to a String can't fail");
@@ -21,7 +21,7 @@ pub(super) fn to_try(commands: &FirstCommands, admin: Option<&str>) -> String {
         line(&format!("({secret})"));
     }
     if let Some(admin) = admin {
-        // A test's certificate is seldom one for an address.
+        // A test certificate seldom names an IP address.
         let unchecked = if admin.starts_with("https:") { " -k" } else { "" };
         line(&format!("curl -s{unchecked} {admin}/api/v1/streams"));
         writeln!(text, "\nIn a browser, {admin}/ is the dashboard.").expect("writing to a String can't fail");

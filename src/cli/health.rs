@@ -27,7 +27,7 @@ pub struct HealthArgs {
     timeout: u64,
 }
 
-/// Asks once.
+/// Sends one request.
 pub fn health(args: &HealthArgs) -> ExitCode {
     match super::runtime(None).block_on(ask(args)) {
         Ok(()) => ExitCode::SUCCESS,
@@ -62,7 +62,7 @@ async fn ask(args: &HealthArgs) -> Result<(), String> {
     }
 }
 
-/// What an error comes from in the end: what wraps it says only that a request failed.
+/// The innermost source of an error: the outer errors say only that a request failed.
 fn cause<'a>(mut error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
     while let Some(source) = error.source() {
         error = source;

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::standard_error::say_line;
-use crate::config::{self, Severity, Source};
+use crate::config::{self, ConfigSource, Severity};
 
 /// Print a Collector's file as Sluice's own configuration
 ///
@@ -22,9 +22,9 @@ pub struct ImportArgs {
     file: PathBuf,
 }
 
-/// Prints to `out`, and what is wrong to standard error.
+/// Prints the configuration to `out`, and problems to standard error.
 pub fn import(args: &ImportArgs, out: &mut dyn Write) -> io::Result<ExitCode> {
-    let imported = match config::import(&Source::named(args.file.clone())) {
+    let imported = match config::import(&ConfigSource::named(args.file.clone())) {
         Ok(imported) => imported,
         Err(problems) => {
             say_line(problems.to_string().trim_end());

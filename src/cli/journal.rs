@@ -11,18 +11,18 @@ use crate::journal::{Damage, InspectedSegment, InspectedStream, Inspection, insp
 use crate::route::RoutingKey;
 use crate::stream::StreamAddress;
 
-/// Streams that are listed as text; `--json` has them all.
+/// The most streams that are listed as text; `--json` lists all.
 const STREAMS: usize = 50;
 
 /// Look at a journal
 #[derive(Args, Debug)]
 pub struct JournalArgs {
     #[command(subcommand)]
-    command: Command,
+    command: JournalCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum JournalCommand {
     Inspect(InspectArgs),
 }
 
@@ -44,9 +44,9 @@ struct InspectArgs {
     json: bool,
 }
 
-/// Prints to `out`.
+/// Prints the state of the journal to `out`.
 pub fn journal(args: &JournalArgs, out: &mut dyn Write) -> io::Result<ExitCode> {
-    let Command::Inspect(args) = &args.command;
+    let JournalCommand::Inspect(args) = &args.command;
     let inspection = inspect(&args.directory, args.verify).map_err(io::Error::other)?;
     if args.json {
         serde_json::to_writer_pretty(&mut *out, &to_json(&inspection))?;
@@ -54,7 +54,7 @@ pub fn journal(args: &JournalArgs, out: &mut dyn Write) -> io::Result<ExitCode> 
     } else {
         write_text(&inspection, out)?;
     }
-    // What a crash leaves behind is no damage: it was never acknowledged.
+    // A write that a crash interrupted is no damage: it was never acknowledged.
     let damaged = inspection.damage.iter().any(|damage| !matches!(damage, Damage::Torn { .. }));
     Ok(if damaged { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
@@ -109,7 +109,7 @@ fn write_streams(mut waiting: Vec<&InspectedStream>, out: &mut dyn Write) -> io:
         let InspectedStream { number, key, first, entries, records, bytes: size, .. } = stream;
         let name = key.as_ref().and_then(StreamAddress::of_journal).map_or_else(
             || format!("number {number}, whose name is damaged"),
-            // Values may hold what a terminal would obey.
+            // Values may hold control characters, which a terminal would obey.
             |StreamAddress { exporter, name }| {
                 format!("{exporter} {} {}", name.signal, name.key.text().escape_debug())
             },
@@ -131,7 +131,7 @@ fn kind(segment: &InspectedSegment) -> &'static str {
     }
 }
 
-/// As people read it: `1.5 MiB`.
+/// A size for people: `1.5 MiB`.
 fn bytes(number: u64) -> String {
     let mut number = number as f64;
     for unit in ["B", "KiB", "MiB", "GiB"] {
@@ -196,7 +196,7 @@ mod tests {
     use crate::journal::{Journal, JournalSettings};
 
     fn inspecting(directory: PathBuf, json: bool) -> JournalArgs {
-        JournalArgs { command: Command::Inspect(InspectArgs { directory, verify: true, json }) }
+        JournalArgs { command: JournalCommand::Inspect(InspectArgs { directory, verify: true, json }) }
     }
 
     fn refused(directory: &Path) -> String {

@@ -1,8 +1,8 @@
-//! `--log-format`, `--log-level` and `RUST_LOG`, and a bound on what is written.
+//! `--log-format`, `--log-level` and `RUST_LOG`, and a limit on the lines of the log.
 //!
-//! What Sluice logs about trouble goes through `notice`. Libraries know nothing of that: h2 warns of each frame
-//! that it refuses, so that a peer could have it write thousands of lines a second. So no more than 100 a second are
-//! written, from wherever they come. What is logged below `info` was asked for, and is not bounded.
+//! Sluice limits its own repeated lines by `notice`. Libraries do not: h2 warns of each frame that it refuses, so that a peer could
+//! cause thousands of lines a second. So no more than 100 lines a second are written, whoever logs them. Lines below `info` are written
+//! on request alone, and are not limited.
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal as _, Write};
@@ -21,23 +21,23 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use crate::telemetry::LogExport;
 use crate::terminal::escaped_line;
 
-/// Lines at `info` and above, whoever writes them.
+/// The most lines a second at `info` and above.
 const LINES_A_SECOND: u32 = 100;
 
-/// Of these, the ones that only errors get.
+/// The part of these lines that is reserved for errors.
 const LINES_FOR_ERRORS: u32 = 20;
 
-/// Libraries whose lines are about single frames and handshakes, of which Sluice says itself what matters.
+/// Libraries whose lines are about single frames and handshakes; Sluice logs what matters of them itself.
 const CHATTY: &str = "h2=error,hyper=warn,hyper_util=warn,rustls=warn";
 
-/// notify logs every event of the file system. Where the log is in a directory that is watched because the configuration is
-/// there, each of these lines would be the next event.
+/// notify logs every event of the file system. If the log is in a directory that is watched because the configuration is in it, each of
+/// these lines would cause the next event.
 const WATCHER: &str = "notify";
 
-/// Lines that were left out and not spoken of yet.
+/// Lines that were left out and not reported yet.
 static LEFT_OUT: AtomicU64 = AtomicU64::new(0);
 
-/// How logs are written; to standard error, so that what a command prints can be piped.
+/// How logs are written; to standard error, so that the output of a command can be piped.
 #[derive(Args, Clone, Debug)]
 pub struct LoggingArgs {
     /// Text for people, or one JSON object per line
@@ -81,7 +81,7 @@ impl LoggingArgs {
         drop(started);
     }
 
-    /// What is logged, with this `RUST_LOG`.
+    /// The filter of the log, given the value of `RUST_LOG`.
     fn filter(&self, variable: Option<String>) -> Targets {
         let asked = variable.filter(|asked| !asked.is_empty());
         let names_watcher = asked.as_ref().is_some_and(|asked| asked.contains(WATCHER));
@@ -99,7 +99,7 @@ fn has_colours(is_terminal: bool, no_color: Option<OsString>) -> bool {
     is_terminal && no_color.is_none_or(|said| said.is_empty())
 }
 
-/// Says now and then how many lines were left out, for ever.
+/// Logs at intervals how many lines were left out, for ever.
 pub async fn report_left_out() {
     let mut ticks = tokio::time::interval(Duration::from_secs(1));
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -112,7 +112,7 @@ pub async fn report_left_out() {
     }
 }
 
-/// Where lines are written, each at once. Control characters of messages are escaped as they are formatted.
+/// The writer of the log, which writes each line at once. Control characters of messages are escaped when the line is formatted.
 struct LogWriter<W>(W);
 
 impl<W: Write> Write for LogWriter<W> {
@@ -128,7 +128,7 @@ impl<W: Write> Write for LogWriter<W> {
     }
 }
 
-/// Lets pass so many lines a second.
+/// A filter that lets at most so many lines a second pass.
 #[derive(Debug)]
 struct LineLimit(Mutex<Second>);
 

@@ -20,6 +20,6 @@ pub struct ManArgs {
 /// Writes the pages of `command`, the whole command line.
 pub fn man(args: &ManArgs, command: Command) -> io::Result<()> {
     fs::create_dir_all(&args.directory)?;
-    // It would have a page for each command again.
+    // The subcommand `help` would have a page for each command again.
     clap_mangen::generate_to(command.disable_help_subcommand(true), &args.directory)
 }

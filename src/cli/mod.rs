@@ -30,7 +30,7 @@ use std::process::ExitCode;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory as _, Parser, Subcommand};
 
-use crate::config::Source;
+use crate::config::ConfigSource;
 
 /// An OTLP stream router: splits OTLP by attributes of resources and records, keeps every stream in order, forwards to
 /// many upstreams.
@@ -113,7 +113,7 @@ impl Arguments {
     }
 }
 
-/// `sluice demo.yaml` is what many try first.
+/// Explains that a file is named by an option: many try `sluice demo.yaml` first.
 fn with_hint(mut error: clap::Error) -> clap::Error {
     if let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand) {
         let ending = Path::new(word).extension().and_then(|ending| ending.to_str());
@@ -130,7 +130,7 @@ fn with_hint(mut error: clap::Error) -> clap::Error {
 pub fn main(arguments: Arguments) -> ExitCode {
     let env: fn(&str) -> Option<String> = |name| std::env::var(name).ok();
     let source = match arguments.configuration() {
-        Ok(named) => Source::choose(named.map(Path::to_owned), &env),
+        Ok(named) => ConfigSource::choose(named.map(Path::to_owned), &env),
         Err(error) => Arguments::command().error(ErrorKind::ArgumentConflict, error).exit(),
     };
     let done = match arguments.command {
@@ -158,7 +158,7 @@ pub fn main(arguments: Arguments) -> ExitCode {
         Some(Command::Man(args)) => man::man(&args, Arguments::command()).map(|()| ExitCode::SUCCESS),
     };
     done.unwrap_or_else(|error| {
-        // A reader that has had enough, such as `head`, is no failure.
+        // A reader that has closed the pipe, such as `head`, is no failure.
         if error.kind() == io::ErrorKind::BrokenPipe {
             return ExitCode::SUCCESS;
         }
@@ -167,7 +167,7 @@ pub fn main(arguments: Arguments) -> ExitCode {
     })
 }
 
-/// A runtime for subcommands that talk to the network, with so many threads for what blocks.
+/// A runtime for subcommands that use the network, with so many threads for blocking work.
 fn runtime(blocking_threads: Option<usize>) -> tokio::runtime::Runtime {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     if let Some(threads) = blocking_threads {

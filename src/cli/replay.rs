@@ -20,7 +20,7 @@ use clap::Args;
 use super::config_file::{ConfigArgs, lacks_secrets_alone};
 use super::counted::counted;
 use crate::backoff::{AskedWait, Backoff};
-use crate::config::{self, Compiled, RowCheck, Secrets, Source};
+use crate::config::{self, Compiled, ConfigSource, RowCheck, SecretPresence};
 use crate::dead_letters::{
     ConditionError, DeadLetterFilter, DeadLetterPart, DeadLettersLock, FoundDeadLetters, StoredDeadLetter,
     letters,
@@ -31,7 +31,7 @@ use crate::export::{
 use crate::net::Network;
 use crate::otlp::{Redaction, Signal};
 use crate::route::{EntryRoutes, RequestHeaders, RouteTable, RoutingKey, Values};
-use crate::run::{self, LetterAddresses};
+use crate::run::{self, DeadLetterAddresses};
 use crate::stream::{Batch, Budget, StreamName};
 use crate::tenants::Table;
 use crate::terminal::escaped;
@@ -39,7 +39,7 @@ use crate::terminal::escaped;
 /// Attempts at one letter.
 const ATTEMPTS: usize = 5;
 
-/// Whoever asks to wait longer than this is left alone: somebody sits before the screen.
+/// The longest wait for another attempt at a letter; a letter that would need a longer one is left, as somebody sits before the screen.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 /// Send dead letters again, each only to the exporter it was recorded for, or if it never had one where the routes send it now; exit
@@ -54,10 +54,10 @@ pub struct ReplayArgs {
     /// The directory of `dead_letter.directory`
     directory: PathBuf,
     #[command(flatten)]
-    filter: LetterFilterArgs,
+    filter: DeadLetterFilterArgs,
     #[command(flatten)]
     pub(super) config: ConfigArgs,
-    /// Also those of tenants that were removed, which whoever has their ids by now is sent
+    /// Also letters of tenants that were removed: they are sent by the rows that have their ids now
     #[arg(long)]
     removed_tenants: bool,
     /// Only say what would be sent where
@@ -71,7 +71,7 @@ pub struct ReplayArgs {
 
 /// Which letters are sent: those that meet all of these conditions
 #[derive(Args, Debug, Default)]
-struct LetterFilterArgs {
+struct DeadLetterFilterArgs {
     /// Only letters for this exporter; with an empty name, those that never had one
     #[arg(long, value_name = "NAME")]
     exporter: Option<String>,
@@ -95,7 +95,7 @@ struct LetterFilterArgs {
     to: Option<String>,
 }
 
-impl LetterFilterArgs {
+impl DeadLetterFilterArgs {
     fn filter(&self) -> Result<DeadLetterFilter, ConditionError> {
         let Self { exporter, tenant, key, reason, signal, from, to } = self;
         let given = [
@@ -122,14 +122,14 @@ fn condition(name: &str, value: &str) -> Result<String, ConditionError> {
     DeadLetterFilter::default().set(name, value).map(|()| value.to_owned())
 }
 
-/// Replays a directory by the exporters of `source`, and says what came of it.
+/// Replays a directory by the exporters of `source`, and prints the outcome.
 pub fn replay(
     args: &ReplayArgs,
-    source: &Source,
+    source: &ConfigSource,
     env: fn(&str) -> Option<String>,
     out: &mut dyn Write,
 ) -> io::Result<ExitCode> {
-    let secrets = if args.without_secrets { Secrets::Optional } else { Secrets::Needed };
+    let secrets = if args.without_secrets { SecretPresence::Optional } else { SecretPresence::Needed };
     let compiled = match config::load_with(source, &env, secrets, RowCheck::Alone) {
         Ok(compiled) => compiled,
         Err(problems) => {
@@ -159,13 +159,13 @@ pub fn replay(
     let filter = args.filter.filter().map_err(io::Error::other)?;
     found.letters.retain(|letter| filter.takes(letter));
     if !filter.is_empty() {
-        // Of what is no letter nobody can tell whether it is meant.
+        // A file that is no letter can't be matched against conditions.
         found.damaged.clear();
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let table = run::table_of(&compiled, env, secrets)?;
     let replay = Replay {
-        is_embedded: matches!(source, Source::Embedded),
+        is_embedded: matches!(source, ConfigSource::Embedded),
         dry_run: args.dry_run,
         removed_tenants: args.removed_tenants,
         ..Replay::new(source.to_string(), compiled, table)
@@ -176,12 +176,12 @@ pub fn replay(
 
 /// A replay under way.
 struct Replay {
-    /// The configuration that the exporters are from, for people.
+    /// The name of the configuration that has the exporters, for people.
     source: String,
     exporters: HashMap<Arc<str>, ExporterSettings>,
-    /// Where letters go that never had an exporter; with the tenants, whose rows templates read.
+    /// The routes for letters that never had an exporter, with the tenants, whose rows templates read.
     routes: EntryRoutes,
-    /// What of records is not shown where an upstream says them back.
+    /// The attributes that are not shown where an upstream's answer quotes them.
     redaction: ArcSwap<Redaction>,
     transports: HashMap<Arc<str>, Transport>,
     /// Whether the configuration is the embedded one, because there is no file.
@@ -195,11 +195,11 @@ struct Replay {
     unresponsive: HashSet<Arc<str>>,
     /// Exporters of letters that the configuration doesn't have.
     unknown: BTreeSet<String>,
-    tally: Tally,
+    tally: ReplayTally,
 }
 
 #[derive(Default)]
-struct Tally {
+struct ReplayTally {
     delivered: u64,
     records: u64,
     rejected: u64,
@@ -227,11 +227,11 @@ impl Replay {
             stopped: HashSet::new(),
             unresponsive: HashSet::new(),
             unknown: BTreeSet::new(),
-            tally: Tally::default(),
+            tally: ReplayTally::default(),
         }
     }
 
-    /// Sends what was found; `true` if nothing is left and nothing was rejected.
+    /// Sends the letters that were found; `true` if none is left and no record was rejected.
     async fn letters(mut self, found: &FoundDeadLetters, out: &mut dyn Write) -> io::Result<bool> {
         for (path, reason) in &found.damaged {
             writeln!(out, "{}", told(path, &format!("skipped: {reason}")))?;
@@ -239,7 +239,7 @@ impl Replay {
         for letter in &found.letters {
             self.letter(letter, out).await?;
         }
-        let Tally { delivered, records, rejected, left } = self.tally;
+        let ReplayTally { delivered, records, rejected, left } = self.tally;
         let damaged = found.damaged.len() as u64;
         let sent = format!("{} ({})", counted(delivered, "letter"), counted(records, "record"));
         if self.dry_run {
@@ -291,7 +291,7 @@ impl Replay {
         Ok(())
     }
 
-    /// What a letter is to be divided into that never had an exporter, or why it can't be sent.
+    /// The parts of a letter that never had an exporter, or why it can't be sent.
     fn address(&mut self, letter: &StoredDeadLetter) -> Result<Vec<DeadLetterPart>, String> {
         if self.is_embedded {
             return Err("it goes where routes send it, and the embedded configuration has none of yours: name the configuration by \
@@ -303,10 +303,10 @@ impl Replay {
             self.open(name, stream)?;
             Ok(self.exporters[name].queue.batch.max_size)
         };
-        LetterAddresses { routes: &routes, open }.address(letter)
+        DeadLetterAddresses { routes: &routes, open }.address(letter)
     }
 
-    /// Says what would become of a part of a letter.
+    /// Prints what would become of a part of a letter.
     fn show_part(
         &mut self,
         letter: &StoredDeadLetter,
@@ -322,7 +322,7 @@ impl Replay {
         }
     }
 
-    /// Says where records would go.
+    /// Prints the URL to which records would be sent.
     fn show(
         &mut self,
         letter: &StoredDeadLetter,
@@ -384,7 +384,7 @@ impl Replay {
         writeln!(out, "{}", told(letter.path(), &said))
     }
 
-    /// The exporter, set up when it is first asked for, and where it sends what has these values.
+    /// The exporter, set up when it is first needed, and its destination for these values.
     fn open(&mut self, name: &str, values: &impl Values) -> Result<(Arc<str>, Target), String> {
         let Some((name, settings)) = self.exporters.get_key_value(name) else {
             self.unknown.insert(name.to_owned());
@@ -412,7 +412,7 @@ impl Replay {
         let transport = &self.transports[name];
         let attempts = if self.unresponsive.contains(name) { 1 } else { ATTEMPTS };
         let mut backoff = Backoff::new();
-        // One letter at a time hangs on nobody's account and takes what it needs.
+        // One letter at a time is not charged to any tenant, and takes the memory that it needs.
         let (hanging, budget) = (AtomicBool::default(), Arc::new(Budget::new(u64::MAX)));
         let begun = OnceLock::new();
         let conditions = Conditions {
@@ -443,12 +443,12 @@ impl Replay {
     }
 }
 
-/// A line about a file. Its name and what its note says may be anybody's.
+/// Prints a line about a file. Its name and the text of its note are not trusted, and so are escaped.
 fn told(path: &Path, said: &str) -> String {
     format!("{}: {}", escaped(&path.display().to_string()), escaped(said))
 }
 
-/// What to add to a line about a letter that never had an exporter.
+/// The addition to a line about a letter that never had an exporter.
 fn how_it_came(letter: &StoredDeadLetter) -> String {
     letter.origin().map_or_else(String::new, |origin| format!("; {origin}"))
 }

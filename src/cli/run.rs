@@ -1,4 +1,4 @@
-//! `sluice run`: starts, says where it listens and what to try, and runs until it is told to stop.
+//! `sluice run`: starts, logs the listeners' addresses, prints commands to try, and runs until a signal stops it.
 
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
@@ -14,7 +14,7 @@ use super::greeting::to_try;
 use super::logging::LoggingArgs;
 use super::standard_error::say_line;
 use crate::admin::{Admin, MetricHistory, read_metrics};
-use crate::config::Source;
+use crate::config::ConfigSource;
 use crate::descriptors::{self, Descriptors, TooFew};
 use crate::export::Exporter;
 use crate::first_commands::{FirstCommands, ReceiverAt};
@@ -22,18 +22,18 @@ use crate::panics;
 use crate::receive::Otlp;
 use crate::run::{self, ReloadError, Role, Router, Serve};
 
-/// How often a line says what flows, while something does, to somebody who watches.
+/// How often the throughput is logged, while there is any, on a terminal.
 const PROGRESS: Duration = Duration::from_secs(1);
 
-/// The same, where the log is kept.
+/// How often the throughput is logged elsewhere.
 const PROGRESS_IN_A_FILE: Duration = Duration::from_secs(10);
 
-/// The exit code for a service manager where the configuration can't be used (`EX_CONFIG` of sysexits.h): one that starts the process
-/// again would only hear the same.
+/// The exit code for a service manager if the configuration can't be used (`EX_CONFIG` of sysexits.h): starting the process again would
+/// fail again.
 const UNUSABLE_CONFIGURATION: u8 = 78;
 
 /// Runs until SIGTERM or SIGINT. Exit code 0 if everything was delivered, else 1.
-pub fn run(source: Source, env: fn(&str) -> Option<String>, logging: &LoggingArgs) -> ExitCode {
+pub fn run(source: ConfigSource, env: fn(&str) -> Option<String>, logging: &LoggingArgs) -> ExitCode {
     logging.start();
     panics::end_the_process();
     let descriptors = match divide_open_files() {
@@ -45,7 +45,7 @@ pub fn run(source: Source, env: fn(&str) -> Option<String>, logging: &LoggingArg
     };
     let runtime = super::runtime(Some(descriptors.blocking_threads()));
     let code = runtime.block_on(async {
-        // Caught before anybody can see that it runs: until then a signal would end it without a word.
+        // Caught before anybody can see that the process runs: until then a signal would end it without a shutdown.
         let signals = match Signals::catch() {
             Ok(signals) => signals,
             Err(error) => {
@@ -71,32 +71,34 @@ pub fn run(source: Source, env: fn(&str) -> Option<String>, logging: &LoggingArg
             }
         }
     });
-    // A disk or a name server that doesn't answer must not keep a process that has said goodbye.
+    // Threads that wait for a disk or a name server that doesn't answer must not keep the process from ending.
     runtime.shutdown_background();
     code
 }
 
-/// The signals that mean something.
+/// The signals that Sluice handles.
 struct Signals {
-    stop: Stop,
+    stop: StopSignals,
     hangups: Signal,
 }
 
 /// SIGTERM and SIGINT.
-struct Stop {
+struct StopSignals {
     terminate: Signal,
     interrupt: Signal,
 }
 
 impl Signals {
     fn catch() -> std::io::Result<Self> {
-        let stop =
-            Stop { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? };
+        let stop = StopSignals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        };
         Ok(Self { stop, hangups: signal(SignalKind::hangup())? })
     }
 }
 
-impl Stop {
+impl StopSignals {
     async fn told(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => info!("SIGTERM"),
@@ -105,9 +107,9 @@ impl Stop {
     }
 }
 
-/// Which handler answers on which listener; what a [`Router`] in another process, such as a test, starts with, too.
+/// The handlers of the listeners, by role; tests start a [`Router`] with them, too.
 pub fn serve() -> Serve {
-    // One for all listeners that come and go by reloads.
+    // One history for all admin listeners that reloads add and remove.
     let history = OnceLock::new();
     Box::new(move |router, role, bound| match role {
         Role::Otlp | Role::OtlpGrpc => {
@@ -157,7 +159,7 @@ async fn live(router: Arc<Router>, signals: Signals, for_people: bool) -> ExitCo
         () = telemetry.end() => {}
         () = stop.told() => warn!("told to stop again: not waiting for own telemetry any more"),
     }
-    // The log has it in any case.
+    // The log has what is left in any case.
     for leftover in left.exporters.iter().filter(|_| for_people) {
         say_line(format_args!("sluice: {leftover}"));
     }
@@ -167,7 +169,7 @@ async fn live(router: Arc<Router>, signals: Signals, for_people: bool) -> ExitCo
     if left.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// What sends own telemetry.
+/// The task that sends own telemetry.
 struct OwnTelemetryTask {
     ending: CancellationToken,
     task: JoinHandle<()>,
@@ -180,15 +182,15 @@ impl OwnTelemetryTask {
         Self { ending, task }
     }
 
-    /// Has what is left be sent, for a moment at most.
+    /// Sends what is left, for a moment at most.
     async fn end(self) {
         self.ending.cancel();
         self.task.await.expect("nobody aborts it, and its panic would have ended the process");
     }
 }
 
-/// What a second signal ends the process with: what is left becomes dead letters as far as that takes no more than a second, and how many
-/// records each exporter gives up is said.
+/// Ends the process after a second signal: queued data becomes dead letters as far as that takes no more than a second, and the number of
+/// records that each exporter gives up is logged.
 async fn give_up(router: &Arc<Router>, for_people: bool) {
     let Some(journal) = &router.intake().journal else {
         for leftover in run::give_up(router).await.into_iter().filter(|_| for_people) {
@@ -208,7 +210,7 @@ async fn give_up(router: &Arc<Router>, for_people: bool) {
     }
 }
 
-/// Where it listens, and what to try.
+/// Logs the addresses of the listeners, and prints commands to try.
 async fn greet(router: &Router, for_people: bool) {
     let report = router.report();
     info!(source = report.source, version = report.version, "sluice {} started", env!("CARGO_PKG_VERSION"));
@@ -226,28 +228,28 @@ async fn greet(router: &Router, for_people: bool) {
     for url in router.urls(Role::Health).await {
         info!("health on {url}");
     }
-    // Not into a file or the log of a service manager, where nobody would try it.
+    // Not into a file or the log of a service manager, where nobody would try the commands.
     let receivers = router.receivers(Role::Otlp).await;
     let Some((url, settings)) = receivers.first().filter(|_| for_people && is_terminal()) else { return };
-    // As it was called: under `cargo run`, no `sluice` is on the PATH.
+    // By the path that was called: under `cargo run`, no `sluice` is on the PATH.
     let program = std::env::args().next().unwrap_or_else(|| "sluice".to_owned());
     let receiver = ReceiverAt { url, settings };
     let commands =
         FirstCommands::of(&router.intake().snapshot.load(), &router.tenants().table(), &receiver, &program);
-    // Elsewhere than on loopback it may ask for a token, which is not printed.
+    // An admin listener that is not on loopback may ask for a token, which is not printed.
     let addresses = router.addresses(Role::Admin).await;
     let is_open = addresses.first().is_some_and(|address| address.ip().to_canonical().is_loopback());
     let admin = admin.first().map(String::as_str).filter(|_| is_open);
     say_line(format_args!("\n{}", to_try(&commands, admin)));
 }
 
-/// Whether somebody watches the log as it is written.
+/// Whether the log goes to a terminal.
 fn is_terminal() -> bool {
     std::io::stderr().is_terminal()
 }
 
-/// A gateway holds a socket per sender and per upstream request; the usual soft limit of 1024 is soon met, and so it is
-/// raised as far as may be. What there is then is divided.
+/// Raises the soft limit of open files as far as the hard limit allows, and divides the descriptors among their uses: a gateway has a
+/// socket for each sender and each upstream request, so that the usual 1024 are soon used up.
 fn divide_open_files() -> Result<&'static Descriptors, TooFew> {
     let limit = rlimit::increase_nofile_limit(u64::MAX).or_else(|error| {
         warn!("the limit of open files can't be raised: {error}");

@@ -15,7 +15,7 @@ use crate::config;
   sluice schema > sluice.schema.json")]
 pub struct SchemaArgs {}
 
-/// Prints to `out`.
+/// Prints the schema to `out`.
 pub fn schema(_: &SchemaArgs, out: &mut dyn Write) -> io::Result<()> {
     serde_json::to_writer_pretty(&mut *out, config::schema())?;
     writeln!(out)

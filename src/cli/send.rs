@@ -187,12 +187,12 @@ pub async fn run(args: SendArgs) -> ExitCode {
     } else {
         report.to_string()
     };
-    // A reader that has had enough is no failure.
+    // A reader that has closed the pipe is no failure.
     let _ = io::stdout().write_all(text.as_bytes());
     if report.all_taken() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Fails once nobody reads it any more.
+/// Prints a line; the error says that nobody reads the output any more.
 fn show_progress(before: &Report, now: &Report) -> io::Result<()> {
     let seconds = (now.seconds - before.seconds).max(1e-3);
     let per_second = |after: u64, before: u64| (after - before) as f64 / seconds;

@@ -20,10 +20,10 @@ use crate::otlp::Signal;
 use crate::receive::TlsServerSettings;
 use crate::rounded::seconds;
 
-/// Longer than anybody waits.
+/// A delay that is longer than any sender waits.
 const A_YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// Streams in trouble that the report names.
+/// The most streams with missing or disordered records that the report names.
 const NAMED_STREAMS: usize = 20;
 
 /// How long requests that have arrived may still be answered at the end.
@@ -219,18 +219,18 @@ pub async fn run(args: SinkArgs) -> ExitCode {
     } else {
         report(&sink, &counts, time, &args.attribute)
     };
-    // A reader that has had enough is no failure.
+    // A reader that has closed the pipe is no failure.
     let _ = io::stdout().write_all(report.as_bytes());
     let complete = args.expect_records.is_none_or(|records| counts.records - counts.duplicates >= records);
     if complete && counts.in_order() && counts.malformed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// One line a second, while something arrives, until nobody reads it any more.
+/// Prints one line a second, while records arrive, until nobody reads the output any more.
 async fn show_progress(sink: &Sink, attribute: &str) -> io::Result<Infallible> {
     let mut ticks = interval(Duration::from_secs(1));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks.tick().await;
-    // Also what has arrived before the first look is told.
+    // From zero, so that the first line counts what has arrived before it.
     let (mut before, mut at) = (Counts::default(), Instant::now());
     loop {
         let now = ticks.tick().await;
@@ -252,7 +252,7 @@ async fn show_progress(sink: &Sink, attribute: &str) -> io::Result<Infallible> {
                 counts.reordered,
                 counts.duplicates,
             )?;
-            // Once, so that it is seen, and later in the report.
+            // Once, so that somebody sees it, and again in the report.
             if before.unnamed == 0
                 && let Some(question) = unnamed(&counts, attribute)
             {
@@ -263,7 +263,7 @@ async fn show_progress(sink: &Sink, attribute: &str) -> io::Result<Infallible> {
     }
 }
 
-/// What there is to ask if records have no attribute that names their stream.
+/// A hint, if records have no attribute that names their stream.
 fn unnamed(counts: &Counts, attribute: &str) -> Option<String> {
     let (unnamed, all) = (counts.unnamed, counts.records);
     (unnamed > 0).then(|| {
@@ -271,7 +271,7 @@ fn unnamed(counts: &Counts, attribute: &str) -> Option<String> {
     })
 }
 
-/// What is printed for people at the end.
+/// The report for people at the end.
 fn report(sink: &Sink, counts: &Counts, time: Duration, attribute: &str) -> String {
     let Counts { requests, accepted, refused, malformed, bytes, wire_bytes, .. } = counts;
     let Counts { records, unnumbered, missing, reordered, duplicates, .. } = counts;
@@ -308,7 +308,7 @@ fn json_report(sink: &Sink, counts: &Counts, time: Duration) -> serde_json::Valu
     report
 }
 
-/// The streams whose order is not perfect.
+/// The streams with missing, disordered or duplicate records.
 fn in_trouble(sink: &Sink) -> Vec<(Signal, String, StreamCounts)> {
     let all = Signal::ALL
         .into_iter()

@@ -1,13 +1,12 @@
-//! What commands say on standard error.
+//! Messages of commands on standard error.
 //!
-//! Whoever read it may have had enough, as `head` has behind `2>&1 | head`. For what a command does and how it exits, that makes no
-//! difference.
+//! Its reader may have closed it, such as `head` in `2>&1 | head`. That makes no difference to what a command does and how it exits.
 
 use std::fmt::Display;
 use std::io::{self, Write as _};
 
 /// Writes a line.
 pub(super) fn say_line(line: impl Display) {
-    // There is nobody left to tell of a failure.
+    // A failure can't be reported anywhere.
     let _ = writeln!(io::stderr().lock(), "{line}");
 }

@@ -24,7 +24,7 @@ pub(super) struct TlsArgs {
 }
 
 impl TlsArgs {
-    /// The settings that they stand for.
+    /// The TLS settings of these options.
     pub(super) fn settings(&self) -> TlsClientSettings {
         TlsClientSettings {
             ca_file: self.ca_file.clone(),

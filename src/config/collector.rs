@@ -1,29 +1,29 @@
-//! What a Collector's YAML may hold that means nothing here, and why.
+//! Keys of a Collector's YAML that Sluice does not have, and why.
 //!
-//! Most of it is harmless to leave out and gives a warning. What protects something - authentication, trust, queues on
-//! disk - is refused instead: a pasted block must not run with less protection than it asks for. What asks for nothing,
-//! since it is the Collector's own default, is taken in silence. Processors are looked at in `processors`.
+//! Most of them are harmless to leave out and give a warning. Keys that protect something - authentication, trust, queues on
+//! disk - are refused instead: a pasted block must not run with less protection than it asks for. A key whose value is the Collector's
+//! own default asks for nothing, and is accepted in silence. `processors` has the table of processors.
 
 use super::model;
-use super::node::{Node, Value};
+use super::node::{Node, NodeValue};
 use super::processors;
 
-/// What is done about such a key.
+/// What is done about a key of the Collector's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
-    /// It is left out, with a warning.
+pub(super) enum KeyVerdict {
+    /// The key is left out, with a warning.
     Ignored,
-    /// It is an error.
+    /// The key is an error.
     Refused,
-    /// It is an error where there is no `journal`, which does the same.
+    /// The key is an error unless there is a `journal`, which does the same.
     NeedsJournal,
-    /// It asks for what there is by default, and is an error beside a file that replaces that.
+    /// The key asks for the default, and is an error beside a file that replaces the default.
     RefusedBesideFile,
     /// Connectors by name, each of which is left out for another reason.
     Connectors,
 }
 
-use Verdict::{Connectors, Ignored, NeedsJournal, Refused, RefusedBesideFile};
+use KeyVerdict::{Connectors, Ignored, NeedsJournal, Refused, RefusedBesideFile};
 
 const SOCKET: &str = "the operating system sizes its socket buffers by itself";
 const H1: &str = "requests are sent by HTTP/1.1";
@@ -33,8 +33,8 @@ const JWT: &str = "tokens are fetched by the client credentials grant: write `cl
 const JOURNAL: &str = "the queues of all exporters are kept in `journal`";
 const KEEPALIVE: &str = "connections are kept alive and probed by defaults that need no setting";
 
-/// Definitions of the schema, their keys, and what is said about them.
-const TABLE: &[(&[&str], &[&str], Verdict, &str)] = &[
+/// Definitions of the schema, keys, the verdict about them, and the reason in the problem's text.
+const TABLE: &[(&[&str], &[&str], KeyVerdict, &str)] = &[
     (&["Config"], &["service"], Ignored, "there are no pipelines; `routes` says what goes where"),
     (&["Config"], &["connectors"], Connectors, "`routes` says what goes where"),
     (
@@ -174,8 +174,8 @@ const TABLE: &[(&[&str], &[&str], Verdict, &str)] = &[
     ),
 ];
 
-/// What such keys are by default in the Collector, where that is more than nothing, zero or false: definitions, the key, or the
-/// way to it from the key of the definition, and the values of which each is the default or means the same.
+/// The defaults of such keys in the Collector, where they are not null, zero or false: definitions, the key or the path to it from a
+/// key of the definition, and values of which each is the default or means the same.
 const DEFAULTS: &[(&[&str], &str, &[&str])] = &[
     (&["HttpReceiver", "GrpcReceiver"], "transport", &["tcp"]),
     (&["HttpReceiver"], "keep_alives_enabled", &["true"]),
@@ -202,11 +202,10 @@ const DEFAULTS: &[(&[&str], &str, &[&str])] = &[
     (&["Debug"], "use_internal_logger", &["true"]),
 ];
 
-/// Keys below which names stand rather than settings: each asks for what it names, whatever is written beside it.
+/// Keys with names below them rather than settings: each of these asks for the thing that it names, whatever its value.
 const OF_NAMES: &[&str] = &["service", "processors", "connectors", "response_headers"];
 
-/// What components of Collectors other than processors are commonly called, and the sections that name components in a
-/// pipeline.
+/// Common names of a Collector's components other than processors, and the sections that name components in a pipeline.
 const COMPONENTS: &[&str] = &[
     "count",
     "datadog",
@@ -234,21 +233,21 @@ const COMPONENTS: &[&str] = &[
     "zpages",
 ];
 
-/// Whether the text is what a component of a Collector is commonly called, wherever it stands.
+/// Whether a text is a common name of a Collector's component.
 pub(super) fn is_component(text: &str) -> bool {
     COMPONENTS.contains(&text) || processors::is_type(text)
 }
 
-/// What is said about a key of the definition, if it is the Collector's.
-pub(super) fn verdict(definition: &str, key: &str) -> Option<(Verdict, &'static str)> {
+/// The verdict and the reason about a key of the definition, if it is the Collector's.
+pub(super) fn verdict(definition: &str, key: &str) -> Option<(KeyVerdict, &'static str)> {
     TABLE
         .iter()
         .find(|(definitions, keys, ..)| definitions.contains(&definition) && keys.contains(&key))
         .map(|(.., verdict, why)| (*verdict, *why))
 }
 
-/// Whether the value of such a key of the definition is the Collector's own default, or what there is by default here, so
-/// that the key asks for nothing. `map` is what the key stands in.
+/// Whether the value of such a key of the definition is the Collector's own default, or Sluice's, so that the key asks for nothing. `map`
+/// is the map that has the key.
 pub(super) fn asks_for_nothing(definition: &str, key: &str, value: &Node, map: &Node) -> bool {
     value.is_null()
         || is_default(definition, key, value)
@@ -256,7 +255,7 @@ pub(super) fn asks_for_nothing(definition: &str, key: &str, value: &Node, map: &
         || is_of_no_queue(definition, map)
 }
 
-/// Whether the key is of a queue that is turned off, so that nothing is there which it could be about.
+/// Whether the key is of a queue that is turned off, so that it has no effect.
 fn is_of_no_queue(definition: &str, map: &Node) -> bool {
     let enabled = map.get("enabled").and_then(Node::text).and_then(model::boolean);
     definition == "SendingQueue" && enabled == Some(false)
@@ -271,7 +270,7 @@ fn asks_for_system_roots(definition: &str, key: &str, value: &Node, map: &Node) 
         && map.get(replaces).is_none_or(|file| file.is_null() || file.text() == Some(""))
 }
 
-/// What a key is by default in the Collector, or the way below it: the values of which each is the default or means the same.
+/// The values of a key, or of a path below it, of which each is the default in the Collector or means the same.
 pub(super) fn defaults(definition: &str, path: &str) -> Option<&'static [&'static str]> {
     let of =
         DEFAULTS.iter().find(|(definitions, known, _)| definitions.contains(&definition) && *known == path);
@@ -282,15 +281,15 @@ fn is_default(definition: &str, path: &str, value: &Node) -> bool {
     let known = defaults(definition, path);
     let below = |key: &str, value: &Node| is_default(definition, &format!("{path}.{key}"), value);
     match &value.value {
-        // What is substituted was meant to be something.
-        Value::Scalar(scalar) if scalar.is_null() => !scalar.is_substituted(),
-        // A name that is left empty asks for something all the same.
-        Value::Scalar(scalar) if scalar.text.is_empty() => !path.ends_with(".authenticator"),
-        Value::Scalar(scalar) => match known {
+        // An empty substitution was meant to have a value.
+        NodeValue::Scalar(scalar) if scalar.is_null() => !scalar.is_substituted(),
+        // An empty name still asks for something.
+        NodeValue::Scalar(scalar) if scalar.text.is_empty() => !path.ends_with(".authenticator"),
+        NodeValue::Scalar(scalar) => match known {
             Some(values) => values.iter().any(|default| is_same(&scalar.text, default)),
             None => ["0", "0s", "false"].iter().any(|zero| is_same(&scalar.text, zero)),
         },
-        Value::Seq(items) => {
+        NodeValue::Seq(items) => {
             let texts = || items.iter().filter_map(Node::text);
             let is_known = known.is_some_and(|values| {
                 texts().count() == items.len()
@@ -302,8 +301,8 @@ fn is_default(definition: &str, path: &str, value: &Node) -> bool {
             };
             items.is_empty() || is_known || (!OF_NAMES.contains(&path) && items.iter().all(is_empty))
         }
-        Value::Map(entries) if OF_NAMES.contains(&path) => entries.is_empty(),
-        Value::Map(entries) => {
+        NodeValue::Map(entries) if OF_NAMES.contains(&path) => entries.is_empty(),
+        NodeValue::Map(entries) => {
             let disabled =
                 value.get("enabled").and_then(Node::text).is_some_and(|enabled| is_same(enabled, "false"));
             disabled || entries.iter().all(|entry| below(&entry.key, &entry.value))
@@ -322,13 +321,13 @@ fn is_same(text: &str, other: &str) -> bool {
         || is(|text: &str| text.parse::<model::Duration>().ok(), text, other)
 }
 
-/// The type that does here what another does in a Collector: `what` is `exporter` or `receiver`.
+/// Sluice's type with the function of a type in a Collector; `what` is `exporter` or `receiver`.
 pub(super) fn same_exporter(what: &str, name: &str) -> Option<&'static str> {
-    // It is what `debug` was called until 2024.
+    // `logging` was the name of `debug` until 2024.
     (what == "exporter" && model::type_of(name) == "logging").then_some("debug")
 }
 
-/// Why a connector is left out, and what `routes` can do of it.
+/// Why a connector is left out, and which part of its function `routes` has.
 pub(super) fn connector(name: &str) -> &'static str {
     match model::type_of(name) {
         "routing" => {
@@ -346,8 +345,7 @@ pub(super) fn connector(name: &str) -> &'static str {
     }
 }
 
-/// Why an extension is left out that is there in a Collector alone. One that protects something is named by an `auth`, which
-/// is refused.
+/// Why an extension of a Collector is left out. Extensions that protect something are named by an `auth`, which is refused.
 pub(super) fn other_extension(name: &str) -> &'static str {
     match model::type_of(name) {
         "health_check" | "healthcheck" | "healthcheckv2" => "health is `health:`",

@@ -2,17 +2,17 @@
 
 use crate::client::is_basic_credential;
 
-/// What is wrong with a credential.
+/// A mistake in a credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum MisshapenCredential {
-    /// A scheme stands before it, and before that the one that it is sent with.
+    /// It begins with a scheme, and the scheme that it is sent with stands before that.
     TwoSchemes,
     /// It is sent as `Basic`, and is no Base64 of user and password.
     NoUser,
 }
 
 impl MisshapenCredential {
-    /// What is wrong with the value of a header that authenticates, if that can be told.
+    /// The mistake in the value of a header that authenticates, if there is one that can be recognised.
     pub(super) fn of_header(value: &str) -> Option<Self> {
         let (scheme, credential) = value.trim().split_once(' ')?;
         if ![BEARER, BASIC].iter().any(|known| scheme.eq_ignore_ascii_case(known)) {

@@ -1,20 +1,21 @@
 //! A Collector's file, written as Sluice's own configuration.
 //!
-//! What is written is what the file is loaded as, with `${…}` as it stands: no variable and no file is read. What the file
-//! asks for and is not in it is told by comments at its top.
+//! The output is the same tree as the file is loaded as, with `${…}` kept: no variable and no file is read. Comments at its top list the
+//! parts of the Collector's file that could not be taken.
 
 use std::fmt::Write as _;
 
-use super::Source;
-use super::collector::{self, Verdict};
+use super::ConfigSource;
+use super::collector::{self, KeyVerdict};
 use super::model;
-use super::node::{self, Entry, Node, Value};
+use super::node::{Node, NodeEntry, NodeValue};
+use super::parse;
 use super::pipelines::{self, RefusedProcessors};
-use super::problem::{Problem, Problems, Report, Severity};
+use super::problem::{Problem, ProblemReport, Problems, Severity};
 use super::schema::Shape;
-use super::substitute::Files;
+use super::substitute::SourceFiles;
 use super::yaml::write_entry;
-use super::{RowCheck, Secrets, Surroundings, Translation, machine, problems, read, secrets};
+use super::{RowCheck, SecretPresence, Surroundings, Translation, machine, problems, read, secrets};
 use crate::byte_order_mark;
 
 /// A Collector's file as Sluice's own configuration.
@@ -22,7 +23,7 @@ use crate::byte_order_mark;
 pub struct Imported {
     /// The configuration, with comments.
     pub yaml: String,
-    /// What could not be taken, as errors, and what works in another way, as warnings; in the order of the file.
+    /// Errors about the parts that could not be translated, and warnings about those that work in another way; in the order of the file.
     pub problems: Vec<Problem>,
 }
 
@@ -31,13 +32,13 @@ pub struct Imported {
 /// # Errors
 ///
 /// What is wrong with the file if it is not YAML, or not a Collector's.
-pub fn import(source: &Source) -> Result<Imported, Problems> {
+pub fn import(source: &ConfigSource) -> Result<Imported, Problems> {
     let name = source.name();
-    let mut files = Files::default();
+    let mut files = SourceFiles::default();
     let text = match source.read(&mut files) {
         Ok(text) => text,
         Err(reason) => {
-            let mut report = Report::default();
+            let mut report = ProblemReport::default();
             report.error_without_place(format!("can't read it: {reason}")).help("name a Collector's file");
             return Err(problems(report, (&name, ""), files));
         }
@@ -48,8 +49,8 @@ pub fn import(source: &Source) -> Result<Imported, Problems> {
 /// As [`import`], of a text that stands in a file of this name.
 pub(super) fn from_text(text: &str, name: &str) -> Result<Imported, Problems> {
     let text = byte_order_mark::strip(text);
-    let mut report = Report::default();
-    let root = node::parse(text, &mut report).ok().filter(|_| !report.has_errors());
+    let mut report = ProblemReport::default();
+    let root = parse::parse(text, &mut report).ok().filter(|_| !report.has_errors());
     if let Some(root) = &root
         && !pipelines::is_whole_file(root)
     {
@@ -61,20 +62,20 @@ pub(super) fn from_text(text: &str, name: &str) -> Result<Imported, Problems> {
         report.error_without_place(what.0).help(what.1);
     }
     let Some(root) = root.filter(|_| !report.has_errors()) else {
-        return Err(problems(report, (name, text), Files::default()));
+        return Err(problems(report, (name, text), SourceFiles::default()));
     };
     let surroundings = Surroundings {
         env: &|_| None,
-        secrets: Secrets::Optional,
+        secrets: SecretPresence::Optional,
         rows: RowCheck::Alone,
         translation: Translation::AsWritten,
         memory: machine::memory(),
     };
-    let mut list = match read(text, name, Files::default(), &surroundings) {
+    let mut list = match read(text, name, SourceFiles::default(), &surroundings) {
         Ok(compiled) => compiled.warnings,
         Err(problems) => problems.list,
     };
-    // What is not there now may be there where it runs.
+    // Files that are absent here may exist where Sluice runs.
     list.retain(|problem| !problem.is_of_placeholder);
     report.show(&secrets::look(&root));
     let translated = pipelines::translate(&root, RefusedProcessors::Kept, &mut report);
@@ -82,11 +83,11 @@ pub(super) fn from_text(text: &str, name: &str) -> Result<Imported, Problems> {
     Ok(Imported { yaml: written(&translated, name, &list), problems: list })
 }
 
-/// The tree without keys of the Collector that have no effect here. Those that are errors stay.
+/// The tree without keys of the Collector that have no effect here. Keys that are errors stay.
 fn without_collectors_keys(node: &Node, shape: Shape<'_>) -> Node {
     let shape = shape.of_kind(node);
     let value = match &node.value {
-        Value::Map(entries) if shape.is("object") => {
+        NodeValue::Map(entries) if shape.is("object") => {
             let kept = entries.iter().filter_map(|entry| {
                 let Some(schema) = shape.property(&entry.key) else {
                     return has_effect(entry, shape, node).then(|| entry.clone());
@@ -95,39 +96,39 @@ fn without_collectors_keys(node: &Node, shape: Shape<'_>) -> Node {
                     return None;
                 }
                 let value = without_collectors_keys(&entry.value, Shape::of(schema));
-                Some(Entry { value, ..entry.clone() })
+                Some(NodeEntry { value, ..entry.clone() })
             });
-            Value::Map(kept.collect())
+            NodeValue::Map(kept.collect())
         }
-        Value::Seq(items) if shape.is("array") => {
+        NodeValue::Seq(items) if shape.is("array") => {
             let shape = Shape::of(&shape.body["items"]);
-            Value::Seq(items.iter().map(|item| without_collectors_keys(item, shape)).collect())
+            NodeValue::Seq(items.iter().map(|item| without_collectors_keys(item, shape)).collect())
         }
         other => other.clone(),
     };
     Node { span: node.span, value }
 }
 
-/// Whether a key that is not in the schema has an effect: that of an error.
-fn has_effect(entry: &Entry, shape: Shape<'_>, map: &Node) -> bool {
+/// Whether a key that is not in the schema is an error, and so has to stay.
+fn has_effect(entry: &NodeEntry, shape: Shape<'_>, map: &Node) -> bool {
     let Some(definition) = shape.definition else { return true };
     match collector::verdict(definition, &entry.key) {
         None => true,
-        Some((Verdict::Ignored, _)) => false,
+        Some((KeyVerdict::Ignored, _)) => false,
         Some(_) => !collector::asks_for_nothing(definition, &entry.key, &entry.value, map),
     }
 }
 
 /// Whether it is anything but the number of consumers of a queue, of which more than one would send a stream's batches in any
 /// order: a Collector has ten for all that it sends, and streams are sent at the same time without it.
-fn keeps_order(entry: &Entry, shape: Shape<'_>) -> bool {
+fn keeps_order(entry: &NodeEntry, shape: Shape<'_>) -> bool {
     let consumers = entry.value.text().and_then(model::integer);
     shape.definition != Some("SendingQueue")
         || entry.key != "num_consumers"
         || consumers.is_none_or(|many| many <= 1)
 }
 
-/// What stands before a section of the file.
+/// The comment before a section of the file.
 fn comment(section: &str) -> &'static str {
     match section {
         "routes" => {
@@ -167,7 +168,7 @@ fn written(root: &Node, name: &str, problems: &[Problem]) -> String {
             writeln!(out, "# - {}", printable(&text)).expect("writing to a String can't fail");
         }
     }
-    for Entry { key, value, .. } in root.entries() {
+    for NodeEntry { key, value, .. } in root.entries() {
         out.push('\n');
         out.push_str(comment(key));
         write_entry(key, value, 0, &mut out);

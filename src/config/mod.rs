@@ -1,22 +1,30 @@
-//! The YAML, from text to what the engine runs on.
+//! The YAML, from text to the settings that the engine runs on.
 //!
 //! The stages: the text becomes a tree that knows its lines (`node`), `${…}` is substituted in its values
-//! (`substitute`), every key and value is checked against the schema (`shape`), what is right is read as the typed
-//! model (`model`), and that is compiled into the settings that the modules own (`compile`), with the checks that
+//! (`substitute`), every key and value is checked against the schema (`shape`), the valid ones are read as the typed
+//! model (`model`), and the model is compiled into the settings that the modules own (`compile`), with the checks that
 //! look across sections. No stage stops at the first mistake: [`load`] reports all there are, with their lines.
+//!
+//! Imports point down this list: `fill_in`, `compile`, `pipelines`, `shape`, `substitute`, `parse`; `problem`, the report;
+//! `secrets`, which texts may be shown; `schema`; `collector` and `processors`, the tables; `model`; `presets`; `node`, the tree;
+//! `quoting` and `span`.
 
 mod collector;
 mod compile;
 mod credential;
+mod fill_in;
 mod import;
 mod machine;
 mod model;
 mod node;
 mod outline;
+mod parse;
 mod pipelines;
 mod presets;
 mod problem;
+mod processor_check;
 mod processors;
+mod quoting;
 mod re2;
 mod reference;
 mod row_text;
@@ -25,6 +33,7 @@ mod schema;
 mod secrets;
 mod sections;
 mod shape;
+mod span;
 mod substitute;
 #[cfg(test)]
 mod tests;
@@ -49,9 +58,10 @@ use crate::tenants::{TableSettings, Tenant};
 use crate::watches::WatchSettings;
 
 pub(crate) use compile::{TENANT_IDS, is_tenant_id};
+pub use fill_in::FilledPreset;
 pub use import::{Imported, import};
 pub use outline::{ConfigDifference, ConfigOutline};
-pub use presets::{FilledPreset, preset_reference};
+pub use presets::preset_reference;
 pub use problem::{Problem, Problems, Severity};
 pub use reference::reference;
 pub use row_text::{RowText, UnwritableRow};
@@ -64,8 +74,9 @@ pub use substitute::fingerprint;
 
 use compile::{WrittenRows, WrittenTable};
 use pipelines::RefusedProcessors;
-use problem::{Report, nearest, quoted};
-use substitute::{Files, Substitution, read_standard_input};
+use problem::ProblemReport;
+use quoting::{nearest, quoted};
+use substitute::{SourceFiles, Substitution, read_standard_input};
 
 /// The configuration that is used where there is no file.
 pub const EMBEDDED: &str = include_str!("../../config/sluice.yaml");
@@ -80,7 +91,7 @@ pub fn duration(text: &str) -> Result<Duration, String> {
 
 /// Where a configuration comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source {
+pub enum ConfigSource {
     /// A file.
     File(PathBuf),
     /// What comes through standard input, which can be read once.
@@ -89,7 +100,7 @@ pub enum Source {
     Embedded,
 }
 
-impl Source {
+impl ConfigSource {
     /// The file that was asked for, else the one that `SLUICE_CONFIG` names, else `./config/sluice.yaml` if it is
     /// there, else the embedded configuration.
     pub fn choose(asked: Option<PathBuf>, env: &dyn Fn(&str) -> Option<String>) -> Self {
@@ -104,7 +115,7 @@ impl Source {
     }
 
     /// Its text, or why it can't be read; blocks.
-    fn read(&self, files: &mut Files) -> Result<Cow<'static, str>, String> {
+    fn read(&self, files: &mut SourceFiles) -> Result<Cow<'static, str>, String> {
         match self {
             Self::File(path) => files.read_once(path).map(Cow::Owned),
             Self::StandardInput => read_standard_input().map(Cow::Owned),
@@ -112,7 +123,7 @@ impl Source {
         }
     }
 
-    /// What its problems say of where they are.
+    /// The name of the source in problems.
     fn name(&self) -> String {
         match self {
             Self::File(path) => path.display().to_string(),
@@ -122,7 +133,7 @@ impl Source {
     }
 }
 
-impl std::fmt::Display for Source {
+impl std::fmt::Display for ConfigSource {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::File(_) | Self::StandardInput => f.write_str(&self.name()),
@@ -144,8 +155,8 @@ pub struct Compiled {
     pub tenants: Option<TenantTable>,
     /// What happens to entries that no route takes.
     pub unrouted: Unrouted,
-    /// What may be used.
-    pub limits: Limits,
+    /// The limits of memory and streams.
+    pub limits: UsageLimits,
     /// When senders get their answers.
     pub acknowledge: Acknowledge,
     /// How long senders wait at most that wait for their upstreams.
@@ -162,13 +173,13 @@ pub struct Compiled {
     pub tenant_metrics: bool,
     /// The listener for health and metrics alone.
     pub health: Option<SocketAddr>,
-    /// What of records is shown as they pass, and kept.
+    /// Which attributes of records taps show, and how many records are kept.
     pub tap: TapSettings,
-    /// What records are counted for, in the order of the configuration.
+    /// The watches, in the order of the configuration.
     pub watches: Vec<WatchSettings>,
     /// The URL of the Alertmanager that is told which watches fire.
     pub alertmanager: Option<String>,
-    /// Where Sluice sends what it tells of itself.
+    /// The upstream of Sluice's own telemetry.
     pub telemetry: Option<TelemetrySettings>,
     /// How long to go on accepting once shutdown has begun.
     pub shutdown_delay: Duration,
@@ -178,9 +189,9 @@ pub struct Compiled {
     pub warnings: Vec<Problem>,
     /// The YAML as written, before substitution, secrets replaced by `[redacted]`.
     pub redacted: serde_json::Value,
-    /// The file line by line, likewise, and without comments.
+    /// The text of the file, secrets replaced and comments left out.
     pub text: String,
-    /// What it says value by value, to be compared with another configuration.
+    /// The values by their keys, to be compared with another configuration.
     pub outline: ConfigOutline,
     /// What presets have filled in, in the order of the exporters.
     pub presets: Vec<FilledPreset>,
@@ -191,7 +202,7 @@ pub struct Compiled {
 }
 
 impl Compiled {
-    /// The descriptors that this may come to use, by what for.
+    /// The most file descriptors that this configuration may use, by use.
     pub(crate) fn descriptors(&self) -> Demand {
         let mut wanted = Demand::default();
         for listener in &self.listeners {
@@ -213,66 +224,66 @@ impl Compiled {
 /// The table of tenants, as the configuration names it.
 #[derive(Clone, Debug)]
 pub struct TenantTable {
-    /// What holds for the table as a whole.
+    /// The settings of the table as a whole.
     pub settings: TableSettings,
-    /// Where its rows are.
+    /// The place of its rows.
     pub rows: TenantRows,
 }
 
-/// Where the rows of the table are.
+/// The place of the table's rows.
 #[derive(Clone, Debug)]
 pub enum TenantRows {
-    /// In the files of a directory, which have not been read yet: a [`RowReader`] does.
+    /// The files of a directory, which a [`RowReader`] reads later.
     Directory(PathBuf),
-    /// In the configuration, or in a file of their own that has been read with it.
+    /// Rows in the configuration, or in a file of their own that has been read with it.
     Listed(Vec<Arc<Tenant>>),
 }
 
-/// What may be used.
+/// The limits of memory and streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct UsageLimits {
     /// Bytes of data in flight and queued.
     pub memory: u64,
     /// Streams alive at a time.
     pub streams: usize,
 }
 
-/// Whether what a configuration names has to be there.
+/// Whether the variables and files that a configuration names have to exist.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Secrets {
-    /// It has: the configuration is to be run.
+pub enum SecretPresence {
+    /// They have to exist: the configuration is to be run.
     #[default]
     Needed,
-    /// A placeholder stands for each variable and file that can't be had, and files of certificates are not read. What
-    /// is compiled can be looked at, but not run. A warning at each place says so.
+    /// A placeholder replaces each variable and file that does not exist, with a warning, and files of certificates are not read. The
+    /// compiled configuration can be inspected, but not run.
     Optional,
 }
 
 /// What rows of the table of tenants are checked against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RowCheck {
-    /// What they are by themselves. That is enough to run them, and quick where there are a hundred thousand.
+    /// The rules for rows themselves. That is enough to use them, and quick even for a hundred thousand.
     Alone,
-    /// Also what exporters read of them: there is a warning for each that could not send a tenant's data.
+    /// Also what exporters read of them: an exporter that could not send a tenant's data causes a warning.
     WithExporters,
 }
 
-/// When a Collector's file is translated.
+/// How a Collector's file is translated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Translation {
     /// With the values of its variables, as a Collector reads it.
     WithValues,
-    /// As it is written, so that what is said is about what an import writes.
+    /// As it is written, so that problems are about the output of an import.
     AsWritten,
 }
 
-/// What a configuration is read against, beside its files.
+/// What reading a configuration depends on, beside its files.
 struct Surroundings<'a> {
     env: &'a dyn Fn(&str) -> Option<String>,
-    secrets: Secrets,
+    secrets: SecretPresence,
     rows: RowCheck,
     translation: Translation,
-    /// Bytes of memory there are, where known.
+    /// The machine's bytes of memory, if known.
     memory: Option<u64>,
 }
 
@@ -284,30 +295,30 @@ struct Surroundings<'a> {
 /// # Errors
 ///
 /// Every problem there is, if one of them is an error.
-pub fn load(source: &Source, env: &dyn Fn(&str) -> Option<String>) -> Result<Compiled, Problems> {
-    load_with(source, env, Secrets::Needed, RowCheck::Alone)
+pub fn load(source: &ConfigSource, env: &dyn Fn(&str) -> Option<String>) -> Result<Compiled, Problems> {
+    load_with(source, env, SecretPresence::Needed, RowCheck::Alone)
 }
 
-/// As [`load`], without what is secret and with a look at rows if that is wanted.
+/// As [`load`], with a choice whether variables and files have to exist, and how rows are checked.
 ///
 /// # Errors
 ///
 /// Every problem there is, if one of them is an error.
 pub fn load_with(
-    source: &Source,
+    source: &ConfigSource,
     env: &dyn Fn(&str) -> Option<String>,
-    secrets: Secrets,
+    secrets: SecretPresence,
     rows: RowCheck,
 ) -> Result<Compiled, Problems> {
     let surroundings =
         Surroundings { env, secrets, rows, translation: Translation::WithValues, memory: machine::memory() };
-    let (mut files, name) = (Files::default(), source.name());
+    let (mut files, name) = (SourceFiles::default(), source.name());
     match source.read(&mut files) {
         Ok(text) => read(&text, &name, files, &surroundings),
         Err(reason) => {
-            let mut report = Report::default();
+            let mut report = ProblemReport::default();
             let problem = report.error_without_place(format!("can't read it: {reason}"));
-            if let Source::File(path) = source
+            if let ConfigSource::File(path) = source
                 && let Some(help) = file_to_name(path)
             {
                 problem.help(help);
@@ -317,9 +328,9 @@ pub fn load_with(
     }
 }
 
-/// Which file to name instead of one that is not there, or is none.
+/// The help for the name of a file that does not exist or is no file.
 fn file_to_name(path: &Path) -> Option<String> {
-    /// Of a directory so many files are looked at.
+    /// The most files of a directory that are compared with the name.
     const MOST_FILES: usize = 1000;
     if path.is_dir() {
         return Some("name a file in it".to_owned());
@@ -343,8 +354,8 @@ fn file_to_name(path: &Path) -> Option<String> {
     ))
 }
 
-/// What is wrong with a file of this name and text.
-fn problems(report: Report, (name, text): (&str, &str), files: Files) -> Problems {
+/// The problems of a file of this name and text.
+fn problems(report: ProblemReport, (name, text): (&str, &str), files: SourceFiles) -> Problems {
     let (files, hash) = files.finish();
     let masked = report.masked(text);
     Problems { list: report.finish(name, text), files, hash, text: masked }
@@ -353,12 +364,12 @@ fn problems(report: Report, (name, text): (&str, &str), files: Files) -> Problem
 fn read(
     text: &str,
     name: &str,
-    mut files: Files,
+    mut files: SourceFiles,
     surroundings: &Surroundings<'_>,
 ) -> Result<Compiled, Problems> {
     let text = byte_order_mark::strip(text);
-    let mut report = Report::default();
-    let mut root = match node::parse(text, &mut report) {
+    let mut report = ProblemReport::default();
+    let mut root = match parse::parse(text, &mut report) {
         Ok(root) => root,
         Err(fragment) => {
             report.show_fragment(&fragment, &secrets::look(&fragment.root));
@@ -381,8 +392,8 @@ fn read(
     let mut redacted = sight.redacted;
     let is_collectors = pipelines::is_whole_file(&root);
     if is_collectors {
-        // What may be shown of it is told by what it means here.
-        let own = pipelines::translate(&root, RefusedProcessors::LeftOut, &mut Report::default());
+        // The translation tells which of its values may be shown.
+        let own = pipelines::translate(&root, RefusedProcessors::LeftOut, &mut ProblemReport::default());
         let sight = secrets::look(&own);
         report.show(&sight);
         redacted = sight.redacted;
@@ -390,20 +401,20 @@ fn read(
     let as_written = is_collectors && surroundings.translation == Translation::AsWritten;
     let mut own = as_written.then(|| pipelines::translate(&root, RefusedProcessors::LeftOut, &mut report));
     if let Some(own) = &mut own {
-        // What is wrong with variables is told of the file itself.
+        // Problems with variables are reported for the file itself.
         Substitution::new(surroundings.env, surroundings.secrets, &mut files)
-            .apply(own, &mut Report::default());
+            .apply(own, &mut ProblemReport::default());
     }
     Substitution::new(surroundings.env, surroundings.secrets, &mut files).apply(&mut root, &mut report);
     if is_collectors && !as_written {
         own = Some(pipelines::translate(&root, RefusedProcessors::LeftOut, &mut report));
     }
-    processors::check(&root, own.as_ref().unwrap_or(&root), &mut report);
+    processor_check::check(&root, own.as_ref().unwrap_or(&root), &mut report);
     let mut root = own.unwrap_or(root);
     let outline = ConfigOutline::of(&root, &report, text);
-    let presets = presets::fill_in(&mut root, &mut report);
+    let presets = fill_in::fill_in(&mut root, &mut report);
     let checked = shape::check(&root, text, &mut report);
-    // Of the file that the table of tenants is in.
+    // The problems of the file with the table of tenants.
     let mut of_rows = Vec::new();
     let parts = match serde_json::from_value::<model::Config>(checked) {
         Ok(config) => {
@@ -427,7 +438,7 @@ fn read(
         }
         Err(_) if report.has_errors() => None,
         Err(error) => {
-            // The schema let something pass that the model can't hold. The error's own text may quote a secret.
+            // The schema has accepted a value that the model can't hold. The error's own text may quote a secret.
             report.error_without_place(format!("can't be read as a configuration ({:?})", error.classify()));
             None
         }

@@ -1,38 +1,22 @@
 //! The YAML as a tree in which every key and value knows where it stands in the file.
-//!
-//! It is built from the parser's events rather than through a deserializer: scalars keep their text (so that
-//! `match: { build: 007 }` means `007`), duplicate keys are all seen and reported, and one wrong value hides no
-//! other problem. Aliases are expanded and merge keys (`<<`) merged here, within a budget.
 
-use std::collections::HashMap;
 use std::ops::Range;
 
-use granit_parser::{Event, Marker, Parser, ScalarStyle, Tag};
-
-use super::problem::{Report, Span};
-use super::secrets::{REDACTED, is_name, named};
-
-/// Collections inside each other; the deepest key of the schema is at a third of it.
-const DEEPEST: usize = 32;
-/// Values that are written, which bounds what a file of the largest size costs.
-const MOST_WRITTEN: usize = 1_000_000;
-/// Values that aliases repeat.
-const MOST_REPEATED: usize = 100_000;
-/// Bytes of text copied by aliases.
-const MOST_ALIASED_BYTES: usize = 8 << 20;
+use super::quoting::{REDACTED, is_name, named};
+use super::span::Span;
 
 /// A value of the YAML file.
 #[derive(Clone, PartialEq)]
 pub(super) struct Node {
     pub(super) span: Span,
-    pub(super) value: Value,
+    pub(super) value: NodeValue,
 }
 
 #[derive(Clone, PartialEq)]
-pub(super) enum Value {
+pub(super) enum NodeValue {
     Scalar(Scalar),
     Seq(Vec<Node>),
-    Map(Vec<Entry>),
+    Map(Vec<NodeEntry>),
 }
 
 /// A scalar as text; its type is what the schema expects of it.
@@ -41,28 +25,28 @@ pub(super) struct Scalar {
     pub(super) text: String,
     /// Written without quotes, so that it may be a number, a boolean or null.
     pub(super) plain: bool,
-    /// What in the text is not as it is written.
-    pub(super) origin: Origin,
+    /// Whether the text is as it is written.
+    pub(super) origin: ScalarOrigin,
     /// Where in the text the substituted values are.
     pub(super) literal: Vec<Range<usize>>,
 }
 
 /// Where the text of a scalar comes from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Origin {
-    /// It is as it is written.
+pub(super) enum ScalarOrigin {
+    /// As it is written.
     #[default]
     Written,
     /// It holds a substituted value, which may be a secret, whatever its key.
     Substituted,
-    /// It holds a placeholder for a value that can't be had.
+    /// It holds a placeholder for a value that can't be read.
     Placeholder,
-    /// A value that was to be substituted can't be had, which has been said.
+    /// A value that was to be substituted can't be read, which has been reported.
     Missing,
 }
 
 #[derive(Clone, PartialEq)]
-pub(super) struct Entry {
+pub(super) struct NodeEntry {
     pub(super) key: String,
     pub(super) key_span: Span,
     pub(super) value: Node,
@@ -72,14 +56,14 @@ pub(super) struct Entry {
 pub(super) struct Mention<'a> {
     pub(super) name: &'a str,
     pub(super) span: Span,
-    /// What in the name is not as it is written.
-    pub(super) origin: Origin,
+    /// Whether the name is as it is written.
+    pub(super) origin: ScalarOrigin,
 }
 
 impl Mention<'_> {
     /// The name in backticks, if it has the form of one and may be shown.
     pub(super) fn shown(&self) -> String {
-        if self.origin == Origin::Written { named(self.name) } else { format!("`{REDACTED}`") }
+        if self.origin == ScalarOrigin::Written { named(self.name) } else { format!("`{REDACTED}`") }
     }
 }
 
@@ -101,71 +85,71 @@ impl Node {
     }
 
     fn of_scalar(text: String, plain: bool, span: Span) -> Self {
-        Self { span, value: Value::Scalar(Scalar { text, plain, ..Scalar::default() }) }
+        Self { span, value: NodeValue::Scalar(Scalar { text, plain, ..Scalar::default() }) }
     }
 
     pub(super) fn of_items(items: Vec<Self>, span: Span) -> Self {
-        Self { span, value: Value::Seq(items) }
+        Self { span, value: NodeValue::Seq(items) }
     }
 
-    pub(super) fn of_entries(entries: Vec<Entry>, span: Span) -> Self {
-        Self { span, value: Value::Map(entries) }
+    pub(super) fn of_entries(entries: Vec<NodeEntry>, span: Span) -> Self {
+        Self { span, value: NodeValue::Map(entries) }
     }
 
-    /// What is named in whatever shape: by a single value, by the keys of a map, or by either in a list.
+    /// The names in a value of any shape: a single value, the keys of a map, or either in a list.
     pub(super) fn mentions(&self) -> Vec<Mention<'_>> {
         match &self.value {
-            // What is missing has been said.
-            Value::Scalar(scalar) if scalar.is_null() || scalar.text.is_empty() || self.is_missing() => {
+            // A missing value has been reported.
+            NodeValue::Scalar(scalar) if scalar.is_null() || scalar.text.is_empty() || self.is_missing() => {
                 Vec::new()
             }
-            Value::Scalar(scalar) => {
+            NodeValue::Scalar(scalar) => {
                 vec![Mention { name: &scalar.text, span: self.span, origin: scalar.origin }]
             }
-            Value::Seq(items) => items.iter().flat_map(Self::mentions).collect(),
-            Value::Map(entries) => {
+            NodeValue::Seq(items) => items.iter().flat_map(Self::mentions).collect(),
+            NodeValue::Map(entries) => {
                 let keys = entries.iter().map(|entry| (&entry.key, entry.key_span));
-                keys.map(|(name, span)| Mention { name, span, origin: Origin::Written }).collect()
+                keys.map(|(name, span)| Mention { name, span, origin: ScalarOrigin::Written }).collect()
             }
         }
     }
 
     pub(super) fn is_map(&self) -> bool {
-        matches!(&self.value, Value::Map(_))
+        matches!(&self.value, NodeValue::Map(_))
     }
 
     pub(super) fn is_null(&self) -> bool {
-        matches!(&self.value, Value::Scalar(scalar) if scalar.is_null())
+        matches!(&self.value, NodeValue::Scalar(scalar) if scalar.is_null())
     }
 
     pub(super) fn get(&self, key: &str) -> Option<&Self> {
         self.entry(key).map(|entry| &entry.value)
     }
 
-    pub(super) fn entry(&self, key: &str) -> Option<&Entry> {
+    pub(super) fn entry(&self, key: &str) -> Option<&NodeEntry> {
         self.entries().iter().find(|entry| entry.key == key)
     }
 
     /// The text of a single value.
     pub(super) fn text(&self) -> Option<&str> {
         match &self.value {
-            Value::Scalar(scalar) => Some(&scalar.text),
-            Value::Seq(_) | Value::Map(_) => None,
+            NodeValue::Scalar(scalar) => Some(&scalar.text),
+            NodeValue::Seq(_) | NodeValue::Map(_) => None,
         }
     }
 
     /// The entries of a map; of anything else, none.
-    pub(super) fn entries(&self) -> &[Entry] {
+    pub(super) fn entries(&self) -> &[NodeEntry] {
         match &self.value {
-            Value::Map(entries) => entries,
-            Value::Scalar(_) | Value::Seq(_) => &[],
+            NodeValue::Map(entries) => entries,
+            NodeValue::Scalar(_) | NodeValue::Seq(_) => &[],
         }
     }
 
     pub(super) fn item(&self, index: usize) -> Option<&Self> {
         match &self.value {
-            Value::Seq(items) => items.get(index),
-            Value::Scalar(_) | Value::Map(_) => None,
+            NodeValue::Seq(items) => items.get(index),
+            NodeValue::Scalar(_) | NodeValue::Map(_) => None,
         }
     }
 
@@ -183,48 +167,48 @@ impl Node {
 
     /// Whether the value holds something that was substituted.
     pub(super) fn is_substituted(&self) -> bool {
-        matches!(&self.value, Value::Scalar(scalar) if scalar.is_substituted())
+        matches!(&self.value, NodeValue::Scalar(scalar) if scalar.is_substituted())
     }
 
     /// Whether `holds` is true of any scalar in this value.
     pub(super) fn any_scalar(&self, holds: &dyn Fn(&Scalar) -> bool) -> bool {
         match &self.value {
-            Value::Scalar(scalar) => holds(scalar),
-            Value::Seq(items) => items.iter().any(|item| item.any_scalar(holds)),
-            Value::Map(entries) => entries.iter().any(|entry| entry.value.any_scalar(holds)),
+            NodeValue::Scalar(scalar) => holds(scalar),
+            NodeValue::Seq(items) => items.iter().any(|item| item.any_scalar(holds)),
+            NodeValue::Map(entries) => entries.iter().any(|entry| entry.value.any_scalar(holds)),
         }
     }
 
-    /// Whether a value that was to be substituted into this one can't be had.
+    /// Whether a value that was to be substituted into this one can't be read.
     pub(super) fn is_missing(&self) -> bool {
-        matches!(&self.value, Value::Scalar(scalar) if scalar.origin == Origin::Missing)
+        matches!(&self.value, NodeValue::Scalar(scalar) if scalar.origin == ScalarOrigin::Missing)
     }
 
     /// Whether a placeholder stands in the value.
     pub(super) fn has_placeholder(&self) -> bool {
-        matches!(&self.value, Value::Scalar(scalar) if scalar.origin == Origin::Placeholder)
+        matches!(&self.value, NodeValue::Scalar(scalar) if scalar.origin == ScalarOrigin::Placeholder)
     }
 
     /// Where in a scalar's text the substituted values are, which are no template.
     pub(super) fn literal(&self) -> &[Range<usize>] {
         match &self.value {
-            Value::Scalar(scalar) => &scalar.literal,
-            Value::Seq(_) | Value::Map(_) => &[],
+            NodeValue::Scalar(scalar) => &scalar.literal,
+            NodeValue::Seq(_) | NodeValue::Map(_) => &[],
         }
     }
 
-    /// What the node is, in the words of the problems.
+    /// The kind of the value, in the words of problems.
     pub(super) fn kind(&self) -> &'static str {
         match &self.value {
-            Value::Scalar(scalar) if scalar.is_null() => "nothing",
-            Value::Scalar(_) => "a single value",
-            Value::Seq(_) => "a list",
-            Value::Map(_) => "a map",
+            NodeValue::Scalar(scalar) if scalar.is_null() => "nothing",
+            NodeValue::Scalar(_) => "a single value",
+            NodeValue::Seq(_) => "a list",
+            NodeValue::Map(_) => "a map",
         }
     }
 }
 
-impl Entry {
+impl NodeEntry {
     pub(super) fn new(key: impl Into<String>, key_span: Span, value: Node) -> Self {
         Self { key: key.into(), key_span, value }
     }
@@ -233,7 +217,7 @@ impl Entry {
 impl Scalar {
     /// Whether the text is not as it is written.
     pub(super) fn is_substituted(&self) -> bool {
-        self.origin != Origin::Written
+        self.origin != ScalarOrigin::Written
     }
 
     /// Null as in YAML 1.2; and as in the Collector, a substitution that is empty.
@@ -246,439 +230,11 @@ impl Scalar {
     }
 }
 
-/// What there is of a tree in a text that is not YAML: what stands before the place at which the parser stopped.
+/// The tree of a text that is not YAML, up to the place at which the parser stopped.
 pub(super) struct Fragment {
     pub(super) root: Node,
-    /// The end of what has been read, in bytes.
+    /// The end of the text that was parsed, in bytes.
     pub(super) end: usize,
     /// Keys and values that an alias may repeat behind that place, where they may be secrets.
     pub(super) anchored: Vec<Span>,
-}
-
-/// Parses one YAML document. If the text is not YAML, the report says why.
-pub(super) fn parse(source: &str, report: &mut Report) -> Result<Node, Fragment> {
-    let mut options = granit_parser::Options::default();
-    options.flow_nesting_limit = DEEPEST;
-    options.block_nesting_limit = DEEPEST;
-    options.set_emit_comments(false);
-
-    let mut tree = Builder {
-        source,
-        report,
-        open: Vec::new(),
-        anchors: HashMap::new(),
-        nodes: 0,
-        repeated: 0,
-        aliased: 0,
-        read: 0,
-        root: None,
-    };
-    for event in Parser::new_from_str_with_options(source, options) {
-        let done = match event {
-            Ok((event, span)) => {
-                let span = tree.span(&span.start, &span.end);
-                tree.read = tree.read.max(span.end);
-                tree.take(event, span)
-            }
-            Err(error) => {
-                let at = tree.offset(error.marker());
-                let help = missing_quotes(source, at)
-                    .or_else(|| indented_by_tab(source, at))
-                    .or_else(|| misplaced(&error.info()).map(str::to_owned))
-                    .or_else(|| tree.unclosed_bracket());
-                let problem = tree
-                    .report
-                    .error(Span { start: at, end: at }, format!("not valid YAML: {}", error.info()));
-                if let Some(help) = help {
-                    problem.help(help);
-                }
-                None
-            }
-        };
-        if done.is_none() {
-            return Err(tree.into_fragment());
-        }
-    }
-    Ok(tree.root.unwrap_or(Node { span: Span::default(), value: Value::Map(Vec::new()) }))
-}
-
-/// What to look for where the parser says no more than what it has not found.
-fn misplaced(said: &str) -> Option<&'static str> {
-    if said.contains("unclosed quote") {
-        return Some("write the same quote where the text ends");
-    }
-    said.contains("did not find expected key")
-        .then_some("the keys of a map begin in one column, and no `- ` stands among them")
-}
-
-/// What to write instead of a tab in the indentation before `at`.
-fn indented_by_tab(source: &str, at: usize) -> Option<String> {
-    let before = &source[..at];
-    let line = &source[before.rfind('\n').map_or(0, |end| end + 1)..];
-    let indentation = &line[..line.len() - line.trim_start_matches([' ', '\t']).len()];
-    indentation.contains('\t').then(|| "indent with spaces, not with tabs".to_owned())
-}
-
-/// What to write instead, mostly in quotes, if the parser stopped at `at` because text that is common in a configuration is
-/// syntax in YAML.
-fn missing_quotes(source: &str, at: usize) -> Option<String> {
-    let (before, after) = source.split_at(at);
-    let start = before.rfind('\n').map_or(0, |end| end + 1);
-    if has_bare_template(&before[start..], after) {
-        return Some(QUOTE_TEMPLATES.to_owned());
-    }
-    if before[start..].contains('$') || after.starts_with('$') {
-        return Some("inside of `{ }` and `[ ]`, put quotes around what has a `${…}`".to_owned());
-    }
-    if after.starts_with('[') && ["attributes", "resource"].iter().any(|way| before.ends_with(way)) {
-        return Some("name the attribute alone: `tenant.id` for `attributes[\"tenant.id\"]`".to_owned());
-    }
-    let first = after.chars().next().filter(|first| "*@%`".contains(*first))?;
-    let rest = after[1..].trim_start_matches([' ', '\t']);
-    Some(match first {
-        '*' if rest.is_empty() || rest.starts_with(['\n', '\r', ',', ']', '}', '#']) => {
-            "put quotes around `*`: `\"*\"`".to_owned()
-        }
-        '*' => "put quotes around a text that begins with `*`, such as `\"*-prod\"`; without them it repeats what an \
-                anchor above it (`&name`) names"
-            .to_owned(),
-        '`' => "put quotes around a text that begins with a backtick".to_owned(),
-        first => format!("put quotes around a text that begins with `{first}`"),
-    })
-}
-
-const QUOTE_TEMPLATES: &str = "put quotes around what has a `{{ … }}`: `\"{{ key }}\"`";
-
-/// Whether a `{{` stands outside of quotes in `before`, which is a line up to a place, or across that place.
-fn has_bare_template(before: &str, after: &str) -> bool {
-    let mut quote = None;
-    let mut previous = ' ';
-    for char in before.chars() {
-        match quote {
-            Some(open) if open == char => quote = None,
-            // Within a word it is an apostrophe.
-            None if matches!(char, '"' | '\'') && (previous.is_whitespace() || "[{,:".contains(previous)) => {
-                quote = Some(char);
-            }
-            None if char == '{' && previous == '{' => return true,
-            Some(_) | None => {}
-        }
-        previous = char;
-    }
-    quote.is_none() && (after.starts_with("{{") || (previous == '{' && after.starts_with('{')))
-}
-
-struct Builder<'a> {
-    source: &'a str,
-    report: &'a mut Report,
-    open: Vec<Open>,
-    anchors: HashMap<usize, Anchored>,
-    /// All values so far, those of aliases with them.
-    nodes: usize,
-    /// Those of aliases alone.
-    repeated: usize,
-    /// Bytes of text in those.
-    aliased: usize,
-    /// The end of what has been read, in bytes.
-    read: usize,
-    root: Option<Node>,
-}
-
-/// A collection that is not closed yet.
-struct Open {
-    start: usize,
-    anchor: usize,
-    nodes_before: usize,
-    content: Content,
-}
-
-enum Content {
-    Seq(Vec<Node>),
-    Map(OpenMap),
-}
-
-#[derive(Default)]
-struct OpenMap {
-    entries: Vec<Entry>,
-    /// Where each key stands.
-    seen: HashMap<String, Span>,
-    /// The key whose value comes next.
-    key: Option<(String, Span)>,
-    /// The values of `<<`.
-    merges: Vec<Node>,
-}
-
-struct Anchored {
-    node: Node,
-    nodes: usize,
-    height: usize,
-    bytes: usize,
-}
-
-impl Builder<'_> {
-    /// `None` ends the parsing; the report says why.
-    fn take(&mut self, event: Event<'_>, span: Span) -> Option<()> {
-        match event {
-            Event::Scalar(text, style, anchor, tag) => {
-                let plain = style == ScalarStyle::Plain && !self.is_text(tag.as_deref(), span)?;
-                let text = text.into_owned();
-                self.nodes += 1;
-                self.report.text(span);
-                let node = Node { span, value: Value::Scalar(Scalar { text, plain, ..Scalar::default() }) };
-                self.within_budget(span)?;
-                self.remember(anchor, &node, 1);
-                self.place(node)
-            }
-            Event::SequenceStart(_, anchor, tag) => {
-                self.is_text(tag.as_deref(), span)?;
-                self.open(span.start, anchor, Content::Seq(Vec::new()))
-            }
-            Event::MappingStart(_, anchor, tag) => {
-                self.is_text(tag.as_deref(), span)?;
-                self.open(span.start, anchor, Content::Map(OpenMap::default()))
-            }
-            Event::SequenceEnd | Event::MappingEnd => self.close(span.end),
-            Event::Alias(anchor) => self.alias(anchor, span),
-            Event::DocumentStart(..) if self.root.is_some() => {
-                self.report
-                    .error(span, "a second YAML document starts here")
-                    .help("write one document; everything after `---` belongs into another file");
-                None
-            }
-            _ => Some(()),
-        }
-    }
-
-    /// What there is, as if all that is open ended here. A key whose value has not come is left out.
-    fn into_fragment(mut self) -> Fragment {
-        let end = self.read;
-        let mut anchored = Vec::new();
-        self.anchors.values().for_each(|Anchored { node, .. }| texts_of(node, &mut anchored));
-        let mut inner = self.root.take();
-        while let Some(Open { start, anchor, content, .. }) = self.open.pop() {
-            let value = match content {
-                Content::Seq(mut items) => {
-                    items.extend(inner);
-                    Value::Seq(items)
-                }
-                Content::Map(OpenMap { mut entries, key, .. }) => {
-                    let of_key =
-                        key.zip(inner).map(|((key, key_span), value)| Entry { key, key_span, value });
-                    entries.extend(of_key);
-                    Value::Map(entries)
-                }
-            };
-            let node = Node { span: Span { start, end }, value };
-            if anchor != 0 {
-                texts_of(&node, &mut anchored);
-            }
-            inner = Some(node);
-        }
-        let root = inner.unwrap_or(Node { span: Span::default(), value: Value::Map(Vec::new()) });
-        Fragment { root, end, anchored }
-    }
-
-    /// What to write if the innermost collection that is open began with a bracket.
-    fn unclosed_bracket(&self) -> Option<String> {
-        let Open { start, .. } = self.open.last()?;
-        let (bracket, closing) = match self.source.as_bytes().get(*start)? {
-            b'{' => ('{', '}'),
-            b'[' => ('[', ']'),
-            _ => return None,
-        };
-        let line = self.source[..*start].matches('\n').count() + 1;
-        Some(format!(
-            "close the `{bracket}` that stands on line {line} with `{closing}`, or put a comma between what is in it"
-        ))
-    }
-
-    fn open(&mut self, start: usize, anchor: usize, content: Content) -> Option<()> {
-        self.nodes += 1;
-        self.open.push(Open { start, anchor, nodes_before: self.nodes, content });
-        self.within_budget(Span { start, end: start })
-    }
-
-    fn close(&mut self, end: usize) -> Option<()> {
-        let Open { start, anchor, nodes_before, content } =
-            self.open.pop().expect("the parser balances its events");
-        let value = match content {
-            Content::Seq(items) => Value::Seq(items),
-            Content::Map(mut map) => {
-                for merged in std::mem::take(&mut map.merges) {
-                    self.merge(&mut map, merged);
-                }
-                Value::Map(map.entries)
-            }
-        };
-        // A block collection is closed by the next token; what it spans ends with its own text.
-        let end = start + self.source.get(start..end).unwrap_or_default().trim_end().len();
-        let node = Node { span: Span { start, end }, value };
-        self.remember(anchor, &node, self.nodes - nodes_before + 1);
-        self.place(node)
-    }
-
-    fn alias(&mut self, anchor: usize, span: Span) -> Option<()> {
-        let Some(anchored) = self.anchors.get(&anchor) else {
-            self.report.error(span, "an alias can't stand inside the value that it repeats");
-            return None;
-        };
-        self.nodes += anchored.nodes;
-        self.repeated += anchored.nodes;
-        self.aliased += anchored.bytes;
-        if self.open.len() + anchored.height > DEEPEST {
-            self.report.error(span, format!("nested more than {DEEPEST} levels deep by its aliases"));
-            return None;
-        }
-        self.within_budget(span)?;
-        let node = self.anchors[&anchor].node.clone();
-        self.place(node)
-    }
-
-    fn within_budget(&mut self, span: Span) -> Option<()> {
-        if self.repeated > MOST_REPEATED || self.aliased > MOST_ALIASED_BYTES {
-            let bytes = MOST_ALIASED_BYTES >> 20;
-            self.report
-                .error(
-                    span,
-                    format!("aliases repeat more than {MOST_REPEATED} values, or {bytes} MiB of text"),
-                )
-                .help("write what several exporters share once, and merge it with `<<`");
-            return None;
-        }
-        if self.nodes - self.repeated > MOST_WRITTEN {
-            self.report.error(
-                span,
-                format!("there are more than {MOST_WRITTEN} keys and values, which is the most"),
-            );
-            return None;
-        }
-        Some(())
-    }
-
-    fn remember(&mut self, anchor: usize, node: &Node, nodes: usize) {
-        if anchor != 0 {
-            let (height, bytes) = extent(node);
-            self.anchors.insert(anchor, Anchored { node: node.clone(), nodes, height, bytes });
-        }
-    }
-
-    /// Puts a finished node where it belongs.
-    fn place(&mut self, node: Node) -> Option<()> {
-        let Some(Open { content, .. }) = self.open.last_mut() else {
-            self.root = Some(node);
-            return Some(());
-        };
-        match content {
-            Content::Seq(items) => items.push(node),
-            Content::Map(map) => {
-                let Some((key, key_span)) = map.key.take() else {
-                    let Value::Scalar(scalar) = node.value else {
-                        let problem = self
-                            .report
-                            .error(node.span, format!("a key must be text, this is {}", node.kind()));
-                        let (before, written) = self.source.split_at(node.span.start);
-                        if before.ends_with('{') && written.starts_with('{') {
-                            problem.help(QUOTE_TEMPLATES);
-                        }
-                        return None;
-                    };
-                    map.key = Some((scalar.text, node.span));
-                    return Some(());
-                };
-                if key == "<<" {
-                    map.merges.push(node);
-                } else if let Some(first) = map.seen.get(&key) {
-                    let line = self.source[..first.start].matches('\n').count() + 1;
-                    // Where there is no value, the key may be one.
-                    let shown = !node.is_null() && is_name(&key);
-                    if shown {
-                        self.report.show_key(key_span);
-                    }
-                    let what =
-                        if shown { format!("duplicate key {}", named(&key)) } else { "duplicate key".into() };
-                    self.report
-                        .error(key_span, what)
-                        .help(format!("it is already on line {line}; keep one of the two"));
-                } else {
-                    map.seen.insert(key.clone(), key_span);
-                    map.entries.push(Entry { key, key_span, value: node });
-                }
-            }
-        }
-        Some(())
-    }
-
-    /// YAML 1.1 merge keys: what a map has itself wins, then the first that is merged.
-    fn merge(&mut self, map: &mut OpenMap, merged: Node) {
-        match merged.value {
-            Value::Map(entries) => {
-                for entry in entries {
-                    if !map.seen.contains_key(&entry.key) {
-                        map.seen.insert(entry.key.clone(), entry.key_span);
-                        map.entries.push(entry);
-                    }
-                }
-            }
-            Value::Seq(maps) => maps.into_iter().for_each(|merged| self.merge(map, merged)),
-            Value::Scalar(_) => {
-                self.report.error(merged.span, "`<<` merges a map or a list of maps, this is a single value");
-            }
-        }
-    }
-
-    /// Whether a tag says that the value is text whatever it looks like.
-    fn is_text(&mut self, tag: Option<&Tag>, span: Span) -> Option<bool> {
-        match tag {
-            None => Some(false),
-            Some(tag) if tag.is_yaml_core_schema() => Some(tag.suffix() == "str"),
-            Some(_) => {
-                // It is not repeated: a password may begin with `!`.
-                self.report
-                    .error(span, "a YAML tag (`!…`) means nothing here")
-                    .help("if it is text, put quotes around it");
-                None
-            }
-        }
-    }
-
-    fn span(&self, start: &Marker, end: &Marker) -> Span {
-        Span { start: self.offset(start), end: self.offset(end) }
-    }
-
-    fn offset(&self, marker: &Marker) -> usize {
-        marker.byte_offset().unwrap_or_else(|| {
-            self.source.char_indices().nth(marker.index()).map_or(self.source.len(), |(at, _)| at)
-        })
-    }
-}
-
-/// The places of the keys and single values in a node.
-fn texts_of(node: &Node, texts: &mut Vec<Span>) {
-    match &node.value {
-        Value::Scalar(_) => texts.push(node.span),
-        Value::Seq(items) => items.iter().for_each(|item| texts_of(item, texts)),
-        Value::Map(entries) => {
-            for entry in entries {
-                texts.push(entry.key_span);
-                texts_of(&entry.value, texts);
-            }
-        }
-    }
-}
-
-/// How deep a node is, and how many bytes of text it holds.
-fn extent(node: &Node) -> (usize, usize) {
-    let children: Vec<(usize, usize)> = match &node.value {
-        Value::Scalar(scalar) => return (0, scalar.text.len()),
-        Value::Seq(items) => items.iter().map(extent).collect(),
-        Value::Map(entries) => entries
-            .iter()
-            .map(|entry| {
-                let (height, bytes) = extent(&entry.value);
-                (height, bytes + entry.key.len())
-            })
-            .collect(),
-    };
-    let height = children.iter().map(|(height, _)| *height).max().unwrap_or(0) + 1;
-    (height, children.iter().map(|(_, bytes)| bytes).sum())
 }

@@ -1,4 +1,4 @@
-//! What a configuration says value by value, so that two of them can be compared although what is secret in them is kept by neither.
+//! The values of a configuration by their keys, so that two configurations can be compared though neither outline keeps secrets.
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
@@ -7,9 +7,10 @@ use std::sync::OnceLock;
 use serde::Serialize;
 use serde_json::Value as Json;
 
-use super::node::{Node, Value};
-use super::problem::Report;
-use super::secrets::{REDACTED, typed};
+use super::node::{Node, NodeValue};
+use super::problem::ProblemReport;
+use super::quoting::REDACTED;
+use super::secrets::typed;
 
 /// The values of a configuration, by the keys that lead to them.
 #[derive(Clone, Debug, Default)]
@@ -20,9 +21,9 @@ pub struct ConfigOutline {
 /// A value.
 #[derive(Clone, Debug)]
 struct OutlinedValue {
-    /// As it is written, if that may be shown.
+    /// The value as it is written, if it may be shown.
     shown: Json,
-    /// Of what it is once everything is substituted; by a key of this process's own, so that it tells nothing to anybody else.
+    /// The hash of the value after substitution, keyed with a random key of this process, so that it reveals nothing.
     hash: u64,
 }
 
@@ -31,39 +32,39 @@ struct OutlinedValue {
 pub struct ConfigDifference {
     /// The keys that lead to it, with dots between them.
     pub field: String,
-    /// What it was, as it may be shown; null where there was none.
+    /// The value before, as it may be shown; null if there was none.
     pub from: Json,
-    /// What it is to be.
+    /// The value after.
     pub to: Json,
 }
 
 impl ConfigOutline {
-    /// That of a configuration whose values are substituted. `source` is its text.
-    pub(super) fn of(root: &Node, report: &Report, source: &str) -> Self {
+    /// The outline of a configuration whose values are substituted. `source` is its text.
+    pub(super) fn of(root: &Node, report: &ProblemReport, source: &str) -> Self {
         let mut outline = Self::default();
         outline.add(&mut Vec::new(), root, report, source);
         outline
     }
 
-    fn add(&mut self, path: &mut Vec<String>, node: &Node, report: &Report, source: &str) {
+    fn add(&mut self, path: &mut Vec<String>, node: &Node, report: &ProblemReport, source: &str) {
         let (shown, inner) = match &node.value {
-            Value::Scalar(scalar) if !report.shows(node.span) && !scalar.is_null() => {
+            NodeValue::Scalar(scalar) if !report.shows(node.span) && !scalar.is_null() => {
                 (REDACTED.into(), Vec::new())
             }
-            Value::Scalar(scalar) if scalar.is_substituted() => {
+            NodeValue::Scalar(scalar) if scalar.is_substituted() => {
                 (source.get(node.span.start..node.span.end).unwrap_or_default().into(), Vec::new())
             }
-            Value::Scalar(scalar) => (typed(scalar), Vec::new()),
+            NodeValue::Scalar(scalar) => (typed(scalar), Vec::new()),
             // There may be a hundred thousand rows, which are compared by the table of tenants.
-            Value::Seq(items) if path.first().is_some_and(|section| section == "tenants") => {
+            NodeValue::Seq(items) if path.first().is_some_and(|section| section == "tenants") => {
                 (format!("{} rows", items.len()).into(), Vec::new())
             }
-            Value::Seq(items) => {
+            NodeValue::Seq(items) => {
                 let items = items.iter().enumerate().map(|(index, item)| (index.to_string(), item));
                 (Json::Array(Vec::new()), items.collect())
             }
-            Value::Map(entries) => {
-                let key = |entry: &super::node::Entry| {
+            NodeValue::Map(entries) => {
+                let key = |entry: &super::node::NodeEntry| {
                     if report.shows(entry.key_span) { entry.key.clone() } else { REDACTED.to_owned() }
                 };
                 let entries = entries.iter().map(|entry| (key(entry), &entry.value));
@@ -84,7 +85,7 @@ impl ConfigOutline {
         }
     }
 
-    /// The keys below these.
+    /// The keys below this path.
     pub fn keys(&self, path: &[&str]) -> Vec<&str> {
         let mut keys: Vec<&str> = Vec::new();
         for key in self.below(path).filter_map(|(rest, _)| rest.first()) {
@@ -95,7 +96,7 @@ impl ConfigOutline {
         keys
     }
 
-    /// What is different below these keys in `after`, where other ones may lead to it.
+    /// The differences between this outline below one path and `after` below another.
     pub fn differences(&self, path: &[&str], after: &Self, path_after: &[&str]) -> Vec<ConfigDifference> {
         let before: BTreeMap<&[String], &OutlinedValue> = self.below(path).collect();
         let after: BTreeMap<&[String], &OutlinedValue> = after.below(path_after).collect();
@@ -125,7 +126,7 @@ impl ConfigOutline {
     }
 }
 
-/// What hashes are made with.
+/// The random key of the hashes.
 fn key_of_process() -> &'static RandomState {
     static KEY: OnceLock<RandomState> = OnceLock::new();
     KEY.get_or_init(RandomState::new)
@@ -133,18 +134,18 @@ fn key_of_process() -> &'static RandomState {
 
 fn hash(node: &Node, hasher: &mut impl std::hash::Hasher) {
     match &node.value {
-        Value::Scalar(scalar) => {
+        NodeValue::Scalar(scalar) => {
             hasher.write_u8(u8::from(scalar.is_null()));
             hasher.write(scalar.text.as_bytes());
             hasher.write_u8(0xff);
         }
-        Value::Seq(items) => {
+        NodeValue::Seq(items) => {
             hasher.write_usize(items.len());
             for item in items {
                 hash(item, hasher);
             }
         }
-        Value::Map(entries) => {
+        NodeValue::Map(entries) => {
             hasher.write_usize(entries.len());
             for entry in entries {
                 hasher.write(entry.key.as_bytes());
@@ -157,7 +158,7 @@ fn hash(node: &Node, hasher: &mut impl std::hash::Hasher) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{EMBEDDED, RowCheck, Secrets, Source, load_with};
+    use super::super::{ConfigSource, EMBEDDED, RowCheck, SecretPresence, load_with};
     use super::*;
 
     fn outline(yaml: &str) -> ConfigOutline {
@@ -165,7 +166,7 @@ mod tests {
         let path = root.path().join("sluice.yaml");
         std::fs::write(&path, yaml).unwrap();
         let env = |name: &str| (name == "OUTLINED").then(|| "planted".to_owned());
-        let loaded = load_with(&Source::File(path), &env, Secrets::Needed, RowCheck::Alone);
+        let loaded = load_with(&ConfigSource::File(path), &env, SecretPresence::Needed, RowCheck::Alone);
         loaded.unwrap_or_else(|problems| panic!("{problems}")).outline
     }
 

@@ -1,41 +1,37 @@
-//! What is known of upstreams by their names: `preset: NAME` in an exporter fills in what stands in [`PRESETS`] for that
-//! name, wherever the exporter itself says nothing (`fill_in`).
+//! Presets for known upstreams: `preset: NAME` in an exporter fills in the options that [`PRESETS`] has for that name, where the exporter
+//! itself does not have them (`fill_in`).
 //!
 //! The table is plain data, and the one in `docs/configuration.md` is made from it. Options stand in it as they would be
 //! written in a configuration. A fact that no source is known for does not stand in it: the default holds.
 
-mod fill_in;
 mod reference;
 
-use crate::config::model::Size;
 use crate::otlp::Signal;
 use Signal::{Logs, Metrics, Traces};
 
-pub use fill_in::FilledPreset;
-pub(super) use fill_in::fill_in;
 pub use reference::preset_reference;
 
-/// An upstream whose habits are known.
+/// The preset of an upstream.
 pub(super) struct Preset {
     pub(super) name: &'static str,
-    /// As its makers call it.
+    /// The name that its makers use.
     pub(super) upstream: &'static str,
-    /// How it is reached by OTLP/HTTP, if it is.
+    /// How it is reached by OTLP/HTTP, if it takes that.
     pub(super) http: Option<PresetAccess>,
-    /// How it is reached by OTLP/gRPC, if it is.
+    /// How it is reached by OTLP/gRPC, if it takes that.
     pub(super) grpc: Option<PresetAccess>,
     /// The signals that it takes.
     pub(super) signals: &'static [Signal],
-    /// What carries the credential, if one header does.
+    /// The header with the credential, if it has one.
     pub(super) credential: Option<PresetCredential>,
     pub(super) stream: PresetStream,
-    /// Headers that it asks for, and what each is; what a preset fills in is not among those that a user has to write.
+    /// Headers that it requires, and what each means. A user has to write those that the preset does not fill in.
     pub(super) needs: &'static [(&'static str, &'static str)],
     /// The size of the largest request that it takes.
     pub(super) largest: Option<&'static str>,
-    /// For the documentation: what else is to be known.
+    /// Further facts, for the documentation.
     pub(super) note: &'static str,
-    /// Where all this is from.
+    /// The sources of these facts.
     pub(super) sources: &'static [&'static str],
 }
 
@@ -58,13 +54,13 @@ pub(super) struct PresetAccess {
 pub(super) struct PresetCredential {
     pub(super) header: &'static str,
     pub(super) scheme: CredentialScheme,
-    /// What is called so at the upstream, in the words of the documentation.
+    /// The upstream's name for the credential, for the documentation.
     pub(super) what: &'static str,
     /// Whether the upstream takes nothing without it.
     pub(super) needed: bool,
 }
 
-/// What stands before a credential.
+/// The scheme before a credential.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum CredentialScheme {
     /// Nothing.
@@ -81,26 +77,18 @@ pub(super) struct PresetStream {
     pub(super) attribute: Option<&'static str>,
     /// By these headers, which are templates over the key.
     pub(super) headers: &'static [(&'static str, &'static str)],
-    /// What a key has to match as a whole, and what that means.
+    /// The regular expression that a whole key has to match, and its meaning in words.
     pub(super) valid: Option<(&'static str, &'static str)>,
 }
 
 impl CredentialScheme {
-    /// What stands before the credential, with the space behind it.
+    /// The text before the credential, with a space behind it.
     pub(super) fn prefix(self) -> &'static str {
         match self {
             Self::None => "",
             Self::Bearer => "Bearer ",
             Self::Basic => "Basic ",
         }
-    }
-}
-
-impl Preset {
-    /// Bytes of the largest request that it takes.
-    pub(super) fn largest_in_bytes(&self) -> Option<u64> {
-        let size = self.largest?.parse::<Size>();
-        Some(size.expect("a test reads what is in the table").0)
     }
 }
 
@@ -117,7 +105,7 @@ pub(super) fn names() -> Vec<&'static str> {
 
 const ALL: &[Signal] = &Signal::ALL;
 
-/// Of upstreams that know no streams, or know them by the credential.
+/// For upstreams without streams, or that tell them apart by the credential.
 const NO_STREAM: PresetStream = PresetStream { attribute: None, headers: &[], valid: None };
 
 const BEARER: PresetCredential = PresetCredential {
@@ -162,7 +150,7 @@ const fn own(example: &'static str, path: &'static str) -> PresetAccess {
     PresetAccess { default: None, example, hosts: &[], path, options: &[] }
 }
 
-/// What Sluice fills in, by the name of the preset.
+/// All presets.
 pub(super) const PRESETS: &[Preset] = &[
     Preset {
         name: "s2",

@@ -1,8 +1,8 @@
-//! What is wrong with a configuration, and where: collected while it is read, shown all at once.
+//! The problems of a configuration with their places: collected while it is read, shown all at once.
 //!
 //! The text looks like a compiler's: place, message, the line itself with a caret, and what to write instead.
-//! Of the line keys and structure are shown, and the values that are known to be no secrets (`secrets`), because the
-//! text ends up in logs and in the API.
+//! Of the line, keys, structure and the values that are known to be no secrets (`secrets`) are shown, because the text ends up in logs and
+//! in the API.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -10,11 +10,13 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::node::{Fragment, Node, Value};
-use super::secrets::{REDACTED, Sight, known_keys};
+use super::node::{Fragment, Node, NodeValue};
+use super::quoting::{REDACTED, quoted};
+use super::secrets::{Sight, known_keys};
+use super::span::Span;
 use crate::terminal::is_obeyed;
 
-/// How bad a problem is.
+/// The severity of a problem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
@@ -42,13 +44,13 @@ pub struct Problem {
     /// The line with a caret under the place.
     #[serde(skip)]
     pub(super) snippet: Option<String>,
-    /// It says that a placeholder stands for something that is not there.
+    /// Whether the problem is a warning that a placeholder replaces an absent variable or file.
     #[serde(skip)]
     pub(super) is_of_placeholder: bool,
 }
 
 impl Problem {
-    /// Whether it says no more than that a placeholder stands for something that is not there.
+    /// Whether the problem is only a warning that a placeholder replaces an absent variable or file.
     pub fn tells_of_placeholder(&self) -> bool {
         self.is_of_placeholder
     }
@@ -127,31 +129,18 @@ impl fmt::Display for Problems {
 
 impl std::error::Error for Problems {}
 
-/// A range of bytes of the configuration file.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Span {
-    pub(super) start: usize,
-    pub(super) end: usize,
-}
-
-impl Span {
-    pub(super) fn contains(self, other: Self) -> bool {
-        self.start <= other.start && other.end <= self.end
-    }
-}
-
 /// Collects problems while a configuration is read.
 #[derive(Debug, Default)]
-pub(super) struct Report {
-    found: Vec<Found>,
+pub(super) struct ProblemReport {
+    found: Vec<FoundProblem>,
     /// The keys and values of the file, and whether they may be shown.
     texts: HashMap<Span, bool>,
-    /// Up to this byte it is known what the file's keys and values are.
+    /// Up to this byte the keys and values of the file are known.
     looked_to: usize,
 }
 
 #[derive(Debug)]
-struct Found {
+struct FoundProblem {
     severity: Severity,
     span: Option<Span>,
     message: String,
@@ -159,7 +148,7 @@ struct Found {
     is_of_placeholder: bool,
 }
 
-impl Report {
+impl ProblemReport {
     /// Adds an error; `help` says what to write instead.
     pub(super) fn error(&mut self, span: Span, message: impl Into<String>) -> &mut Self {
         self.add(Severity::Error, Some(span), message.into())
@@ -170,7 +159,7 @@ impl Report {
         self.add(Severity::Warning, Some(span), message.into())
     }
 
-    /// Adds a warning that something is not there, for which a placeholder stands.
+    /// Adds a warning that a placeholder replaces an absent variable or file.
     pub(super) fn warn_of_placeholder(&mut self, span: Span, message: impl Into<String>) {
         self.add(Severity::Warning, Some(span), message.into());
         if let Some(last) = self.found.last_mut() {
@@ -183,31 +172,31 @@ impl Report {
         self.add(Severity::Error, None, message.into())
     }
 
-    /// Says what to write instead, for the problem added last.
+    /// Adds a help to the last problem: what to write instead.
     pub(super) fn help(&mut self, help: impl Into<String>) {
         if let Some(last) = self.found.last_mut() {
             last.help = Some(help.into());
         }
     }
 
-    /// Says where a key or a value stands, which is not shown for now.
+    /// Notes the place of a key or a value, which is not shown for now.
     pub(super) fn text(&mut self, span: Span) {
         self.texts.insert(span, false);
     }
 
-    /// Shows a key that the tree doesn't have, since it is there already.
+    /// Shows a duplicate key, which is not in the tree.
     pub(super) fn show_key(&mut self, span: Span) {
         self.texts.insert(span, true);
     }
 
-    /// Shows what has been found to be harmless. What stands in several places, by an alias, is so in each of them.
+    /// Shows the keys and values that were found to be harmless.
     pub(super) fn show(&mut self, sight: &Sight) {
         self.looked_to = usize::MAX;
         self.texts.extend(sight.shown.iter().map(|span| (*span, true)));
         self.texts.extend(sight.hidden.iter().map(|span| (*span, false)));
     }
 
-    /// The same of a file of which a fragment is known only.
+    /// As [`ProblemReport::show`], for a file of which only a fragment could be parsed.
     pub(super) fn show_fragment(&mut self, fragment: &Fragment, sight: &Sight) {
         self.show(sight);
         self.looked_to = fragment.end;
@@ -219,27 +208,27 @@ impl Report {
         self.texts.get(&span) == Some(&true)
     }
 
-    /// The value as it stands in the file, quoted, if it may be shown; never what was substituted.
+    /// The value as it is written in the file, quoted, if it may be shown; never a substituted value.
     pub(super) fn written(&self, node: &Node, source: &str) -> String {
         match &node.value {
-            Value::Scalar(_) if !self.shows(node.span) => format!("`{REDACTED}`"),
-            Value::Scalar(scalar) if scalar.is_substituted() => {
+            NodeValue::Scalar(_) if !self.shows(node.span) => format!("`{REDACTED}`"),
+            NodeValue::Scalar(scalar) if scalar.is_substituted() => {
                 quoted(source.get(node.span.start..node.span.end).unwrap_or_default())
             }
-            Value::Scalar(scalar) => quoted(&scalar.text),
-            Value::Seq(_) | Value::Map(_) => node.kind().to_owned(),
+            NodeValue::Scalar(scalar) => quoted(&scalar.text),
+            NodeValue::Seq(_) | NodeValue::Map(_) => node.kind().to_owned(),
         }
     }
 
-    /// The same where it begins a sentence. What may not be shown need not be a secret, and is the place that is pointed at.
+    /// The value as the subject at the beginning of a sentence; `this`, if it may not be shown.
     pub(super) fn subject(&self, node: &Node, source: &str) -> String {
         match &node.value {
-            Value::Scalar(_) if !self.shows(node.span) => "this".to_owned(),
+            NodeValue::Scalar(_) if !self.shows(node.span) => "this".to_owned(),
             _ => self.written(node, source),
         }
     }
 
-    /// Whether something has been said of this very place.
+    /// Whether there is a problem at exactly this place.
     pub(super) fn has_said(&self, span: Span) -> bool {
         self.found.iter().any(|found| found.span == Some(span))
     }
@@ -248,7 +237,7 @@ impl Report {
         self.found.iter().any(|found| found.severity == Severity::Error)
     }
 
-    /// Whether nothing has been said.
+    /// Whether there are no problems.
     pub(super) fn is_empty(&self) -> bool {
         self.found.is_empty()
     }
@@ -261,7 +250,7 @@ impl Report {
         })
     }
 
-    /// Whether there is an error inside `span`: what is missing there may only be misspelt.
+    /// Whether there is an error inside `span`: a key that is missing there may be a misspelt one.
     pub(super) fn has_error_within(&self, span: Span) -> bool {
         self.found.iter().any(|found| {
             found.severity == Severity::Error && found.span.is_some_and(|inner| span.contains(inner))
@@ -269,7 +258,7 @@ impl Report {
     }
 
     fn add(&mut self, severity: Severity, span: Option<Span>, message: String) -> &mut Self {
-        self.found.push(Found { severity, span, message, help: None, is_of_placeholder: false });
+        self.found.push(FoundProblem { severity, span, message, help: None, is_of_placeholder: false });
         self
     }
 
@@ -320,54 +309,13 @@ impl Report {
     }
 }
 
-/// What a problem quotes of the file: short, and without characters that a terminal would obey.
-pub(super) fn quoted(text: &str) -> String {
-    const LONGEST: usize = 60;
-    let mut out = String::from("`");
-    for (index, char) in text.chars().enumerate() {
-        if index == LONGEST {
-            out.push('…');
-            break;
-        }
-        if is_obeyed(char) { out.extend(char.escape_default()) } else { out.push(char) }
-    }
-    out.push('`');
-    out
-}
-
-/// The nearest of `names` to `name`, if it is near enough to be meant.
-pub(super) fn nearest<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let lower = name.to_lowercase();
-    names
-        .into_iter()
-        .map(|candidate| (strsim::damerau_levenshtein(&lower, &candidate.to_lowercase()), candidate))
-        .filter(|(distance, candidate)| *distance <= 1.max(candidate.chars().count().min(12) / 3))
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, candidate)| candidate)
-}
-
-/// `a`, `b` and `c`, each quoted.
-pub(super) fn listed<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
-    let names: Vec<String> = names.into_iter().map(|name| format!("`{name}`")).collect();
-    enumerated(&names)
-}
-
-/// a, b and c.
-pub(super) fn enumerated(names: &[String]) -> String {
-    match names {
-        [] => "none".to_owned(),
-        [only] => only.clone(),
-        [rest @ .., last] => format!("{} and {last}", rest.join(", ")),
-    }
-}
-
 /// The file by lines.
 struct Lines<'a> {
     source: &'a str,
     starts: Vec<usize>,
     /// The keys and values in the order of the file, and whether they may be shown.
     texts: Vec<(Span, bool)>,
-    /// Up to this byte these are known.
+    /// Up to this byte the keys and values are known.
     looked_to: usize,
 }
 
@@ -381,7 +329,7 @@ enum Look {
     LeftOut,
 }
 
-struct Place {
+struct TextPosition {
     /// From 0.
     line: usize,
     /// In characters, from 0.
@@ -395,14 +343,14 @@ impl<'a> Lines<'a> {
         Self { source, starts: std::iter::once(0).chain(breaks).collect(), texts: Vec::new(), looked_to: 0 }
     }
 
-    fn place(&self, span: Span) -> Place {
+    fn place(&self, span: Span) -> TextPosition {
         let clamp = |at: usize| {
             (0..=at.min(self.source.len())).rev().find(|at| self.source.is_char_boundary(*at)).unwrap_or(0)
         };
         let span = Span { start: clamp(span.start), end: clamp(span.end.max(span.start)) };
         let line = self.starts.partition_point(|start| *start <= span.start) - 1;
         let column = self.source[self.starts[line]..span.start].chars().count();
-        Place { line, column, span }
+        TextPosition { line, column, span }
     }
 
     /// How each byte of a line that begins at `start` is shown.
@@ -468,7 +416,7 @@ impl<'a> Lines<'a> {
         self.source[self.starts[line]..].split('\n').next().unwrap_or_default().trim_end_matches('\r')
     }
 
-    /// A line as it may be shown.
+    /// A line, redacted.
     fn shown(&self, line: usize) -> String {
         let text = self.line(line);
         let looks = self.looks(self.starts[line], text);
@@ -488,7 +436,7 @@ impl<'a> Lines<'a> {
     }
 
     /// The line with a caret under the span, without secrets, and cut around the place if it is long.
-    fn snippet(&self, place: &Place) -> String {
+    fn snippet(&self, place: &TextPosition) -> String {
         const WIDEST: usize = 120;
         const BEFORE: usize = 50;
 

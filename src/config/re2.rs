@@ -1,16 +1,16 @@
 //! Regular expressions as a Collector reads them (RE2, in Go), in the words of the crate `regex`.
 //!
-//! Where both differ in what is common, a Collector's meaning counts: `\d`, `\w`, `\s` and `\b` are of ASCII, and within
+//! Where the meanings of common expressions differ, a Collector's counts: `\d`, `\w`, `\s` and `\b` are of ASCII, and within
 //! brackets `[`, `&&`, `--` and `~~` are characters.
 
-/// Why a text is no expression. The expression itself is not in it.
+/// Why a text is no regular expression, without the text itself.
 pub(super) fn reason(error: &regex::Error) -> String {
     // The last line of the parser's message says why; the ones before repeat the pattern.
     let text = error.to_string();
     text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()
 }
 
-/// The same expression for the crate `regex`. What is no expression is none afterwards.
+/// Translates an expression for the crate `regex`. A text that is no expression stays none.
 pub(super) fn translated(pattern: &str) -> String {
     let mut out = String::with_capacity(pattern.len() + 16);
     let mut chars = pattern.chars().peekable();

@@ -72,7 +72,7 @@ fn below<'a>(out: &mut String, path: &str, shape: Shape<'a>, written: &mut Vec<&
     }
 }
 
-/// What the keys of a map are, which are the user's own.
+/// The meaning of the keys of a map whose keys are the user's own.
 fn name_of_keys(shape: Shape<'_>) -> &str {
     shape.body["x-key"].as_str().unwrap_or("attribute")
 }

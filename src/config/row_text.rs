@@ -1,8 +1,8 @@
-//! The text of a row that is a file of its own: how it is made, and how something in it is changed.
+//! The text of a row that is a file of its own: how it is made, and how it is changed.
 //!
-//! A file that people write is theirs: the keys that are changed in it are written anew, and all else stays as it is written,
-//! comments and `${…}` included. That works on the lines of the file, which YAML allows to be written in many ways; so what comes
-//! of it is read again, and where it does not say what it should, the whole file is written anew, without comments.
+//! A change keeps what people have written: only the changed keys are written anew, and all else stays, including comments and `${…}`.
+//! That works on the lines of the file, which YAML allows to be written in many ways; so the result is parsed again, and where it is not
+//! the row that it should be, the whole file is written anew, without comments.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
@@ -10,18 +10,20 @@ use std::ops::Range;
 use serde_json::{Map, Value as Json};
 use thiserror::Error;
 
-use super::node::{self, Entry, Node, Scalar, Value};
-use super::problem::{Report, Span};
+use super::node::{Node, NodeEntry, NodeValue, Scalar};
+use super::parse;
+use super::problem::ProblemReport;
+use super::span::Span;
 use super::yaml::{is_plain, write_entry, written};
 use crate::byte_order_mark;
 
-/// The text of a row as it stands in its file: nothing in it is substituted.
+/// The text of a row in its file, without substitution.
 pub struct RowText {
     text: String,
     root: Node,
 }
 
-/// Some keys can't be written in YAML, such as `<<`, and such as are longer than a line may be.
+/// The error of a key that can't be written in YAML, such as `<<`, or one that is longer than a line may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("a key of this row can't be written in YAML")]
 pub struct UnwritableRow;
@@ -34,7 +36,7 @@ impl RowText {
         Ok(row)
     }
 
-    /// The text of a row that is there; `None` if it is not YAML with a map in it.
+    /// The text of a present row; `None` if it is not a YAML map.
     pub fn parse(source: &str) -> Option<Self> {
         let text = byte_order_mark::strip(source).to_owned();
         let root = parsed(&text)?;
@@ -46,18 +48,18 @@ impl RowText {
         &self.text
     }
 
-    /// Writes what stands under a key. Of what is given, no text is a substitution when it is read.
+    /// Writes the value of a key. `${…}` in the value is escaped, so that nothing is substituted when it is read.
     pub fn set(&mut self, key: &str, value: &Json) -> Result<(), UnwritableRow> {
         self.put(key, Some(node_of(value)))
     }
 
-    /// Takes a key away.
+    /// Removes a key.
     pub fn remove(&mut self, key: &str) -> Result<(), UnwritableRow> {
         self.put(key, None)
     }
 
-    /// Changes what a JSON merge patch (RFC 7396) names: what it has under a key is written there, `null` takes the key away, and
-    /// maps are merged likewise. Of what is given, no text is a substitution when it is read.
+    /// Applies a JSON merge patch (RFC 7396): its values are written, `null` removes a key, and maps are merged likewise. `${…}` in the
+    /// values is escaped, so that nothing is substituted when they are read.
     pub fn merge(&mut self, patch: &Map<String, Json>) -> Result<(), UnwritableRow> {
         self.rewrite(&merged(self.root.entries(), patch))
     }
@@ -69,8 +71,8 @@ impl RowText {
         self.put("senders", Some(seq(senders)))
     }
 
-    /// Gives the sender at a position another token, by its hash. The one before becomes that of a sender called `former`, until
-    /// the moment `ends` if that is not what it has already; without `former` it is no more.
+    /// Gives the sender at a position another token, by its hash. The former token becomes that of a sender with the name and the expiry in
+    /// `former`; without `former` it is removed.
     pub fn change_token(
         &mut self,
         position: usize,
@@ -80,7 +82,7 @@ impl RowText {
         let mut senders = self.senders();
         let Some(sender) = senders.get_mut(position) else { return Ok(()) };
         let before = sender.clone();
-        if let Value::Map(entries) = &mut sender.value {
+        if let NodeValue::Map(entries) = &mut sender.value {
             entries.retain(|entry| entry.key != "expires");
             for entry in entries.iter_mut().filter(|entry| ["token", "token_sha256"].contains(&&*entry.key)) {
                 "token_sha256".clone_into(&mut entry.key);
@@ -93,7 +95,7 @@ impl RowText {
         self.put("senders", Some(seq(senders)))
     }
 
-    /// Takes senders away, by their positions.
+    /// Removes senders, by their positions.
     pub fn remove_senders(&mut self, positions: &[usize]) -> Result<(), UnwritableRow> {
         if positions.is_empty() {
             return Ok(());
@@ -105,12 +107,12 @@ impl RowText {
 
     fn senders(&self) -> Vec<Node> {
         match self.root.get("senders").map(|list| &list.value) {
-            Some(Value::Seq(senders)) => senders.clone(),
+            Some(NodeValue::Seq(senders)) => senders.clone(),
             _ => Vec::new(),
         }
     }
 
-    /// Changes what stands under a key of the row, or takes the key away.
+    /// Changes the value of a key of the row, or removes the key.
     fn put(&mut self, key: &str, value: Option<Node>) -> Result<(), UnwritableRow> {
         self.rewrite(&match value {
             Some(value) => with(&self.root, key, value),
@@ -118,7 +120,7 @@ impl RowText {
         })
     }
 
-    /// Has the text say something else; the only place that changes anything.
+    /// Changes the text to that of another row; all changes go through here.
     fn rewrite(&mut self, wanted: &Node) -> Result<(), UnwritableRow> {
         if says_same(&self.root, wanted) {
             return Ok(());
@@ -134,9 +136,9 @@ impl RowText {
 }
 
 fn parsed(text: &str) -> Option<Node> {
-    let mut report = Report::default();
-    let root = node::parse(text, &mut report).ok()?;
-    (!report.has_errors() && matches!(root.value, Value::Map(_))).then_some(root)
+    let mut report = ProblemReport::default();
+    let root = parse::parse(text, &mut report).ok()?;
+    (!report.has_errors() && matches!(root.value, NodeValue::Map(_))).then_some(root)
 }
 
 fn node_of(json: &Json) -> Node {
@@ -156,19 +158,19 @@ fn text(text: &str) -> Node {
 }
 
 fn scalar(scalar: Scalar) -> Node {
-    Node { span: Span::default(), value: Value::Scalar(scalar) }
+    Node { span: Span::default(), value: NodeValue::Scalar(scalar) }
 }
 
 fn seq(items: Vec<Node>) -> Node {
-    Node { span: Span::default(), value: Value::Seq(items) }
+    Node { span: Span::default(), value: NodeValue::Seq(items) }
 }
 
-fn map(entries: Vec<Entry>) -> Node {
-    Node { span: Span::default(), value: Value::Map(entries) }
+fn map(entries: Vec<NodeEntry>) -> Node {
+    Node { span: Span::default(), value: NodeValue::Map(entries) }
 }
 
-fn entry(key: &str, value: Node) -> Entry {
-    Entry { key: key.to_owned(), key_span: Span::default(), value }
+fn entry(key: &str, value: Node) -> NodeEntry {
+    NodeEntry { key: key.to_owned(), key_span: Span::default(), value }
 }
 
 /// A map with another value under a key, at its place if it has the key.
@@ -181,8 +183,8 @@ fn with(node: &Node, key: &str, value: Node) -> Node {
     map(entries)
 }
 
-/// What a JSON merge patch (RFC 7396) makes of a map.
-fn merged(before: &[Entry], patch: &Map<String, Json>) -> Node {
+/// The result of a JSON merge patch (RFC 7396) of a map.
+fn merged(before: &[NodeEntry], patch: &Map<String, Json>) -> Node {
     let known: HashSet<&str> = before.iter().map(|entry| &*entry.key).collect();
     let kept = before.iter().filter_map(|before| match patch.get(&before.key) {
         None => Some(before.clone()),
@@ -192,7 +194,7 @@ fn merged(before: &[Entry], patch: &Map<String, Json>) -> Node {
     map(kept.chain(added.filter_map(|(key, value)| Some(entry(key, patched(None, value)?)))).collect())
 }
 
-/// What a value of a JSON merge patch makes of what it stands for; `None` if nothing is to be there.
+/// The result of a value of a JSON merge patch for the present value; `None` if the key is to be absent.
 fn patched(before: Option<&Node>, patch: &Json) -> Option<Node> {
     match patch {
         Json::Null => None,
@@ -206,32 +208,33 @@ fn patched(before: Option<&Node>, patch: &Json) -> Option<Node> {
     }
 }
 
-/// Whether two nodes are read alike, wherever they stand.
+/// Whether two nodes have the same value, whatever their places.
 fn says_same(one: &Node, other: &Node) -> bool {
     match (&one.value, &other.value) {
-        (Value::Scalar(one), Value::Scalar(other)) if one.is_null() || other.is_null() => {
+        (NodeValue::Scalar(one), NodeValue::Scalar(other)) if one.is_null() || other.is_null() => {
             one.is_null() == other.is_null()
         }
-        (Value::Scalar(one), Value::Scalar(other)) => {
+        (NodeValue::Scalar(one), NodeValue::Scalar(other)) => {
             // Quotes tell a number or a boolean from a text, and nothing else.
             one.text == other.text && (one.plain == other.plain || !is_plain(&one.text))
         }
-        (Value::Seq(one), Value::Seq(other)) => {
+        (NodeValue::Seq(one), NodeValue::Seq(other)) => {
             one.len() == other.len() && one.iter().zip(other).all(|(one, other)| says_same(one, other))
         }
-        (Value::Map(one), Value::Map(other)) => {
-            let same =
-                |(one, other): (&Entry, &Entry)| one.key == other.key && says_same(&one.value, &other.value);
+        (NodeValue::Map(one), NodeValue::Map(other)) => {
+            let same = |(one, other): (&NodeEntry, &NodeEntry)| {
+                one.key == other.key && says_same(&one.value, &other.value)
+            };
             one.len() == other.len() && one.iter().zip(other).all(same)
         }
         _ => false,
     }
 }
 
-/// A part of a text, and what is to stand there instead: whole lines, or a single value within one.
-type Edit = (Range<usize>, String);
+/// A range of a text and its replacement: whole lines, or a single value within a line.
+type TextEdit = (Range<usize>, String);
 
-/// The text of a map with what differs in another one; `None` if it is not written so that each key begins a line.
+/// The text of a map, changed to that of another map; `None` if not each key begins a line.
 fn edited(source: &str, before: &Node, after: &Node) -> Option<String> {
     let mut edits = edits_of(source, before, after, source.len())?;
     edits.sort_by_key(|(place, _)| (place.start, place.end));
@@ -251,9 +254,9 @@ fn edited(source: &str, before: &Node, after: &Node) -> Option<String> {
     Some(out)
 }
 
-/// What is to be changed so that a map says what another one does. Its text ends at `end`, where keys are added. `None` if that
-/// takes whole lines, and its keys don't begin lines.
-fn edits_of(source: &str, before: &Node, after: &Node, end: usize) -> Option<Vec<Edit>> {
+/// The edits that change a map to another one. Its text ends at `end`, where keys are added. `None` if that needs whole lines, and the
+/// keys don't begin lines.
+fn edits_of(source: &str, before: &Node, after: &Node, end: usize) -> Option<Vec<TextEdit>> {
     let mut starts: Vec<usize> = before.entries().iter().map(|entry| entry.key_span.start).collect();
     starts.sort_unstable();
     // In braces, and behind a `?`, a map begins before its first key.
@@ -302,9 +305,9 @@ fn edits_of(source: &str, before: &Node, after: &Node, end: usize) -> Option<Vec
     Some(edits)
 }
 
-/// What to write in the place of a single value that has a part of a line for itself, so that what stands behind it there stays.
+/// The replacement of a single value that is a part of a line, so that the text behind it stays.
 fn in_its_line(source: &str, before: &Node, after: &Node) -> Option<String> {
-    let Value::Scalar(after) = &after.value else { return None };
+    let NodeValue::Scalar(after) = &after.value else { return None };
     before.text()?;
     let written_before = source.get(before.span.start..before.span.end)?;
     (!written_before.is_empty() && !written_before.contains('\n')).then(|| written(after))
@@ -312,7 +315,7 @@ fn in_its_line(source: &str, before: &Node, after: &Node) -> Option<String> {
 
 /// The lines of a key and its value, of which the next key begins at `next`. Comments before that are about it; what looks like
 /// one within a text is a part of the text.
-fn lines_of(source: &str, entry: &Entry, next: usize) -> Option<Range<usize>> {
+fn lines_of(source: &str, entry: &NodeEntry, next: usize) -> Option<Range<usize>> {
     let start = entry.key_span.start;
     let of_value = last_text(&entry.value, &(start..next)).unwrap_or(start);
     let of_value = source.get(..of_value)?.trim_end().len();
@@ -328,18 +331,18 @@ fn lines_of(source: &str, entry: &Entry, next: usize) -> Option<Range<usize>> {
     Some(line_start(source, start)..end)
 }
 
-/// Where the line begins in which a place is.
+/// The beginning of the line of a place.
 fn line_start(source: &str, place: usize) -> usize {
     source[..place].rfind('\n').map_or(0, |end| end + 1)
 }
 
-/// Where the last of the texts in a value ends, of those that begin within a part of the file. Blank lines behind that may belong
-/// to a text, and are beyond the part.
+/// The end of the last text in a value that begins within a part of the file, cut to that part: blank lines behind it may belong to the
+/// text.
 fn last_text(node: &Node, within: &Range<usize>) -> Option<usize> {
     match &node.value {
-        Value::Scalar(_) => within.contains(&node.span.start).then(|| node.span.end.min(within.end)),
-        Value::Seq(items) => items.iter().filter_map(|item| last_text(item, within)).max(),
-        Value::Map(entries) => entries.iter().filter_map(|entry| last_text(&entry.value, within)).max(),
+        NodeValue::Scalar(_) => within.contains(&node.span.start).then(|| node.span.end.min(within.end)),
+        NodeValue::Seq(items) => items.iter().filter_map(|item| last_text(item, within)).max(),
+        NodeValue::Map(entries) => entries.iter().filter_map(|entry| last_text(&entry.value, within)).max(),
     }
 }
 

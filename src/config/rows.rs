@@ -1,5 +1,5 @@
-//! Rows of the table of tenants that stand in files of their own: each is read as a configuration is, with the same
-//! substitutions, checks and problems.
+//! Rows of the table of tenants in files of their own: each file is read as a configuration is, with the same substitutions, checks and
+//! problems.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,39 +8,41 @@ use serde::de::DeserializeOwned;
 
 use super::compile::{self, RowExporters, RowTargets};
 use super::model::TenantRow;
-use super::node::{self, Node};
-use super::problem::{Problem, Report, Severity, Span};
+use super::node::Node;
+use super::parse;
+use super::problem::{Problem, ProblemReport, Severity};
 use super::schema::Shape;
-use super::substitute::{Files, Substitution};
-use super::{Compiled, RowCheck, Secrets, Surroundings, secrets, shape};
+use super::span::Span;
+use super::substitute::{SourceFiles, Substitution};
+use super::{Compiled, RowCheck, SecretPresence, Surroundings, secrets, shape};
 use crate::byte_order_mark;
 use crate::regular::{self, FileStamp};
 use crate::tenants::{BrokenRow, RowContent, Tenant};
 #[cfg(any(test, fuzzing))]
 use crate::tenants::{Table, TableRow, TableSettings};
 
-/// A file with one row is not larger.
+/// The most bytes of a file with one row.
 pub(crate) const LARGEST_ROW: usize = 1 << 20;
 
-/// Of a broken row's problems, so many are told by the table.
+/// The most problems of a broken row that the table keeps.
 const TOLD: usize = 3;
 
 /// Reads the rows of a directory.
 #[derive(Clone, Debug)]
 pub struct RowReader {
     env: fn(&str) -> Option<String>,
-    secrets: Secrets,
+    secrets: SecretPresence,
     exporters: Vec<Arc<str>>,
-    /// What exporters read of each row, if it is looked at.
+    /// What exporters read of each row, if rows are checked against that.
     targets: Option<Arc<RowTargets>>,
 }
 
-/// What came of reading a row.
+/// The outcome of reading a row.
 #[derive(Debug)]
 pub struct ReadRow {
-    /// What stands there now.
+    /// The row, or that it is gone or broken.
     pub content: RowContent,
-    /// What is wrong with it, or not as its writer may think.
+    /// The errors and warnings about the row.
     pub problems: Vec<Problem>,
     /// The files that it names by `${file:}`, and what each was before it was read.
     pub(crate) files: Vec<(PathBuf, FileStamp)>,
@@ -51,7 +53,7 @@ impl RowReader {
     pub fn new(
         compiled: &Compiled,
         env: fn(&str) -> Option<String>,
-        secrets: Secrets,
+        secrets: SecretPresence,
         rows: RowCheck,
     ) -> Self {
         let exporters = compiled.exporters.iter().map(|(name, _)| name.clone()).collect();
@@ -85,13 +87,13 @@ impl RowReader {
     /// Reads a row from its text.
     pub(crate) fn read_text(&self, text: &str, path: &Path, place: &Arc<str>) -> ReadRow {
         let text = byte_order_mark::strip(text);
-        let mut files = Files::default();
+        let mut files = SourceFiles::default();
         // What of a text may be shown is only looked for where there is something to say.
-        let mut report = Report::default();
+        let mut report = ProblemReport::default();
         let mut row = self.compile(text, place, &mut files, &mut report, false);
         let mut problems = Vec::new();
         if !report.is_empty() {
-            report = Report::default();
+            report = ProblemReport::default();
             row = self.compile(text, place, &mut files, &mut report, true);
             problems = report.finish(&path.display().to_string(), text);
         }
@@ -108,8 +110,8 @@ impl RowReader {
         &self,
         text: &str,
         place: &Arc<str>,
-        files: &mut Files,
-        report: &mut Report,
+        files: &mut SourceFiles,
+        report: &mut ProblemReport,
         shows: bool,
     ) -> Option<compile::CompiledRow> {
         let substitution = Substitution::new(&self.env, self.secrets, files);
@@ -127,7 +129,7 @@ impl RowReader {
     }
 }
 
-/// What the table keeps of a row that can't be used.
+/// The record that the table keeps of a row that can't be used.
 fn broken(place: &Arc<str>, problems: &[Problem], tenant: Option<&Tenant>, complete: bool) -> BrokenRow {
     let errors = problems.iter().filter(|problem| problem.severity == Severity::Error);
     let mut told: Vec<String> = errors.clone().take(TOLD).map(|problem| format!("{problem:#}")).collect();
@@ -143,10 +145,10 @@ fn broken(place: &Arc<str>, problems: &[Problem], tenant: Option<&Tenant>, compl
     }
 }
 
-/// Reads a file with a list of rows, which is taken as a whole: if there is an error among the problems, none is to be used.
+/// Reads a file with a list of rows, which counts as a whole: if there is an error among the problems, no row may be used.
 pub(super) fn read_list(
     path: &Path,
-    files: &mut Files,
+    files: &mut SourceFiles,
     surroundings: &Surroundings<'_>,
     exporters: &RowExporters<'_>,
 ) -> (Vec<Arc<Tenant>>, Vec<Problem>) {
@@ -156,7 +158,7 @@ pub(super) fn read_list(
     };
     let text = byte_order_mark::strip(&text);
     let name = path.display().to_string();
-    let mut report = Report::default();
+    let mut report = ProblemReport::default();
     let substitution = Substitution::new(surroundings.env, surroundings.secrets, files);
     let shape = Shape::tenant_rows();
     let rows = typed::<Vec<TenantRow>>(text, shape, "a file of rows", substitution, &mut report, true);
@@ -181,10 +183,10 @@ fn typed<T: DeserializeOwned>(
     shape: Shape<'_>,
     what: &'static str,
     mut substitution: Substitution<'_>,
-    report: &mut Report,
+    report: &mut ProblemReport,
     shows: bool,
 ) -> Option<(Node, T)> {
-    let mut root = match node::parse(text, report) {
+    let mut root = match parse::parse(text, report) {
         Ok(root) => root,
         Err(fragment) => {
             if shows {
@@ -220,7 +222,8 @@ pub(crate) fn check_row(text: &str) {
         return;
     }
     let env = |name: &str| (name == "SECRET").then(|| SECRET.to_owned());
-    let reader = RowReader { env, secrets: Secrets::Needed, exporters: vec!["debug".into()], targets: None };
+    let reader =
+        RowReader { env, secrets: SecretPresence::Needed, exporters: vec!["debug".into()], targets: None };
     let ReadRow { content, problems, .. } =
         reader.read_text(text, Path::new("acme.yaml"), &"acme.yaml".into());
     let mut shown: String = problems.iter().map(ToString::to_string).collect();

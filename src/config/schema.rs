@@ -5,8 +5,8 @@ use std::sync::OnceLock;
 
 use serde_json::{Value as Json, json};
 
-use super::collector::{self, Verdict};
-use super::node::{Node, Value};
+use super::collector::{self, KeyVerdict};
+use super::node::{Node, NodeValue};
 #[cfg(not(test))]
 use crate::packed::unpacked;
 
@@ -23,7 +23,7 @@ pub(super) fn schema() -> &'static Json {
     })
 }
 
-/// What `schema.json` has to be.
+/// The text that `schema.json` has to have.
 #[cfg(test)]
 pub(super) fn text_of_model() -> String {
     let settings = schemars::generate::SchemaSettings::draft2020_12();
@@ -59,7 +59,7 @@ pub fn published() -> &'static Json {
     })
 }
 
-/// What asks for nothing, however deep it is written.
+/// The schema of values that ask for nothing, however deep they are nested.
 fn nothing() -> Json {
     /// Of texts, a zero in any form and with any unit, `false`, and what is substituted.
     const TEXT: &str = r"^(0[0-9a-zA-Z_]*|false|False|FALSE)?$|\$\{";
@@ -78,13 +78,13 @@ fn add_collectors_keys(body: &mut Json, definition: &str) {
     let Some(properties) = body.get_mut("properties").and_then(Json::as_object_mut) else { return };
     for key in collector::keys() {
         let Some((verdict, why)) = collector::verdict(definition, key) else { continue };
-        let schema = if verdict == Verdict::Refused {
+        let schema = if verdict == KeyVerdict::Refused {
             let text = format!("A Collector's key, which is not available here: {why}.");
             let default = collector::defaults(definition, key).map(|values| json!({ "enum": values }));
             let taken: Vec<Json> =
                 [json!({ "$ref": "#/$defs/Nothing" })].into_iter().chain(default).collect();
             json!({ "description": text, "deprecated": true, "anyOf": taken })
-        } else if verdict == Verdict::RefusedBesideFile {
+        } else if verdict == KeyVerdict::RefusedBesideFile {
             let text = format!(
                 "A Collector's key, which asks for the default here, and is not available beside a file: {why}."
             );
@@ -96,7 +96,7 @@ fn add_collectors_keys(body: &mut Json, definition: &str) {
     }
 }
 
-/// What the schema says for Sluice alone.
+/// The keywords of the schema that are for Sluice alone.
 const INTERNAL: [&str; 4] = ["x-shown", "x-asked-by-key", "x-key", "x-any-case"];
 
 /// A pattern for words in letters of any case, which JSON Schema has no flag for.
@@ -106,7 +106,7 @@ fn of_any_case(words: &[&str]) -> String {
     format!("^({})$", words.join("|"))
 }
 
-/// Lets a schema, and all within it, take what the configuration does.
+/// Widens a schema, and all within it, to all forms that the configuration accepts.
 fn relax(body: &mut Json) {
     /// In a text that stands for a number or a boolean: a substitution, or a form that YAML 1.2 doesn't know.
     const SUBSTITUTED: &str = r"\$\{";
@@ -171,7 +171,7 @@ fn relax(body: &mut Json) {
         wider.push("null");
         map.insert("type".to_owned(), json!(wider));
     }
-    // What may be left out may be written as nothing.
+    // An optional key may be written without a value.
     if let Some(reference) = map.get("$ref").cloned() {
         map.shift_remove("$ref");
         map.insert("anyOf".to_owned(), json!([{ "$ref": reference }, { "type": "null" }]));
@@ -192,7 +192,7 @@ fn relax(body: &mut Json) {
 /// A schema without its indirections: behind `$ref`, and without the `null` of an optional key.
 #[derive(Clone, Copy)]
 pub(super) struct Shape<'a> {
-    /// What constrains the value.
+    /// The schema of the value.
     pub(super) body: &'a Json,
     /// The name of the definition, such as `HttpReceiver`.
     pub(super) definition: Option<&'a str>,
@@ -303,9 +303,9 @@ impl<'a> Shape<'a> {
             return self;
         }
         let kind = match node.value {
-            Value::Scalar(_) => "string",
-            Value::Seq(_) => "array",
-            Value::Map(_) => "object",
+            NodeValue::Scalar(_) => "string",
+            NodeValue::Seq(_) => "array",
+            NodeValue::Map(_) => "object",
         };
         self.choices().find(|choice| choice.is(kind)).or_else(|| self.choices().next()).unwrap_or(self)
     }

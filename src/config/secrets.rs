@@ -1,46 +1,43 @@
-//! What of a configuration may be shown, in problems, logs and the API.
+//! Which texts of a configuration may be shown in problems, logs and the API.
 //!
 //! Nothing is shown because it does not look like a secret; a text is shown because the schema says what it is, and
 //! it has the form of that: a number, a duration, a word of an enumeration, the name of a route, an exporter or an
 //! attribute, a path, a URL without credentials. The same goes for keys: those of the schema are shown, and those that
-//! users choose if they have the form of a name; and what components of Collectors are commonly called. All else is
+//! users choose if they have the form of a name; and the common names of Collectors' components. All else is
 //! `[redacted]`: values of headers, values that attributes are compared with, whatever stands below a misspelt key, and a
 //! value of the wrong kind.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::ops::Range;
-use std::path::Path;
 use std::sync::OnceLock;
 
 use serde_json::{Map, Value as Json};
 
 use super::collector;
 use super::model;
-use super::node::{Entry, Node, Scalar, Value};
-use super::problem::{Span, nearest, quoted};
+use super::node::{Node, NodeEntry, NodeValue, Scalar};
+use super::quoting::{REDACTED, is_name, is_path, nearest};
 use super::schema::{Shape, schema};
+use super::span::Span;
 use crate::query::Query;
 
-/// What is shown instead.
-pub(super) const REDACTED: &str = "[redacted]";
-
-/// What a look at the whole file finds.
+/// The places in a file that may be shown and those that may not.
 pub(super) struct Sight {
     /// The places of keys and values that are known to be harmless.
     pub(super) shown: Vec<Span>,
-    /// The places of all others.
+    /// The places of all other keys and values.
     pub(super) hidden: Vec<Span>,
-    /// The file as written, before substitution, with all others replaced.
+    /// The file as written, before substitution, with the hidden keys and values replaced.
     pub(super) redacted: Json,
 }
 
-/// Finds out what of a configuration may be shown.
+/// Finds out which keys and values of a configuration may be shown.
 pub(super) fn look(root: &Node) -> Sight {
     look_as(Shape::root(), root)
 }
 
-/// The same for a file of another shape.
+/// As [`look`], for a file of another shape.
 pub(super) fn look_as(shape: Shape<'_>, root: &Node) -> Sight {
     let mut sight = Sight { shown: Vec::new(), hidden: Vec::new(), redacted: Json::Null };
     sight.redacted = sight.value(root, Some(shape), None);
@@ -48,28 +45,28 @@ pub(super) fn look_as(shape: Shape<'_>, root: &Node) -> Sight {
 }
 
 impl Sight {
-    /// `form` is what a text is, by the key that it belongs to.
+    /// `form` is the form of texts below a key, as the schema has it.
     fn value(&mut self, node: &Node, shape: Option<Shape<'_>>, form: Option<&str>) -> Json {
         let shape = shape.map(|shape| shape.of_kind(node));
         match &node.value {
-            Value::Scalar(scalar) => {
+            NodeValue::Scalar(scalar) => {
                 // A single value where a list of such is expected is as harmless as in the list.
                 let shape = shape
                     .map(|shape| if shape.is("array") { Shape::of(&shape.body["items"]) } else { shape });
                 let harmless = scalar.is_null()
                     || shape.map_or_else(
                         || collector::is_component(&scalar.text),
-                        |shape| Form::of(shape, form).fits(&scalar.text),
+                        |shape| TextForm::of(shape, form).fits(&scalar.text),
                     );
                 self.place(node.span, harmless);
                 if harmless { typed(scalar) } else { masked(&scalar.text, form).into() }
             }
-            Value::Seq(items) => {
+            NodeValue::Seq(items) => {
                 let inner =
                     shape.filter(|shape| shape.is("array")).map(|shape| Shape::of(&shape.body["items"]));
                 items.iter().map(|item| self.value(item, inner, form)).collect()
             }
-            Value::Map(entries) => {
+            NodeValue::Map(entries) => {
                 let shape = shape.filter(|shape| shape.is("object"));
                 let mut map = Map::new();
                 for entry in entries {
@@ -92,7 +89,7 @@ impl Sight {
 }
 
 /// Whether a key is one of the schema's or the Collector's, near to one, or has the form of a name.
-fn is_harmless_key(entry: &Entry, shape: Option<Shape<'_>>) -> bool {
+fn is_harmless_key(entry: &NodeEntry, shape: Option<Shape<'_>>) -> bool {
     if collector::is_component(&entry.key) {
         return true;
     }
@@ -110,13 +107,8 @@ fn is_harmless_key(entry: &Entry, shape: Option<Shape<'_>>) -> bool {
 }
 
 /// A key that has lost its value may be a value itself: `{ Authorization: Bearer, s3cret }`.
-fn has_form_of_a_key(entry: &Entry) -> bool {
+fn has_form_of_a_key(entry: &NodeEntry) -> bool {
     is_name(&entry.key) && !entry.value.is_null()
-}
-
-/// A name in backticks, if it has the form of one.
-pub(super) fn named(name: &str) -> String {
-    if is_name(name) { quoted(name) } else { format!("`{REDACTED}`") }
 }
 
 /// A query of a watch, in which substituted values stand at these places: fields, numbers and words that have the form of a name are
@@ -138,33 +130,27 @@ fn is_phrase(text: &str) -> bool {
     text.len() <= 64 && text.split_whitespace().all(is_name)
 }
 
-/// A path in backticks, if it has the form of one.
-pub(super) fn path(path: &Path) -> String {
-    let text = path.display().to_string();
-    if is_path(&text) || is_name(&text) { quoted(&text) } else { format!("`{REDACTED}`") }
-}
-
-/// What a text is, by the schema.
-enum Form<'a> {
-    /// Nothing is known of it.
+/// The form of a text, by the schema.
+enum TextForm<'a> {
+    /// Not known.
     Secret,
     /// Numbers, durations, sizes, rates; and the words that may stand there, too.
     Number(&'static [&'static str]),
     Moment,
     Boolean,
     Word(Vec<&'a str>),
-    /// Of a route, an exporter, an attribute.
+    /// The name of a route, an exporter, an attribute.
     Name,
     Path,
-    /// With or without a scheme.
+    /// A URL with or without a scheme.
     Url,
-    /// What records are looked for.
+    /// A query for records.
     Query,
-    /// So many in so long.
+    /// A count within a time.
     CountInTime,
 }
 
-impl<'a> Form<'a> {
+impl<'a> TextForm<'a> {
     fn of(shape: Shape<'a>, form: Option<&str>) -> Self {
         let words = shape.words();
         if !words.is_empty() {
@@ -247,7 +233,7 @@ fn with_samples(text: &str) -> Option<String> {
     Some(out)
 }
 
-/// What may stand where `${expression}` does.
+/// A text that may stand in place of `${expression}`.
 fn sample(expression: &str) -> Option<&str> {
     /// Right as a number, in a name and in a URL.
     const SAMPLE: &str = "1";
@@ -269,7 +255,7 @@ pub(super) fn is_variable(name: &str) -> bool {
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
-/// What a template may hold, or a word that is a slip in it.
+/// Whether a text can be the expression of a template, or a mistyped one.
 fn is_template_expression(text: &str) -> bool {
     let attribute =
         text.strip_prefix("resource").map(|index| index.trim().trim_matches(['[', ']', ' ', '"', '\'']));
@@ -312,24 +298,6 @@ fn is_number(text: &str) -> bool {
     true
 }
 
-/// The name of an exporter, a route, an attribute: a few letters and digits, without what keys and tokens are padded
-/// with.
-pub(super) fn is_name(text: &str) -> bool {
-    (1..=64).contains(&text.len())
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-/".contains(&byte))
-}
-
-/// A path of names that are not too long for one. It begins as a path does or has a dot, so that the text of a key is
-/// none.
-pub(super) fn is_path(text: &str) -> bool {
-    let segment = |text: &str| {
-        text.len() <= 48 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-~".contains(&byte))
-    };
-    text.len() <= 255
-        && (text.starts_with(['/', '.', '~']) || text.contains('.'))
-        && text.split('/').all(segment)
-}
-
 /// A URL, or a host with a port, without userinfo, query and fragment. Whatever else a URL could hold, in a place where
 /// it has no meaning, makes it none.
 fn is_url(text: &str) -> bool {
@@ -364,13 +332,16 @@ fn is_url(text: &str) -> bool {
         && (path.is_empty() || is_path(path))
 }
 
-/// What is shown of a text that is not harmless as a whole: of a URL, what stands before its query, and of a query what
-/// is harmless.
+/// The part that is shown of a text that is not harmless as a whole: of a URL, the part before its query, and of a query for records, its
+/// harmless parts.
 fn masked(text: &str, form: Option<&str>) -> Cow<'static, str> {
     let before = text.split_once('?').map(|(before, _)| before);
     match before {
         Some(url)
-            if form == Some("url") && !text.contains('@') && Form::Url.fits(url) && url.contains("://") =>
+            if form == Some("url")
+                && !text.contains('@')
+                && TextForm::Url.fits(url)
+                && url.contains("://") =>
         {
             format!("{url}?{REDACTED}").into()
         }
@@ -469,7 +440,7 @@ mod tests {
             "${env:N}",
             "${N:-5s}",
         ] {
-            assert!(Form::Number(&[]).fits(number), "{number}");
+            assert!(TextForm::Number(&[]).fits(number), "{number}");
         }
         for text in [
             "hunter2",
@@ -483,25 +454,25 @@ mod tests {
             "${env:N:-hunter2}",
             "${vault:x}",
         ] {
-            assert!(!Form::Number(&[]).fits(text), "{text}");
+            assert!(!TextForm::Number(&[]).fits(text), "{text}");
         }
-        let words = || Form::Word(vec!["reject", "drop"]);
+        let words = || TextForm::Word(vec!["reject", "drop"]);
         assert!(words().fits("drp") && words().fits("Reject") && !words().fits("hunter2"));
         for name in
             ["s2.stream", "otlp_http/s2", "{{ signal }}-{{ resource[\"service.name\"] }}", "a-${env:B}"]
         {
-            assert!(Form::Name.fits(name), "{name}");
+            assert!(TextForm::Name.fits(name), "{name}");
         }
         for text in ["Bearer x", "a=", "user:x", &"x".repeat(65), "{{ s3cret }}", "${s3-cret}"] {
-            assert!(!Form::Name.fits(text), "{text}");
+            assert!(!TextForm::Name.fits(text), "{text}");
         }
         for path in ["./data", "/etc/ssl/key.pem", "server.key", "~/x", "."] {
-            assert!(Form::Path.fits(path), "{path}");
+            assert!(TextForm::Path.fits(path), "{path}");
         }
         for text in
             ["s3cret", "-----BEGIN KEY-----\nx", "MC4CAQAwBQYDK2VwBCIEIx", "/a?b", "./a b", &"/x".repeat(200)]
         {
-            assert!(!Form::Path.fits(text), "{text}");
+            assert!(!TextForm::Path.fits(text), "{text}");
         }
     }
 
@@ -523,7 +494,7 @@ mod tests {
             "https://*.example.com",
             "ingest.example.com/otlp",
         ] {
-            assert!(Form::Url.fits(url), "{url}");
+            assert!(TextForm::Url.fits(url), "{url}");
         }
         for url in [
             "user:s3cret@h:4317",
@@ -544,7 +515,7 @@ mod tests {
             "Secret",
             "https://${env:H:-s3@cret}",
         ] {
-            assert!(!Form::Url.fits(url), "{url}");
+            assert!(!TextForm::Url.fits(url), "{url}");
         }
     }
 

@@ -1,22 +1,22 @@
-//! Sections that are misspelt or indented too far, which is reported and put right before the rest is checked.
+//! Sections that are misspelt or indented too far: reports and corrects them before the rest is checked.
 //!
-//! So such a mistake costs one error: what the section holds is checked as well, and whatever names something in it finds it.
+//! So such a mistake causes one error alone: the keys of the section are checked as well, and names that refer to them are found.
 
 use super::collector;
 use super::model;
-use super::node::{Entry, Node, Value};
-use super::problem::Report;
+use super::node::{Node, NodeEntry, NodeValue};
+use super::problem::ProblemReport;
 use super::schema::Shape;
 use super::shape::{key_that_is_meant, unknown_key};
 
-/// Puts the sections of a configuration right.
-pub(super) fn put_right(root: &mut Node, report: &mut Report) {
+/// Corrects the sections of a configuration.
+pub(super) fn put_right(root: &mut Node, report: &mut ProblemReport) {
     take_out(root, report);
     rename(root, report);
 }
 
 /// Gives a misspelt section the name that is meant, unless there is a section of that name.
-fn rename(root: &mut Node, report: &mut Report) {
+fn rename(root: &mut Node, report: &mut ProblemReport) {
     let shape = Shape::root();
     for index in 0..root.entries().len() {
         let section = &root.entries()[index];
@@ -30,7 +30,7 @@ fn rename(root: &mut Node, report: &mut Report) {
         };
         let unknown = unknown_key(section, report);
         report.error(at, format!("{unknown} in the top level; did you mean `{meant}`?"));
-        if let Value::Map(sections) = &mut root.value {
+        if let NodeValue::Map(sections) = &mut root.value {
             meant.clone_into(&mut sections[index].key);
         }
     }
@@ -38,10 +38,10 @@ fn rename(root: &mut Node, report: &mut Report) {
 
 /// Takes a section out of another, in which it stands as if it were the name of a receiver, an exporter and the like, unless there is
 /// a section of that name.
-fn take_out(root: &mut Node, report: &mut Report) {
+fn take_out(root: &mut Node, report: &mut ProblemReport) {
     let shape = Shape::root();
-    let mut taken: Vec<Entry> = Vec::new();
-    let Value::Map(sections) = &mut root.value else { return };
+    let mut taken: Vec<NodeEntry> = Vec::new();
+    let NodeValue::Map(sections) = &mut root.value else { return };
     let names: Vec<String> = sections.iter().map(|section| section.key.clone()).collect();
     for section in sections.iter_mut() {
         let Some(schema) = shape.property(&section.key) else { continue };
@@ -49,8 +49,8 @@ fn take_out(root: &mut Node, report: &mut Report) {
         if components.typed_values().next().is_none() {
             continue;
         }
-        let Value::Map(entries) = &mut section.value.value else { continue };
-        let is_section = |entry: &Entry| {
+        let NodeValue::Map(entries) = &mut section.value.value else { continue };
+        let is_section = |entry: &NodeEntry| {
             shape.properties().any(|(known, _)| known == entry.key)
                 && components.typed_values().all(|(known, _)| known != model::type_of(&entry.key))
                 && !names.contains(&entry.key)

@@ -1,30 +1,30 @@
-//! Checks the tree against the schema, key by key, and hands on what is right as the JSON that the model reads.
+//! Checks the tree against the schema, key by key, and returns the valid part as the JSON that the model reads.
 //!
-//! What is wrong is reported and left out, so that one mistake hides no other: the rest is read as if the wrong
-//! key had not been written.
+//! Mistakes are reported and left out, so that one hides no other: the rest is read as if the wrong key had not been written.
 
 use std::fmt;
 
 use serde_json::{Map, Number, Value as Json};
 
-use super::collector::{self, Verdict};
+use super::collector::{self, KeyVerdict};
 use super::model;
-use super::node::{Entry, Node, Origin, Scalar, Value};
-use super::problem::{Report, Span, listed, nearest, quoted};
+use super::node::{Node, NodeEntry, NodeValue, Scalar, ScalarOrigin};
+use super::problem::ProblemReport;
+use super::quoting::{REDACTED, is_path, listed, named, nearest, quoted};
 use super::schema::Shape;
-use super::secrets::{REDACTED, is_path, named};
+use super::span::Span;
 use super::substitute::PLACEHOLDER;
 
-/// What the file of a configuration is called in problems.
+/// The name of a configuration in problems.
 const CONFIGURATION: &str = "the configuration";
 
 /// Checks a whole configuration.
-pub(super) fn check(root: &Node, source: &str, report: &mut Report) -> Json {
+pub(super) fn check(root: &Node, source: &str, report: &mut ProblemReport) -> Json {
     check_as(Shape::root(), CONFIGURATION, root, source, report).unwrap_or_else(|| Map::new().into())
 }
 
-/// Whether a configuration has any section. If it has none, that is the one thing to say of it.
-pub(super) fn has_sections(root: &Node, source: &str, report: &mut Report) -> bool {
+/// Whether a configuration has any section. If it has none, that is its only problem.
+pub(super) fn has_sections(root: &Node, source: &str, report: &mut ProblemReport) -> bool {
     let is_empty = root.is_null() || (root.is_map() && root.entries().is_empty());
     if is_empty {
         report.error_without_place("the configuration is empty").help(
@@ -32,14 +32,14 @@ pub(super) fn has_sections(root: &Node, source: &str, report: &mut Report) -> bo
              `routes: [{ exporters: [file/local] }]`, each on a line of its own",
         );
     } else if !root.is_map() {
-        let mut walk = Walk { source, report, what: CONFIGURATION, root };
-        walk.wrong_kind(root, Shape::root(), &Place::ROOT);
+        let mut walk = ShapeCheck { source, report, what: CONFIGURATION, root };
+        walk.wrong_kind(root, Shape::root(), &KeyPath::ROOT);
     }
     root.is_map() && !is_empty
 }
 
-/// What to say of a key that is not known, with its name if that may be shown.
-pub(super) fn unknown_key(entry: &Entry, report: &Report) -> String {
+/// The message about an unknown key, with its name if that may be shown.
+pub(super) fn unknown_key(entry: &NodeEntry, report: &ProblemReport) -> String {
     if report.shows(entry.key_span) {
         format!("unknown key {}", quoted(&entry.key))
     } else {
@@ -47,8 +47,8 @@ pub(super) fn unknown_key(entry: &Entry, report: &Report) -> String {
     }
 }
 
-/// The key that is meant by one that the shape of the map does not have, if it is near enough to one: rather to one that is not
-/// written in the map, and rather to one of Sluice's than to one of the Collector's.
+/// The key that an unknown key is likely to mean: the nearest one that the map does not have, or else one that it has, or else one of the
+/// Collector's.
 pub(super) fn key_that_is_meant<'a>(key: &str, map: &Node, shape: Shape<'a>) -> Option<&'a str> {
     let known: Vec<&str> = shape.documented_properties().map(|(key, _)| key).collect();
     let unused = known.iter().copied().filter(|known| map.get(known).is_none());
@@ -62,24 +62,24 @@ pub(super) fn check_as(
     what: &'static str,
     root: &Node,
     source: &str,
-    report: &mut Report,
+    report: &mut ProblemReport,
 ) -> Option<Json> {
-    let mut walk = Walk { source, report, what, root };
-    walk.value(root, shape, &Place::ROOT)
+    let mut walk = ShapeCheck { source, report, what, root };
+    walk.value(root, shape, &KeyPath::ROOT)
 }
 
-/// The way from the root to a value.
-struct Place<'a> {
-    up: Option<&'a Place<'a>>,
+/// The path from the root to a value.
+struct KeyPath<'a> {
+    up: Option<&'a KeyPath<'a>>,
     name: &'a str,
     is_item: bool,
 }
 
-impl Place<'_> {
+impl KeyPath<'_> {
     const ROOT: Self = Self { up: None, name: "", is_item: false };
 
-    fn key<'a>(&'a self, name: &'a str) -> Place<'a> {
-        Place { up: Some(self), name, is_item: false }
+    fn key<'a>(&'a self, name: &'a str) -> KeyPath<'a> {
+        KeyPath { up: Some(self), name, is_item: false }
     }
 
     /// The nearest key: its own, or that of the list.
@@ -90,12 +90,12 @@ impl Place<'_> {
         }
     }
 
-    fn item<'a>(&'a self, name: &'a str) -> Place<'a> {
-        Place { up: Some(self), name, is_item: true }
+    fn item<'a>(&'a self, name: &'a str) -> KeyPath<'a> {
+        KeyPath { up: Some(self), name, is_item: true }
     }
 }
 
-impl fmt::Display for Place<'_> {
+impl fmt::Display for KeyPath<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(up) = self.up else { return Ok(()) };
         up.fmt(f)?;
@@ -107,30 +107,30 @@ impl fmt::Display for Place<'_> {
     }
 }
 
-struct Walk<'a> {
+struct ShapeCheck<'a> {
     source: &'a str,
-    report: &'a mut Report,
+    report: &'a mut ProblemReport,
     /// What the file as a whole is.
     what: &'static str,
     root: &'a Node,
 }
 
-impl Walk<'_> {
+impl ShapeCheck<'_> {
     /// The value as JSON, or `None` where it is wrong or not there.
-    fn value(&mut self, node: &Node, shape: Shape<'_>, place: &Place<'_>) -> Option<Json> {
+    fn value(&mut self, node: &Node, shape: Shape<'_>, place: &KeyPath<'_>) -> Option<Json> {
         let shape = shape.of_kind(node);
         match &node.value {
-            // That has been said.
-            Value::Scalar(scalar) if scalar.origin == Origin::Missing => None,
-            Value::Scalar(scalar) if scalar.is_null() && shape.is("object") => Some(Map::new().into()),
-            Value::Scalar(scalar)
+            // The missing value has been reported.
+            NodeValue::Scalar(scalar) if scalar.origin == ScalarOrigin::Missing => None,
+            NodeValue::Scalar(scalar) if scalar.is_null() && shape.is("object") => Some(Map::new().into()),
+            NodeValue::Scalar(scalar)
                 if (!scalar.is_null() || scalar.is_substituted())
                     && !shape.is("object")
                     && !shape.is("array") =>
             {
                 self.scalar(node, scalar, shape, place)
             }
-            Value::Seq(items) if shape.is("array") => {
+            NodeValue::Seq(items) if shape.is("array") => {
                 let items = items.iter().enumerate();
                 let shape = Shape::of(&shape.body["items"]);
                 Some(
@@ -139,7 +139,7 @@ impl Walk<'_> {
                         .collect(),
                 )
             }
-            Value::Map(entries) if shape.is("object") => Some(self.map(node, entries, shape, place)),
+            NodeValue::Map(entries) if shape.is("object") => Some(self.map(node, entries, shape, place)),
             _ => {
                 self.wrong_kind(node, shape, place);
                 None
@@ -147,7 +147,7 @@ impl Walk<'_> {
         }
     }
 
-    fn map(&mut self, node: &Node, entries: &[Entry], shape: Shape<'_>, place: &Place<'_>) -> Json {
+    fn map(&mut self, node: &Node, entries: &[NodeEntry], shape: Shape<'_>, place: &KeyPath<'_>) -> Json {
         let mut map = Map::new();
         for entry in entries {
             let shown = self.report.shows(entry.key_span);
@@ -156,24 +156,24 @@ impl Walk<'_> {
                 self.unknown(node, entry, shape, place);
                 continue;
             };
-            // Each of those that are named in another shape has been reported.
+            // Processors in another shape than a map have been reported.
             if entry.key == "processors" && shape.definition == Some("Config") && !entry.value.is_map() {
                 continue;
             }
             let is_fixed = shape.properties().any(|(key, _)| key == entry.key);
             let value_shape = Shape::of(schema);
             match in_place_of_placeholder(entry, schema, shape) {
-                Some(StandIn::Value(value)) => {
+                Some(PlaceholderValue::Value(value)) => {
                     map.insert(entry.key.clone(), value.into());
                     continue;
                 }
-                Some(StandIn::Default) => continue,
+                Some(PlaceholderValue::Default) => continue,
                 None => {}
             }
             if entry.value.is_missing() || (is_fixed && says_nothing(entry, schema, shape)) {
                 continue;
             }
-            // A secret that is empty is no mistake of the file.
+            // A variable with an empty value is no mistake of the file.
             let is_empty_text =
                 entry.value.is_substituted() && value_shape.of_kind(&entry.value).is("string");
             // As in the Collector, a header without a value is an empty one.
@@ -198,17 +198,17 @@ impl Walk<'_> {
         map.into()
     }
 
-    /// A key of the Collector's that is not in the schema.
-    fn collectors(&mut self, entry: &Entry, verdict: Verdict, why: &str) {
+    /// Reports a key of the Collector's that is not in the schema.
+    fn collectors(&mut self, entry: &NodeEntry, verdict: KeyVerdict, why: &str) {
         let (key, at) = (&entry.key, entry.key_span);
         match verdict {
-            Verdict::Ignored => {
+            KeyVerdict::Ignored => {
                 self.report.warn(at, format!("`{key}` has no effect: {why}"));
             }
-            Verdict::NeedsJournal if self.root.get("journal").is_some() => {
+            KeyVerdict::NeedsJournal if self.root.get("journal").is_some() => {
                 self.report.warn(at, format!("`{key}` has no effect: {why}"));
             }
-            Verdict::NeedsJournal => {
+            KeyVerdict::NeedsJournal => {
                 let directory = self.directory_of_journal(&entry.value);
                 self.report
                     .error(at, format!("`{key}` is not available: the queue would be lost with the process"))
@@ -217,10 +217,10 @@ impl Walk<'_> {
                          exporters on disk"
                     ));
             }
-            Verdict::Refused | Verdict::RefusedBesideFile => {
+            KeyVerdict::Refused | KeyVerdict::RefusedBesideFile => {
                 self.report.error(at, format!("`{key}` is not available: {why}"));
             }
-            Verdict::Connectors => {
+            KeyVerdict::Connectors => {
                 for connector in entry.value.mentions() {
                     let (name, why) = (connector.shown(), collector::connector(connector.name));
                     self.report.warn(connector.span, format!("the connector {name} has no effect: {why}"));
@@ -229,8 +229,8 @@ impl Walk<'_> {
         }
     }
 
-    /// Where a journal does what the extension does that `storage` names: below the directory of that one, which is on a disk
-    /// that stays.
+    /// The directory of a journal that replaces the extension which `storage` names: below that extension's directory, which is on a
+    /// persistent disk.
     fn directory_of_journal(&self, storage: &Node) -> String {
         let extension = storage.text().filter(|name| model::type_of(name) == "file_storage");
         let extension = extension.and_then(|name| self.root.get("extensions")?.get(name));
@@ -241,8 +241,8 @@ impl Walk<'_> {
         }
     }
 
-    /// A key that is not in the schema: the Collector's, or a slip.
-    fn unknown(&mut self, node: &Node, entry: &Entry, shape: Shape<'_>, place: &Place<'_>) {
+    /// Reports a key that is not in the schema: the Collector's, or a mistyped one.
+    fn unknown(&mut self, node: &Node, entry: &NodeEntry, shape: Shape<'_>, place: &KeyPath<'_>) {
         let shown = self.report.shows(entry.key_span);
         let name = if shown { quoted(&entry.key) } else { "this".to_owned() };
         let unknown = unknown_key(entry, self.report);
@@ -316,9 +316,9 @@ impl Walk<'_> {
             .help(format!("the keys here are {}", listed(known)));
     }
 
-    /// Checks the value of a wrong key as that of the one that is meant, so that what is wrong with it need not wait until the key is
-    /// right. Nothing else is done with it.
-    fn as_if_written(&mut self, entry: &Entry, meant: &str, shape: Shape<'_>, place: &Place<'_>) {
+    /// Checks the value of a wrong key as that of the key that is meant, so that its mistakes are reported before the key is corrected. The
+    /// value is not used.
+    fn as_if_written(&mut self, entry: &NodeEntry, meant: &str, shape: Shape<'_>, place: &KeyPath<'_>) {
         if entry.value.is_missing() || entry.value.is_null() {
             return;
         }
@@ -327,10 +327,16 @@ impl Walk<'_> {
         }
     }
 
-    fn scalar(&mut self, node: &Node, scalar: &Scalar, shape: Shape<'_>, place: &Place<'_>) -> Option<Json> {
+    fn scalar(
+        &mut self,
+        node: &Node,
+        scalar: &Scalar,
+        shape: Shape<'_>,
+        place: &KeyPath<'_>,
+    ) -> Option<Json> {
         const WHOLE: &str = "a whole number";
         let words = shape.words();
-        if scalar.origin == Origin::Placeholder && !shape.is_text() {
+        if scalar.origin == ScalarOrigin::Placeholder && !shape.is_text() {
             return None;
         }
         if !words.is_empty() {
@@ -382,7 +388,7 @@ impl Walk<'_> {
         node: &Node,
         scalar: &Scalar,
         (words, in_any_case): (&[&str], bool),
-        place: &Place<'_>,
+        place: &KeyPath<'_>,
     ) -> Option<Json> {
         let text = if in_any_case { scalar.text.to_lowercase() } else { scalar.text.clone() };
         if words.contains(&text.as_str()) {
@@ -404,7 +410,7 @@ impl Walk<'_> {
         scalar: &Scalar,
         format: &str,
         parse: FormatCheck,
-        place: &Place<'_>,
+        place: &KeyPath<'_>,
     ) -> Option<Json> {
         let Err(expected) = parse(&scalar.text) else {
             // A mode is octal for everybody.
@@ -417,7 +423,7 @@ impl Walk<'_> {
             "memory" => "an amount of memory".to_owned(),
             other => format!("a {other}"),
         };
-        // What is expected may repeat what was given.
+        // The message about the expected form may quote the value.
         let help = match (scalar.is_substituted(), self.report.shows(node.span)) {
             (true, _) => format!("the substituted text must be {what}"),
             (false, true) => expected,
@@ -428,7 +434,7 @@ impl Walk<'_> {
         None
     }
 
-    /// Says so where two versions of YAML read a number in two ways.
+    /// Warns of a number that two versions of YAML read differently.
     fn warn_of_octal(&mut self, span: Span, text: &str) {
         if let Some((octal, decimal)) = model::octal_or_decimal(text) {
             self.report
@@ -440,7 +446,7 @@ impl Walk<'_> {
         }
     }
 
-    fn in_range(&mut self, value: Json, node: &Node, shape: Shape<'_>, place: &Place<'_>) -> Option<Json> {
+    fn in_range(&mut self, value: Json, node: &Node, shape: Shape<'_>, place: &KeyPath<'_>) -> Option<Json> {
         let number = value.as_f64();
         let widest = match shape.format() {
             Some("uint16") => Some(f64::from(u16::MAX)),
@@ -462,7 +468,7 @@ impl Walk<'_> {
         None
     }
 
-    fn wrong_kind(&mut self, node: &Node, shape: Shape<'_>, place: &Place<'_>) {
+    fn wrong_kind(&mut self, node: &Node, shape: Shape<'_>, place: &KeyPath<'_>) {
         let expected = if shape.is("object") {
             "a map"
         } else if shape.is("array") {
@@ -475,7 +481,7 @@ impl Walk<'_> {
         let problem = self.report.error(node.span, format!("{name} must be {expected}, not {}", node.kind()));
         let first = shape.properties().next().map(|(key, _)| key);
         match (expected, &node.value) {
-            ("a list", Value::Scalar(scalar)) if !scalar.is_substituted() && shown => {
+            ("a list", NodeValue::Scalar(scalar)) if !scalar.is_substituted() && shown => {
                 let items = self.source.get(node.span.start..node.span.end).unwrap_or_default();
                 problem.help(format!("write [{}]", quoted(items).trim_matches('`')));
             }
@@ -488,45 +494,45 @@ impl Walk<'_> {
     }
 }
 
-/// What stands in for a value with a placeholder in it, where that would not do.
-enum StandIn {
+/// The replacement of a value with a placeholder in it, where the placeholder would be invalid.
+enum PlaceholderValue {
     Value(&'static str),
     Default,
 }
 
-/// What a value with a placeholder in it is read as, where the placeholder itself would not do: a whole URL, an address,
-/// and, for all that is not text, the default.
-fn in_place_of_placeholder(entry: &Entry, schema: &Json, shape: Shape<'_>) -> Option<StandIn> {
-    /// Of the domain that names nothing, RFC 2606.
+/// The replacement of a value with a placeholder in it, where the placeholder would be invalid: a whole URL, an address, and, for values
+/// that are not text, the default.
+fn in_place_of_placeholder(entry: &NodeEntry, schema: &Json, shape: Shape<'_>) -> Option<PlaceholderValue> {
+    /// A URL in the reserved domain `invalid` (RFC 2606).
     const URL: &str = "https://placeholder.invalid:4317";
-    /// It gets in the way of no other listener.
+    /// An address that conflicts with no other listener.
     const ADDRESS: &str = "127.0.0.1:0";
-    let Value::Scalar(scalar) = &entry.value.value else { return None };
-    if scalar.origin != Origin::Placeholder {
+    let NodeValue::Scalar(scalar) = &entry.value.value else { return None };
+    if scalar.origin != ScalarOrigin::Placeholder {
         return None;
     }
     let sends = matches!(shape.definition, Some("OtlpHttp" | "OtlpGrpc"));
     match schema["x-shown"].as_str() {
-        Some("url") if !sends && entry.key == "endpoint" => Some(StandIn::Value(ADDRESS)),
-        Some("url") if scalar.text == PLACEHOLDER => Some(StandIn::Value(URL)),
-        _ if entry.key == "proxy_url" => Some(StandIn::Default),
+        Some("url") if !sends && entry.key == "endpoint" => Some(PlaceholderValue::Value(ADDRESS)),
+        Some("url") if scalar.text == PLACEHOLDER => Some(PlaceholderValue::Value(URL)),
+        _ if entry.key == "proxy_url" => Some(PlaceholderValue::Default),
         _ => {
             let value = Shape::of(schema).of_kind(&entry.value);
-            (!value.is_text()).then_some(StandIn::Default)
+            (!value.is_text()).then_some(PlaceholderValue::Default)
         }
     }
 }
 
 /// Whether a key of the schema means its default: without a value (`timeout:`), or with an empty text, as the Collector
 /// writes it (`compression: ''`). Only what is asked for by its key alone (`http:`) is then there.
-fn says_nothing(entry: &Entry, schema: &Json, shape: Shape<'_>) -> bool {
+fn says_nothing(entry: &NodeEntry, schema: &Json, shape: Shape<'_>) -> bool {
     if entry.value.is_null() {
-        // Neither who may send nor what a route takes is left open for want of a variable.
+        // An absent variable must not leave open who may send, or what a route takes.
         let limits = ["Auth", "MatchRule", "NegatedRule", "ExactValues"];
         let is_limit = shape.definition.is_some_and(|definition| limits.contains(&definition));
         return schema["x-asked-by-key"] != true && !(is_limit && entry.value.is_substituted());
     }
-    // Of an attribute, of a header, of what protects, an empty text says something.
+    // In attributes, headers and options that protect, an empty text has a meaning.
     let empty_means_empty = [
         "Route",
         "MatchConditions",
@@ -540,7 +546,7 @@ fn says_nothing(entry: &Entry, schema: &Json, shape: Shape<'_>) -> bool {
         "AttributeMatch",
         "LibraryMatch",
     ];
-    let is_empty = matches!(&entry.value.value, Value::Scalar(scalar) if scalar.text.is_empty());
+    let is_empty = matches!(&entry.value.value, NodeValue::Scalar(scalar) if scalar.text.is_empty());
     is_empty
         && !Shape::of(schema).is("object")
         && !shape.definition.is_some_and(|definition| empty_means_empty.contains(&definition))
@@ -552,7 +558,7 @@ type FormatCheck = fn(&str) -> Result<(), String>;
 fn format_check(format: &str) -> Option<FormatCheck> {
     match format {
         "duration" => Some(|text| text.parse::<model::Duration>().map(drop)),
-        "size" => Some(|text| text.parse::<model::Size>().map(drop)),
+        "size" => Some(|text| text.parse::<model::ByteSize>().map(drop)),
         "memory" => Some(|text| text.parse::<model::Memory>().map(drop)),
         "queue size" => Some(|text| text.parse::<model::QueueSize>().map(drop)),
         "sync policy" => Some(|text| text.parse::<model::JournalSync>().map(drop)),

@@ -9,45 +9,50 @@ use std::hash::{Hash, Hasher};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-use super::Secrets;
-use super::node::{Node, Origin, Scalar, Value};
-use super::problem::{Report, Span};
-use super::secrets;
+use super::SecretPresence;
+use super::node::{Node, NodeValue, Scalar, ScalarOrigin};
+use super::problem::ProblemReport;
+use super::span::Span;
+use super::{quoting, secrets};
 use crate::byte_order_mark;
 use crate::regular::{self, FileStamp};
 
-/// Neither a configuration nor a file that it reads is larger.
+/// The most bytes of a configuration, and of a file that it reads.
 const LARGEST: u64 = 16 << 20;
 
-/// What substitutions read, and what they have read.
+/// Substitutes variables and files, and notes the files that it has read.
 pub(super) struct Substitution<'a> {
     env: &'a dyn Fn(&str) -> Option<String>,
-    secrets: Secrets,
-    files: &'a mut Files,
+    secrets: SecretPresence,
+    files: &'a mut SourceFiles,
 }
 
-/// Stands for what can't be had, where that is not needed. It is right in a header, a path, a host and a key.
+/// Replaces absent variables and files where they needn't exist. It is valid in a header, a path, a host and a key.
 pub(super) const PLACEHOLDER: &str = "placeholder";
 
 impl<'a> Substitution<'a> {
     pub(super) fn new(
         env: &'a dyn Fn(&str) -> Option<String>,
-        secrets: Secrets,
-        files: &'a mut Files,
+        secrets: SecretPresence,
+        files: &'a mut SourceFiles,
     ) -> Self {
         Self { env, secrets, files }
     }
 
     /// Substitutes in every scalar at and below `node`.
-    pub(super) fn apply(&mut self, node: &mut Node, report: &mut Report) {
+    pub(super) fn apply(&mut self, node: &mut Node, report: &mut ProblemReport) {
         match &mut node.value {
-            Value::Scalar(scalar) => self.scalar(scalar, node.span, report),
-            Value::Seq(items) => items.iter_mut().for_each(|item| self.apply(item, report)),
-            Value::Map(entries) => entries.iter_mut().for_each(|entry| self.apply(&mut entry.value, report)),
+            NodeValue::Scalar(scalar) => self.scalar(scalar, node.span, report),
+            NodeValue::Seq(items) => items.iter_mut().for_each(|item| self.apply(item, report)),
+            NodeValue::Map(entries) => {
+                for entry in entries {
+                    self.apply(&mut entry.value, report);
+                }
+            }
         }
     }
 
-    fn scalar(&mut self, scalar: &mut Scalar, span: Span, report: &mut Report) {
+    fn scalar(&mut self, scalar: &mut Scalar, span: Span, report: &mut ProblemReport) {
         if !scalar.text.contains('$') {
             return;
         }
@@ -64,20 +69,20 @@ impl<'a> Substitution<'a> {
                     report
                         .error(span, "`${` is never closed by `}`")
                         .help("write `${env:NAME}`, or `$$` for a dollar sign");
-                    scalar.origin = Origin::Missing;
+                    scalar.origin = ScalarOrigin::Missing;
                     return;
                 };
-                if scalar.origin == Origin::Written {
-                    scalar.origin = Origin::Substituted;
+                if scalar.origin == ScalarOrigin::Written {
+                    scalar.origin = ScalarOrigin::Substituted;
                 }
                 let value = match self.value(&inner[..close]) {
-                    Err(failure) if failure.is_absence && self.secrets == Secrets::Optional => {
+                    Err(failure) if failure.is_absence && self.secrets == SecretPresence::Optional => {
                         report.warn_of_placeholder(
                             span,
                             format!("{}: a placeholder stands for it", failure.message),
                         );
-                        if scalar.origin != Origin::Missing {
-                            scalar.origin = Origin::Placeholder;
+                        if scalar.origin != ScalarOrigin::Missing {
+                            scalar.origin = ScalarOrigin::Placeholder;
                         }
                         Ok(PLACEHOLDER.to_owned())
                     }
@@ -86,15 +91,15 @@ impl<'a> Substitution<'a> {
                 match value {
                     Ok(value) => {
                         if value.trim().is_empty() && inner.starts_with("file:") {
-                            let file = secrets::path(Path::new(&inner["file:".len()..close]));
+                            let file = quoting::path(Path::new(&inner["file:".len()..close]));
                             report.warn(span, format!("there is nothing in the file {file}"));
                         }
                         scalar.literal.push(out.len()..out.len() + value.len());
                         out.push_str(&value);
                     }
-                    Err(Failure { message, help, .. }) => {
+                    Err(SubstitutionFailure { message, help, .. }) => {
                         report.error(span, message).help(help);
-                        scalar.origin = Origin::Missing;
+                        scalar.origin = ScalarOrigin::Missing;
                     }
                 }
                 rest = &inner[close + 1..];
@@ -107,8 +112,8 @@ impl<'a> Substitution<'a> {
         scalar.text = out;
     }
 
-    /// What `${expression}` stands for.
-    fn value(&mut self, expression: &str) -> Result<String, Failure> {
+    /// The value of `${expression}`.
+    fn value(&mut self, expression: &str) -> Result<String, SubstitutionFailure> {
         if let Some(path) = expression.strip_prefix("file:") {
             return self.file(Path::new(path));
         }
@@ -118,7 +123,7 @@ impl<'a> Substitution<'a> {
         };
         if !secrets::is_variable(name) {
             // Its text may be a part of a password that happens to have `${` in it.
-            return Err(Failure {
+            return Err(SubstitutionFailure {
                 is_absence: false,
                 message: "this `${…}` is not a substitution".into(),
                 help:
@@ -131,7 +136,7 @@ impl<'a> Substitution<'a> {
             (Some(value), Some(default)) if value.is_empty() => Ok(default.to_owned()),
             (Some(value), _) => Ok(value),
             (None, Some(default)) => Ok(default.to_owned()),
-            (None, None) => Err(Failure {
+            (None, None) => Err(SubstitutionFailure {
                 is_absence: true,
                 message: format!("the environment variable `{name}` is not set"),
                 help: format!("set it, or write `${{env:{name}:-default}}`"),
@@ -139,9 +144,9 @@ impl<'a> Substitution<'a> {
         }
     }
 
-    fn file(&mut self, path: &Path) -> Result<String, Failure> {
-        let shown = secrets::path(path);
-        self.files.read_value(path).map_err(|reason| Failure {
+    fn file(&mut self, path: &Path) -> Result<String, SubstitutionFailure> {
+        let shown = quoting::path(path);
+        self.files.read_value(path).map_err(|reason| SubstitutionFailure {
             is_absence: true,
             message: format!("can't read the file {shown}: {reason}"),
             help: "a relative path is relative to the working directory".into(),
@@ -149,25 +154,25 @@ impl<'a> Substitution<'a> {
     }
 }
 
-struct Failure {
+struct SubstitutionFailure {
     /// The variable or the file is not there, or can't be read.
     is_absence: bool,
     message: String,
     help: String,
 }
 
-/// The files that a configuration or a row was read from, and what each was when it was read.
+/// The files that a configuration or a row was read from, each with the hash and the stamp that it had.
 #[derive(Default)]
-pub(super) struct Files(BTreeMap<PathBuf, FileRead>);
+pub(super) struct SourceFiles(BTreeMap<PathBuf, FileRead>);
 
 struct FileRead {
-    /// A hash of what was in it.
+    /// The hash of its content.
     digest: u64,
-    /// As it was before it was read.
+    /// The stamp from before it was read.
     stamp: FileStamp,
 }
 
-impl Files {
+impl SourceFiles {
     /// Reads a text file; the error says why not, never what is in it.
     pub(super) fn read(&mut self, path: &Path) -> Result<String, String> {
         let stamp = FileStamp::of(path);
@@ -177,7 +182,7 @@ impl Files {
         String::from_utf8(bytes?).map_err(|_| "it is not UTF-8 text".into())
     }
 
-    /// As [`Files::read`], for a file that stands for one value: without its final line break.
+    /// As [`SourceFiles::read`], for a file that stands for one value: without its final line break.
     pub(super) fn read_value(&mut self, path: &Path) -> Result<String, String> {
         let text = self.read(path)?;
         let text = byte_order_mark::strip(&text);
@@ -185,7 +190,7 @@ impl Files {
         Ok(text.strip_suffix('\r').unwrap_or(text).to_owned())
     }
 
-    /// As [`Files::read`], also through a pipe, which is not looked at again: only what takes its place is.
+    /// As [`SourceFiles::read`], also through a pipe. A pipe is not read again; a file that takes its place is.
     pub(super) fn read_once(&mut self, path: &Path) -> Result<String, String> {
         if regular::is_pipe(path) {
             let bytes = match regular::read_pipe(path, LARGEST) {
@@ -208,16 +213,16 @@ impl Files {
         (files, hash)
     }
 
-    /// The paths, and what each file was before it was read.
+    /// The paths, each with the file's stamp from before it was read.
     pub(super) fn stamps(self) -> Vec<(PathBuf, FileStamp)> {
         self.0.into_iter().map(|(path, read)| (path, read.stamp)).collect()
     }
 }
 
-/// A hash of what is in `files` now: when it differs from that of a configuration, the files have changed since
+/// A hash of the present contents of `files`: when it differs from that of a configuration, the files have changed since
 /// that configuration was read from them.
 ///
-/// Files are read, not only looked at, so that a `ConfigMap`'s swapped symlink and a network file system without
+/// The contents are read, rather than the stamps, so that a `ConfigMap`'s swapped symlink and a network file system without
 /// change events are noticed alike. A file that can't be read counts as such.
 pub fn fingerprint(files: &[PathBuf]) -> u64 {
     let mut files: Vec<&PathBuf> = files.iter().collect();
@@ -238,7 +243,7 @@ fn combine<'a>(digests: impl Iterator<Item = (&'a PathBuf, u64)>) -> u64 {
     hasher.finish()
 }
 
-/// What comes through standard input; waits for its end.
+/// Reads standard input to its end.
 pub(super) fn read_standard_input() -> Result<String, String> {
     let mut bytes = Vec::new();
     io::stdin().lock().take(LARGEST + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;

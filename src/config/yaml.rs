@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::node::{Node, Scalar, Value};
+use super::node::{Node, NodeValue, Scalar};
 
 /// Writes a key and its value on lines of their own.
 pub(super) fn write_entry(key: &str, value: &Node, indent: usize, out: &mut String) {
@@ -14,21 +14,21 @@ pub(super) fn write_entry(key: &str, value: &Node, indent: usize, out: &mut Stri
     write_value(value, indent + 2, out);
 }
 
-/// Writes a value behind what it belongs to; what it has on lines of its own is indented.
+/// Writes a value behind its key or dash; lines of its own are indented.
 fn write_value(value: &Node, indent: usize, out: &mut String) {
     match &value.value {
-        Value::Scalar(scalar) => {
+        NodeValue::Scalar(scalar) => {
             out.push(' ');
             out.push_str(&written(scalar));
             out.push('\n');
         }
-        Value::Seq(items) if items.is_empty() => out.push_str(" []\n"),
-        Value::Seq(items) if is_short(items) => {
+        NodeValue::Seq(items) if items.is_empty() => out.push_str(" []\n"),
+        NodeValue::Seq(items) if is_short(items) => {
             let texts: Vec<&str> = items.iter().filter_map(Node::text).collect();
             writeln!(out, " [{}]", texts.join(", ")).expect("a text takes all that is written");
         }
-        Value::Map(entries) if entries.is_empty() => out.push_str(" {}\n"),
-        Value::Seq(items) => {
+        NodeValue::Map(entries) if entries.is_empty() => out.push_str(" {}\n"),
+        NodeValue::Seq(items) => {
             out.push('\n');
             for item in items {
                 out.extend(std::iter::repeat_n(' ', indent));
@@ -46,7 +46,7 @@ fn write_value(value: &Node, indent: usize, out: &mut String) {
                 }
             }
         }
-        Value::Map(entries) => {
+        NodeValue::Map(entries) => {
             out.push('\n');
             for entry in entries {
                 write_entry(&entry.key, &entry.value, indent, out);
@@ -58,7 +58,7 @@ fn write_value(value: &Node, indent: usize, out: &mut String) {
 /// Whether a list fits into one line, with values that need no quotes.
 fn is_short(items: &[Node]) -> bool {
     const LONGEST: usize = 80;
-    let is_plain = |item: &Node| matches!(&item.value, Value::Scalar(scalar) if scalar.plain && !scalar.is_null() && is_plain(&scalar.text));
+    let is_plain = |item: &Node| matches!(&item.value, NodeValue::Scalar(scalar) if scalar.plain && !scalar.is_null() && is_plain(&scalar.text));
     let length: usize = items.iter().filter_map(Node::text).map(|text| text.len() + 2).sum();
     length <= LONGEST && items.iter().all(is_plain)
 }
@@ -74,7 +74,7 @@ pub(super) fn written(scalar: &Scalar) -> String {
     }
 }
 
-/// Whether a text means the same without quotes wherever it stands.
+/// Whether a text means the same without quotes in any place.
 pub(super) fn is_plain(text: &str) -> bool {
     let number = text.strip_prefix(['-', '+']).unwrap_or(text);
     number.starts_with(|first: char| first.is_ascii_alphanumeric())
@@ -92,7 +92,7 @@ fn quoted(text: &str) -> String {
             '\n' => out.push_str("\\n"),
             '\r' => out.push_str("\\r"),
             '\t' => out.push_str("\\t"),
-            // What YAML takes for a line break or for nothing, and what no text in it may have.
+            // Characters that YAML takes for a line break, or ignores, or forbids.
             char if char.is_control() || "\u{2028}\u{2029}\u{feff}\u{fffe}\u{ffff}".contains(char) => {
                 write!(out, "\\u{:04X}", u32::from(char)).expect("a text takes all that is written");
             }

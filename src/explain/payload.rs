@@ -1,29 +1,29 @@
-//! A captured request, in whatever encoding it is.
+//! A captured request in either encoding.
 
 use thiserror::Error;
 
 use crate::otlp::{self, JsonReadError, Malformed, Signal, Split};
 
 /// A captured request in protobuf or JSON.
-pub struct Payload<'p> {
+pub struct CapturedPayload<'p> {
     bytes: &'p [u8],
     signal: Signal,
-    /// What JSON stands for.
+    /// The request that JSON stands for, in protobuf.
     request: Vec<u8>,
 }
 
-/// Why a payload can't be looked at.
+/// Why a payload can't be read.
 #[derive(Clone, Debug, Error)]
 pub enum PayloadError {
-    /// It is no request of the signal, if that is known.
+    /// The payload is no request of the signal, or of any if that is not known.
     #[error("not {} request, it would be answered 400: {malformed}", a_signal(*.signal))]
     Malformed {
-        /// What it was taken for.
+        /// The signal that it was taken for.
         signal: Option<Signal>,
-        /// What is wrong with it.
+        /// The error in its framing.
         malformed: Malformed,
     },
-    /// It could be of any signal, or of none.
+    /// The payload is valid for several signals, or for none.
     #[error("the payload fits no signal, or more than one: say which")]
     UnknownSignal,
 }
@@ -32,11 +32,11 @@ fn a_signal(signal: Option<Signal>) -> String {
     signal.map_or_else(|| "an OTLP".to_owned(), |signal| format!("a {signal}"))
 }
 
-impl<'p> Payload<'p> {
+impl<'p> CapturedPayload<'p> {
     /// A payload of this signal; without one, its content decides.
     pub fn new(bytes: &'p [u8], signal: Option<Signal>) -> Result<Self, PayloadError> {
         let signal = signal.or_else(|| guessed(bytes));
-        // Whatever is wrong with the framing is so for every signal.
+        // An error in the framing is one for every signal.
         let mut request = Vec::new();
         let split = split(signal.unwrap_or(Signal::Logs), bytes, &mut request);
         split.map_err(|malformed| PayloadError::Malformed { signal, malformed })?;
@@ -49,12 +49,12 @@ impl<'p> Payload<'p> {
         self.signal
     }
 
-    /// What it calls its entries.
+    /// The field that holds its entries.
     pub fn entry_field(&self) -> &'static str {
         if is_json(self.bytes) { self.signal.json_entry_field() } else { self.signal.entry_field() }
     }
 
-    /// Its entries, and what is not valid.
+    /// Its entries, and the parts that are not valid.
     pub fn split(&mut self) -> Split<'_> {
         split(self.signal, self.bytes, &mut self.request).expect("it was split before")
     }
@@ -65,7 +65,7 @@ fn is_json(payload: &[u8]) -> bool {
     payload.trim_ascii_start().first() == Some(&b'{')
 }
 
-/// Splits a payload in either encoding. What JSON stands for is in `request`.
+/// Splits a payload in either encoding. `request` holds the protobuf that JSON stands for.
 fn split<'a>(signal: Signal, payload: &'a [u8], request: &'a mut Vec<u8>) -> Result<Split<'a>, Malformed> {
     if !is_json(payload) {
         return otlp::split(signal, payload);
@@ -81,7 +81,7 @@ fn split<'a>(signal: Signal, payload: &'a [u8], request: &'a mut Vec<u8>) -> Res
     Ok(split)
 }
 
-/// The signal, if the bytes are whole and valid as one only; JSON says by its names what it is.
+/// The signal, if the bytes are valid for one signal alone; JSON names it by its keys.
 fn guessed(payload: &[u8]) -> Option<Signal> {
     let named = is_json(payload);
     let fits = |signal: &Signal| {

@@ -1,7 +1,7 @@
-//! What exporters have not delivered when the time is over: it becomes dead letters, as far as they are written in time.
+//! What exporters have not delivered when the time for deliveries is over becomes dead letters, as far as these are written in time.
 //!
-//! Exporters and the streams of each are given up in turn, a few at a time. All at once they would keep one another from being
-//! written: what is given up last would get nothing of the time, and if there are many, all of the time would go into waking them.
+//! Exporters, and the streams of each, are given up in turn, a few streams at a time. If all were given up at once, they would keep one
+//! another from writing: the last ones would get no time, and with many streams all of the time would go into waking them.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -17,16 +17,16 @@ use crate::export::{Exporter, Fate};
 use crate::otlp::Signal;
 use crate::stream::Stream;
 
-/// Streams of an exporter that are given up at a time.
+/// The most streams of an exporter that are given up at a time.
 const AT_A_TIME: usize = 64;
 
-/// How often it is looked which of them have ended.
+/// How often streams that were given up are checked for progress.
 const STEP: Duration = Duration::from_millis(1);
 
-/// How often it is looked for streams that have got something since. There may be a million to look at.
+/// How often an exporter is scanned for streams that have got data since. It may have a million.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// Streams that are named.
+/// The most streams that the log names.
 const NAMED: usize = 5;
 
 /// What could not be delivered by one exporter.
@@ -34,26 +34,26 @@ const NAMED: usize = 5;
 pub struct Leftover {
     /// The exporter.
     pub exporter: Arc<str>,
-    /// Records that it had not delivered.
+    /// Records that the exporter had not delivered.
     pub records: u64,
-    /// Of these, the ones that are in the dead-letter directory now. The others are lost.
+    /// The part of these records that is in the dead-letter directory now. The others are lost.
     pub dead_lettered: u64,
-    /// The letters that these are in.
+    /// The number of dead letters that hold them.
     pub letters: u64,
     /// Why the others are lost, if there are any.
     pub loss: Option<LossCause>,
 }
 
-/// Why what was left is in no dead-letter directory.
+/// Why undelivered records are in no dead letter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LossCause {
-    /// There is none.
+    /// There is no dead-letter directory.
     #[error("`dead_letter.directory` is not set")]
     NoDirectory,
-    /// It holds `dead_letter.max_size`.
+    /// The directory holds `dead_letter.max_size`.
     #[error("the dead-letter directory is full")]
     Full,
-    /// The log says what the disk says.
+    /// The directory can't be written; the log has the system's error.
     #[error("the dead-letter directory can't be written")]
     Unwritable,
     /// The disk is too slow.
@@ -76,20 +76,20 @@ impl fmt::Display for Leftover {
     }
 }
 
-/// What exporters had when the process began to give it up. A second signal may end that and begin it again: what is told then is
-/// what has become of all of it, since the first time.
+/// The undelivered data of exporters when the process began to give it up. A second signal may interrupt that and begin it again: the
+/// report is then about all of the data, since the first time.
 #[derive(Debug, Default)]
 pub(super) struct GivingUp(OnceLock<Vec<ExporterBefore>>);
 
 impl GivingUp {
-    /// Begins with what these exporters have, unless it has begun.
+    /// Notes what these exporters have, unless that was noted before.
     fn begin(&self, exporters: &[Arc<Exporter>]) -> &[ExporterBefore] {
         self.0.get_or_init(|| exporters.iter().map(ExporterBefore::now).collect())
     }
 }
 
-/// Gives up what these exporters have and what they get while something is still `receiving`, until nothing of it is left, or
-/// until `deadline`. Returns what becomes of it: once no more letters are written, it can be [told](GivenUpExporter::leftover).
+/// Gives up the data of these exporters, and the data that they get until `receiving` has ended, until nothing is left or until
+/// `deadline`. The outcome can be [read](GivenUpExporter::leftover) once no more dead letters are written.
 pub(super) async fn give_up_in_turn<'e>(
     giving_up: &'e GivingUp,
     exporters: &[Arc<Exporter>],
@@ -118,44 +118,44 @@ pub(super) async fn give_up_in_turn<'e>(
 #[derive(Debug)]
 struct ExporterBefore {
     exporter: Arc<Exporter>,
-    /// How many streams had something, and the keys of some.
+    /// The number of streams with pending data, and the keys of some.
     streams: usize,
     named: Vec<String>,
-    /// What had become of records.
+    /// The records that had ended by then.
     ended: EndedRecords,
 }
 
 /// An exporter that is given up.
 pub(super) struct GivenUpExporter<'e> {
     before: &'e ExporterBefore,
-    /// Streams that are still to be given up, and when it was looked for them.
+    /// Streams that are still to be given up, and when the exporter was scanned for them.
     waiting: VecDeque<Arc<Stream>>,
     looked: Instant,
     /// Streams of which nothing has ended since they were given up.
     begun: Vec<GivenUpStream>,
 }
 
-/// A stream, and how far it was when it was given up.
+/// A stream, and its progress when it was given up.
 struct GivenUpStream {
     stream: Arc<Stream>,
     before: StreamProgress,
 }
 
-/// How far a stream is.
+/// The progress of a stream.
 #[derive(Clone, Copy)]
 struct StreamProgress {
     pending_bytes: u64,
     ended_records: u64,
 }
 
-/// Records that have ended otherwise than delivered, and the letters that some are in.
+/// Records that have ended otherwise than delivered, and the number of dead letters that hold some of them.
 #[derive(Debug)]
 struct EndedRecords {
     letters: u64,
     dead_lettered: u64,
     dropped: u64,
     rejected: u64,
-    /// Given back to their senders. They count as dropped, too.
+    /// Withdrawn by their senders, who have them again. They count as dropped, too.
     withdrawn: u64,
 }
 
@@ -189,7 +189,7 @@ impl GivenUpStream {
         Self { stream, before }
     }
 
-    /// Whether nothing of it has ended yet.
+    /// Whether none of its records have ended since.
     fn waits(&self) -> bool {
         !StreamProgress::of(&self.stream).has_gone_on(self.before)
     }
@@ -200,8 +200,8 @@ impl StreamProgress {
         Self { pending_bytes: stream.pending_bytes(), ended_records: stream.ended_records() }
     }
 
-    /// Whether something has ended since. A stream may get as much as ends, so that what is pending alone does not tell; and what its
-    /// senders take back does not count as ended.
+    /// Whether records have ended since. Pending bytes alone do not tell, since a stream may get as much as ends; and records that their
+    /// senders withdraw do not count as ended.
     fn has_gone_on(self, before: Self) -> bool {
         self.ended_records > before.ended_records || self.pending_bytes < before.pending_bytes
     }
@@ -213,7 +213,7 @@ impl<'e> GivenUpExporter<'e> {
         Self { before, waiting, looked: Instant::now(), begun: Vec::new() }
     }
 
-    /// Gives up the next streams, in place of those of which something has ended.
+    /// Gives up the next streams, in place of those whose records have begun to end.
     fn go_on(&mut self) {
         self.begun.retain(GivenUpStream::waits);
         while self.begun.len() < AT_A_TIME {
@@ -233,14 +233,14 @@ impl<'e> GivenUpExporter<'e> {
         self.before.exporter.registry().pending_bytes() == 0
     }
 
-    /// What is told of it; nothing, if all of it was delivered since, or is its senders' again.
+    /// What the exporter could not deliver; `None` if all of it was delivered since, or withdrawn by its senders.
     pub(super) fn leftover(self, directory: Option<&DeadLetters>) -> Option<Leftover> {
         let ExporterBefore { exporter, streams, named, ended: before } = self.before;
         let ended = EndedRecords::by_now(exporter);
         let letters = ended.letters - before.letters;
         let dead_lettered = ended.dead_lettered - before.dead_lettered;
         let dropped = (ended.dropped - before.dropped).saturating_sub(ended.withdrawn - before.withdrawn);
-        // With a directory, what is rejected meanwhile was refused by its upstream.
+        // With a directory, records count as rejected only if an upstream rejected them by partial success.
         let rejected = if directory.is_none() { ended.rejected - before.rejected } else { 0 };
         let lost = dropped + rejected + not_ended(exporter);
         let records = dead_lettered + lost;
@@ -261,7 +261,7 @@ impl<'e> GivenUpExporter<'e> {
     }
 }
 
-/// Records that are not counted as ended in any way. Those in a letter that was stored just now are pending a moment longer.
+/// Records that have not ended. Records of a letter that was stored just now are pending a moment longer.
 fn not_ended(exporter: &Exporter) -> u64 {
     let ended = |signal: Signal| -> u64 {
         Fate::ALL.iter().map(|fate| exporter.counters().exported(signal, *fate)).sum()
@@ -272,7 +272,7 @@ fn not_ended(exporter: &Exporter) -> u64 {
     (routed + registry.recovered_records()).saturating_sub(ended)
 }
 
-/// Streams that have something.
+/// The streams with pending data.
 fn streams_with_data(exporter: &Exporter) -> VecDeque<Arc<Stream>> {
     let mut streams = VecDeque::new();
     exporter.registry().for_each(|stream| {

@@ -1,4 +1,4 @@
-//! The listeners of a running Sluice: what each is for, and how a new configuration takes them over.
+//! The listeners of a running Sluice: their roles, and how a new configuration takes them over.
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,7 +10,6 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use super::report::{OVERLAPS, ReloadError};
-use super::router::Router;
 use crate::config::Compiled;
 use crate::net::Network;
 use crate::receive::{BoundListener, Leaving, Listener, ListenerSettings, Protocol};
@@ -19,7 +18,7 @@ use crate::receive::{BoundListener, Leaving, Listener, ListenerSettings, Protoco
 /// interval at which applications export.
 const MOVING: Duration = Duration::from_secs(30);
 
-/// At the end of the process: time for what has arrived and has not been read yet.
+/// At the end of the process, the time for requests that have arrived and have not been read yet.
 const LAST_CALL: Duration = Duration::from_millis(250);
 
 /// What a listener is for.
@@ -41,21 +40,18 @@ impl Role {
     }
 }
 
-/// Puts a bound listener to work in its role.
-pub type Serve = Box<dyn Fn(&Arc<Router>, Role, BoundListener) -> Listener + Send + Sync>;
-
-/// The listeners at work, and those that no configuration asks for any more.
+/// The listeners at work, and those that the configuration no longer has.
 #[derive(Default)]
 pub(super) struct Listeners {
     at_work: Vec<(Role, Listener)>,
     leaving: Vec<JoinHandle<()>>,
-    /// The process ends: the time that those that leave still have.
+    /// Set when the process ends: the time that leaving listeners still have.
     hurry: watch::Sender<Option<Duration>>,
 }
 
 /// A listener that the next configuration asks for.
 pub(super) enum Bindable {
-    /// One at work listens there already.
+    /// A listener at work has this address already.
     Kept(ListenerSettings),
     /// Bound, and not served yet.
     New(BoundListener),
@@ -67,7 +63,7 @@ impl Listeners {
         self.of(role).map(Listener::address)
     }
 
-    /// The same as URLs without a path: `https` where TLS is spoken.
+    /// The addresses as URLs without a path: `https` where TLS is spoken, else `http`.
     pub(super) fn urls(&self, role: Role) -> impl Iterator<Item = String> {
         self.of(role).map(|listener| {
             let scheme = if listener.settings().tls.is_some() { "https" } else { "http" };
@@ -75,7 +71,7 @@ impl Listeners {
         })
     }
 
-    /// Their settings.
+    /// The settings of the listeners of a role.
     pub(super) fn settings(&self, role: Role) -> impl Iterator<Item = Arc<ListenerSettings>> {
         self.of(role).map(Listener::settings)
     }
@@ -84,8 +80,8 @@ impl Listeners {
         self.at_work.iter().filter(move |(of, _)| *of == role).map(|(_, listener)| listener)
     }
 
-    /// Binds every address of a configuration that is not listened on yet. Nothing is served until
-    /// [`Listeners::serve`]; dropped, nothing has happened.
+    /// Binds every address of a configuration on which no listener is at work yet. Nothing is served until [`Listeners::serve`]; if the
+    /// result is dropped, nothing has changed.
     pub(super) fn bind(
         &self,
         network: &Network,
@@ -130,7 +126,7 @@ impl Listeners {
             .collect()
     }
 
-    /// Puts what was bound to work, and stops what is no longer asked for. Receivers come last, so that the history of what they take,
+    /// Puts the bound listeners to work, and stops those that the configuration no longer has. Receivers come last, so that the history,
     /// which begins with the admin listener, has their first request.
     pub(super) fn serve(
         &mut self,
@@ -165,20 +161,20 @@ impl Listeners {
         self.leaving.extend(draining);
     }
 
-    /// Stops those that take telemetry, for at most `patience`.
+    /// Stops the listeners that take telemetry; connections get at most `patience` to end.
     pub(super) async fn stop_receivers(&mut self, patience: Duration) {
         let (stopping, staying): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.at_work).into_iter().partition(|(role, _)| role.takes_telemetry());
         self.at_work = staying;
         self.hurry.send_replace(Some(patience));
         if patience.is_zero() {
-            // Those that stop already have more patience; their connections end with them.
+            // Listeners that are stopping already have more patience; their connections end with their tasks.
             self.leaving.iter().for_each(JoinHandle::abort);
         }
         let stopping =
             stopping.into_iter().map(|(_, listener)| tokio::spawn(listener.stop(LAST_CALL, patience)));
         self.leaving.extend(stopping);
-        // Whoever does not wait for the end of this, and calls it again, finds those that are not done.
+        // A caller that drops this future and calls again finds the tasks that are not done.
         while let Some(task) = self.leaving.last_mut() {
             let _ = task.await;
             self.leaving.pop();
@@ -186,7 +182,7 @@ impl Listeners {
     }
 }
 
-/// Gives the connections of a listener that no configuration asks for any more their time, unless the process ends.
+/// Lets the connections of a listener end that the configuration no longer has, in their time or, if the process ends, in what is left.
 async fn drain_listener(leaving: Leaving, mut hurry: watch::Receiver<Option<Duration>>) {
     let hurried = async {
         match hurry.wait_for(Option::is_some).await.map(|patience| *patience) {

@@ -1,8 +1,8 @@
 //! What operators hold: streams, and whole exporters, until they are released or for a time.
 //!
-//! A hold is about a name. It goes on when the stream of that name ends and begins again, when the exporter changes or goes and
-//! comes back, and, where there is a journal, when the process starts anew: what is queued is there then as well, and must not
-//! leave because of a restart. It is kept for that in a file beside the journal, which is written before a hold begins or ends.
+//! A hold is about a name. It goes on when the stream of that name ends and begins again, when the exporter changes or is removed and
+//! comes back, and, where there is a journal, when the process starts anew: queued data outlives the process then, and must not be
+//! delivered because of a restart. So holds are kept in a file beside the journal, which is written before a hold begins or ends.
 
 use std::collections::HashMap;
 use std::io;
@@ -16,28 +16,29 @@ use tokio::sync::MutexGuard;
 use tokio::task::spawn_blocking;
 use tracing::error;
 
-use super::{Router, whole_files};
+use super::exporter_list::ExporterList;
+use super::whole_files;
 use crate::export::{Exporter, OperatorHold, ReleasedStreams, WaitingStreams};
 use crate::otlp::Signal;
 use crate::regular;
 use crate::route::RoutingKey;
-use crate::stream::StreamName;
+use crate::stream::{EngineState, StreamName};
 
 /// The file in the journal's directory.
 const FILE: &str = "operator-holds.json";
 
-/// Holds at a time.
+/// The most holds at a time.
 const MOST: usize = 10_000;
 
 /// Bytes of the largest file that is read: [`MOST`] holds of the longest names.
 const LARGEST: u64 = 64 << 20;
 
-/// What an operator holds, or releases.
+/// The stream or exporter that an operator holds or releases.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct HeldName {
     /// The exporter.
     pub exporter: Arc<str>,
-    /// The stream of it; `None` for all of them.
+    /// The stream; `None` for all streams of the exporter.
     pub stream: Option<StreamName>,
 }
 
@@ -58,7 +59,7 @@ pub enum OperatorHoldError {
     /// The file can't be written.
     #[error("can't write `{}`: {reason}", path.display())]
     File {
-        /// Which.
+        /// The file.
         path: PathBuf,
         /// What the system says.
         reason: io::Error,
@@ -66,15 +67,17 @@ pub enum OperatorHoldError {
 }
 
 /// All that operators hold.
-#[derive(Debug)]
-pub(super) struct OperatorHolds {
-    /// Where they are kept, if anywhere.
+pub struct OperatorHoldRegistry {
+    /// The file that keeps the holds, if there is a journal.
     file: Option<PathBuf>,
     held: Mutex<HashMap<HeldName, OperatorHold>>,
+    /// Held while a hold begins or ends, or an exporter begins.
     changing: tokio::sync::Mutex<()>,
+    exporters: Arc<ExporterList>,
+    shared: Arc<EngineState>,
 }
 
-/// A hold as it is kept. Times are milliseconds since 1970.
+/// A hold as the file keeps it. Times are milliseconds since 1970.
 #[derive(Debug, Serialize, Deserialize)]
 struct KeptHold {
     exporter: String,
@@ -83,36 +86,41 @@ struct KeptHold {
     key: Option<String>,
     since: u64,
     until: Option<u64>,
-    /// Who has begun it. Files from before that was kept have none.
+    /// Who began the hold; absent in files of older versions.
     #[serde(default)]
     by: Option<String>,
 }
 
-impl OperatorHolds {
-    /// Those that are kept in the directory of the journal, if there is one. Blocks.
-    pub(super) fn load(journal: Option<&Path>) -> Self {
+impl OperatorHoldRegistry {
+    /// The holds that are kept in the directory of the journal, if there is one, of streams of these exporters. Blocks.
+    pub(super) fn load(
+        journal: Option<&Path>,
+        exporters: Arc<ExporterList>,
+        shared: Arc<EngineState>,
+    ) -> Self {
         let file = journal.map(|directory| directory.join(FILE));
         let held = file.as_deref().map(|path| read(path).unwrap_or_else(|reason| {
-            error!("can't read `{}`, so that nothing is held which operators held before the restart: {reason}", path.display());
+            error!("can't read `{}`, so that the holds of operators from before the restart are lost: {reason}", path.display());
             HashMap::new()
         }));
-        Self { file, held: Mutex::new(held.unwrap_or_default()), changing: tokio::sync::Mutex::default() }
+        let held = Mutex::new(held.unwrap_or_default());
+        Self { file, held, changing: tokio::sync::Mutex::default(), exporters, shared }
     }
 
-    /// While what is returned lives, nobody else begins or ends a hold.
+    /// As long as the guard lives, no hold begins or ends.
     pub(super) async fn as_they_are(&self) -> MutexGuard<'_, ()> {
         self.changing.lock().await
     }
 
-    /// Has an exporter that begins hold what is held of it.
+    /// Applies the holds of an exporter that begins.
     pub(super) fn apply_to(&self, exporter: &Exporter) {
         for (name, hold) in self.held.lock().iter().filter(|(name, _)| name.exporter == *exporter.name()) {
             exporter.holds().hold_for_operator(name.stream.as_ref(), hold.clone());
         }
     }
 
-    /// Begins a hold, or ends it, for good: when this returns, it is kept.
-    async fn change(&self, name: &HeldName, hold: Option<OperatorHold>) -> Result<(), OperatorHoldError> {
+    /// Writes to the file that a hold has begun or ended: when this returns, the change outlives the process.
+    async fn keep(&self, name: &HeldName, hold: Option<OperatorHold>) -> Result<(), OperatorHoldError> {
         let mut changed = self.held.lock().clone();
         changed.retain(|_, hold| hold.left().is_some());
         match hold {
@@ -132,6 +140,61 @@ impl OperatorHolds {
             written.await.expect("writing a file doesn't panic")?;
         }
         *self.held.lock() = changed;
+        Ok(())
+    }
+
+    /// Holds a stream or an exporter, for a time or until it is released; `by` names the author. Attempts that are under way go on.
+    pub async fn hold(
+        &self,
+        name: HeldName,
+        length: Option<Duration>,
+        by: Arc<str>,
+    ) -> Result<OperatorHold, OperatorHoldError> {
+        let since = SystemTime::now();
+        let until = length.and_then(|length| since.checked_add(length));
+        let hold = OperatorHold { since, until, by: Some(by) };
+        self.change(name, Some(hold.clone())).await?;
+        Ok(hold)
+    }
+
+    /// Ends a hold, if there is one, and has the stream, or all streams of the exporter, make at once the attempts that they wait for.
+    pub async fn release(&self, name: HeldName) -> Result<ReleasedStreams, OperatorHoldError> {
+        let exporters = self.exporters.present();
+        let exporter = exporters.iter().find(|exporter| *exporter.name() == name.exporter).cloned();
+        let stream = name.stream.clone();
+        // Which streams wait has to be known before the hold ends, and scanning all streams takes its time.
+        let waiting = spawn_blocking(move || {
+            let exporter = exporter?;
+            Some(match stream {
+                Some(stream) => WaitingStreams::of_one(&exporter, &stream),
+                None => WaitingStreams::of(&exporter, |_| true),
+            })
+        });
+        let waiting = waiting.await.expect("looking at streams doesn't panic");
+        self.change(name, None).await?;
+        let trying = spawn_blocking(move || waiting.map(WaitingStreams::try_now).unwrap_or_default());
+        Ok(trying.await.expect("waking streams doesn't panic"))
+    }
+
+    async fn change(&self, name: HeldName, hold: Option<OperatorHold>) -> Result<(), OperatorHoldError> {
+        // So that no exporter begins meanwhile, to which the hold would not be applied.
+        let _held = self.as_they_are().await;
+        let exporters = self.exporters.present();
+        let exporter = exporters.iter().find(|exporter| *exporter.name() == name.exporter);
+        let exporter = exporter.ok_or_else(|| OperatorHoldError::UnknownExporter(name.exporter.clone()))?;
+        if let Some(stream) = &name.stream {
+            let is_known = exporter.registry().find(stream).is_some()
+                || self.shared.past.get(&name.exporter, stream).is_some()
+                || self.held.lock().contains_key(&name);
+            if !is_known {
+                return Err(OperatorHoldError::UnknownStream);
+            }
+        }
+        self.keep(&name, hold.clone()).await?;
+        match hold {
+            Some(hold) => exporter.holds().hold_for_operator(name.stream.as_ref(), hold),
+            None => exporter.holds().release_for_operator(name.stream.as_ref()),
+        }
         Ok(())
     }
 }
@@ -175,72 +238,20 @@ impl KeptHold {
     }
 }
 
-impl Router {
-    /// Holds a stream or an exporter, for a time or until it is released, for whoever `by` says. What is on its way to the upstream
-    /// goes on.
-    pub async fn hold(
-        &self,
-        name: HeldName,
-        length: Option<Duration>,
-        by: Arc<str>,
-    ) -> Result<OperatorHold, OperatorHoldError> {
-        let since = SystemTime::now();
-        let until = length.and_then(|length| since.checked_add(length));
-        let hold = OperatorHold { since, until, by: Some(by) };
-        self.change_hold(name, Some(hold.clone())).await?;
-        Ok(hold)
-    }
-
-    /// Ends a hold, if there is one, and has the stream, or all of the exporter, make at once the attempts that they wait for.
-    pub async fn release(&self, name: HeldName) -> Result<ReleasedStreams, OperatorHoldError> {
-        let exporters = self.exporters();
-        let exporter = exporters.iter().find(|exporter| *exporter.name() == name.exporter).cloned();
-        let stream = name.stream.clone();
-        // Who waits for what is known before the hold has ended, and looking at all streams takes its time.
-        let waiting = spawn_blocking(move || {
-            let exporter = exporter?;
-            Some(match stream {
-                Some(stream) => WaitingStreams::of_one(&exporter, &stream),
-                None => WaitingStreams::of(&exporter, |_| true),
-            })
-        });
-        let waiting = waiting.await.expect("looking at streams doesn't panic");
-        self.change_hold(name, None).await?;
-        let trying = spawn_blocking(move || waiting.map(WaitingStreams::try_now).unwrap_or_default());
-        Ok(trying.await.expect("waking streams doesn't panic"))
-    }
-
-    async fn change_hold(&self, name: HeldName, hold: Option<OperatorHold>) -> Result<(), OperatorHoldError> {
-        // So that no exporter begins meanwhile, which would not know of it.
-        let _held = self.operator_holds().as_they_are().await;
-        let exporters = self.exporters();
-        let exporter = exporters.iter().find(|exporter| *exporter.name() == name.exporter);
-        let exporter = exporter.ok_or_else(|| OperatorHoldError::UnknownExporter(name.exporter.clone()))?;
-        if let Some(stream) = &name.stream {
-            let is_known = exporter.registry().find(stream).is_some()
-                || self.shared().past.get(&name.exporter, stream).is_some()
-                || self.operator_holds().held.lock().contains_key(&name);
-            if !is_known {
-                return Err(OperatorHoldError::UnknownStream);
-            }
-        }
-        self.operator_holds().change(&name, hold.clone()).await?;
-        match hold {
-            Some(hold) => exporter.holds().hold_for_operator(name.stream.as_ref(), hold),
-            None => exporter.holds().release_for_operator(name.stream.as_ref()),
-        }
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stream::{Budget, StreamCount};
+
+    fn load(journal: Option<&Path>) -> OperatorHoldRegistry {
+        let shared = EngineState::new(Arc::new(Budget::new(1 << 20)), Arc::new(StreamCount::new(1)), None);
+        OperatorHoldRegistry::load(journal, Arc::default(), Arc::new(shared))
+    }
 
     #[tokio::test]
     async fn what_is_held_is_kept_in_the_file_and_what_is_over_is_not() {
         let directory = tempfile::tempdir().unwrap();
-        let holds = OperatorHolds::load(Some(directory.path()));
+        let holds = load(Some(directory.path()));
         let exporter: Arc<str> = "otlp_http/up".into();
         let key = RoutingKey::of(Some("acme"), "", [("service", "a/b"), ("zone", "\u{1F600}")].into_iter());
         let stream =
@@ -254,34 +265,31 @@ mod tests {
         let lasting = OperatorHold { since: now, until: None, by: Some("the write token".into()) };
         let timed = OperatorHold { since: now, until: Some(now + Duration::from_secs(60)), by: None };
         let over = OperatorHold { since: now, until: Some(now), by: None };
-        holds.change(&stream, Some(timed.clone())).await.unwrap();
-        holds.change(&all, Some(lasting.clone())).await.unwrap();
-        let again = OperatorHolds::load(Some(directory.path()));
+        holds.keep(&stream, Some(timed.clone())).await.unwrap();
+        holds.keep(&all, Some(lasting.clone())).await.unwrap();
+        let again = load(Some(directory.path()));
         assert_eq!(
             *again.held.lock(),
             HashMap::from([(stream.clone(), timed), (all.clone(), lasting.clone())])
         );
-        again.change(&stream, Some(over)).await.unwrap();
-        assert_eq!(
-            *OperatorHolds::load(Some(directory.path())).held.lock(),
-            HashMap::from([(all.clone(), lasting)])
-        );
-        again.change(&all, None).await.unwrap();
-        assert!(OperatorHolds::load(Some(directory.path())).held.lock().is_empty());
+        again.keep(&stream, Some(over)).await.unwrap();
+        assert_eq!(*load(Some(directory.path())).held.lock(), HashMap::from([(all.clone(), lasting)]));
+        again.keep(&all, None).await.unwrap();
+        assert!(load(Some(directory.path())).held.lock().is_empty());
     }
 
     #[tokio::test]
     async fn what_can_not_be_kept_is_not_held_and_a_broken_file_holds_nothing() {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join(FILE), "[{").unwrap();
-        assert!(OperatorHolds::load(Some(directory.path())).held.lock().is_empty());
-        let holds = OperatorHolds::load(Some(&directory.path().join("nowhere")));
+        assert!(load(Some(directory.path())).held.lock().is_empty());
+        let holds = load(Some(&directory.path().join("nowhere")));
         let all = HeldName { exporter: "up".into(), stream: None };
         let hold = OperatorHold { since: SystemTime::now(), until: None, by: None };
-        assert!(matches!(holds.change(&all, Some(hold.clone())).await, Err(OperatorHoldError::File { .. })));
+        assert!(matches!(holds.keep(&all, Some(hold.clone())).await, Err(OperatorHoldError::File { .. })));
         assert!(holds.held.lock().is_empty());
-        let nowhere = OperatorHolds::load(None);
-        nowhere.change(&all, Some(hold.clone())).await.unwrap();
+        let nowhere = load(None);
+        nowhere.keep(&all, Some(hold.clone())).await.unwrap();
         assert_eq!(*nowhere.held.lock(), HashMap::from([(all, hold)]));
     }
 }

@@ -1,4 +1,4 @@
-//! A line now and then about what flows, while something flows.
+//! Logs the throughput at intervals in which there was any.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,12 +16,12 @@ struct Totals {
     received: u64,
     bytes: u64,
     refused: u64,
-    /// Requests of which that is so, also those whose records nobody knows.
+    /// Requests that were refused, also those whose records were not counted.
     refused_requests: u64,
-    /// Never taken: the sender was told.
+    /// Records that were not admitted, of which the sender was told.
     rejected: u64,
     delivered: u64,
-    /// Ended without being delivered. What is shed is counted where an exporter shed it, and not as received, too.
+    /// Records that have ended without being delivered. Shed records are counted by the exporter, and not as received, too.
     lost: u64,
     pending: u64,
 }
@@ -47,9 +47,9 @@ impl Totals {
     }
 }
 
-/// Logs a line for every `pause` in which a count has changed, for ever.
+/// Logs a line after every `pause` in which a count has changed, for ever.
 pub async fn show_progress(router: Arc<Router>, pause: Duration) {
-    // Not what there is by now: requests may have come before this task ran.
+    // From zero, not from the present totals: requests may have come before this task ran.
     let mut before = Totals::default();
     let mut ticks = tokio::time::interval(pause);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

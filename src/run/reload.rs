@@ -1,4 +1,4 @@
-//! What asks for a reload: SIGHUP, and a change of a file that the configuration was read from.
+//! The causes of a reload: SIGHUP, and a change of a file that the configuration was read from.
 //!
 //! Changes are noticed by the file system's events on the parent directories, so that an editor's rename and a
 //! `ConfigMap`'s swapped symlink count, and by reading the files again every [`POLL`], for file systems without
@@ -12,19 +12,20 @@ use tokio::sync::Notify;
 use tracing::info;
 
 use super::Router;
-use super::watched::{Watched, directory_of};
+use super::watched_directories::{WatchedDirectories, directory_of};
 use crate::config;
 
-/// How often the files are read without being asked to.
+/// How often the files are read without an event.
 const POLL: Duration = Duration::from_secs(5);
 
 /// Programs write files in several steps; a reload waits until this long after the first.
 const SETTLE: Duration = Duration::from_millis(100);
 
-/// Reloads whenever it is asked for, for ever. `hangups` are SIGHUPs, which somebody has to catch from the start.
+/// Reloads on SIGHUP and on changes, for ever. `hangups` receives SIGHUP; it is made before the process is ready, since the signal would
+/// end the process until then.
 pub async fn reload_when_asked(router: Arc<Router>, mut hangups: Signal) {
     let changed = Arc::new(Notify::new());
-    let mut watched = Watched::new(format!("within {POLL:?}"), {
+    let mut watched = WatchedDirectories::new(format!("within {POLL:?}"), {
         let changed = changed.clone();
         move |_| changed.notify_one()
     });

@@ -1,4 +1,4 @@
-//! What a reload would do, before it is made.
+//! The plan of a reload: what it would do.
 
 use std::sync::Arc;
 
@@ -14,32 +14,32 @@ use crate::receive::ConfigSnapshot;
 pub struct ReloadPlan {
     /// What works in the new configuration, but not as its writer may think.
     pub warnings: Vec<Problem>,
-    /// Exporters. Those that are changed go on with their streams; those that are removed drain.
+    /// Exporters. Changed ones go on with their streams; removed ones drain.
     pub exporters: SectionChanges,
     /// Routes.
     pub routes: SectionChanges,
     /// Receivers.
     pub receivers: SectionChanges,
-    /// What is different in the other sections.
+    /// The differences in the other sections.
     pub settings: Vec<ConfigDifference>,
     /// Streams of removed exporters that still have something to deliver.
     pub streams_to_drain: usize,
-    /// Bytes that they have.
+    /// Bytes that these streams have.
     pub pending_bytes_to_drain: u64,
     /// Why the reload would be refused until Sluice is restarted.
     pub needs_restart: Vec<String>,
 }
 
-/// What becomes of the parts of a section, by their names.
+/// The changes of the parts of a section, by their names.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct SectionChanges {
-    /// Those that are new.
+    /// New parts.
     pub added: Vec<String>,
-    /// Those that are no more.
+    /// Removed parts.
     pub removed: Vec<String>,
-    /// Those that are there before and after, and not the same.
+    /// Parts that stay and change.
     pub changed: Vec<ChangedPart>,
-    /// Whether those that stay are in another order, which counts for routes.
+    /// Whether the parts that stay are in another order, which matters for routes.
     pub reordered: bool,
 }
 
@@ -48,12 +48,12 @@ pub struct SectionChanges {
 pub struct ChangedPart {
     /// Its name.
     pub name: String,
-    /// What is different in it, as far as the configuration says it: none where what it stands for has changed otherwise.
+    /// The differences in its configuration; empty where something else has changed, such as the content of a file that it names.
     pub fields: Vec<ConfigDifference>,
 }
 
 impl ReloadPlan {
-    /// What becomes of the configuration with this snapshot and outline by another one, by which these exporters are changed. Blocks.
+    /// Compares the configuration of this snapshot and outline with `compiled`, which changes these exporters. Blocks.
     pub(super) fn of(
         snapshot: &ConfigSnapshot,
         before: &ConfigOutline,
@@ -67,7 +67,7 @@ impl ReloadPlan {
             let (directory, reason) = (directory.clone(), Arc::new(reason));
             return Err(ReloadError::Tenants { directory, reason });
         }
-        // One that drains and comes back is new.
+        // An exporter that drains and comes back counts as new.
         changed.retain(|name| snapshot.exporters.iter().any(|exporter| exporter.name() == name));
         let after = &compiled.outline;
         let mut exporters = SectionChanges::of(
@@ -75,7 +75,7 @@ impl ReloadPlan {
             compiled.exporters.iter().map(|(name, _)| name.to_string()).collect(),
             |name, _, _| before.differences(&["exporters", name], after, &["exporters", name]),
         );
-        // What is written otherwise and means the same changes nothing; what a file or a preset says may.
+        // A part that is written in another way and means the same is unchanged; the content of a file or a preset may change a part.
         exporters.changed.retain(|part| changed.iter().any(|name| **name == *part.name));
         let unnamed =
             changed.iter().filter(|name| !exporters.changed.iter().any(|part| *part.name == ***name));
@@ -129,8 +129,8 @@ fn streams_with_data(exporter: &Exporter) -> usize {
 }
 
 impl SectionChanges {
-    /// What becomes of parts with these names, in their order; `differences` says what is different in one that stays, by its name
-    /// and its positions.
+    /// The changes of parts with these names, in their order; `differences` returns the differences of a part that stays, given its name
+    /// and its positions before and after.
     fn of(
         before: &[String],
         after: Vec<String>,

@@ -1,4 +1,4 @@
-//! What is told of the configuration in use, and of attempts to replace it.
+//! Reports on the configuration in use, and on reloads.
 
 use std::collections::VecDeque;
 use std::io;
@@ -16,29 +16,29 @@ use crate::journal::OpenError;
 use crate::receive::TlsServer;
 use crate::watches::AlertmanagerError;
 
-/// Reloads so far, by how they ended.
+/// The reloads so far, by outcome.
 #[derive(Debug, Default)]
 pub struct Reloads {
-    /// The new configuration is in use.
+    /// Reloads after which the new configuration was in use.
     pub succeeded: AtomicU64,
-    /// The one before stayed.
+    /// Reloads after which the former configuration stayed in use.
     pub failed: AtomicU64,
-    /// The last ones, the newest first.
+    /// The last reloads, the newest first.
     history: Mutex<VecDeque<ReloadRecord>>,
 }
 
-/// Reloads that are remembered.
+/// The most reloads that are remembered.
 const REMEMBERED: usize = 50;
 
-/// Characters that are remembered of why one failed.
+/// The most characters of an error that are remembered.
 const REMEMBERED_OF_ERROR: usize = 4096;
 
-/// What came of a reload.
+/// The outcome of a reload.
 #[derive(Clone, Debug)]
 pub struct ReloadRecord {
-    /// When it ended.
+    /// When the reload ended.
     pub at: SystemTime,
-    /// The version that is in use since, or the beginning of why the one before stayed.
+    /// The version that is in use since, or the beginning of the error.
     pub outcome: Result<u64, String>,
 }
 
@@ -62,28 +62,28 @@ impl Reloads {
     }
 }
 
-/// What is told of the configuration in use; no secrets in it.
+/// The configuration in use, for the API; it holds no secrets.
 #[derive(Clone, Debug)]
 pub struct ConfigReport {
     /// Where it comes from.
     pub source: String,
     /// Counts up from 1 with every successful load.
     pub version: u64,
-    /// When it came into use.
+    /// When the configuration came into use.
     pub loaded_at: SystemTime,
-    /// As written, secrets replaced.
+    /// The configuration as written, secrets replaced.
     pub redacted: serde_json::Value,
     /// The file line by line, likewise.
     pub text: Arc<str>,
-    /// What it says value by value.
+    /// The values of the configuration by their keys.
     pub outline: Arc<ConfigOutline>,
     /// What presets have filled in.
     pub presets: Vec<config::FilledPreset>,
     /// What works, but not as its writer may think.
     pub warnings: Vec<config::Problem>,
-    /// Why the newest attempt to reload failed, and when, until one succeeds.
+    /// The time and the error of the newest reload, if it failed.
     pub last_error: Option<(SystemTime, ReloadError)>,
-    /// Files whose change asks for a reload, and what they held at the newest attempt.
+    /// Files whose change causes a reload, and the hash of their contents at the newest attempt.
     pub files: (Vec<PathBuf>, u64),
     /// Whether the admin listener shows metrics of each tenant.
     pub tenant_metrics: bool,
@@ -93,7 +93,7 @@ pub struct ConfigReport {
     pub shutdown: (Duration, Duration),
 }
 
-/// Said of a listener whose address overlaps one in use.
+/// The hint for a listener whose address overlaps one in use.
 pub(super) const OVERLAPS: &str =
     "; it overlaps an address that is in use now, so this change needs a restart";
 
@@ -111,13 +111,13 @@ impl ReloadError {
 /// Why a configuration is not in use.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ReloadError {
-    /// The file is wrong.
+    /// The configuration has errors.
     #[error("{0}")]
     Problems(Arc<Problems>),
     /// An exporter can't be set up.
     #[error("exporter `{0}`: {1}")]
     Exporter(Arc<str>, Arc<TransportError>),
-    /// There can be no Alertmanager at its URL.
+    /// The client of the Alertmanager can't be made.
     #[error("`alertmanager`: {0}")]
     Alertmanager(Arc<AlertmanagerError>),
     /// Own telemetry can't be sent as it is configured.
@@ -130,7 +130,7 @@ pub enum ReloadError {
         address: SocketAddr,
         /// What the system says.
         reason: Arc<io::Error>,
-        /// What to do.
+        /// What to do, or nothing.
         hint: &'static str,
     },
     /// The dead-letter directory can't be used.

@@ -10,34 +10,32 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-use super::counted_exporters::{CountedExporters, GoneExporters};
-use super::environment::RouterEnvironment;
+use super::exporter_list::{CountedExporters, ExporterList};
 use super::leftover::GivingUp;
-use super::listeners::{Listeners, Role, Serve};
-use super::operator_holds::OperatorHolds;
-use super::recovered::{Recovered, Unclaimed};
-use super::recovery::{self, Found};
+use super::listeners::{Listeners, Role};
+use super::operator_holds::OperatorHoldRegistry;
+use super::recovery::{self, RecoveredStreams, RecoveryReport, Unclaimed};
 use super::reload_plan::ReloadPlan;
 use super::report::{ConfigReport, ReloadError, Reloads};
 use super::service_manager;
-use super::telemetry::TelemetryExport;
-use super::tenants::TenantRegistry;
+use super::telemetry_export::TelemetryExport;
+use super::tenant_registry::TenantRegistry;
 use crate::access::AdminAccess;
-use crate::config::{self, Compiled, Problems, Source};
+use crate::config::{self, Compiled, ConfigSource, Problems};
 use crate::dead_letters::DeadLetters;
 use crate::descriptors::descriptors;
 use crate::export::{Active, Exporter};
-use crate::journal::JournalSettings;
+use crate::journal::{Journal, JournalSettings, Recovery};
 use crate::net::Network;
 use crate::receive::{
-    ConfigSnapshot, FlowPaths, FlowTotals, Intake, ListenerSettings, RecordSample, TlsServer,
+    BoundListener, ConfigSnapshot, FlowPaths, FlowTotals, Intake, Listener, ListenerSettings, RecordSample,
+    TlsServer,
 };
 use crate::route::RouteTable;
 use crate::stream::{Budget, EngineState, StreamCount};
@@ -45,34 +43,51 @@ use crate::tap::RecordObserver;
 use crate::tenants::Tenants;
 use crate::watches::{Alertmanager, RecordWatch, WatchSettings};
 
-/// How often a removed exporter is asked whether its streams have ended.
+/// How often a removed exporter is checked for whether its streams have ended.
 const DRAIN_POLL: Duration = Duration::from_millis(100);
 
-/// As [`DRAIN_POLL`], once it sends nothing more.
+/// How often a paused exporter, which sends nothing, is checked.
 const PAUSE_POLL: Duration = Duration::from_secs(10);
 
-/// The part of the time for answering requests in progress that those may take that wait for their upstreams. The rest
-/// is for their answers.
+/// At shutdown, the part of the time for requests in progress in which requests may wait for their upstreams. The rest is for their
+/// answers.
 const WAITING: f64 = 0.9;
 
-/// Warnings of one configuration that are logged. More would leave no room among the lines of a second for those that say where
-/// Sluice listens.
+/// The most warnings of a configuration that are logged. As the log has a limit of lines a second, more would displace the lines that
+/// say where Sluice listens.
 const LOGGED_WARNINGS: usize = 20;
 
-/// How far the process is in its life.
+/// The phase of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     /// Not all listeners are bound.
     Starting,
     /// At work.
     Ready,
-    /// On the way out; readiness is off.
+    /// Shutting down; readiness is off.
     Stopping,
+}
+
+/// Puts a bound listener to work in its role.
+pub type Serve = Box<dyn Fn(&Arc<Router>, Role, BoundListener) -> Listener + Send + Sync>;
+
+/// What a router needs before it starts, and keeps through every configuration.
+pub struct RouterEnvironment {
+    /// Where later configurations come from.
+    pub source: ConfigSource,
+    /// Looks up an environment variable for them.
+    pub env: fn(&str) -> Option<String>,
+    /// Puts its listeners to work.
+    pub serve: Serve,
+    /// Where they listen, and its exporters connect.
+    pub network: Network,
+    /// The journal that the configuration names, and the outcome of its recovery.
+    pub journal: Option<(Journal, Recovery)>,
 }
 
 /// A running Sluice.
 pub struct Router {
-    source: Source,
+    source: ConfigSource,
     env: fn(&str) -> Option<String>,
     network: Network,
     shared: Arc<EngineState>,
@@ -83,37 +98,35 @@ pub struct Router {
     /// Whether the phase is [`Phase::Ready`], for those who wait for a change.
     ready: watch::Sender<bool>,
     /// Held while a configuration is applied: one at a time.
-    live: tokio::sync::Mutex<Live>,
-    /// As it was when the process started.
+    live: tokio::sync::Mutex<ReloadState>,
+    /// The journal's settings when the process started, which can't change.
     journal: Option<JournalSettings>,
-    recovered: Recovered,
-    exporters: ArcSwap<Vec<Arc<Exporter>>>,
-    /// Held while an exporter goes from those above to these.
-    gone_exporters: Mutex<GoneExporters>,
+    recovered: RecoveryReport,
+    exporters: Arc<ExporterList>,
     report: ArcSwap<ConfigReport>,
     reloads: Reloads,
     flow: Arc<FlowTotals>,
     admin_access: AdminAccess,
     alertmanager: ArcSwapOption<Alertmanager>,
     telemetry: TelemetryExport,
-    operator_holds: OperatorHolds,
+    operator_holds: OperatorHoldRegistry,
     giving_up: GivingUp,
     /// Held from reading a configuration until it is in use, so that an older one can't overtake a newer.
     reloading: tokio::sync::Mutex<()>,
     /// Held while dead letters are replayed or deleted.
-    letters_underway: Arc<tokio::sync::Mutex<()>>,
+    dead_letters_underway: Arc<tokio::sync::Mutex<()>>,
 }
 
-/// What only a reload and the shutdown touch.
+/// The state that only reloads and the shutdown touch.
 #[derive(Default)]
-struct Live {
+struct ReloadState {
     listeners: Listeners,
     /// Exporters that drain or are paused, and the version that removed them.
     removed: Vec<(Arc<Exporter>, u64)>,
-    /// What requests may still use beside the snapshot of now.
+    /// Former snapshots that requests may still use.
     former: Vec<Weak<ConfigSnapshot>>,
-    /// What the journal has of exporters that the configuration doesn't have.
-    found: Found,
+    /// Streams of the journal whose exporters the configuration doesn't have.
+    found: RecoveredStreams,
     route_streams: HashMap<String, Arc<StreamCount>>,
 }
 
@@ -126,7 +139,7 @@ impl fmt::Debug for Router {
 impl Router {
     /// Loads the configuration and puts it to work: when this returns, all listeners accept.
     pub async fn start(
-        source: Source,
+        source: ConfigSource,
         env: fn(&str) -> Option<String>,
         serve: Serve,
     ) -> Result<Arc<Self>, ReloadError> {
@@ -139,8 +152,8 @@ impl Router {
         Self::start_on(environment, compiled).await
     }
 
-    /// As [`Router::start`], with what that would have loaded and opened. Blocks nowhere but on certificates, dead
-    /// letters, a directory of tenants and what operators hold, if the configuration has any.
+    /// As [`Router::start`], with a configuration and a journal that are given rather than loaded and opened. Blocks nowhere but on
+    /// certificates, dead letters, a directory of tenants and the file of operators' holds, if the configuration has them.
     pub async fn start_on(
         environment: RouterEnvironment,
         compiled: Compiled,
@@ -149,8 +162,6 @@ impl Router {
         let (journal, (recovered, found)) = journal.map_or_else(Default::default, |(journal, recovery)| {
             (Some(journal), recovery::look_through(recovery))
         });
-        let operator_holds =
-            OperatorHolds::load(compiled.journal.as_ref().map(|journal| &*journal.directory));
         let tenants = Arc::new(Tenants::default());
         let shared = Arc::new(EngineState::with_tenants(
             Arc::new(Budget::new(compiled.limits.memory)),
@@ -158,6 +169,12 @@ impl Router {
             journal.clone(),
             tenants.clone(),
         ));
+        let exporters = Arc::new(ExporterList::default());
+        let operator_holds = OperatorHoldRegistry::load(
+            compiled.journal.as_ref().map(|journal| &*journal.directory),
+            exporters.clone(),
+            shared.clone(),
+        );
         let nothing = ConfigSnapshot {
             version: 0,
             routes: Arc::new(RouteTable::new(Vec::new(), compiled.unrouted)),
@@ -205,11 +222,10 @@ impl Router {
             serve,
             phase: watch::Sender::new(Phase::Starting),
             ready: watch::Sender::new(false),
-            live: tokio::sync::Mutex::new(Live { found, ..Live::default() }),
+            live: tokio::sync::Mutex::new(ReloadState { found, ..ReloadState::default() }),
             journal: compiled.journal.clone(),
             recovered,
-            exporters: ArcSwap::default(),
-            gone_exporters: Mutex::default(),
+            exporters,
             report: ArcSwap::from_pointee(report),
             reloads: Reloads::default(),
             flow: Arc::default(),
@@ -219,7 +235,7 @@ impl Router {
             giving_up: GivingUp::default(),
             operator_holds,
             reloading: tokio::sync::Mutex::default(),
-            letters_underway: Arc::default(),
+            dead_letters_underway: Arc::default(),
         });
         router.apply(compiled).await?;
         recovery::report(&router.live.lock().await.found);
@@ -228,12 +244,12 @@ impl Router {
         Ok(router)
     }
 
-    /// What receivers hand requests to.
+    /// The intake, to which receivers hand requests.
     pub fn intake(&self) -> &Arc<Intake> {
         &self.intake
     }
 
-    /// What all streams share.
+    /// The state that all streams share.
     pub fn shared(&self) -> &Arc<EngineState> {
         &self.shared
     }
@@ -243,40 +259,39 @@ impl Router {
         self.tenants.tenants()
     }
 
-    /// What keeps that table current.
+    /// The registry, which changes that table.
     pub(super) fn tenant_registry(&self) -> &TenantRegistry {
         &self.tenants
     }
 
-    /// Every exporter that has something to do: those of the configuration, and removed ones that still drain.
+    /// The exporters of the configuration, and removed ones that still drain.
     pub fn exporters(&self) -> Arc<Vec<Arc<Exporter>>> {
-        self.exporters.load_full()
+        self.exporters.present()
     }
 
-    /// The same, with what others have counted that are gone: together, all that was counted since the process began.
+    /// The same exporters, with the counts of those that are gone: together, all that was counted since the process began.
     pub fn counted_exporters(&self) -> CountedExporters {
-        let gone = self.gone_exporters.lock();
-        CountedExporters { exporters: self.exporters(), gone: *gone }
+        self.exporters.counted()
     }
 
-    /// What is told of the configuration.
+    /// The report on the configuration in use.
     pub fn report(&self) -> Arc<ConfigReport> {
         self.report.load_full()
     }
 
-    /// Reloads so far.
+    /// The reloads so far.
     pub fn reloads(&self) -> &Reloads {
         &self.reloads
     }
 
-    /// How much has gone which way.
+    /// Totals by receiver, route and exporter.
     pub fn flow(&self) -> &Arc<FlowTotals> {
         &self.flow
     }
 
     /// Held while dead letters are replayed or deleted.
-    pub(super) fn letters_underway(&self) -> &Arc<tokio::sync::Mutex<()>> {
-        &self.letters_underway
+    pub(super) fn dead_letters_underway(&self) -> &Arc<tokio::sync::Mutex<()>> {
+        &self.dead_letters_underway
     }
 
     /// Who may use the admin listener.
@@ -284,8 +299,8 @@ impl Router {
         &self.admin_access
     }
 
-    /// When the certificate that a receiver or the admin listener shows ends, by its name; of one with two listeners the first to
-    /// end.
+    /// When the certificates of receivers and the admin listener expire, by their names; for a receiver with two listeners the earlier
+    /// expiry.
     pub fn certificate_expiries(&self) -> BTreeMap<Arc<str>, SystemTime> {
         let mut expiries = BTreeMap::new();
         for (receiver, server) in &self.report().certificates {
@@ -296,12 +311,12 @@ impl Router {
         expiries
     }
 
-    /// Who is told which watches fire, if anybody.
+    /// The Alertmanager that is told which watches fire, if there is one.
     pub fn alertmanager(&self) -> Option<Arc<Alertmanager>> {
         self.alertmanager.load_full()
     }
 
-    /// What was given up since the process began to.
+    /// The data that the process has begun to give up.
     pub(super) fn giving_up(&self) -> &GivingUp {
         &self.giving_up
     }
@@ -316,17 +331,17 @@ impl Router {
         self.env
     }
 
-    /// What operators hold.
-    pub(super) fn operator_holds(&self) -> &OperatorHolds {
+    /// The holds of operators.
+    pub fn operator_holds(&self) -> &OperatorHoldRegistry {
         &self.operator_holds
     }
 
-    /// How the journal is kept, and what was in it at the start, if there is one.
-    pub fn recovered(&self) -> Option<(&JournalSettings, &Recovered)> {
+    /// The settings of the journal and the report on its recovery, if there is a journal.
+    pub fn recovered(&self) -> Option<(&JournalSettings, &RecoveryReport)> {
         self.journal.as_ref().map(|settings| (settings, &self.recovered))
     }
 
-    /// What the journal keeps for exporters that the configuration doesn't have, by their names.
+    /// The records that the journal keeps for exporters that the configuration doesn't have, ordered by exporter.
     pub fn unclaimed(&self) -> Vec<Unclaimed> {
         let mut unclaimed = self.recovered.unclaimed().to_vec();
         let exporters = self.exporters();
@@ -340,12 +355,12 @@ impl Router {
         unclaimed
     }
 
-    /// How far the process is in its life.
+    /// The phase of the process.
     pub fn phase(&self) -> Phase {
         *self.phase.borrow()
     }
 
-    /// Whether telemetry is taken, now and from now on.
+    /// Whether telemetry is taken; the receiver sees each change.
     pub fn ready(&self) -> watch::Receiver<bool> {
         self.ready.subscribe()
     }
@@ -356,13 +371,13 @@ impl Router {
         live.listeners.addresses(role).collect()
     }
 
-    /// The same as URLs without a path: `https://127.0.0.1:4318` where TLS is spoken, else `http`.
+    /// The addresses as URLs without a path, such as `http://127.0.0.1:4318`: `https` where TLS is spoken.
     pub async fn urls(&self, role: Role) -> Vec<String> {
         let live = self.live.lock().await;
         live.listeners.urls(role).collect()
     }
 
-    /// The receivers at work by this protocol, each with its URL without a path.
+    /// The listeners of a role, each as its URL without a path and its settings.
     pub async fn receivers(&self, role: Role) -> Vec<(String, Arc<ListenerSettings>)> {
         let live = self.live.lock().await;
         live.listeners.urls(role).zip(live.listeners.settings(role)).collect()
@@ -387,7 +402,7 @@ impl Router {
             Err(error) => {
                 tracing::error!("configuration not reloaded, the one in use stays:\n{error}");
                 let mut report = (*self.report()).clone();
-                // Whatever it failed for: trying the same again and again would only say the same.
+                // Noted whatever the error is: a reload of the same files would fail again.
                 report.files = files;
                 report.last_error = Some((SystemTime::now(), error.clone()));
                 self.report.store(Arc::new(report));
@@ -399,8 +414,8 @@ impl Router {
         outcome
     }
 
-    /// What a reload would do, which is found out as a reload would: files are read, addresses are bound for a moment. Nothing
-    /// changes. An error is why a reload would be refused, unless a restart is all that it needs.
+    /// Plans a reload as far as a reload goes without changing anything: files are read, addresses are bound for a moment. The error is
+    /// why a reload would be refused, unless a restart is all that it needs.
     pub async fn plan_reload(&self) -> Result<ReloadPlan, ReloadError> {
         let _one_at_a_time = self.reloading.lock().await;
         let compiled = load(&self.source, self.env).await.map_err(ReloadError::Problems)?;
@@ -432,8 +447,7 @@ impl Router {
         planning.await.expect("comparing configurations doesn't panic")
     }
 
-    /// Puts a configuration to work, as [`Router::reload`] does with the one that it has read. Returns its version. Sets up
-    /// everything that can fail, and only then changes anything.
+    /// Puts a configuration to work, and returns its version. Everything that can fail is set up before anything changes.
     pub async fn apply(self: &Arc<Self>, mut compiled: Compiled) -> Result<u64, ReloadError> {
         let mut live = self.live.lock().await;
         if self.phase() == Phase::Stopping {
@@ -463,15 +477,15 @@ impl Router {
         }
         self.intake.dead_letters.store(dead_letters);
         let observer = &self.intake.observer;
-        // Before the exporters, whose upstreams may say back what is not to be shown.
+        // Before the exporters: upstreams may quote attributes that the new configuration redacts.
         let (tap, watches) = (take(&mut compiled.tap), take(&mut compiled.watches));
         observer.configure(tap, same_or_new_watches(&observer.watches(), watches));
         // Exporters change before the snapshot does, since entries that are named by it need the exporters' new settings.
-        // So requests that still use the one before meet new settings, too; some may read them twice, before and after.
-        // Each decision stands by itself, so that this looks like a request that came a moment earlier or later: there is
+        // So requests that still use the former snapshot meet new settings, too; some may read them twice, before and after.
+        // Each decision stands by itself, so that such a request looks like one that came a moment earlier or later: there is
         // room by the old or by the new `queue_size`, an entry is shed or the whole request refused. An entry that was cut
-        // to the old `max_size` makes a batch of that size, as what is queued already does; an upstream that has come to
-        // refuse it gets its halves.
+        // to the old `max_size` makes a batch of that size, as queued entries already do; if the upstream refuses it now, it
+        // is divided.
         let exporters: Vec<Arc<Exporter>> = plan
             .into_iter()
             .map(|planned| match planned {
@@ -492,7 +506,7 @@ impl Router {
                 }
             })
             .collect();
-        // What is recovered goes by the rows from its first attempt on.
+        // Before recovered data is claimed, so that its first attempt uses the rows.
         self.tenants.put_to_use(tenants);
         live.claim(&exporters);
         self.recovered.leave(&live.found);
@@ -522,7 +536,7 @@ impl Router {
         live.removed.retain(|(exporter, _)| !snapshot.uses(exporter));
         live.removed.extend(removed.iter().map(|exporter| (exporter.clone(), version)));
         let gone = live.removed.iter().map(|(exporter, _)| exporter);
-        self.exporters.store(Arc::new(snapshot.exporters.iter().chain(gone).cloned().collect()));
+        self.exporters.set(snapshot.exporters.iter().chain(gone).cloned().collect());
         let snapshot = Arc::new(snapshot);
         live.former.retain(|former| former.strong_count() > 0);
         live.former.push(Arc::downgrade(&before));
@@ -553,14 +567,14 @@ impl Router {
             shutdown: (compiled.shutdown_delay, compiled.shutdown_timeout),
         }));
         for exporter in removed {
-            // No more comes that would fill what is open. What requests of the snapshot before still bring is sent so, too.
+            // No more data comes that would fill an open batch. Data that requests of the former snapshot still bring is flushed, too.
             exporter.registry().flush();
             tokio::spawn(self.clone().drain(exporter, version, compiled.shutdown_timeout));
         }
         Ok(version)
     }
 
-    /// The Alertmanager of a configuration, which is the one that is there if its URL is the same.
+    /// The Alertmanager of a configuration: the present one, if its URL is the same.
     fn same_or_new_alertmanager(
         &self,
         compiled: &Compiled,
@@ -573,20 +587,21 @@ impl Router {
         Ok(Some(Arc::new(new)))
     }
 
-    /// Lets an exporter that `version` removed deliver what it has, for at most `patience`. With a journal it is paused then.
+    /// Lets an exporter that `version` removed deliver its data for at most `patience`. After that it is paused where there is a journal,
+    /// and given up otherwise.
     async fn drain(self: Arc<Self>, exporter: Arc<Exporter>, version: u64, patience: Duration) {
         info!(exporter = %exporter.name(), "exporter removed, draining its streams");
         let deadline = Instant::now() + patience;
         loop {
             tokio::time::sleep(if exporter.is_paused() { PAUSE_POLL } else { DRAIN_POLL }).await;
-            // Held while it is decided: a reload may take the exporter back.
+            // Locked during the decision: a reload may take the exporter back.
             let mut live = self.live.lock().await;
             let removal = |(gone, by): &(Arc<Exporter>, u64)| Arc::ptr_eq(gone, &exporter) && *by == version;
             if !live.removed.iter().any(removal) {
                 // It came back, and may have been removed again since: that removal has a time of its own.
                 return;
             }
-            // Asked before it is looked whether there is anything: only these can bring more.
+            // Checked before the exporter's streams are: only requests of former snapshots can bring more data.
             let expects_more =
                 live.former.iter().filter_map(Weak::upgrade).any(|former| former.uses(&exporter));
             exporter.registry().forget_idle();
@@ -606,15 +621,11 @@ impl Router {
         }
     }
 
-    /// A removed exporter has nothing more to do.
-    fn forget(&self, live: &mut Live, exporter: &Arc<Exporter>) {
-        // Ends those who still wait for it to change.
+    /// Ends a removed exporter that has no data any more.
+    fn forget(&self, live: &mut ReloadState, exporter: &Arc<Exporter>) {
+        // Ends the tasks that still wait for its settings to change.
         exporter.suspend();
-        let rest = self.exporters().iter().filter(|other| !Arc::ptr_eq(other, exporter)).cloned().collect();
-        let mut gone = self.gone_exporters.lock();
-        gone.add(exporter);
-        self.exporters.store(Arc::new(rest));
-        drop(gone);
+        self.exporters.forget(exporter);
         live.removed.retain(|(gone, _)| !Arc::ptr_eq(gone, exporter));
     }
 
@@ -624,15 +635,15 @@ impl Router {
         self.ready.send_replace(false);
     }
 
-    /// Stops accepting and answers what is in progress, for at most `patience`. The health and admin listeners go on.
+    /// Stops accepting telemetry, and answers requests in progress for at most `patience`. The health and admin listeners go on.
     pub async fn stop_receiving(&self, patience: Duration) {
         self.intake.closing.send_replace(Some(Instant::now() + patience.mul_f64(WAITING)));
         self.live.lock().await.listeners.stop_receivers(patience).await;
     }
 }
 
-impl Live {
-    /// Gives exporters what the journal has for them.
+impl ReloadState {
+    /// Gives exporters their streams of the journal.
     fn claim(&mut self, exporters: &[Arc<Exporter>]) {
         for exporter in exporters {
             if let Some(found) = self.found.remove(exporter.name()) {
@@ -641,7 +652,7 @@ impl Live {
         }
     }
 
-    /// Counters of routes with `max_streams`; a route keeps its own across reloads as long as it has its name.
+    /// The stream counters of routes with `max_streams`; a route keeps its counter across reloads as long as it keeps its name.
     fn route_streams(&mut self, compiled: &Compiled) -> Vec<Option<Arc<StreamCount>>> {
         let mut next = HashMap::new();
         let counts = compiled
@@ -661,15 +672,15 @@ impl Live {
     }
 }
 
-/// What is to become of an exporter.
+/// What a reload does with an exporter.
 enum Planned {
     Same(Arc<Exporter>),
     Changed(Arc<Exporter>, Active),
     New(Arc<str>, Active),
 }
 
-/// An exporter that comes back while it still has streams is the same one, also if it was given up: so its streams keep
-/// their order, and no two exporters have one name.
+/// Decides what becomes of each exporter. An exporter that comes back while it still has streams is the same one, even if it was given
+/// up: so its streams keep their order, and no two exporters have one name.
 fn plan_exporters(
     compiled: &Compiled,
     alive: &[Arc<Exporter>],
@@ -701,7 +712,7 @@ fn certificates<'l>(
     listeners.filter_map(|listener| Some((listener.name.clone(), listener.tls.clone()?))).collect()
 }
 
-/// The watches of a configuration: those that are configured as before go on with what they have counted.
+/// The watches of a configuration. Watches whose settings are unchanged keep their counts.
 fn same_or_new_watches(known: &[Arc<RecordWatch>], settings: Vec<WatchSettings>) -> Vec<Arc<RecordWatch>> {
     let watch = |settings: WatchSettings| {
         let same = known.iter().find(|watch| *watch.settings() == settings).cloned();
@@ -720,7 +731,7 @@ fn log_warnings(warnings: &[config::Problem]) {
     }
 }
 
-/// The same directory stays open: letters may be on their way into it.
+/// Opens the dead-letter directory of a configuration. The same directory stays open: letters may be on their way into it.
 async fn open_dead_letters(
     compiled: &Compiled,
     intake: &Intake,
@@ -746,7 +757,7 @@ async fn open_dead_letters(
         .map_err(|reason| ReloadError::DeadLetters { directory, reason: Arc::new(reason) })
 }
 
-async fn load(source: &Source, env: fn(&str) -> Option<String>) -> Result<Compiled, Arc<Problems>> {
+async fn load(source: &ConfigSource, env: fn(&str) -> Option<String>) -> Result<Compiled, Arc<Problems>> {
     let source = source.clone();
     let loaded = spawn_blocking(move || config::load(&source, &env)).await;
     loaded.expect("loading a configuration doesn't panic").map_err(Arc::new)

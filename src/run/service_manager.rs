@@ -1,5 +1,5 @@
-//! What the service manager is told that has started the process and listens on the socket which `NOTIFY_SOCKET` names: systemd,
-//! for units of `Type=notify`, and others that speak its protocol (`sd_notify(3)`). Without that variable nobody is told.
+//! Messages to the service manager that has started the process and listens on the socket which `NOTIFY_SOCKET` names: systemd,
+//! for units of `Type=notify`, and others that speak its protocol (`sd_notify(3)`). Without that variable no message is sent.
 //!
 //! A message is one small datagram to a process on this machine, so that sending it waits for nobody.
 
@@ -17,8 +17,8 @@ pub fn has_service_manager() -> bool {
     std::env::var_os("NOTIFY_SOCKET").is_some()
 }
 
-/// Said once all listeners accept and the journal is recovered, and again at the end of each reload, whatever came of it: the
-/// configuration of before goes on where the new one can't be used.
+/// Sent once all listeners accept and the journal is recovered, and again at the end of each reload, whatever its outcome: the former
+/// configuration stays in use where the new one can't be used.
 pub fn tell_ready(report: &ConfigReport) {
     let version = report.version;
     let status = if report.last_error.is_some() {
@@ -29,14 +29,14 @@ pub fn tell_ready(report: &ConfigReport) {
     tell(&[NotifyState::Ready, NotifyState::Status(&status)]);
 }
 
-/// Said when a reload begins. systemd takes a message without the time for one of an earlier reload.
+/// Sent when a reload begins. systemd takes a message without the time for one of an earlier reload.
 pub(super) fn tell_reloading() {
     let Ok(now) = NotifyState::monotonic_usec_now() else { return };
     tell(&[NotifyState::Reloading, now, NotifyState::Status("Reading the configuration")]);
 }
 
-/// Said when the shutdown begins, and again when a second signal cuts it short: from now on it takes at most so long. The manager waits
-/// that long, even if its own setting is shorter.
+/// Sent when the shutdown begins, and again when a second signal cuts it short, with the most time that it takes from now on. The manager
+/// waits that long, even if its own setting is shorter.
 pub(super) fn tell_stopping(patience: Duration, pending: u64) {
     let status = format!("Shutting down, with {pending} records to deliver");
     let patience = u32::try_from(patience.as_micros()).unwrap_or(u32::MAX);

@@ -1,4 +1,4 @@
-//! The way out: stop accepting, answer, flush, deliver, and say what is left.
+//! The shutdown: stop accepting, answer, flush, deliver, and report what is left.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,19 +17,19 @@ use crate::otlp::Signal;
 /// Time for writing dead letters, or for the last answers, once the deadline has passed.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
-/// Time for writing dead letters where nobody wants to wait.
+/// Time for writing dead letters after a second signal.
 const AT_ONCE: Duration = Duration::from_secs(1);
 
-/// Time for dead letters that are being written when no more are begun.
+/// Time for dead letters whose writing has begun, once no more are begun.
 const FINISHING: Duration = Duration::from_secs(1);
 
-/// Time for what no clock is held against: tasks that end, lines of the log.
+/// Time for all that has no limit of its own: tasks that end, lines of the log.
 const BETWEEN: Duration = Duration::from_secs(1);
 
 /// The part of `shutdown_timeout` that requests in progress may take.
 const RECEIVING: f64 = 0.8;
 
-/// The part of `shutdown_timeout` after which nothing more is sent that is in the journal.
+/// The part of `shutdown_timeout` after which nothing that is in the journal is sent any more.
 const DELIVERING: f64 = 0.5;
 
 /// What could not be done in time.
@@ -46,9 +46,9 @@ pub struct Leftovers {
 /// Why the journal does not keep what was left to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unkept {
-    /// Its disk did not answer in time.
+    /// The journal's disk did not answer in time.
     Hangs(Unwritten),
-    /// It is not where it was opened.
+    /// The journal's directory is not where it was opened.
     Displaced {
         /// Records that were not delivered.
         records: u64,
@@ -73,14 +73,15 @@ impl fmt::Display for Unkept {
 }
 
 impl Leftovers {
-    /// Whether everything was done.
+    /// Whether nothing is left.
     pub fn is_empty(&self) -> bool {
         self.exporters.is_empty() && self.unwritten_cuts == 0 && self.journal.is_none()
     }
 }
 
-/// How long a shutdown takes at most once `shutdown_delay` is over: all of the time to deliver, then what is left becomes dead letters
-/// or, with a journal, attempts are waited for and the journal's disk after them, then the last letters and the last own telemetry.
+/// The longest time that a shutdown takes once `shutdown_delay` is over: all of the time to deliver; then the rest becomes dead letters
+/// or, with a journal, the answers to attempts are awaited and after them the journal's disk; then the last dead letters and the last own
+/// telemetry.
 fn longest(shutdown_timeout: Duration, has_journal: bool, has_telemetry: bool) -> Duration {
     let journal = if has_journal { LAST_WORDS } else { Duration::ZERO };
     let telemetry = if has_telemetry { LAST_TELEMETRY } else { Duration::ZERO };
@@ -105,13 +106,13 @@ pub async fn shut_down(router: &Arc<Router>) -> Leftovers {
     }
     let begun = Instant::now();
     info!(?timeout, "shutting down: delivering what is queued");
-    // Before the last requests are in: a sender that takes all the time must not keep what others sent from leaving.
+    // Before the last requests are in: a sender that takes all the time must not keep the data of others from being sent.
     flush(router);
-    // Not all the time, so that what came last can still leave.
+    // Not all of the time, so that the last data can still be sent.
     router.stop_receiving(timeout.mul_f64(RECEIVING)).await;
-    // A replay of dead letters waits for its upstreams as senders do; a letter that was delivered is removed before the end.
-    let _ = timeout_at(begun + timeout.mul_f64(RECEIVING), router.letters_underway().lock()).await;
-    // Again: a reload that was under way may have brought new ones.
+    // A replay waits for its upstreams as senders do; so a letter that was delivered is removed before the process ends.
+    let _ = timeout_at(begun + timeout.mul_f64(RECEIVING), router.dead_letters_underway().lock()).await;
+    // Again: a reload that was under way may have brought new exporters.
     flush(router);
     let exporters = router.exporters();
     // What a journal keeps need not be delivered now. The time is better spent on waiting for the answers to what has
@@ -142,7 +143,7 @@ pub async fn shut_down(router: &Arc<Router>) -> Leftovers {
             0 => info!("shut down: everything was delivered, nothing is left"),
             not_delivered => info!(
                 not_delivered,
-                "shut down: nothing is left to deliver; what ended otherwise was logged when it did"
+                "shut down: nothing is left to deliver; records that were not delivered were logged when they ended"
             ),
         },
         records if left.exporters.is_empty() && left.journal.is_none() => {
@@ -153,21 +154,21 @@ pub async fn shut_down(router: &Arc<Router>) -> Leftovers {
     left
 }
 
-/// Gives up what is queued, for whoever does not want to wait for it: it becomes dead letters as far as that takes no more than
-/// a second. Returns what was left. Not for a router with a journal, in which what is queued stays.
+/// Gives up what is queued, after a second signal: it becomes dead letters as far as that takes no more than a second. Returns what was
+/// left. Not for a router with a journal, which keeps what is queued.
 pub async fn give_up(router: &Router) -> Vec<Leftover> {
     let deadline = Instant::now() + AT_ONCE;
     service_manager::tell_stopping(AT_ONCE + FINISHING + BETWEEN, pending_records(router));
     let exporters = router.exporters();
-    // What came from now on would be lost, too.
+    // Data that came from now on would be lost, too.
     let receiving = router.stop_receiving(Duration::ZERO);
     let given_up = give_up_in_turn(router.giving_up(), &exporters, receiving, deadline).await;
     finish_dead_letters(router, deadline).await;
     close_dead_letters(router, given_up).await
 }
 
-/// Has no more dead letters begun, so that none is half written when the process ends, and tells what has become of what was given
-/// up.
+/// Begins no more dead letters, so that none is half written when the process ends, and returns what has become of the data that was
+/// given up.
 async fn close_dead_letters(router: &Router, given_up: Vec<GivenUpExporter<'_>>) -> Vec<Leftover> {
     let directory = router.intake().dead_letters.load_full();
     if let Some(directory) = &directory
@@ -178,7 +179,7 @@ async fn close_dead_letters(router: &Router, given_up: Vec<GivenUpExporter<'_>>)
     given_up.into_iter().filter_map(|given_up| given_up.leftover(directory.as_deref())).collect()
 }
 
-/// Records of before that have ended as anything but delivered.
+/// Records that had ended with another fate than delivered.
 fn not_delivered(exporters: &[Arc<Exporter>]) -> u64 {
     let fates = [Fate::Rejected, Fate::DeadLettered, Fate::Dropped];
     exporters.iter().flat_map(|exporter| fates.map(|fate| exported(exporter, fate))).sum()
@@ -190,8 +191,8 @@ fn flush(router: &Router) {
     }
 }
 
-/// Leaves what is pending in the journal. What is being attempted has until `deadline` to be answered: otherwise it is sent
-/// again by the next process. Returns what the journal does not keep.
+/// Leaves pending data in the journal. Attempts have until `deadline` to be answered: otherwise the next process repeats them. Returns
+/// what the journal does not keep.
 async fn keep(
     exporters: &[Arc<Exporter>],
     journal: &Journal,
@@ -220,8 +221,8 @@ async fn keep(
     Some(left)
 }
 
-/// Waits for the letters of what was never routed, until `deadline` at most. Returns how many are not
-/// written.
+/// Waits for the dead letters that receivers write, of parts that were cut out or not routed, until `deadline` at most. Returns how many
+/// of them are not written.
 async fn finish_dead_letters(router: &Router, deadline: Instant) -> usize {
     let dead_letter_tasks = &router.intake().dead_letter_tasks;
     dead_letter_tasks.close();
@@ -229,7 +230,7 @@ async fn finish_dead_letters(router: &Router, deadline: Instant) -> usize {
         return 0;
     }
     let requests = dead_letter_tasks.len();
-    error!(requests, "dead letters of what was cut out could not be written in time");
+    error!(requests, "dead letters of parts that were cut out could not be written in time");
     requests
 }
 

@@ -1,5 +1,4 @@
-//! What is looked at now and then: streams that are idle, tenants of which nothing is left, and dead letters that somebody has taken
-//! away.
+//! Periodic work: forgets idle streams and the accounts of tenants without data, and counts dead letters that were removed by others.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,10 +9,10 @@ use tracing::warn;
 use super::Router;
 use crate::notice;
 
-/// How often; an idle stream lives that much longer at most.
+/// How often; an idle stream lives at most so much longer.
 const INTERVAL: Duration = Duration::from_secs(15);
 
-/// Sweeps for ever. A slow disk delays only what is about the disk.
+/// Sweeps for ever. A slow disk delays the count of dead letters alone.
 pub async fn sweep(router: Arc<Router>) {
     tokio::join!(forget_what_is_idle(&router), count_dead_letters(&router));
 }
@@ -27,12 +26,12 @@ async fn forget_what_is_idle(router: &Router) {
             exporter.sweep();
         }
         router.shared().sweep();
-        // Streams use the accounts of their tenants.
+        // After the streams, which use the accounts of their tenants.
         router.tenants().release_idle();
     }
 }
 
-/// So that `sluice_dead_letter_bytes` falls after a replay.
+/// Counts the dead letters, so that `sluice_dead_letter_bytes` falls after a replay by the command.
 async fn count_dead_letters(router: &Router) {
     let mut interval = interval(INTERVAL);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -1,15 +1,14 @@
-//! Sends what Sluice tells of itself: spans and the log once in a second, metrics once in an interval.
+//! Sends Sluice's own telemetry: spans and the log once in a second, metrics once in an interval.
 //!
-//! One request of each signal is on its way at a time, and no signal waits for another: an endpoint may take one and not the others. What it
-//! does not take just now is sent again, after a wait that grows; what comes meanwhile waits in buffers that have a limit. Metrics are not
-//! sent again: the next ones say it all.
+//! One request of each signal is on its way at a time, and no signal waits for another: an endpoint may take one and not the others. A
+//! request that fails for now is sent again, after a wait that grows; new spans and log records wait in buffers that have a limit.
+//! Metrics are not sent again: the next ones replace them.
 
 use std::future::pending;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use opentelemetry_proto::tonic::metrics::v1::Metric;
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
@@ -19,15 +18,11 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::{ReloadError, Router};
-use crate::config::Compiled;
+use super::Router;
 use crate::export::{Answer, AttemptOutcome, TelemetryUpstream};
-use crate::net::Network;
 use crate::notice;
 use crate::otlp::Signal;
-use crate::telemetry::{
-    LogScope, OwnTelemetry, RecordBuffer, TelemetryOutcome, encode_request, log_records, resource,
-};
+use crate::telemetry::{LogScope, RecordBuffer, TelemetryOutcome, encode_request, log_records, resource};
 
 /// How often spans and log records are sent, if there are any.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -35,51 +30,13 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// The longest wait after the endpoint has not taken anything.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
-/// Time for what is on its way and what is left, when the process ends.
+/// When the process ends, the time for requests on their way and for what is left.
 pub(super) const LAST_TELEMETRY: Duration = Duration::from_secs(2);
 
-/// Where own telemetry is sent, if anywhere. A reload changes it.
-#[derive(Debug, Default)]
-pub(super) struct TelemetryExport(ArcSwapOption<TelemetryUpstream>);
-
-impl TelemetryExport {
-    /// What a configuration says, which is what is there if it says the same.
-    pub(super) fn prepare(
-        &self,
-        compiled: &Compiled,
-        telemetry: &OwnTelemetry,
-        network: &Network,
-    ) -> Result<Option<Arc<TelemetryUpstream>>, ReloadError> {
-        let Some(settings) = &compiled.telemetry else { return Ok(None) };
-        if let Some(same) = self.0.load_full().filter(|known| known.settings() == settings) {
-            return Ok(Some(same));
-        }
-        let new = TelemetryUpstream::new(settings.clone(), telemetry.instance_id(), network);
-        new.map(|new| Some(Arc::new(new))).map_err(|error| ReloadError::Telemetry(Arc::new(error)))
-    }
-
-    /// Whether it is sent anywhere.
-    pub(super) fn is_on(&self) -> bool {
-        self.0.load().is_some()
-    }
-
-    /// Has own telemetry be sent there from now on, or nowhere.
-    pub(super) fn put_to_use(&self, upstream: Option<Arc<TelemetryUpstream>>, telemetry: &OwnTelemetry) {
-        let before = self.0.swap(upstream.clone());
-        if let Some(upstream) = upstream {
-            telemetry.enable(upstream.settings().sampling);
-            log_records().want(true);
-        } else if before.is_some() {
-            telemetry.disable();
-            log_records().want(false);
-        }
-    }
-}
-
-/// Gives the metrics of now.
+/// Reads the present metrics.
 pub type ReadMetrics = fn(Arc<Router>) -> Pin<Box<dyn Future<Output = Vec<Metric>> + Send>>;
 
-/// Sends for ever; once it is `ending`, what is left, and no longer than for a moment.
+/// Sends until `ending` is cancelled, and then what is left, for [`LAST_TELEMETRY`] at most.
 pub async fn send_telemetry(router: Arc<Router>, read_metrics: ReadMetrics, ending: CancellationToken) {
     let resource = resource(router.shared().telemetry.instance_id(), &router.env());
     let [traces, metrics, logs] = Signal::ALL.map(|signal| SignalSender {
@@ -96,7 +53,7 @@ pub async fn send_telemetry(router: Arc<Router>, read_metrics: ReadMetrics, endi
         ending.cancelled().await;
         sleep(LAST_TELEMETRY).await;
     };
-    // What is logged about it goes to the log alone.
+    // Records about sending go to the log alone, and not into own telemetry.
     let sending = async {
         let signals = async { tokio::join!(traces.send(&ending), metrics.send(&ending), logs.send(&ending)) };
         tokio::select! {
@@ -122,18 +79,18 @@ struct SignalSender {
     router: Arc<Router>,
     read_metrics: ReadMetrics,
     resource: Resource,
-    /// Where it was sent last.
+    /// The upstream of the last request.
     upstream: Option<Arc<TelemetryUpstream>>,
-    /// What the endpoint has not taken yet: what is on its way, and what is to be sent again, which metrics are not.
+    /// The request that the endpoint has not taken yet: it is on its way, or is to be sent again.
     waiting: Option<TelemetryRequest>,
-    /// Requests that it has not taken since it has last taken one.
+    /// Failed requests since the last one that was taken.
     failures: u32,
     /// When metrics are due, and the end of the wait after a failure.
     not_before: Instant,
 }
 
 impl SignalSender {
-    /// Sends until it is `ending`, and then what is left.
+    /// Sends until `ending` is cancelled, and then what is left.
     async fn send(mut self, ending: &CancellationToken) {
         while !ending.is_cancelled() {
             self.send_what_is_due().await;
@@ -144,18 +101,18 @@ impl SignalSender {
             }
         }
         self.not_before = Instant::now();
-        // What is to be sent again, and what has come behind it.
+        // The request that is to be sent again, and then the records that have come behind it.
         self.send_what_is_due().await;
         self.send_what_is_due().await;
     }
 
-    /// How long until something may be due that does not make itself known before.
+    /// How long to wait for the next request, unless the buffer fills up before.
     fn pause(&self) -> Duration {
         let until_due = self.not_before.saturating_duration_since(Instant::now());
         if until_due.is_zero() { INTERVAL } else { INTERVAL.min(until_due) }
     }
 
-    /// Where records of the signal wait; metrics are made when they are due.
+    /// The buffer of the signal's records; metrics have none, as they are read when they are due.
     fn buffer(&self) -> Option<&RecordBuffer> {
         match self.signal {
             Signal::Traces => Some(self.router.shared().telemetry.spans()),
@@ -172,7 +129,7 @@ impl SignalSender {
     }
 
     async fn send_what_is_due(&mut self) {
-        let upstream = self.router.telemetry().0.load_full();
+        let upstream = self.router.telemetry().upstream();
         if upstream.as_ref().map(Arc::as_ptr) != self.upstream.as_ref().map(Arc::as_ptr) {
             (self.failures, self.not_before) = (0, Instant::now());
             self.router.shared().telemetry.end_trouble(self.signal);
@@ -207,7 +164,7 @@ impl SignalSender {
         }
     }
 
-    /// What is to be sent now, if anything is.
+    /// The next request, if there is anything to send.
     async fn next(&mut self, upstream: &TelemetryUpstream) -> Option<TelemetryRequest> {
         let (encoded, records) = if let Some(buffer) = self.buffer() {
             let encoded = buffer.take();
@@ -222,7 +179,7 @@ impl SignalSender {
         (records > 0).then(|| TelemetryRequest { bytes: request(), records })
     }
 
-    /// Counts a request by what came of it, or keeps it to be sent again.
+    /// Counts a request by its outcome, or keeps it to be sent again.
     fn settle(&mut self, request: &TelemetryRequest, answer: &Answer) {
         match answer.outcome {
             AttemptOutcome::Delivered { rejected, .. } => {
@@ -247,7 +204,7 @@ impl SignalSender {
         }
     }
 
-    /// The endpoint has not taken a request just now.
+    /// Notes that the endpoint has not taken a request for now.
     fn fail(&mut self, request: &TelemetryRequest, code: &str, detail: &str, asked: Option<Duration>) {
         self.router.shared().telemetry.begin_trouble(self.signal, code);
         let own = INTERVAL.saturating_mul(1 << self.failures.min(6)).min(LONGEST_WAIT);
@@ -260,7 +217,7 @@ impl SignalSender {
             self.count(TelemetryOutcome::Dropped, request.records);
         }
         if let Some(suppressed) = notice::due("telemetry", code) {
-            warn!(%signal, code, ?wait, suppressed, "own telemetry is not taken; what there is no room for meanwhile is dropped: {detail}");
+            warn!(%signal, code, ?wait, suppressed, "own telemetry is not taken for now; records without room in the buffer are dropped: {detail}");
         }
     }
 

@@ -1,5 +1,5 @@
-//! Changes of the table that somebody asks for while Sluice runs. Each is a change of a row's file in the directory of
-//! tenants, made on what is in the file at that moment, and then read as if a person had made it. One is made at a time.
+//! Changes of the table of tenants by the API. Each changes a row's file in the directory of tenants as it is at that moment, and reads
+//! the file as if a person had changed it. One change is made at a time.
 
 use std::io;
 use std::path::PathBuf;
@@ -8,20 +8,22 @@ use std::time::{Duration, SystemTime};
 
 use secrecy::SecretString;
 use serde_json::{Map, Value as Json};
-use thiserror::Error;
 use tokio::task::spawn_blocking;
 
 use super::Router;
+use super::tenant_change_error::TenantChangeError;
 use super::tenant_directory::TenantDirectory;
 use super::whole_files;
-use crate::config::{LARGEST_ROW, Problem, ReadRow, RowText, TENANT_IDS, UnwritableRow, is_tenant_id};
+use crate::config::{LARGEST_ROW, Problem, ReadRow, RowText, is_tenant_id};
 use crate::export::{Fate, ReleasedStreams, WaitingStreams};
 use crate::otlp::Signal;
 use crate::stream::StreamName;
-use crate::tenants::{Credential, GeneratedToken, RowContent, Sender, TableRow, Tenant, TenantAccount};
+use crate::tenants::{
+    Credential, GeneratedToken, RowContent, Sender, TableRow, Tenant, TenantAccount, Tenants,
+};
 use crate::utc::rfc3339;
 
-/// What a request may say of a row, in the order in which it is written.
+/// The keys of a row that a request may have, in the order in which they are written.
 const FIELDS: [&str; 6] = ["platform", "values", "exporters", "limits", "paused", "hold"];
 
 /// How many unknown keys of a request are reported in its answer.
@@ -30,19 +32,24 @@ const MOST_UNKNOWN: usize = 8;
 /// The name of a sender that is made without one.
 const SENDER: &str = "default";
 
-/// The end of the name that a sender's token has after another one was made, until it ends.
+/// The suffix of the sender that keeps a former token until it expires.
 const FORMER: &str = "-old";
 
-/// Bytes of a sender's name that are left when [`FORMER`] and a number come behind it.
+/// Characters of a sender's name that are kept when [`FORMER`] and a number come behind it.
 const LONGEST_STEM: usize = 110;
 
-/// How long a request waits for what is pending of a tenant to become dead letters: less than clients wait for an answer.
+/// How long a request waits until a tenant's pending data has become dead letters: less than clients wait for an answer.
 const EMPTYING: Duration = Duration::from_secs(5);
 
-/// How often it is looked whether something is left.
+/// How often the tenant's pending bytes are checked meanwhile.
 const EMPTYING_POLL: Duration = Duration::from_millis(50);
 
-/// What can be switched of a tenant.
+/// Changes rows of the table of tenants.
+pub struct TenantChanges {
+    router: Arc<Router>,
+}
+
+/// The switches of a tenant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TenantSwitch {
     /// Refuse its senders.
@@ -55,158 +62,44 @@ pub enum TenantSwitch {
     Release,
 }
 
-/// A tenant that was paused or held, or goes on.
+/// The outcome of a switch.
 #[derive(Debug)]
 pub struct SwitchedTenant {
-    /// Its row as it is now.
+    /// The tenant's row as it is now.
     pub row: Arc<Tenant>,
-    /// After a release, what became of its streams.
+    /// The streams that a release has released.
     pub released: Option<ReleasedStreams>,
 }
 
-/// A token that was made for a sender. It is told once, to whoever has asked for it.
+/// A token that was made for a sender. It is shown once, to the author of the request.
 #[derive(Debug)]
 pub struct IssuedToken {
-    /// Whose it is.
+    /// The tenant.
     pub tenant: String,
     /// The sender's name.
     pub sender: String,
     /// The token.
     pub token: SecretString,
-    /// The name by which the token before it goes on, and until when.
+    /// The sender that keeps the former token, and when that expires.
     pub former: Option<(String, SystemTime)>,
 }
 
 /// What became of the data of a tenant that was removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RemovedTenant {
-    /// Framed bytes that are left, and go on becoming dead letters.
+    /// Framed bytes that are still pending, and go on becoming dead letters.
     pub pending_bytes: u64,
-    /// Records that have become dead letters meanwhile.
+    /// Records that have become dead letters by now.
     pub dead_lettered: u64,
-    /// Records that were dropped meanwhile, since there was no room for dead letters.
+    /// Records that were dropped by now, since there was no room for dead letters.
     pub dropped: u64,
-}
-
-/// Why the table is not changed. There is no secret in it.
-#[derive(Debug, Error)]
-pub enum TenantChangeError {
-    /// There is no table.
-    #[error(
-        "there is no table of tenants: add `tenants: {{ directory: ./tenants.d }}` to the configuration, and make that directory"
-    )]
-    NoTable,
-    /// Its rows are not files of their own.
-    #[error(
-        "the rows of the table stand in `tenants.list` or `tenants.file`, which are changed by hand alone: write `tenants.directory` for rows that can be changed here"
-    )]
-    NoDirectory,
-    /// There is no row of this id.
-    #[error("there is no tenant of this id")]
-    UnknownTenant,
-    /// There is a row of this id.
-    #[error("there is a tenant of this id already, in `{0}`")]
-    TenantExists(PathBuf),
-    /// The id can't be one.
-    #[error("this is not an id: {}", TENANT_IDS)]
-    NoId,
-    /// The id in the body is another one than in the path.
-    #[error("the `id` of a tenant does not change: leave it out, or write that of the path")]
-    OtherId,
-    /// The body has senders.
-    #[error(
-        "`senders` are not taken here: a new tenant gets one, `rotate` gives a sender another token, and all else about them is written in the row's file"
-    )]
-    Senders,
-    /// The tenant has no sender of this name.
-    #[error("the tenant has no sender of this name; its senders are {}", names(.0))]
-    UnknownSender(Vec<String>),
-    /// The sender has the token that another one had before a rotation.
-    #[error(
-        "this is the former token of the sender `{0}`, which ends by itself: give `{0}` another one, with an `overlap` of `0s` to end all former ones at once"
-    )]
-    FormerToken(String),
-    /// The sender has no token.
-    #[error("this sender has no token, but a password or a certificate, which is changed in the row's file")]
-    NoToken,
-    /// It is not said which of several senders is meant.
-    #[error("say which `sender` gets another token; those that have one are {}", names(.0))]
-    SeveralSenders(Vec<String>),
-    /// What the row would be can't be used.
-    #[error("the row can't be used so, and nothing was changed")]
-    Unusable(Vec<Problem>),
-    /// What the row is can't be used, and so not changed.
-    #[error("the file of the row can't be used as it is, and was not changed: repair it first")]
-    Broken(Vec<Problem>),
-    /// A key of the row is one that YAML can't have.
-    #[error(transparent)]
-    Unwritable(#[from] UnwritableRow),
-    /// The file is a link, such as a mount of Kubernetes has.
-    #[error("`{0}` is a link: change the file that it leads to")]
-    Link(PathBuf),
-    /// There are two files of the row.
-    #[error("`{0}` and `{1}` are rows of one id, of which one alone is used: remove the other one")]
-    TwoFiles(PathBuf, PathBuf),
-    /// Somebody else has changed the file at the same moment.
-    #[error("somebody else has changed `{0}` at this moment; ask again")]
-    ChangedMeanwhile(PathBuf),
-    /// Something of the tenant is not delivered.
-    #[error(
-        "{0} bytes of this tenant are not delivered yet: pause it and wait until they are, or have them become dead letters by `?pending=dead_letter` (`sluice tenants delete --pending dead_letter`)"
-    )]
-    Pending(u64),
-    /// Something is not delivered of a tenant whose row is gone.
-    #[error(
-        "the row of this tenant is gone, and {0} bytes of it are not delivered: bring the row back, or have them become dead letters by `?pending=dead_letter` (`sluice tenants delete --pending dead_letter`)"
-    )]
-    PendingWithoutRow(u64),
-    /// What is pending can't become dead letters.
-    #[error("there is no `dead_letter` in the configuration, where what is pending could go")]
-    NoDeadLetters,
-    /// Something of a tenant that had the id is pending, which would go out with the row of the new one.
-    #[error(
-        "{0} bytes of a tenant that had this id are not delivered yet, and would be sent as this one's: have them become dead letters by `DELETE` with `?pending=dead_letter` (`sluice tenants delete --pending dead_letter`), or choose another id"
-    )]
-    Leaving(u64),
-    /// The file would be larger than one that is read.
-    #[error("the row would have {0} bytes, and a row has at most {LARGEST_ROW}: give it shorter values")]
-    TooLarge(usize),
-    /// The file can't be read or written.
-    #[error("can't change `{path}`: {reason}")]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        reason: io::Error,
-    },
-    /// The row that would be written claims what is another row's.
-    #[error("the row would not be used, and nothing was changed: {0}")]
-    Conflict(String),
-    /// The file is written, and the row is not used, because somebody else has changed a file at the same moment.
-    #[error("the file of the row is written, but the row is not used: {0}")]
-    Unused(String),
-}
-
-fn names(names: &[String]) -> String {
-    let names: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
-    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
-}
-
-impl TenantChangeError {
-    /// What is wrong with the row, line by line.
-    pub fn problems(&self) -> &[Problem] {
-        match self {
-            Self::Unusable(problems) | Self::Broken(problems) => problems,
-            _ => &[],
-        }
-    }
 }
 
 impl TenantSwitch {
     /// Every one.
     pub const ALL: [Self; 4] = [Self::Pause, Self::Resume, Self::Hold, Self::Release];
 
-    /// What it is called in the API.
+    /// The name in the API.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Pause => "pause",
@@ -216,7 +109,7 @@ impl TenantSwitch {
         }
     }
 
-    /// The key of the row that says it, and its value.
+    /// The key of the row that the switch sets, and the value.
     const fn field(self) -> (&'static str, bool) {
         match self {
             Self::Pause => ("paused", true),
@@ -227,23 +120,25 @@ impl TenantSwitch {
     }
 }
 
-impl Router {
-    /// Adds a tenant of which `row` says all but who may send: that is one sender, whose token is returned.
-    pub async fn create_tenant(
-        self: &Arc<Self>,
-        id: String,
-        row: Map<String, Json>,
-    ) -> Result<IssuedToken, TenantChangeError> {
-        let router = self.clone();
-        self.tenant_registry()
+impl TenantChanges {
+    /// Changes of this router's table.
+    pub fn of(router: Arc<Router>) -> Self {
+        Self { router }
+    }
+
+    /// Adds a tenant with this row and one sender, whose token is returned.
+    pub async fn create(&self, id: String, row: Map<String, Json>) -> Result<IssuedToken, TenantChangeError> {
+        let router = self.router.clone();
+        self.router
+            .tenant_registry()
             .change(move |directory| {
                 let is_free = matches!(file_of(directory, &id), Err(TenantChangeError::UnknownTenant));
                 let is_known = router.tenants().known_account(&id).is_some();
-                let left = router.pending_bytes_of(&id);
+                let left = pending_bytes_of(router.tenants(), &id);
                 if is_free && left > 0 {
                     return Err(TenantChangeError::Leaving(left));
                 }
-                // What an earlier tenant of this id has sent must not come back after a crash, as this one's.
+                // Delivered data of an earlier tenant of this id must not come back after a crash, as data of this one.
                 if let Some(journal) = router.intake().journal.as_ref().filter(|_| is_known) {
                     journal.make_settled_durable();
                 }
@@ -253,12 +148,13 @@ impl Router {
     }
 
     /// Replaces all that a tenant's row says but its senders.
-    pub async fn replace_tenant(
+    pub async fn replace(
         &self,
         id: String,
         row: Map<String, Json>,
     ) -> Result<Arc<Tenant>, TenantChangeError> {
-        self.tenant_registry()
+        self.router
+            .tenant_registry()
             .change(move |directory| {
                 check_id(&id, &row)?;
                 let mut file = RowInFile::find(directory, &id)?;
@@ -268,13 +164,14 @@ impl Router {
             .await
     }
 
-    /// Changes what a JSON merge patch (RFC 7396) names of a tenant's row.
-    pub async fn patch_tenant(
+    /// Applies a JSON merge patch (RFC 7396) to a tenant's row.
+    pub async fn patch(
         &self,
         id: String,
         mut patch: Map<String, Json>,
     ) -> Result<Arc<Tenant>, TenantChangeError> {
-        self.tenant_registry()
+        self.router
+            .tenant_registry()
             .change(move |directory| {
                 check_id(&id, &patch)?;
                 check_senders(&patch)?;
@@ -287,7 +184,7 @@ impl Router {
     }
 
     /// Pauses or holds a tenant, or lets it go on. After a release its streams make at once the attempts that they wait for.
-    pub async fn switch_tenant(
+    pub async fn switch(
         &self,
         id: String,
         switch: TenantSwitch,
@@ -296,16 +193,16 @@ impl Router {
             let row = self.set_switch(id, switch).await?;
             return Ok(SwitchedTenant { row, released: None });
         }
-        let (exporters, tenant) = (self.exporters(), id.clone());
-        // Which of them the row holds is known before it is changed, and looking at all streams takes its time.
+        let (exporters, tenant) = (self.router.exporters(), id.clone());
+        // Which streams the row holds has to be known before the row changes, and scanning all streams takes its time.
         let waiting = spawn_blocking(move || {
             let is_its = |name: &StreamName| name.key.tenant() == Some(&*tenant);
             exporters.iter().map(|exporter| WaitingStreams::of(exporter, is_its)).collect::<Vec<_>>()
         });
         let waiting = waiting.await.expect("looking at streams doesn't panic");
         let row = match self.set_switch(id.clone(), switch).await {
-            // There is nothing to change where rows are changed by hand alone, and this one holds nothing.
-            Err(error @ TenantChangeError::NoDirectory) => match self.tenants().table().tenant(&id) {
+            // Where rows are changed by hand alone, the release of a tenant whose row holds nothing needs no change.
+            Err(error @ TenantChangeError::NoDirectory) => match self.router.tenants().table().tenant(&id) {
                 Some(TableRow::Ready(row)) if !row.hold => row.clone(),
                 _ => return Err(error),
             },
@@ -320,7 +217,8 @@ impl Router {
     }
 
     async fn set_switch(&self, id: String, switch: TenantSwitch) -> Result<Arc<Tenant>, TenantChangeError> {
-        self.tenant_registry()
+        self.router
+            .tenant_registry()
             .change(move |directory| {
                 let mut file = RowInFile::find(directory, &id)?;
                 file.usable(directory)?;
@@ -331,15 +229,16 @@ impl Router {
             .await
     }
 
-    /// Gives a sender another token: the one of this name, or the only one that has a token. The one before ends after `overlap`.
+    /// Gives a sender another token: the sender of this name, or the only one that has a token. The former token expires after `overlap`.
     /// A tenant without senders gets one.
-    pub async fn rotate_token(
+    pub async fn rotate(
         &self,
         id: String,
         sender: Option<String>,
         overlap: Duration,
     ) -> Result<IssuedToken, TenantChangeError> {
-        self.tenant_registry()
+        self.router
+            .tenant_registry()
             .change(move |directory| {
                 let mut file = RowInFile::find(directory, &id)?;
                 let tenant = file.usable(directory)?;
@@ -350,11 +249,12 @@ impl Router {
     }
 
     /// Removes a tenant of which nothing is pending.
-    pub async fn delete_tenant(self: &Arc<Self>, id: String) -> Result<(), TenantChangeError> {
-        let router = self.clone();
-        self.tenant_registry()
+    pub async fn delete(&self, id: String) -> Result<(), TenantChangeError> {
+        let router = self.router.clone();
+        self.router
+            .tenant_registry()
             .change(move |directory| {
-                let pending = router.pending_bytes_of(&id);
+                let pending = pending_bytes_of(router.tenants(), &id);
                 let (name, path) = match file_of(directory, &id) {
                     Err(TenantChangeError::UnknownTenant) if pending > 0 => {
                         return Err(TenantChangeError::PendingWithoutRow(pending));
@@ -370,15 +270,15 @@ impl Router {
             .await
     }
 
-    /// Removes a tenant, whose row may be gone already, and has what is pending of it become dead letters. Waits for that, for
-    /// five seconds at most.
-    pub async fn delete_pending_tenant(&self, id: String) -> Result<RemovedTenant, TenantChangeError> {
-        if self.intake().dead_letters.load().is_none() {
+    /// Removes a tenant, whose row may be gone already, and has its pending data become dead letters. Waits for that for five seconds at
+    /// most.
+    pub async fn delete_with_pending(&self, id: String) -> Result<RemovedTenant, TenantChangeError> {
+        if self.router.intake().dead_letters.load().is_none() {
             return Err(TenantChangeError::NoDeadLetters);
         }
         let before = self.ended_of(&id);
-        let (tenants, removed) = (self.tenants().clone(), id.clone());
-        let registry = self.tenant_registry();
+        let (tenants, removed) = (self.router.tenants().clone(), id.clone());
+        let registry = self.router.tenant_registry();
         let removed = registry
             .change(move |directory| {
                 let (name, path) = file_of(directory, &removed)?;
@@ -408,15 +308,15 @@ impl Router {
             }
         }
         let emptying = async {
-            while self.pending_bytes_of(&id) > 0 {
+            while pending_bytes_of(self.router.tenants(), &id) > 0 {
                 tokio::time::sleep(EMPTYING_POLL).await;
             }
         };
-        // What is left goes on, whether it is waited for or not.
+        // Pending data goes on becoming dead letters, whether anybody waits or not.
         let _ = tokio::time::timeout(EMPTYING, emptying).await;
         let [dead_lettered, dropped] = self.ended_of(&id);
         Ok(RemovedTenant {
-            pending_bytes: self.pending_bytes_of(&id),
+            pending_bytes: pending_bytes_of(self.router.tenants(), &id),
             dead_lettered: dead_lettered - before[0],
             dropped: dropped - before[1],
         })
@@ -424,7 +324,7 @@ impl Router {
 
     /// Records of a tenant that have become dead letters, and that were dropped.
     fn ended_of(&self, id: &str) -> [u64; 2] {
-        let account = self.tenants().known_account(id);
+        let account = self.router.tenants().known_account(id);
         [Fate::DeadLettered, Fate::Dropped].map(|fate| {
             let of = |account: &Arc<TenantAccount>| {
                 Signal::ALL.into_iter().map(|signal| account.totals().ended(signal, fate)).sum()
@@ -432,20 +332,20 @@ impl Router {
             account.as_ref().map_or(0, of)
         })
     }
-
-    /// Framed bytes of a tenant that are not delivered, over all exporters.
-    pub fn pending_bytes_of(&self, tenant: &str) -> u64 {
-        self.tenants().known_account(tenant).map_or(0, |account| account.totals().pending_bytes())
-    }
 }
 
-/// The row of a tenant as it stands in its file.
+/// Framed bytes of a tenant that are not delivered, over all exporters.
+fn pending_bytes_of(tenants: &Tenants, id: &str) -> u64 {
+    tenants.known_account(id).map_or(0, |account| account.totals().pending_bytes())
+}
+
+/// The row of a tenant in its file.
 struct RowInFile {
     name: Arc<str>,
     path: PathBuf,
-    /// As it was read.
+    /// The text of the file as it was read.
     before: String,
-    /// As it is to be.
+    /// The row as it is to be written.
     row: RowText,
 }
 
@@ -462,12 +362,12 @@ impl RowInFile {
         }
     }
 
-    /// The tenant that the row is; an error if it is none.
+    /// The tenant of the row; an error if the row can't be used.
     fn usable(&self, directory: &TenantDirectory) -> Result<Arc<Tenant>, TenantChangeError> {
         tenant(directory.read_as(&self.name, self.row.as_str())).map_err(TenantChangeError::Broken)
     }
 
-    /// Writes the row as it is to be, if the table then uses it.
+    /// Writes the row, if the table would use it.
     fn save(self, directory: &TenantDirectory) -> Result<(Arc<str>, Arc<Tenant>), TenantChangeError> {
         let Self { name, path, before, row } = self;
         let tenant = check(directory, &name, &row)?;
@@ -521,8 +421,8 @@ fn create(
     }
 }
 
-/// The tenant that a row would be if it were written; an error if the table would not use it. A token that is made for a row
-/// which is then not used would be nobody's.
+/// The tenant of a row that is to be written; an error if the table would not use it. The token of a row that is not used would be of
+/// no use.
 fn check(
     directory: &TenantDirectory,
     name: &Arc<str>,
@@ -539,7 +439,7 @@ fn check(
     }
 }
 
-/// The id of a tenant does not change.
+/// Refuses an id in the body that differs from the one in the path.
 fn check_id(id: &str, fields: &Map<String, Json>) -> Result<(), TenantChangeError> {
     match fields.get("id") {
         Some(other) if other.as_str() != Some(id) => Err(TenantChangeError::OtherId),
@@ -547,12 +447,12 @@ fn check_id(id: &str, fields: &Map<String, Json>) -> Result<(), TenantChangeErro
     }
 }
 
-/// Senders come and go in other ways.
+/// Refuses senders, which are changed in other ways.
 fn check_senders(fields: &Map<String, Json>) -> Result<(), TenantChangeError> {
     if fields.contains_key("senders") { Err(TenantChangeError::Senders) } else { Ok(()) }
 }
 
-/// Makes a row say what a request says, and nothing else but its id and its senders.
+/// Replaces all keys of a row but its id and its senders by those of a request.
 fn fill(row: &mut RowText, fields: &Map<String, Json>) -> Result<(), TenantChangeError> {
     check_senders(fields)?;
     for field in FIELDS {
@@ -647,7 +547,7 @@ fn position(senders: &[Sender], name: Option<&str>) -> Result<Option<usize>, Ten
             None => Err(TenantChangeError::UnknownSender(names(&mut senders.iter()))),
         };
     }
-    // A token that ends is on its way out.
+    // Senders whose token expires are about to go, and are not meant if there are others.
     let all = |lasting: bool| {
         let of_senders = senders.iter().enumerate();
         let fits =
@@ -684,7 +584,7 @@ fn file_of(directory: &TenantDirectory, id: &str) -> Result<(Arc<str>, PathBuf),
     found.ok_or(TenantChangeError::UnknownTenant)
 }
 
-/// The tenant that a row is, or what is wrong with it.
+/// The tenant of a row, or the problems of the row.
 fn tenant(read: ReadRow) -> Result<Arc<Tenant>, Vec<Problem>> {
     match read.content {
         RowContent::Row(tenant) => Ok(tenant),

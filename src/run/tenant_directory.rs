@@ -1,7 +1,7 @@
-//! The rows of a directory: which files there are, what the table makes of them, and which have changed.
+//! The directory of tenants: its files, the table of their rows, and which files have changed.
 //!
-//! A file is read again when its stamp has changed, or that of a file that it names by `${file:}`. To look for changes,
-//! stamps are taken, and nothing is read.
+//! A file is read again when its stamp or that of a file that it names by `${file:}` has changed. Looking for changes takes stamps and
+//! reads no file.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -11,28 +11,28 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::watched::directory_of;
+use super::watched_directories::directory_of;
 use crate::config::{LARGEST_ROW, Problem, ReadRow, RowReader, Severity};
 use crate::regular::{self, FileStamp};
 use crate::tenants::{AppliedRows, RowChange, RowContent, Table, TableSettings, Tenant};
 
-/// So many rows are read by one thread; of more, each processor reads some.
+/// Up to so many rows are read by one thread; more are divided among all processors.
 const FEW: usize = 64;
 
 /// The rows of a directory, and the table that they make.
 #[derive(Clone, Debug)]
 pub(super) struct TenantDirectory {
-    /// As configured.
+    /// The path as configured.
     path: PathBuf,
-    /// The same as events tell it.
+    /// The path as events write it.
     watched: Arc<Path>,
     reader: RowReader,
     table: Table,
     /// Every file with a row, by name.
     rows: HashMap<Arc<str>, RowFile>,
-    /// Every file that a row names, as an event tells its path.
+    /// Every file that a row names, by the path as events write it.
     secrets: HashMap<Arc<Path>, SecretFile>,
-    /// The directories of those, and how many are in each.
+    /// The directories of these files, and the number of files in each.
     secret_directories: HashMap<Arc<Path>, usize>,
 }
 
@@ -49,17 +49,17 @@ struct SecretFile {
     rows: Vec<Arc<str>>,
 }
 
-/// What has come of reading rows.
+/// The outcome of reading rows.
 #[derive(Debug, Default)]
 pub(super) struct RowsRead {
     /// Rows whose state has changed.
     pub(super) applied: AppliedRows,
-    /// What is wrong with rows, and what is odd about them, in the order of their names.
+    /// The errors and warnings about rows, in the order of their names.
     pub(super) problems: Vec<Problem>,
 }
 
 impl TenantDirectory {
-    /// Reads every row there is. Blocks for as long as that takes.
+    /// Reads every row of a directory. Blocks for as long as that takes.
     pub(super) fn load(
         path: PathBuf,
         settings: TableSettings,
@@ -79,7 +79,7 @@ impl TenantDirectory {
         Ok((directory, read))
     }
 
-    /// The same directory for another configuration: rows are read again whose meaning may be another by it.
+    /// The same directory for another configuration, which reads again the rows whose meaning may have changed.
     pub(super) fn with(&self, settings: TableSettings, reader: RowReader) -> (Self, RowsRead) {
         let mut directory = self.clone();
         directory.table = directory.table.with_settings(settings);
@@ -105,19 +105,19 @@ impl TenantDirectory {
         &self.table
     }
 
-    /// The directories in which a change may be one of the table.
+    /// The directories in which a change may change the table.
     pub(super) fn watched(&self) -> HashSet<Arc<Path>> {
         self.secret_directories.keys().chain([&self.watched]).cloned().collect()
     }
 
-    /// Of those, the ones in which there is something of these rows.
+    /// The part of these directories that concerns these rows.
     pub(super) fn watched_for(&self, names: &BTreeSet<Arc<str>>) -> HashSet<Arc<Path>> {
         let rows = names.iter().filter_map(|name| self.rows.get(name));
         let of_secrets = rows.flat_map(|row| &row.secrets).map(|path| directory_of(path).into());
         of_secrets.chain([self.watched.clone()]).collect()
     }
 
-    /// The rows that a change of these files concerns; `None` if that can't be told but by [`TenantDirectory::changed`].
+    /// The rows that a change of these files concerns; `None` if only [`TenantDirectory::changed`] can tell.
     pub(super) fn concerned(&self, files: &HashSet<PathBuf>) -> Option<BTreeSet<Arc<str>>> {
         let mut rows = BTreeSet::new();
         for file in files {
@@ -137,7 +137,7 @@ impl TenantDirectory {
         Some(rows)
     }
 
-    /// The rows whose files are not what they were when they were read.
+    /// The rows whose files have changed since they were read.
     pub(super) fn changed(&self) -> io::Result<BTreeSet<Arc<str>>> {
         let mut present: HashSet<Arc<str>> = HashSet::with_capacity(self.rows.len());
         let mut changed = BTreeSet::new();
@@ -157,7 +157,7 @@ impl TenantDirectory {
         Ok(changed)
     }
 
-    /// What is in the file of a row at this moment, which may not be in the table yet. Blocks as reading files does.
+    /// The text and the row in a file at this moment, which may not be in the table yet. Blocks as reading files does.
     pub(super) fn read_now(&self, name: &Arc<str>) -> io::Result<(String, ReadRow)> {
         let bytes = regular::read(&self.path.join(&**name), LARGEST_ROW as u64)?;
         let text = String::from_utf8(bytes).map_err(|_| io::Error::other("it is not UTF-8 text"))?;
@@ -165,12 +165,12 @@ impl TenantDirectory {
         Ok((text, read))
     }
 
-    /// What would be read of a row if this were the text of its file. Blocks as reading the files does that it names.
+    /// The row that would be read if this were the text of its file. Blocks as reading the files does that it names.
     pub(super) fn read_as(&self, name: &Arc<str>, text: &str) -> ReadRow {
         self.reader.read_text(text, &self.path.join(&**name), name)
     }
 
-    /// Why the table would not use this row if it stood in its file; nothing if it would.
+    /// Why the table would not use this row if it were in its file; `None` if the table would.
     pub(super) fn why_unused(&self, row: &Arc<Tenant>) -> Option<String> {
         let change = RowChange { place: row.place.clone(), content: RowContent::Row(row.clone()) };
         let (table, _) = self.table.apply(vec![change], SystemTime::now());
@@ -199,7 +199,7 @@ impl TenantDirectory {
         }
         let (table, applied) = self.table.apply(changes, SystemTime::now());
         self.table = table;
-        // What rows are to each other, no row tells by itself.
+        // Conflicts between rows show in the table alone.
         let among_rows = applied.broken.iter().filter(|place| !told.contains(*place));
         problems.extend(among_rows.filter_map(|place| {
             let problem = self.table.problem(place)?;
@@ -212,7 +212,7 @@ impl TenantDirectory {
         let read = |names: &[Arc<str>]| -> Vec<(Arc<str>, FileStamp, ReadRow)> {
             let one = |name: &Arc<str>| {
                 let path = self.path.join(&**name);
-                // Before it is read: what changes meanwhile has another one.
+                // Taken before the file is read: if the file changes meanwhile, its stamp will differ.
                 let stamp = FileStamp::of(&path);
                 (name.clone(), stamp, self.reader.read(&path, name))
             };
@@ -238,7 +238,7 @@ impl TenantDirectory {
                 Entry::Occupied(mut known) => {
                     let secret = known.get_mut();
                     if !secret.stamp.tells_same(stamp) {
-                        // Another row may have read what was there before.
+                        // Another row may have read the former content.
                         secret.stamp = FileStamp::Recent;
                     }
                     secret.rows.push(name.clone());
@@ -287,7 +287,7 @@ fn row_names(directory: &Path) -> io::Result<BTreeSet<Arc<str>>> {
     Ok(names)
 }
 
-/// Whether a file of this name is a row: not what editors leave beside it, and not what mounts hide.
+/// Whether a file of this name is a row, and no temporary file of an editor or hidden file of a mount.
 fn is_row_name(name: &str) -> bool {
     !name.starts_with('.') && [".yaml", ".yml"].iter().any(|end| name.ends_with(end))
 }

@@ -1,4 +1,4 @@
-//! Looks at the watches once in a second, and tells the Alertmanager.
+//! Judges the watches once in a second, and sends alerts to the Alertmanager.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,16 +11,16 @@ use super::Router;
 use crate::notice;
 use crate::watches::{Alert, Alertmanager, AlertmanagerError, RecordWatch, SentAlerts};
 
-/// How often counts are looked at.
+/// How often counts are judged.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// How often the table of tenants is looked at for those who have sent nothing.
+/// How often the table of tenants is searched for tenants that have sent nothing.
 const TENANTS: Duration = Duration::from_secs(10);
 
-/// The longest wait after an Alertmanager has not taken what it was told.
+/// The longest wait after an Alertmanager has not taken alerts.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
-/// Looks for ever. An Alertmanager that does not answer delays only what it is told.
+/// Judges the watches for ever. An Alertmanager that does not answer delays the alerts alone.
 pub async fn judge_watches(router: Arc<Router>) {
     let mut interval = interval(INTERVAL);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -41,7 +41,7 @@ pub async fn judge_watches(router: Arc<Router>) {
     }
 }
 
-/// Makes tenants known to watches for silence that have sent nothing yet.
+/// Makes tenants that have sent nothing yet known to watches for silence.
 fn expect_tenants(router: &Router, watches: &[Arc<RecordWatch>]) {
     for watch in watches.iter().filter(|watch| watch.watches_for_silence()) {
         let table = router.tenants().table();
@@ -60,10 +60,10 @@ fn log(change: &Alert) {
     }
 }
 
-/// Alerts that an Alertmanager was told of, and whether it has taken them.
+/// Alerts that were sent to an Alertmanager, and whether it has taken them.
 type ToldAlerts = (Vec<Alert>, Result<(), AlertmanagerError>);
 
-/// Tells an Alertmanager in a task of its own, one request at a time.
+/// Sends alerts to an Alertmanager in a task of its own, one request at a time.
 #[derive(Default)]
 struct AlertTeller {
     sent: SentAlerts,
@@ -106,7 +106,7 @@ impl AlertTeller {
                 self.failures += 1;
                 self.not_before = Some(Instant::now() + wait);
                 if let Some(suppressed) = notice::due("alertmanager", "not told") {
-                    warn!(suppressed, ?wait, "the Alertmanager was not told what fires: {error}");
+                    warn!(suppressed, ?wait, "the Alertmanager has not taken the alerts: {error}");
                 }
             }
         }

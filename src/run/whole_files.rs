@@ -1,6 +1,7 @@
-//! Writing the files of rows and of operators' holds: each is there whole or not at all, also after a power cut.
+//! Atomic writes of the files of rows and of operators' holds: each file is there whole or not at all, also after a power cut.
 //!
-//! What is being written has a name that no such file has. A process that is killed leaves such a file; nobody reads it.
+//! A file is written under a temporary name that is no name of a row. A process that is killed leaves the temporary file, which is never
+//! read.
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write as _};
@@ -9,19 +10,19 @@ use std::path::Path;
 
 use tracing::warn;
 
-use super::watched::directory_of;
+use super::watched_directories::directory_of;
 use crate::regular;
 use crate::rename::rename_to_new;
 
-/// A row may hold secrets: a new file is for this user alone, unless somebody has made it otherwise.
+/// The mode of new files: a row may hold secrets, so that a file is for this user alone unless its mode was changed.
 const MODE: u32 = 0o600;
 
-/// Writes a file that is not there yet. If there is anything of its name, the error is `AlreadyExists`. Blocks.
+/// Writes a new file. If there is a file of its name, the error is `AlreadyExists`. Blocks.
 pub(super) fn create(path: &Path, text: &str) -> io::Result<()> {
     put(path, text, Permissions::from_mode(MODE), |temporary| rename_to_new(temporary, path))
 }
 
-/// Writes a file anew, if `before` is what is in it. Returns whether it was. Blocks.
+/// Replaces a file, if its content is `before`. Returns whether it was. Blocks.
 pub(super) fn replace(path: &Path, before: &str, text: &str) -> io::Result<bool> {
     let mut is_same = false;
     let permissions = fs::metadata(path)?.permissions();
@@ -32,7 +33,7 @@ pub(super) fn replace(path: &Path, before: &str, text: &str) -> io::Result<bool>
     Ok(is_same)
 }
 
-/// Writes a file, in the place of one that may be there. Blocks.
+/// Writes a file, and replaces one that may be there. Blocks.
 pub(super) fn write(path: &Path, text: &str) -> io::Result<()> {
     put(path, text, Permissions::from_mode(MODE), |temporary| fs::rename(temporary, path))
 }
@@ -44,7 +45,7 @@ pub(super) fn remove(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Writes a text to a temporary file, which `place` then puts to its place.
+/// Writes a text to a temporary file, which `place` then moves to its place.
 fn put(
     path: &Path,
     text: &str,
@@ -69,7 +70,7 @@ fn fill(mut file: File, text: &str, permissions: Permissions) -> io::Result<()> 
     file.sync_all()
 }
 
-/// Has the disk keep which files there are beside `path`. The change is made and is used, whether it can or not.
+/// Syncs the directory of `path`. The change is made and in use, whether that succeeds or not.
 fn sync(path: &Path) {
     if let Err(error) = File::open(directory_of(path)).and_then(|directory| directory.sync_all()) {
         warn!("`{}` is changed, which a power cut may undo: {error}", path.display());

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use sluice::cli;
-use sluice::config::{Compiled, Source};
+use sluice::config::{Compiled, ConfigSource};
 use sluice::journal::Journal;
 use sluice::journal::simulation::SimulatedDisk;
 use sluice::run::{self, Router, RouterEnvironment};
@@ -59,7 +59,7 @@ impl House {
             tokio::spawn(drive(journal.clone(), self.commit));
         }
         let environment = RouterEnvironment {
-            source: Source::Embedded,
+            source: ConfigSource::Embedded,
             env: |_| None,
             serve: cli::run::serve(),
             network: sluice::net::Network::Simulated(Arc::new(Network(self.trace.clone()))),

@@ -7,8 +7,8 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 use rand::{Rng as _, SeedableRng as _};
-use sluice::config::{self, Compiled, Source};
-use sluice::journal::simulation::DiskFaults;
+use sluice::config::{self, Compiled, ConfigSource};
+use sluice::journal::simulation::Faults as DiskFaults;
 use sluice::journal::{JournalSettings, SyncPolicy};
 
 use crate::upstream::{Manner, Mood, PORT};
@@ -114,8 +114,8 @@ impl Plan {
         let write = |name: &str, text: &str| {
             let path = directory.join(format!("{name}.yaml"));
             std::fs::write(&path, text).expect("the temporary directory can be written");
-            let mut compiled =
-                config::load(&Source::File(path), &|_| None).unwrap_or_else(|problems| panic!("{problems}"));
+            let mut compiled = config::load(&ConfigSource::File(path), &|_| None)
+                .unwrap_or_else(|problems| panic!("{problems}"));
             compiled.journal = journal.then(|| JournalSettings {
                 directory: "simulated".into(),
                 max_size: 4 << 20,

@@ -222,9 +222,7 @@ async fn a_tenant_whose_token_is_refused_is_named_with_what_to_do_until_it_is_pu
     let text = held["text"].as_str().unwrap();
     assert!(text.starts_with("globex: 401 from `otlp_http/up` for "), "{text}");
     assert!(
-        text.ends_with(
-            "wait: its token is refused; put one that holds into its row of the table of tenants."
-        ),
+        text.ends_with("wait: its token is refused; put a valid one into its row of the table of tenants."),
         "{text}"
     );
 

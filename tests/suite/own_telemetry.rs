@@ -538,10 +538,7 @@ async fn an_endpoint_that_takes_nothing_needs_attention_until_it_does() {
     assert!(told["since"].is_string(), "{told}");
     let text = told["text"].as_str().unwrap();
     assert!(text.starts_with("Sluice's own metrics: 401 from the endpoint of `telemetry` for 1"), "{text}");
-    assert!(
-        text.ends_with("it refuses the credential; put one that holds into `telemetry.headers`."),
-        "{text}"
-    );
+    assert!(text.ends_with("it refuses the credential; put a valid one into `telemetry.headers`."), "{text}");
     let dropped = text.split(' ').find_map(|word| word.parse::<u64>().ok().filter(|number| *number > 20));
     assert!(dropped.is_some() && !text.contains("s3cr3t"), "{text}");
     is_refusing.store(false, Ordering::Relaxed);

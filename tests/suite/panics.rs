@@ -6,7 +6,7 @@ use std::fmt::Debug;
 use clap::Parser;
 use sluice::cli;
 use sluice::cli::logging::LoggingArgs;
-use sluice::config::Source;
+use sluice::config::ConfigSource;
 use sluice::otlp::Signal;
 use sluice::panics::EXIT_CODE;
 use tokio::net::TcpStream;
@@ -67,7 +67,7 @@ fn of_a_sluice_with_bugs() {
         .with(tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false))
         .with(PanickingLog(lines.lines().map(ToOwned::to_owned).collect()))
         .init();
-    let source = Source::File(std::env::var_os("SLUICE_CONFIG").expect("it is told").into());
+    let source = ConfigSource::File(std::env::var_os("SLUICE_CONFIG").expect("it is told").into());
     let Arguments { logging } = Arguments::parse_from(["sluice"]);
     cli::run::run(source, |name| std::env::var(name).ok(), &logging);
 }

@@ -81,7 +81,7 @@ async fn silence_fires_and_an_alertmanager_that_fails_is_told_again_and_delays_n
         + &format!("alertmanager: {}\n", alertmanager.url());
     let sluice = SluiceProcess::start(&yaml, &[]).await;
     alertmanager.wait_for(1).await;
-    sluice.logged("the Alertmanager was not told").await;
+    sluice.logged("the Alertmanager has not taken the alerts").await;
     sluice.accept(Signal::Logs, logs(&[("a", &["one"])])).await;
     sluice.wait_for_metric("sluice_watch_firing", &[("watch", "heartbeat")], 1.0).await;
     let requests = alertmanager.wait_for(3).await;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sluice::cli;
-use sluice::config::Source;
+use sluice::config::ConfigSource;
 use sluice::journal::{Journal, Recovery};
 use sluice::net::Network;
 use sluice::run::{ReloadError, Role, Router, RouterEnvironment};
@@ -40,7 +40,7 @@ impl Sluice {
         let directory = tempfile::tempdir().expect("there is a temporary directory");
         let config = write_config(directory.path(), yaml);
         let env: fn(&str) -> Option<String> = |_| None;
-        let router = Router::start(Source::File(config.clone()), env, cli::run::serve()).await?;
+        let router = Router::start(ConfigSource::File(config.clone()), env, cli::run::serve()).await?;
         editor_schema::takes(&config);
         Ok(Self::of(router, config, directory).await)
     }
@@ -49,7 +49,7 @@ impl Sluice {
     pub async fn start_with_journal(yaml: &str, journal: (Journal, Recovery)) -> Self {
         let directory = tempfile::tempdir().expect("there is a temporary directory");
         let config = write_config(directory.path(), yaml);
-        let (source, env) = (Source::File(config.clone()), (|_| None) as fn(&str) -> Option<String>);
+        let (source, env) = (ConfigSource::File(config.clone()), (|_| None) as fn(&str) -> Option<String>);
         let compiled = sluice::config::load(&source, &env).unwrap_or_else(|problems| panic!("{problems}"));
         let (serve, network) = (cli::run::serve(), Network::Machine);
         let environment = RouterEnvironment { source, env, serve, network, journal: Some(journal) };

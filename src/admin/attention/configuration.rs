@@ -9,7 +9,7 @@ use crate::export::Exporter;
 use crate::receive::TlsServer;
 use crate::run::{ReloadError, Router};
 
-/// A certificate that ends within this time is told of.
+/// A certificate that expires within this time is reported.
 const NEAR: Duration = Duration::from_secs(14 * 24 * 3600);
 
 pub(super) fn found(router: &Router) -> Vec<Attention> {
@@ -69,7 +69,7 @@ fn of_client_certificate(exporter: &Exporter) -> Option<Attention> {
     Some(Attention::new(urgency, "certificate_expires", subject, text).with_pending(waits))
 }
 
-/// How urgent the end of a certificate is, when that is, and whether it is over; nothing if it is far.
+/// How urgent the expiry of a certificate is, when it is, in words, and whether it is over; `None` if it is far away.
 fn end_of(expires: Option<SystemTime>) -> Option<(Urgency, String, bool)> {
     let now = SystemTime::now();
     let expires = expires.filter(|expires| *expires < now + NEAR)?;

@@ -1,5 +1,5 @@
-//! What operators hold: whole exporters, and streams. Nothing is wrong with it, but what waits fills the queue, and who has held it may
-//! have forgotten that.
+//! Exporters and streams that operators hold. A hold is no failure, but the held data fills the queue, and whoever began the hold may
+//! have forgotten it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::export::{Exporter, OperatorHold};
 use crate::run::Router;
 use crate::stream::{StreamAddress, StreamName};
 
-/// More held streams of an exporter than so many are told in one sentence.
+/// If more streams of an exporter are held than this, one sentence speaks of all of them.
 const ONE_BY_ONE: usize = 5;
 
 pub(super) fn found(router: &Router) -> Vec<Attention> {
@@ -66,7 +66,7 @@ fn of_streams(exporter: &Arc<Exporter>) -> Vec<Attention> {
     held.into_iter().map(one).collect()
 }
 
-/// Who holds it, since when and until when, how much waits, and what ends that.
+/// Who began the hold, how long it has lasted and will last, how much data waits, and how it is ended.
 fn told(hold: &OperatorHold, waits: u64) -> String {
     let by = hold.by.as_ref().map(|by| format!(" ({by})")).unwrap_or_default();
     let until = match hold.left() {

@@ -1,4 +1,4 @@
-//! What is full, or nearly so: the journal, the memory, the dead-letter directory, open files. And a journal that fails.
+//! Limits that are reached or nearly so: of the journal, the memory, the dead-letter directory, open files. And a journal that fails.
 
 use std::sync::Arc;
 
@@ -94,7 +94,7 @@ fn of_streams(router: &Router) -> Option<Attention> {
     })
 }
 
-/// For which exporter most waits, as a sentence with a space behind it.
+/// A sentence that names the exporter with the most pending data, with a space behind it.
 fn most_waits(router: &Router) -> String {
     let exporters = router.exporters();
     let most = exporters.iter().max_by_key(|exporter| exporter.registry().pending_bytes());

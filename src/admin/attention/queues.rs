@@ -1,4 +1,4 @@
-//! Queues that are full, or nearly so: what they have no room for is refused, or left out.
+//! Queues that are full, or nearly so: data that they have no room for is refused or shed.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -13,13 +13,14 @@ use crate::stream::WhenFull;
 #[derive(Debug, Default)]
 struct FullQueues {
     streams: u64,
-    /// Of the fullest.
+    /// Bytes in the fullest queue.
     most: u64,
-    /// Of all of them.
+    /// Bytes in all of these queues.
     pending_bytes: u64,
 }
 
-/// What is found, as far as it may be listed, and how much more there is. With a journal, queues go on there, and that is what gets full.
+/// The findings, at most as many as may be listed, and the number of further ones. With a journal, queues continue on disk, and the
+/// journal is what gets full.
 pub(super) fn found(router: &Router) -> (Vec<Attention>, usize) {
     let (mut all, mut left_out) = (Vec::new(), 0);
     if router.intake().journal.is_none() {
@@ -32,7 +33,7 @@ pub(super) fn found(router: &Router) -> (Vec<Attention>, usize) {
     (all, left_out)
 }
 
-/// Where so much waits that a queue may be full, it looks at every stream of the exporter.
+/// Finds the full queues of an exporter. Scans its streams only if so much is pending that a queue may be full.
 fn of_exporter(exporter: &Exporter) -> (Vec<Attention>, usize) {
     let registry = exporter.registry();
     let settings = registry.settings();

@@ -1,4 +1,4 @@
-//! Rows of the table of tenants: those that can't be used, what they pause and hold, and credentials that end.
+//! Rows of the table of tenants: broken ones, those that pause or hold their tenant, and credentials that expire.
 
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
@@ -10,32 +10,32 @@ use super::{Attention, AttentionSubject, Urgency};
 use crate::run::Router;
 use crate::tenants::{RowProblem, Sender, Table, Tenant, TenantTotals};
 
-/// More than so many of a kind are told in one sentence.
+/// If there are more findings of one kind than this, one sentence speaks of all of them.
 const ONE_BY_ONE: usize = 5;
 
-/// Names that such a sentence has.
+/// Names that such a sentence lists.
 const NAMED: usize = 3;
 
-/// A credential that ends within this time is told of, if it was used as lately.
+/// A credential that expires within this time is reported, if it was used within the same time.
 const NEAR: Duration = Duration::from_secs(24 * 3600);
 
-/// What a table of tenants says of itself. Tables are large and change seldom, so that it is found once for each.
+/// The findings about the rows of a table. Tables are large and change seldom, so that each is read once.
 #[derive(Debug, Default)]
 pub(in crate::admin) struct TableFindings(Mutex<Option<(Weak<Table>, Arc<Findings>)>>);
 
 /// See [`TableFindings`].
 #[derive(Debug, Default)]
 pub(in crate::admin) struct Findings {
-    /// Rows that are used.
+    /// Rows that can be used.
     pub(in crate::admin) tenants: usize,
     paused: Vec<Arc<Tenant>>,
     held: Vec<Arc<Tenant>>,
-    /// Those that have senders whose credentials end some time.
+    /// Rows with senders whose credentials expire at some time.
     expiring: Vec<Arc<Tenant>>,
 }
 
 impl TableFindings {
-    /// Those of the table in use.
+    /// The findings about the table in use.
     pub(in crate::admin) fn of(&self, table: &Arc<Table>) -> Arc<Findings> {
         let (mut known, table_of_now) = (self.0.lock(), Arc::downgrade(table));
         match &*known {
@@ -107,7 +107,7 @@ fn of_broken(table: &Table) -> Vec<Attention> {
     broken.into_iter().map(one).collect()
 }
 
-/// Tenants that somebody has switched so, of which `one` says what that means for a single one, with so much that waits.
+/// Reports tenants that are paused or held. `one` is the sentence about a single tenant, given the bytes that wait.
 fn of_switch(
     router: &Router,
     kind: &'static str,
@@ -129,12 +129,12 @@ fn of_switch(
     tenants.iter().map(single).collect()
 }
 
-/// The first of many tenants.
+/// The first of many tenants, by their names.
 fn named<'t>(tenants: impl Iterator<Item = &'t Arc<Tenant>>) -> String {
     tenants.take(NAMED).map(|tenant| &*tenant.id).collect::<Vec<_>>().join(", ")
 }
 
-/// Credentials that end soon and are used: whoever sends with them has not got another one.
+/// Credentials that expire soon and are still used: their senders do not have the next ones yet.
 fn of_credentials(router: &Router, findings: &Findings) -> Vec<Attention> {
     let now = SystemTime::now();
     let ends = |sender: &Sender| {

@@ -1,4 +1,4 @@
-//! Exporters and streams that don't get rid of what they have, and what ends that.
+//! Exporters and streams that can't deliver their data, and what to do about it.
 
 use std::cmp::Reverse;
 use std::collections::HashSet;
@@ -13,20 +13,20 @@ use crate::export::Exporter;
 use crate::route::TemplateValue;
 use crate::run::Router;
 
-/// What stands for the code of an attempt that is under way.
+/// The code of an attempt that is under way.
 const UNANSWERED: &str = "unanswered";
 
-/// Streams that fail for longer than this are told of as an error.
+/// Streams that have failed for longer than this are reported as an error, others as a warning.
 const LASTING: Duration = Duration::from_secs(300);
 
-/// What is found, as far as it may be listed, and how much more there is.
+/// The findings, at most as many as may be listed, and the number of further ones.
 pub(super) fn found(
     router: &Router,
     troubled: &[TroubledStreams],
     findings: &Findings,
 ) -> (Vec<Attention>, usize) {
     let mut all = Vec::new();
-    // What is said of an exporter is not said again of each tenant.
+    // A finding about an exporter is not repeated for each of its tenants.
     let (mut held, mut away) = (HashSet::new(), HashSet::new());
     for exporter in router.exporters().iter() {
         if exporter.holds().by_operator().is_some() {
@@ -68,7 +68,7 @@ fn of_held(exporter: &Exporter) -> Option<Attention> {
     Some(attention.since(Some(hold.since)).with_pending(waits))
 }
 
-/// An exporter of which an upstream is away.
+/// An exporter one of whose upstreams is unreachable.
 fn of_upstream(exporter: &Exporter) -> Option<Attention> {
     let circuits = exporter.active().transport.circuits();
     let open: Vec<_> = circuits
@@ -100,7 +100,7 @@ fn urgency(streams: &TroubledStreams) -> Urgency {
 /// Whose fault a reason is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Whose {
-    /// The exporter may send by what is in the tenant's row.
+    /// The tenant's row may be the reason, since the exporter sends by its values.
     Tenant {
         by_row: bool,
     },
@@ -116,7 +116,7 @@ fn reads_rows(exporter: &Exporter) -> bool {
 fn of_troubled(streams: &TroubledStreams) -> Attention {
     let exporter = streams.exporter.name();
     let error = streams.last_error();
-    // What was said before the attempt under way is over, and not what is wrong now.
+    // The last error is older than the attempt under way, and need not be what is wrong now.
     let is_unanswered = streams.held + streams.failing == 0;
     let code = error.as_ref().filter(|_| !is_unanswered).map_or(UNANSWERED, |error| &*error.code);
     let (subject, whose, who) = if let Some(tenant) = &streams.tenant {
@@ -154,7 +154,7 @@ fn of_troubled(streams: &TroubledStreams) -> Attention {
     attention.since(SystemTime::now().checked_sub(waited)).with_pending(waits)
 }
 
-/// Streams of which the last that they had was refused, so that nothing waits, and something is lost or a dead letter.
+/// Streams whose last data was refused, so that nothing is pending, and data is lost or in a dead letter.
 fn of_refused(refused: &RefusedStreams) -> Attention {
     let exporter = refused.exporter.name();
     let error = refused.last_error();
@@ -172,7 +172,7 @@ fn of_refused(refused: &RefusedStreams) -> Attention {
     Attention::new(Urgency::Error, "refused", subject, text).since(error.map(|error| error.at))
 }
 
-/// What went wrong with a destination that has not answered, before its name.
+/// What went wrong with a destination that has not answered, in words that stand before its name.
 pub(super) fn without_answer(code: &str) -> Option<&'static str> {
     Some(match code {
         "connect" => "can't connect to",
@@ -192,9 +192,9 @@ pub(super) fn without_answer(code: &str) -> Option<&'static str> {
 /// How long an exporter waits for its upstreams.
 #[derive(Clone, Copy, Debug, Default)]
 struct AnswerLimits {
-    /// `timeout` of the exporter, if it has one: for an answer, and zero for ever.
+    /// The exporter's `timeout` for an answer, if it has that option; zero means no limit.
     timeout: Option<Duration>,
-    /// Until a new connection begins with the protocol, where that has a limit of its own.
+    /// The time in which a new connection has to begin with the protocol, where that has a limit of its own.
     greeting: Option<Duration>,
 }
 
@@ -204,12 +204,12 @@ impl AnswerLimits {
         Self { timeout: settings.timeout(), greeting: settings.greeting() }
     }
 
-    /// That there was no answer in time, and what to do about it.
+    /// The sentence about an answer that did not come in time, and what to do about it.
     fn exhausted(self) -> String {
         let timeout = self.timeout.filter(|timeout| !timeout.is_zero());
         let of_answers = timeout
             .map(|timeout| format!("no answer before the exporter's `timeout` of {timeout:?} was over"));
-        // One that is longer than `timeout` is never over.
+        // A limit that is longer than `timeout` is never reached.
         let greeting = self.greeting.filter(|greeting| timeout.is_none_or(|timeout| *greeting < timeout));
         let of_greeting = greeting.map(|greeting| format!("no HTTP/2 on a new connection for {greeting:?}"));
         let told: Vec<_> = [of_greeting, of_answers].into_iter().flatten().collect();
@@ -220,7 +220,7 @@ impl AnswerLimits {
         )
     }
 
-    /// That there is no answer yet, and until when it is waited for.
+    /// The sentence about an answer that has not come yet, and how long Sluice waits for it.
     fn lasting(self) -> String {
         match self.timeout {
             None => "the upstream has not answered yet, and is waited for".to_owned(),
@@ -234,7 +234,7 @@ impl AnswerLimits {
     }
 }
 
-/// What a code means, and what to do about it.
+/// The meaning of a failed attempt's code, and what to do about it.
 fn reason(code: &str, whose: Whose, limits: AnswerLimits) -> String {
     let its = if whose == Whose::Exporter { "the credential" } else { "its token" };
     let row_or_exporter = if whose == (Whose::Tenant { by_row: true }) {
@@ -243,30 +243,30 @@ fn reason(code: &str, whose: Whose, limits: AnswerLimits) -> String {
         "the exporter's `headers` or `auth`"
     };
     match code {
-        "401" | "UNAUTHENTICATED" => format!("{its} is refused; put one that holds into {row_or_exporter}"),
+        "401" | "UNAUTHENTICATED" => format!("{its} is refused; put a valid one into {row_or_exporter}"),
         "403" | "PERMISSION_DENIED" => {
             format!(
                 "{its} may not write there; have the upstream allow it, or put another one into {row_or_exporter}"
             )
         }
-        "402" => "the upstream wants to be paid first".to_owned(),
+        "402" => "the upstream demands payment first".to_owned(),
         "404" | "NOT_FOUND" => {
             "there is nothing at its URL; check the exporter's `endpoint`, and what templates make of it"
                 .to_owned()
         }
         "429" | "RESOURCE_EXHAUSTED" => {
-            "the upstream takes no more at a time; Sluice sends the rest as it lets it".to_owned()
+            "the upstream limits the rate; Sluice sends the rest as the limit allows".to_owned()
         }
-        "407" => "the proxy wants to know who asks; put a user and a password into its URL".to_owned(),
+        "407" => "the proxy demands authentication; put a user and a password into its URL".to_owned(),
         "405" | "415" | "501" | "UNIMPLEMENTED" => {
-            "what answers there does not take OTLP; check the exporter's `endpoint` and type".to_owned()
+            "the server there does not take OTLP; check the exporter's `endpoint` and type".to_owned()
         }
         "connect" => {
             "there is no connection to the upstream; see that it runs and that the exporter's `endpoint` is its address; Sluice goes on trying"
                 .to_owned()
         }
         "reset" => {
-            "the upstream, or what is before it, ends connections without an answer; see its log; Sluice goes on trying"
+            "the upstream, or a proxy before it, ends connections without an answer; see its log; Sluice goes on trying"
                 .to_owned()
         }
         "timeout" => limits.exhausted(),
@@ -281,7 +281,7 @@ fn reason(code: &str, whose: Whose, limits: AnswerLimits) -> String {
             "there is no TLS with the upstream; check its certificate, and the exporter's `tls`".to_owned()
         }
         "protocol" => {
-            "what answers there does not speak the exporter's protocol; check the exporter's `endpoint` and type"
+            "the server there does not speak the exporter's protocol; check the exporter's `endpoint` and type"
                 .to_owned()
         }
         "token" | "token_refused" => {
@@ -296,12 +296,12 @@ fn reason(code: &str, whose: Whose, limits: AnswerLimits) -> String {
             .to_owned(),
         "io" => "its file can't be written; check the disk".to_owned(),
         code if code.starts_with("52") && code.len() == 3 => {
-            "what is before the upstream gets no answer from it; Sluice goes on trying".to_owned()
+            "the proxy before the upstream gets no answer from it; Sluice goes on trying".to_owned()
         }
         code if code.starts_with('3') && code.len() == 3 => {
             "the upstream has moved; write the new URL into the exporter's `endpoint`".to_owned()
         }
-        _ => "the upstream does not take it; the page of the stream has its words".to_owned(),
+        _ => "the upstream does not take the data; the page of the stream has its answer".to_owned(),
     }
 }
 
@@ -353,7 +353,7 @@ mod tests {
             [(true, "its row of the table of tenants"), (false, "the exporter's `headers` or `auth`")]
         {
             let told = reason("401", Whose::Tenant { by_row }, AnswerLimits::default());
-            assert_eq!(told, format!("its token is refused; put one that holds into {place}"));
+            assert_eq!(told, format!("its token is refused; put a valid one into {place}"));
         }
         assert_eq!((without_answer("connect"), without_answer("401")), (Some("can't connect to"), None));
     }

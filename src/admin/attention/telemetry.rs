@@ -1,4 +1,4 @@
-//! Own telemetry that its endpoint does not take. Whoever relies on it sees nothing of this process meanwhile.
+//! Own telemetry that its endpoint does not take. Whoever relies on it does not see this process meanwhile.
 
 use std::time::SystemTime;
 
@@ -9,7 +9,7 @@ use crate::otlp::Signal;
 use crate::run::Router;
 use crate::telemetry::TelemetryTrouble;
 
-/// Signals of which requests have come to the same.
+/// Signals whose requests have had the same outcome.
 #[derive(Debug)]
 struct RefusedTelemetry {
     signals: Vec<Signal>,
@@ -22,7 +22,7 @@ pub(super) fn found(router: &Router) -> Vec<Attention> {
     told(troubles, SystemTime::now() - PASSING)
 }
 
-/// One sentence for what has come to the same, of what is so since this moment or longer.
+/// One sentence for each outcome, of signals that have been in trouble since this moment or longer.
 fn told(troubles: impl Iterator<Item = (Signal, TelemetryTrouble)>, moment: SystemTime) -> Vec<Attention> {
     let mut all: Vec<RefusedTelemetry> = Vec::new();
     for (signal, trouble) in troubles.filter(|(_, trouble)| trouble.since <= moment) {
@@ -63,17 +63,17 @@ impl RefusedTelemetry {
     }
 }
 
-/// What to do about what an endpoint says.
+/// What to do about the code of an endpoint's answer.
 fn remedy(code: &str) -> &'static str {
     match code {
-        "401" | "403" => "it refuses the credential; put one that holds into `telemetry.headers`",
+        "401" | "403" => "it refuses the credential; put a valid one into `telemetry.headers`",
         "404" | "405" | "415" | "501" => {
-            "what answers there does not take this; check `telemetry.endpoint`, to which `/v1/traces` and the like are added"
+            "the server there does not take OTLP; check `telemetry.endpoint`, to which `/v1/traces` and the like are added"
         }
         "no_destination" => "check `telemetry.endpoint`",
         "tls" => "check its certificate, and `telemetry.tls`",
         "connect" | "reset" | "timeout" | "429" | "500" | "502" | "503" | "504" => "Sluice goes on trying",
-        _ => "the log has its words",
+        _ => "the log has the endpoint's answer",
     }
 }
 
@@ -103,13 +103,13 @@ mod tests {
         };
         let expected = [
             (
-                "Sluice's own traces: 404 from the endpoint of `telemetry` for 3 min, 0 records are dropped so far: what answers there does \
-                 not take this; check `telemetry.endpoint`, to which `/v1/traces` and the like are added.",
+                "Sluice's own traces: 404 from the endpoint of `telemetry` for 3 min, 0 records are dropped so far: the server there does not take \
+                 OTLP; check `telemetry.endpoint`, to which `/v1/traces` and the like are added.",
                 180,
             ),
             (
                 "Sluice's own metrics and logs: 401 from the endpoint of `telemetry` for 5 min, 1201 records are dropped so far: it refuses \
-                 the credential; put one that holds into `telemetry.headers`.",
+                 the credential; put a valid one into `telemetry.headers`.",
                 300,
             ),
         ];

@@ -1,25 +1,25 @@
-//! Times and sizes in the words of people.
+//! Times and sizes in words.
 
 use std::time::{Duration, SystemTime};
 
-/// A text as the end of a sentence, which some texts are already.
+/// A text with a full stop, unless it has one.
 pub(super) fn ended(text: &str) -> String {
     let text = text.trim_end();
     let stop = if text.ends_with(['.', '?', '!']) { "" } else { "." };
     format!("{text}{stop}")
 }
 
-/// So many of something.
+/// A count with its noun in singular or plural.
 pub(super) fn counted(count: u64, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
 }
 
-/// How long ago.
+/// The age of a moment.
 pub(super) fn ago(since: SystemTime) -> String {
     time(SystemTime::now().duration_since(since).unwrap_or_default())
 }
 
-/// A time, to the largest unit of which there are a few.
+/// A duration, in the largest unit of which it has at least two.
 pub(super) fn time(length: Duration) -> String {
     const MINUTE: u64 = 60;
     const HOUR: u64 = 60 * MINUTE;

@@ -1,4 +1,4 @@
-//! The last values of figures, step by step.
+//! Ring buffers of the last values of figures, step by step.
 
 use std::time::Duration;
 
@@ -6,31 +6,31 @@ use serde_json::{Map, Value, json};
 
 use crate::rounded::rounded;
 
-/// How often the counters are looked at.
+/// How often the counters are sampled.
 pub(super) const STEP: Duration = Duration::from_secs(5);
 
-/// Steps that are kept as they are: 15 minutes.
+/// The short steps that are kept: 15 minutes.
 pub(super) const FINE: usize = 180;
 
-/// So many of them are one of the longer steps, of two minutes.
+/// Short steps in one long step, of two minutes.
 pub(super) const STEPS_TOGETHER: u64 = 24;
 
-/// Longer steps that are kept: 24 hours.
+/// The long steps that are kept: 24 hours.
 pub(super) const COARSE: usize = 720;
 
-/// How far back.
+/// How far back a history goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::admin) enum HistoryRange {
     Minutes,
     Day,
 }
 
-/// How the values of several steps make one.
+/// How the values of several short steps become that of a long one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FigureKind {
-    /// How much a second: by their mean.
+    /// A rate a second: the mean.
     Rate,
-    /// How much there is: by the most.
+    /// A level: the maximum.
     Level,
 }
 
@@ -43,15 +43,15 @@ pub(super) struct Rings<const N: usize> {
     figures: &'static Figures<N>,
     fine: Ring<N>,
     coarse: Ring<N>,
-    /// Of the longer step that has not ended: sum or most, and of how many values.
+    /// The long step that has not ended: sum or maximum, and the number of values in it.
     open: [(f32, u16); N],
 }
 
-/// The last values of some figures; what is not known is not a number.
+/// The last values of some figures; NaN where a value is not known.
 #[derive(Debug)]
 pub(super) struct Ring<const N: usize> {
     steps: Box<[[f32; N]]>,
-    /// Where the oldest one is, and the next goes.
+    /// The index of the oldest step, which the next one replaces.
     next: usize,
 }
 
@@ -87,7 +87,7 @@ impl<const N: usize> Rings<N> {
         Self { figures, fine: Ring::new(FINE), coarse: Ring::new(COARSE), open: [(0.0, 0); N] }
     }
 
-    /// Adds a step, with which a longer one may end.
+    /// Adds a short step, which may complete a long one.
     pub(super) fn add(&mut self, values: [f32; N], ends_longer: bool) {
         self.fine.push(values);
         for (((_, figure), value), (open, count)) in self.figures.iter().zip(values).zip(&mut self.open) {
@@ -126,7 +126,7 @@ impl<const N: usize> Ring<N> {
         self.next = (self.next + 1) % self.steps.len();
     }
 
-    /// For each figure its values, the oldest first.
+    /// The values of each figure, the oldest first.
     pub(super) fn shown(&self, figures: &Figures<N>) -> Value {
         let (newer, older) = self.steps.split_at(self.next);
         let values = |at: usize| -> Value {

@@ -1,16 +1,16 @@
 //! Histories of single streams and single tenants: of a bounded number of them, since there may be a million.
 //!
-//! A history is kept of the first [`MOST`] that come, so that where there are few each has one when somebody first looks. A stream or
-//! tenant that begins to fail, or that somebody looks at, takes the place of the one that has neither failed nor was looked at
-//! for longest; a failing one not of one that did within [`WANTED`]: while more fail than there are places, those that began first keep theirs.
-//! What is not there any more, as a stream is after a minute without data, goes on where it was if it comes again within
-//! [`FINE`] steps, and is forgotten after that.
+//! The first [`MOST`] streams, and the first [`MOST`] tenants, get a history, so that where there are few, each has one when it is first
+//! asked for. A stream or tenant that begins to fail, or that a request asks for, replaces the one whose last failure or request is the
+//! oldest; but a failing one does not replace one that has failed or was asked for within [`WANTED`]: while more fail than there are places,
+//! those that began first keep theirs. A stream that is forgotten, as it is after a minute without data, has its history continued if it
+//! comes again within [`FINE`] steps; after that the history is forgotten.
 //!
 //! A history takes 3 KiB and its name, which is up to 128 bytes of a tenant, and up to 5 KiB of a stream whose key has eight parts: those of
-//! [`MOST`] streams and as many tenants take 6 MiB where names are short, and never more than 12 MiB. At the end of each step every
-//! one that has a history is found by its name, and no more than [`MOST`] are looked at to find those that have come, whatever their
-//! number: some 15 ms of work in an unoptimised build. To find one by its name, a shard of the map of names is locked for microseconds; what it has
-//! counted is then read without a lock. To find those that have come, a part of the streams, or of the tenants, is kept for as long from beginning and ending.
+//! [`MOST`] streams and as many tenants take 6 MiB where names are short, and never more than 12 MiB. At the end of each step each stream
+//! and tenant with a history is found by its name, and at most [`MOST`] others are read to find new ones, however many there are: some
+//! 15 ms of work in an unoptimised build. A search by name locks a shard of the map of names for microseconds; the counts are then read
+//! without a lock. The search for new ones locks such a shard as long, in which no stream or tenant can begin or end meanwhile.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -24,59 +24,59 @@ use super::{HistoryStep, OF_DELIVERY, delivery_values};
 use crate::admin::sample::DeliveryTotals;
 use crate::utc::rfc3339;
 
-/// Streams, and tenants, of which there is a history.
+/// The most streams, and the most tenants, that have a history.
 pub(super) const MOST: usize = 1_000;
 
-/// For so long after its last failure, and after the last look, one that fails takes no place.
+/// A history is not replaced by that of a failing stream or tenant for so long after its own last failure or the last request for it.
 const WANTED: Duration = Duration::from_secs(600);
 
-/// Histories of some of the streams, or of the tenants.
+/// Histories of some of the streams, or of some of the tenants.
 #[derive(Debug)]
 pub(super) struct SingleHistories<Id> {
     all: HashMap<Id, SingleHistory>,
-    /// Whether all that were there at the last look at the counters have a history: then what has none has come since.
+    /// Whether all subjects that existed at the last sample have a history: then one without a history has come since.
     has_all: bool,
     /// When the last step ended.
     until: SystemTime,
 }
 
-/// The history of one.
+/// The history of one stream or tenant.
 #[derive(Debug)]
 struct SingleHistory {
-    /// Nothing is known of what was before.
+    /// When the history began; nothing is known of the time before.
     began: SystemTime,
     ring: Ring<{ OF_DELIVERY.len() }>,
-    /// What was counted by the last look; `None` before the first.
+    /// The counts at the last sample; `None` before the first.
     counted: Option<DeliveryTotals>,
-    /// When an attempt last failed, or somebody last looked; `None` if neither ever was.
+    /// When an attempt last failed, or the history was last requested; `None` if neither has happened.
     wanted: Option<Instant>,
-    /// Looks at the counters, the last ones, that have not found it.
+    /// The number of samples since the last one that found the subject.
     absent: usize,
 }
 
-/// Where streams, or tenants, are found.
+/// The place where streams, or tenants, are found and their counts are read.
 pub(super) trait Subjects {
-    /// What names one.
+    /// The name of a stream or tenant.
     type Id: Clone + Eq + Hash;
 
-    /// What was counted of one; `None` if it is not there now.
+    /// The counts of one; `None` if it does not exist now.
     fn totals(&self, id: &Self::Id) -> Option<DeliveryTotals>;
 
-    /// Whether the counts of one that is there were zero when it came.
+    /// Whether the counts of one that exists were zero when it came.
     fn counts_from_zero(&self, id: &Self::Id) -> bool;
 
-    /// At most so many of those that are there and not `known`. It looks at no more of the others than are known.
+    /// At most `most` of those that exist and are not `known`. Reads no more of the known ones than there are.
     fn others(&self, most: usize, known: impl Fn(&Self::Id) -> bool) -> Vec<Self::Id>;
 }
 
 impl<Id: Clone + Eq + Hash> SingleHistories<Id> {
-    /// None yet; the first step ends after `began`.
+    /// No histories yet; the first step ends after `began`.
     pub(super) fn new(began: SystemTime) -> Self {
         Self { all: HashMap::new(), has_all: false, until: began }
     }
 
-    /// Adds what was counted by the end of a step to each history, begins those of what has come, and those of what is `failing`
-    /// since the last look.
+    /// Adds the counts at the end of a step to each history, and begins the histories of new subjects and of those that are `failing`
+    /// since the last sample.
     pub(super) fn add(
         &mut self,
         step: &HistoryStep,
@@ -99,8 +99,7 @@ impl<Id: Clone + Eq + Hash> SingleHistories<Id> {
         self.keep_failing(step, subjects, failing);
     }
 
-    /// What one that is there and has no history had counted by the last look at the counters, if that is known: nothing, if it has come
-    /// since.
+    /// The counts at the last sample of a subject without a history, if they are known: zero, if it has come since.
     fn counted_before(&self, id: &Id, subjects: &impl Subjects<Id = Id>) -> Option<DeliveryTotals> {
         (self.has_all && subjects.counts_from_zero(id)).then(DeliveryTotals::default)
     }
@@ -111,7 +110,7 @@ impl<Id: Clone + Eq + Hash> SingleHistories<Id> {
         subjects: &impl Subjects<Id = Id>,
         failing: impl Iterator<Item = Id>,
     ) {
-        // Those that have a history are wanted before any other takes a place.
+        // Requests and failures are noted before another subject takes a place.
         let mut others = Vec::new();
         for id in failing {
             match self.all.get_mut(&id) {
@@ -136,15 +135,15 @@ impl<Id: Clone + Eq + Hash> SingleHistories<Id> {
         }
     }
 
-    /// Those that one which fails may take the place of, first the one that was wanted longest ago.
+    /// The histories whose places a failing subject may take, the one that was wanted longest ago first.
     fn unwanted(&self) -> Vec<Id> {
         let mut unwanted: Vec<_> = self.all.iter().filter(|(_, history)| !history.is_wanted()).collect();
         unwanted.sort_unstable_by_key(|(_, history)| history.precedence());
         unwanted.into_iter().map(|(id, _)| id.clone()).collect()
     }
 
-    /// The history of one that somebody looks at, which begins if there is none yet. `gone` is what was counted of it, if it is not
-    /// there now.
+    /// The history of a subject that a request asks for, which begins now if there is none yet. `gone` has the counts of a subject that
+    /// does not exist now.
     pub(super) fn look_at(
         &mut self,
         id: &Id,
@@ -168,12 +167,12 @@ impl<Id: Clone + Eq + Hash> SingleHistories<Id> {
 }
 
 impl SingleHistory {
-    /// Of what is known to have counted so much `before`.
+    /// The history of a subject whose counts at the last sample were `before`.
     fn new(began: SystemTime, before: Option<DeliveryTotals>) -> Self {
         Self { began, ring: Ring::new(FINE), counted: before, wanted: None, absent: 0 }
     }
 
-    /// Adds what was counted by the end of a step; `None` if it was not there, and so has counted nothing since it was.
+    /// Adds the counts at the end of a step; `None` if the subject did not exist then, and so has counted nothing since.
     fn add(&mut self, found: Option<DeliveryTotals>, step: &HistoryStep) {
         self.absent = if found.is_some() { 0 } else { self.absent + 1 };
         let gone = self.counted.map(DeliveryTotals::of_gone);
@@ -196,7 +195,7 @@ impl SingleHistory {
         self.wanted.is_some_and(|wanted| wanted.elapsed() < WANTED)
     }
 
-    /// What is first in this order gives up its place first: what was never wanted, then what was wanted longest ago.
+    /// The order in which histories give up their places: those that were never wanted first, then those wanted longest ago.
     fn precedence(&self) -> (Option<Instant>, SystemTime) {
         (self.wanted, self.began)
     }

@@ -1,4 +1,4 @@
-//! Where the streams and tenants are found of which there are histories.
+//! Finds the streams and tenants that have histories, and reads their counts.
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;

@@ -1,20 +1,20 @@
-//! Whose history is asked for, and of how long.
+//! The parameters of a request for a history.
 
 use super::rings::HistoryRange;
 use crate::admin::query;
 use crate::admin::stream_detail::WrittenName;
 
-/// What is asked for.
+/// The history that a request asks for.
 #[derive(Debug)]
 pub(in crate::admin) struct WantedHistory {
     pub(in crate::admin) subject: HistorySubject,
     pub(in crate::admin) range: HistoryRange,
 }
 
-/// What a history is of.
+/// The subject of a history.
 #[derive(Debug)]
 pub(in crate::admin) enum HistorySubject {
-    /// All that goes through.
+    /// All data.
     Whole,
     Exporter(String),
     Stream(WrittenName),
@@ -50,7 +50,7 @@ pub(in crate::admin) fn wanted(text: &str) -> Result<WantedHistory, String> {
     Ok(WantedHistory { subject, range })
 }
 
-/// What these parts of a name are the name of.
+/// The subject that these parameters name.
 fn subject(name: WrittenName) -> Result<HistorySubject, String> {
     Ok(match name {
         WrittenName { exporter: None, signal: None, tenant: None, key: None } => HistorySubject::Whole,

@@ -53,7 +53,7 @@ routes: [{ name: all, key: { name: service.name, zone: zone }, exporters: [otlp_
     let path = root.path().join("sluice.yaml");
     std::fs::write(&path, text).unwrap();
     let mut compiled =
-        config::load(&Source::File(path), &|_| None).unwrap_or_else(|problems| panic!("{problems}"));
+        config::load(&ConfigSource::File(path), &|_| None).unwrap_or_else(|problems| panic!("{problems}"));
     for (_, settings) in &mut compiled.exporters {
         settings.retry.initial_interval = Duration::from_millis(1);
         settings.retry.max_interval = Duration::from_millis(1);
@@ -215,15 +215,16 @@ fn an_empty_directory_is_fine_and_a_missing_one_is_not() {
     let root = TempDir::new().unwrap();
     let args = |directory| ReplayArgs {
         directory,
-        filter: LetterFilterArgs::default(),
+        filter: DeadLetterFilterArgs::default(),
         config: ConfigArgs::default(),
         removed_tenants: false,
         dry_run: false,
         without_secrets: false,
     };
     let mut out = Vec::new();
-    let code = replay(&args(root.path().into()), &Source::Embedded, |_| None, &mut out).unwrap();
+    let code = replay(&args(root.path().into()), &ConfigSource::Embedded, |_| None, &mut out).unwrap();
     assert_eq!(format!("{code:?}"), format!("{:?}", ExitCode::SUCCESS));
-    let error = replay(&args(root.path().join("gone")), &Source::Embedded, |_| None, &mut out).unwrap_err();
+    let error =
+        replay(&args(root.path().join("gone")), &ConfigSource::Embedded, |_| None, &mut out).unwrap_err();
     assert!(error.to_string().contains("gone`: No such file"), "{error}");
 }

@@ -1,4 +1,4 @@
-//! A record as a line.
+//! Writes a record as a line.
 
 use std::io::{self, Write};
 
@@ -18,7 +18,7 @@ const RESET: &str = "\x1b[0m";
 const DIM: &str = "\x1b[2m";
 
 impl RecordLine {
-    /// Writes a record and a line's end, and sees to it that it is read at once.
+    /// Writes a record as a line, and flushes it.
     pub(super) fn write(self, record: &Value, out: &mut dyn Write) -> io::Result<()> {
         if self.json {
             writeln!(out, "{}", escaped_json(&record.to_string()))?;

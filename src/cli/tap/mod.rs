@@ -70,7 +70,7 @@ pub struct TapArgs {
     tls: TlsArgs,
 }
 
-/// How looking has ended.
+/// How the tap has ended.
 enum TapEnd {
     Enough,
     Refused(AdminError),
@@ -101,7 +101,7 @@ pub fn tap(
     }
 }
 
-/// Says why nothing is shown: of a wrong query, where.
+/// Prints why nothing is shown, with the place if the query is wrong.
 fn say(query: &str, error: &AdminError) -> ExitCode {
     if let AdminError::Refused { status: StatusCode::BAD_REQUEST, body } = error {
         let said: Value = serde_json::from_slice(body).unwrap_or_default();
@@ -115,7 +115,7 @@ fn say(query: &str, error: &AdminError) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// What is looked for, and what ends that: otherwise nothing would be seen as long as nothing matches.
+/// Prints what the tap looks for and when it ends: otherwise nothing would be printed as long as no record matches.
 fn waits_for(args: &TapArgs) -> String {
     let what = match &*args.query {
         "" => "records of any kind".to_owned(),
@@ -140,7 +140,7 @@ async fn look(
     while left > 0 {
         let mut events = match client.events(&path).await {
             Ok(events) => events,
-            // It is being restarted.
+            // Sluice may be restarting.
             Err(AdminError::Unanswered { .. }) if args.follow && has_looked => {
                 sleep(PAUSE).await;
                 continue;

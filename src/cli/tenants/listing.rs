@@ -1,4 +1,4 @@
-//! Objects as a table of text: whatever single values they have, each under its name.
+//! Objects as a table of text, with a column for each key.
 
 use std::io::{self, Write};
 
@@ -10,17 +10,17 @@ const GAP: &str = "  ";
 /// A column is not cut shorter than this.
 const NARROWEST: usize = 16;
 
-/// How many characters a line of standard output has room for, if that is a terminal which says so.
+/// The width of standard output in characters, if it is a terminal that reports it.
 pub(super) fn width_of_output() -> Option<usize> {
     let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
     Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
 }
 
-/// Prints a line for each object, and one with the names of the columns above them. What is a list of single values stands with
-/// commas; of what has a code and a message these are shown; what holds more is left out.
+/// Prints a line with the names of the columns, and a line for each object. A list of single values is written with commas; of an object
+/// with a code and a message these two are shown; other nested values are left out.
 ///
-/// With a width, no line is wider: columns that say nothing of any object are left out, the widest ones are cut, and if that is not
-/// enough, the last ones are left out, too. Returns the names of those.
+/// With a width, no line is wider: columns that are empty for all objects are left out, the widest ones are cut, and if that is not
+/// enough, the last ones are left out, too. Returns the names of the last ones that were left out.
 pub(super) fn write(rows: &[Value], width: Option<usize>, out: &mut dyn Write) -> io::Result<Vec<String>> {
     let mut columns: Vec<&str> = Vec::new();
     for (name, value) in rows.iter().filter_map(Value::as_object).flatten() {
@@ -47,13 +47,13 @@ pub(super) fn write(rows: &[Value], width: Option<usize>, out: &mut dyn Write) -
     Ok(columns.split_off(columns.len() - left_out).into_iter().map(str::to_uppercase).collect())
 }
 
-/// Whether a value differs from that of an object of which there is nothing to tell.
+/// Whether a value is worth a column: it is not null, zero, false or empty.
 fn says_something(value: &Value) -> bool {
     let is_zero = || value.as_f64() == Some(0.0);
     cell(value).is_some_and(|text| !text.is_empty()) && *value != Value::Bool(false) && !is_zero()
 }
 
-/// Makes columns as narrow as a line has to be, and takes away those for which there is no room; how many these are.
+/// Narrows the columns to the width of a line, and removes the last ones if that is not enough; returns how many it has removed.
 fn fit(widths: &mut Vec<usize>, width: usize) -> usize {
     let all = widths.len();
     let needed = |widths: &[usize]| widths.iter().sum::<usize>() + GAP.len() * widths.len().saturating_sub(1);
@@ -71,7 +71,7 @@ fn fit(widths: &mut Vec<usize>, width: usize) -> usize {
     all - widths.len()
 }
 
-/// A text in so many characters.
+/// A text, cut to so many characters.
 fn cut(text: &str, width: usize) -> String {
     if text.chars().count() <= width {
         return text.to_owned();
@@ -79,7 +79,7 @@ fn cut(text: &str, width: usize) -> String {
     text.chars().take(width - 1).chain(['…']).collect()
 }
 
-/// What is shown of a value; `None` of one that holds others.
+/// The text of a value; `None` for one that holds others.
 fn cell(value: &Value) -> Option<String> {
     match value {
         Value::Null => Some(String::new()),
@@ -91,10 +91,10 @@ fn cell(value: &Value) -> Option<String> {
         Value::Array(items) if items.iter().all(|item| !item.is_array() && !item.is_object()) => {
             Some(items.iter().filter_map(cell).collect::<Vec<_>>().join(","))
         }
-        // Such as a problem, and why an attempt has failed.
+        // Such as a problem of a row, or the error of an attempt.
         Value::Object(fields) => {
             let text = |name: &str| fields.get(name).and_then(Value::as_str);
-            // What an upstream says by HTTP begins with the code.
+            // The message of an answer by HTTP begins with the code.
             let code =
                 text("code").filter(|code| !text("message").is_some_and(|said| said.starts_with(code)));
             let words: Vec<_> =

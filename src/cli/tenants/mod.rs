@@ -1,4 +1,4 @@
-//! `sluice tenants`: looks at the table of tenants of a running Sluice, and changes it, by its API.
+//! `sluice tenants`: shows and changes the table of tenants of a running Sluice, by its API.
 
 mod listing;
 mod row;
@@ -18,7 +18,7 @@ use super::duration::parse_duration;
 use super::standard_error::say_line;
 use super::tls::TlsArgs;
 
-/// Tenants of one answer.
+/// The most tenants in one answer.
 const PAGE: usize = 1000;
 
 /// Look at the tenants of a running Sluice, add and change them
@@ -35,7 +35,7 @@ const PAGE: usize = 1000;
   sluice tenants delete acme --pending dead_letter")]
 pub struct TenantsArgs {
     #[command(subcommand)]
-    command: Command,
+    command: TenantsCommand,
     /// The admin listener
     #[arg(
         long,
@@ -56,7 +56,7 @@ pub struct TenantsArgs {
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum TenantsCommand {
     /// List tenants
     List {
         /// Those in this state alone, such as `failing` or `paused`
@@ -104,7 +104,7 @@ enum Command {
     },
 }
 
-/// What becomes of what is pending of a tenant that is removed.
+/// What becomes of the pending data of a tenant that is removed.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 #[value(rename_all = "snake_case")]
 enum PendingArg {
@@ -144,7 +144,7 @@ fn parse_overlap(text: &str) -> Result<String, String> {
     parse_duration(text).map(|_| text.to_owned())
 }
 
-/// Does what is asked for, and prints to `out`; `env` looks up environment variables.
+/// Runs the command, and prints to `out`; `env` looks up environment variables.
 pub fn tenants(
     args: &TenantsArgs,
     env: &dyn Fn(&str) -> Option<String>,
@@ -173,26 +173,28 @@ fn client(args: &TenantsArgs, env: &dyn Fn(&str) -> Option<String>) -> Result<Ad
 
 /// The outer error is one of writing to `out`.
 async fn run(
-    command: &Command,
+    command: &TenantsCommand,
     client: &AdminClient,
     out: &mut dyn Write,
 ) -> io::Result<Result<(), AdminError>> {
     let done = match command {
-        Command::List { state, query } => return list(client, state.as_deref(), query.as_deref(), out).await,
-        Command::Show { id } => client.get(&path(id, "")).await.map(|shown| format!("{shown:#}")),
-        Command::Create(args) => create(client, args).await,
-        Command::Set(args) => set(client, args).await,
-        Command::Rotate(RotateArgs { id, sender, overlap }) => {
+        TenantsCommand::List { state, query } => {
+            return list(client, state.as_deref(), query.as_deref(), out).await;
+        }
+        TenantsCommand::Show { id } => client.get(&path(id, "")).await.map(|shown| format!("{shown:#}")),
+        TenantsCommand::Create(args) => create(client, args).await,
+        TenantsCommand::Set(args) => set(client, args).await,
+        TenantsCommand::Rotate(RotateArgs { id, sender, overlap }) => {
             let mut body = Map::new();
             body.extend(sender.iter().map(|sender| ("sender".to_owned(), json!(sender))));
             body.extend(overlap.iter().map(|overlap| ("overlap".to_owned(), json!(overlap))));
             let issued = client.send("POST", &path(id, "/rotate"), Some(body.into())).await;
             issued.map(|issued| issued_token(&issued))
         }
-        Command::Pause { id } => switch(client, id, "pause", "paused").await,
-        Command::Resume { id } => switch(client, id, "resume", "no longer paused").await,
-        Command::Hold { id } => switch(client, id, "hold", "held").await,
-        Command::Release { id } => {
+        TenantsCommand::Pause { id } => switch(client, id, "pause", "paused").await,
+        TenantsCommand::Resume { id } => switch(client, id, "resume", "no longer paused").await,
+        TenantsCommand::Hold { id } => switch(client, id, "hold", "held").await,
+        TenantsCommand::Release { id } => {
             let released = client.send("POST", &path(id, "/release"), None).await;
             released.map(|answer| {
                 let streams = |name: &str, said: &str| match answer[name].as_u64() {
@@ -203,7 +205,7 @@ async fn run(
                 let tried = streams("tried", "streams that are tried now");
                 let away =
                     streams("away", "streams whose destination does not answer, and is asked by turns");
-                // Whether what is tried is held again, its upstream decides.
+                // The upstream's answers decide whether the streams are held again.
                 let said = if tried.is_empty() && away.is_empty() {
                     format!("tenant `{id}` is no longer held")
                 } else {
@@ -212,7 +214,7 @@ async fn run(
                 format!("{said}{released}{tried}{away}")
             })
         }
-        Command::Delete { id, pending } => {
+        TenantsCommand::Delete { id, pending } => {
             let below = if pending.is_some() { "?pending=dead_letter" } else { "" };
             client.send("DELETE", &path(id, below), None).await.map(|answer| {
                 let count = |name: &str| answer[name].as_u64().filter(|count| *count > 0);
@@ -275,7 +277,7 @@ async fn list(
     Ok(Ok(()))
 }
 
-/// Why no tenant is listed.
+/// The line for an empty list.
 async fn why_none(client: &AdminClient, is_filtered: bool) -> &'static str {
     if is_filtered {
         return "no tenant is found by that";
@@ -306,12 +308,12 @@ async fn switch(client: &AdminClient, id: &str, action: &str, done: &str) -> Res
     Ok(format!("tenant `{id}` is {done}"))
 }
 
-/// The page of a tenant, or one below it.
+/// The path of a tenant's page, or of one below it.
 fn path(id: &str, below: &str) -> String {
     format!("/api/v1/tenants/{}{below}", admin_client::encoded(id))
 }
 
-/// The token, for standard output; what is to be known of it is said to whoever sits before the screen.
+/// The token for standard output; the notes about it go to standard error.
 fn issued_token(issued: &Value) -> String {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     say_line(format_args!(

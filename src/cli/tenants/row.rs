@@ -1,4 +1,4 @@
-//! What a command says of a tenant's row, as the API takes it.
+//! The options that describe a tenant's row, as the JSON of the API.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -14,7 +14,7 @@ use crate::config::LARGEST_ROW;
 /// The limits of a row.
 const LIMITS: [&str; 5] = ["rate", "burst", "streams", "memory", "journal"];
 
-/// What can be said of a row.
+/// The options for a row.
 #[derive(Args, Debug)]
 pub(super) struct RowArgs {
     /// A word for people
@@ -56,7 +56,7 @@ pub(super) struct SetArgs {
 }
 
 impl RowArgs {
-    /// The keys of the row, and what they say. The error is for the person who typed it.
+    /// The keys of the row with their values. The error is for the person who typed the options.
     pub(super) fn fields(&self) -> Result<Map<String, Value>, String> {
         let mut fields = Map::new();
         if let Some(platform) = &self.platform {
@@ -71,7 +71,7 @@ impl RowArgs {
         }
         let mut limits = Map::new();
         for (name, amount) in &self.limits {
-            // The number of streams is one in JSON, too.
+            // In JSON, the number of streams is a number, and the other limits are texts.
             let amount = amount.parse::<u64>().map_or_else(|_| json!(amount), |number| json!(number));
             if limits.insert(name.clone(), amount).is_some() {
                 return Err(format!("`--limit {name}=…` is given twice"));
@@ -116,7 +116,7 @@ fn read_value(file: &str) -> io::Result<String> {
 }
 
 impl SetArgs {
-    /// The JSON merge patch that does it. The error is for the person who typed it.
+    /// The JSON merge patch of these options. The error is for the person who typed them.
     pub(super) fn patch(&self) -> Result<Map<String, Value>, String> {
         let mut patch = self.row.fields()?;
         for key in &self.removed {
@@ -135,7 +135,7 @@ impl SetArgs {
     }
 }
 
-/// Reads a name, `=` and a text. The error doesn't repeat what was written, as that of a function would: it may be a secret.
+/// Reads a name, `=` and a text. The error doesn't repeat the argument, as clap would do with a parsing function: it may be a secret.
 #[derive(Clone)]
 struct NamedText;
 
@@ -164,7 +164,8 @@ fn parse_limit(text: &str) -> Result<(String, String), String> {
     Ok((name.to_owned(), amount.to_owned()))
 }
 
-/// The API would take a key that no row has for one that is not there any more.
+/// Reads a key of a row. Unknown keys are refused here: in a merge patch the API would take an unknown key with `null` for one that is
+/// absent.
 fn parse_key(text: &str) -> Result<String, String> {
     match text.split_once('.') {
         None if ["platform", "values", "exporters", "limits"].contains(&text) => {}

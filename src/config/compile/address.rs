@@ -1,12 +1,12 @@
-//! `endpoint` of what listens.
+//! `endpoint` of listeners.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 
 use super::Context;
 use crate::config::node::Node;
-use crate::config::problem::Span;
+use crate::config::span::Span;
 
-/// The addresses that are listened on so far.
+/// The addresses of the listeners that were compiled so far.
 #[derive(Default)]
 pub(super) struct Addresses {
     taken: Vec<(SocketAddr, Span, String)>,
@@ -87,7 +87,7 @@ pub(super) fn host_name(endpoint: &str) -> Option<String> {
     is_name.then(|| host.to_owned())
 }
 
-/// Whether two listeners would get in each other's way. Port 0 is another one each time.
+/// Whether two listeners would overlap. Port 0 is a different port each time.
 fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
     let everywhere = |ip: IpAddr| ip.is_unspecified();
     one.port() != 0

@@ -1,4 +1,4 @@
-//! `admin`: its listener, and who may use it.
+//! `admin`: its listener and its tokens.
 
 use super::address::{self, Addresses};
 use super::{Context, server_tls};
@@ -8,7 +8,7 @@ use crate::config::node::Node;
 use crate::receive::ListenerSettings;
 use crate::secret_hash::SecretHash;
 
-/// Shorter tokens are warned of: one of random letters and digits has more than 80 bits from this length on.
+/// Shorter tokens cause a warning: a token of random letters and digits has more than 80 bits from this length on.
 const SHORT: usize = 16;
 
 /// The keys that tokens are written with.
@@ -19,7 +19,7 @@ const CLOSE: &str = "write `write_token: \"${file:PATH}\"` and `tls:`, or `127.0
 
 /// Compiles the `admin` at `node`. Without a listener there are no tokens.
 pub(super) fn compile(
-    admin: &model::Admin,
+    admin: &model::AdminSection,
     node: &Node,
     addresses: &mut Addresses,
     context: &mut Context<'_>,
@@ -41,9 +41,9 @@ pub(super) fn compile(
     (Some(settings), tokens)
 }
 
-/// Reports what others can do who reach a listener that is not on loopback.
+/// Reports a listener that is not on loopback and lets others read or write.
 fn say_who_reaches_it(
-    admin: &model::Admin,
+    admin: &model::AdminSection,
     tokens: &AdminTokens,
     endpoint: &str,
     node: &Node,
@@ -69,7 +69,7 @@ fn say_who_reaches_it(
     }
 }
 
-fn tokens(admin: &model::Admin, node: &Node, context: &mut Context<'_>) -> AdminTokens {
+fn tokens(admin: &model::AdminSection, node: &Node, context: &mut Context<'_>) -> AdminTokens {
     let read = [
         token(admin.read_token.as_deref(), node, TOKENS[0], context),
         hash(admin.read_token_sha256.as_deref(), node, TOKENS[1], context),
@@ -142,7 +142,7 @@ fn hash(hash: Option<&str>, node: &Node, key: &str, context: &mut Context<'_>) -
 /// text that is empty by itself, or by the default of a variable, is no token.
 fn refuse_empty_file(node: &Node, key: &str, context: &mut Context<'_>) {
     let Some(value) = node.get(key) else { return };
-    // What has been said of it, if it is no error, is that its file is empty.
+    // A problem that was reported about it, if it is no error, is that its file is empty.
     if context.report.has_said(value.span) && !context.report.has_error_within(value.span) {
         context
             .report
@@ -152,7 +152,7 @@ fn refuse_empty_file(node: &Node, key: &str, context: &mut Context<'_>) {
 }
 
 /// The names by which the listener is known.
-fn hosts(admin: &model::Admin, node: &Node, context: &mut Context<'_>) -> Vec<String> {
+fn hosts(admin: &model::AdminSection, node: &Node, context: &mut Context<'_>) -> Vec<String> {
     let list = node.near(&["hosts"]);
     for (index, host) in admin.hosts.iter().enumerate() {
         let is_name =

@@ -8,19 +8,19 @@ use http::{HeaderName, Uri};
 use secrecy::SecretString;
 
 use super::extensions::{self, Extensions, WrittenTokens};
-use super::{Context, exporters, url};
-use crate::config::Secrets;
+use super::{Context, client_tls, url};
+use crate::config::SecretPresence;
 use crate::config::model::{Auth, BasicAuth, BearerTokenAuth, Extension, OAuth2Client, OneOrMore};
 use crate::config::node::Node;
-use crate::config::secrets;
+use crate::config::quoting;
 use crate::config::substitute::PLACEHOLDER;
 use crate::credentials::{ExporterAuth, ExporterAuthMethod, OAuth2Settings, SecretSource, SecretUse};
 use crate::export::{FRAMING_HEADERS, SecretTemplate};
 
-/// Compiles the extensions that exporters name, each once, so that its mistakes are said once.
+/// Compiles the extensions that exporters name, each once, so that its mistakes are reported once.
 pub(super) struct ExporterAuths<'e, 'a> {
     extensions: &'e mut Extensions<'a>,
-    /// By name; nothing where there is a mistake.
+    /// By name; `None` where there is a mistake.
     compiled: HashMap<String, Option<ExporterAuthMethod>>,
 }
 
@@ -29,8 +29,8 @@ impl<'e, 'a> ExporterAuths<'e, 'a> {
         Self { extensions, compiled: HashMap::new() }
     }
 
-    /// Compiles the `auth` of the exporter at `node`, which has these `headers` as well; to nothing where it names nothing, or
-    /// what it names has a mistake.
+    /// Compiles the `auth` of the exporter at `node`, which has these `headers` as well; `None` if it names no extension, or one with a
+    /// mistake.
     pub(super) fn compile(
         &mut self,
         auth: Option<&Auth>,
@@ -121,7 +121,7 @@ fn oauth2(written: &OAuth2Client, node: &Node, context: &mut Context<'_>) -> Opt
     let (client_id, client_secret) = (client_id.compile(node, context), client_secret.compile(node, context));
     let token_url = token_url(written, node, context);
     let endpoint_params = endpoint_params(written, node, context);
-    let tls = exporters::tls(&written.tls, node.near(&["tls"]), context);
+    let tls = client_tls::compile(&written.tls, node.near(&["tls"]), context);
     Some(OAuth2Settings {
         client_id: client_id?,
         client_secret: client_secret?,
@@ -198,13 +198,13 @@ fn endpoint_params(
 /// A secret that may be written by either of two keys.
 struct SecretKeys<'a> {
     text: (&'static str, Option<&'a str>),
-    /// It wins, as in the Collector.
+    /// The file wins, as in the Collector.
     file: (&'static str, Option<&'a PathBuf>),
     usage: SecretUse,
 }
 
 impl SecretKeys<'_> {
-    /// Compiles what stands in the map at `node`; what is wrong with it has been reported where there is nothing.
+    /// Compiles the secret in the map at `node`; `None` if it has a mistake, which has been reported.
     fn compile(self, node: &Node, context: &mut Context<'_>) -> Option<SecretSource> {
         let ((key, text), (file_key, path)) = (self.text, self.file);
         if let Some(path) = path.filter(|path| !path.as_os_str().is_empty()) {
@@ -233,8 +233,7 @@ impl SecretKeys<'_> {
     }
 }
 
-/// The secret in the file that `option` of the map at `node` names. It is read again when it changes, and that reloads
-/// nothing.
+/// The secret in the file that `option` of the map at `node` names. The file is read again when it changes, without a reload.
 fn file(
     option: &'static str,
     path: &Path,
@@ -246,8 +245,8 @@ fn file(
     let Err(reason) = usage.check_file(path) else {
         return Some(SecretSource::File { option, path: path.to_owned() });
     };
-    let message = format!("can't use the file {}: {reason}", secrets::path(path));
-    if context.secrets == Secrets::Optional {
+    let message = format!("can't use the file {}: {reason}", quoting::path(path));
+    if context.secrets == SecretPresence::Optional {
         context.report.warn_of_placeholder(span, format!("{message}: a placeholder stands for it"));
         return Some(SecretSource::Text(PLACEHOLDER.into()));
     }

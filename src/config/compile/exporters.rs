@@ -12,14 +12,13 @@ use super::exporter_auth::ExporterAuths;
 use super::extensions::Extensions;
 use super::own_receivers::OwnReceivers;
 use super::url::Upstream;
-use super::{Context, headers, queue, statuses, url};
-use crate::client::TlsClientSettings;
+use super::{Context, client_tls, headers, queue, statuses, url};
 use crate::config::model::{
-    self, Exporter, Named, OtlpGrpc, OtlpHttp, RetryOnFailure, SendingQueue, Tls, TlsVersion, Verbosity,
+    self, ByteSize, ExporterSection, Named, OtlpGrpc, OtlpHttp, RetryOnFailure, SendingQueue, Verbosity,
 };
 use crate::config::node::Node;
 use crate::config::presets::Preset;
-use crate::config::secrets::named;
+use crate::config::quoting::named;
 use crate::credentials::ExporterAuth;
 use crate::encoding::Encoding;
 use crate::export::{
@@ -31,7 +30,7 @@ use crate::route::Template;
 
 /// Compiles every exporter; one that has a mistake is in the list all the same, so that routes can name it.
 pub(super) fn compile(
-    exporters: &Named<Exporter>,
+    exporters: &Named<ExporterSection>,
     own_receivers: &OwnReceivers<'_>,
     extensions: &mut Extensions<'_>,
     root: &Node,
@@ -59,7 +58,8 @@ pub(super) fn compile(
         .collect()
 }
 
-/// Says so of each URL at which a receiver of this configuration listens. Behind a proxy an address is another machine's.
+/// Warns of each URL at which a receiver of this configuration listens, unless there is a proxy, behind which an address is another
+/// machine's.
 fn warn_of_own_receivers(
     name: &str,
     kind: &ExporterKind,
@@ -86,11 +86,11 @@ fn warn_of_own_receivers(
     }
 }
 
-/// Says which `file` exporters have one path. Their lines don't mix, but each rotates by its own settings.
-fn shared_files(exporters: &Named<Exporter>, all: &Node, context: &mut Context<'_>) {
+/// Reports `file` exporters with the same path. Their lines don't mix, but each rotates by its own settings.
+fn shared_files(exporters: &Named<ExporterSection>, all: &Node, context: &mut Context<'_>) {
     let mut seen: HashMap<PathBuf, &str> = HashMap::new();
     for (name, exporter) in &exporters.0 {
-        let Exporter::File(file) = exporter else { continue };
+        let ExporterSection::File(file) = exporter else { continue };
         // `./data` is `data`.
         let path: PathBuf = file.path.components().filter(|part| *part != Component::CurDir).collect();
         let other = *seen.entry(path).or_insert(name);
@@ -107,13 +107,13 @@ fn shared_files(exporters: &Named<Exporter>, all: &Node, context: &mut Context<'
 
 fn one(
     name: &str,
-    exporter: &Exporter,
+    exporter: &ExporterSection,
     auths: &mut ExporterAuths<'_, '_>,
     node: &Node,
     context: &mut Context<'_>,
 ) -> ExporterSettings {
     match exporter {
-        Exporter::OtlpHttp(http) => {
+        ExporterSection::OtlpHttp(http) => {
             let mut settings = otlp_http(name, http, exporter.preset(), auths, node, context);
             let in_flight = if http.max_conns_per_host == 0 { usize::MAX } else { http.max_conns_per_host };
             let max_in_flight = http.sending_queue.max_in_flight.min(in_flight);
@@ -146,7 +146,7 @@ fn one(
             check_preset(exporter.preset(), http.token.is_some(), &settings, node, context);
             settings
         }
-        Exporter::OtlpGrpc(grpc) => {
+        ExporterSection::OtlpGrpc(grpc) => {
             let kind = ExporterKind::OtlpGrpc(Box::new(otlp_grpc(grpc, auths, node, context)));
             let mut settings = common(kind, &grpc.sending_queue, &grpc.retry_on_failure, node, context);
             settings.statuses = statuses::compile(
@@ -161,7 +161,7 @@ fn one(
             check_preset(exporter.preset(), grpc.token.is_some(), &settings, node, context);
             settings
         }
-        Exporter::File(file) => {
+        ExporterSection::File(file) => {
             let kind = ExporterKind::File(FileSettings {
                 path: file.path.clone(),
                 mode: file.mode.0,
@@ -173,12 +173,12 @@ fn one(
             });
             common(kind, &file.sending_queue, &file.retry_on_failure, node, context)
         }
-        Exporter::Debug(debug) => {
+        ExporterSection::Debug(debug) => {
             let kind =
                 ExporterKind::Debug(DebugSettings { detailed: debug.verbosity == Verbosity::Detailed });
             common(kind, &debug.sending_queue, &debug.retry_on_failure, node, context)
         }
-        Exporter::Nop => {
+        ExporterSection::Nop => {
             common(ExporterKind::Nop, &SendingQueue::default(), &RetryOnFailure::default(), node, context)
         }
     }
@@ -201,7 +201,7 @@ fn common(
     }
 }
 
-/// Reports a token that no preset puts anywhere, and batches that are larger than what the preset's upstream takes.
+/// Reports a token without a preset that has a header for it, and batches that are larger than the preset's upstream takes.
 fn check_preset(
     preset: Option<&Preset>,
     has_token: bool,
@@ -220,7 +220,7 @@ fn check_preset(
     };
     let is_larger = |largest| settings.queue.batch.max_size as u64 > largest;
     if let Some(largest) = preset.largest
-        && preset.largest_in_bytes().is_some_and(is_larger)
+        && is_larger(largest.parse::<ByteSize>().expect("a test reads what is in the table of presets").0)
     {
         let span = node.near(&["sending_queue", "batch", "max_size"]).span;
         context
@@ -231,7 +231,11 @@ fn check_preset(
 }
 
 /// Compiles the `valid_key` of the exporter at `node`.
-fn valid_key(written: Option<&model::ValidKey>, node: &Node, context: &mut Context<'_>) -> Option<ValidKey> {
+fn valid_key(
+    written: Option<&model::ValidKeySection>,
+    node: &Node,
+    context: &mut Context<'_>,
+) -> Option<ValidKey> {
     let (written, node) = (written?, node.near(&["valid_key"]));
     let Some(regex) = &written.regex else {
         if !context.is_excused(node, "regex") {
@@ -251,7 +255,7 @@ fn valid_key(written: Option<&model::ValidKey>, node: &Node, context: &mut Conte
     compiled.ok()
 }
 
-/// The upstream of something that has no queue and no streams, as an `otlp_http` exporter that is written at `node`.
+/// The upstream of own telemetry, which has no queue and no streams, as an `otlp_http` exporter that is written at `node`.
 pub(super) fn own_upstream(
     name: &str,
     http: &OtlpHttp,
@@ -331,12 +335,12 @@ fn otlp_http(
             auth,
             compression,
             timeout: http.timeout.0,
-            tls: tls(&http.tls, node.near(&["tls"]), context),
+            tls: client_tls::compile(&http.tls, node.near(&["tls"]), context),
             max_connection_age: http.max_connection_age.0,
         },
         encoding: match http.encoding {
-            model::Encoding::Proto => Encoding::Proto,
-            model::Encoding::Json => Encoding::Json,
+            model::EncodingWord::Proto => Encoding::Proto,
+            model::EncodingWord::Json => Encoding::Json,
         },
         proxy_url: proxy(http, node, context),
         max_idle_connections: 0,
@@ -384,18 +388,18 @@ fn otlp_grpc(
                 model::GrpcCompression::Snappy => Compression::SnappyFrames,
             },
             timeout: grpc.timeout.0,
-            tls: tls(&grpc.tls, node.near(&["tls"]), context),
+            tls: client_tls::compile(&grpc.tls, node.near(&["tls"]), context),
             max_connection_age: grpc.max_connection_age.0,
         },
     }
 }
 
-/// Whether gRPC itself says what stands in this header.
+/// Whether gRPC itself sets this header.
 fn is_of_grpc(name: &HeaderName) -> bool {
     name.as_str().starts_with("grpc-") || name == CONTENT_TYPE
 }
 
-/// Servers take no message above 4 MiB, if nobody tells them otherwise; ours have a batch each.
+/// Limits batches to 4 MiB, since gRPC servers take no larger message by default, and a message has one batch.
 fn cap_messages(
     settings: &mut ExporterSettings,
     queue: &SendingQueue,
@@ -428,7 +432,7 @@ fn cap_messages(
     batch.min_size = batch.min_size.min(MAX_GRPC_MESSAGE);
 }
 
-/// Says so if a secret would be sent for anyone in between to read.
+/// Warns if a credential would be sent without encryption.
 fn warn_of_plain_credentials(
     upstreams: &[Upstream],
     headers: &[(HeaderName, SecretTemplate)],
@@ -450,22 +454,22 @@ fn warn_of_plain_credentials(
     }
 }
 
-/// As in the Collector, a level of 0 is one that is not written, -1 is each compression's default, and of zstd what is no level
-/// is the nearest.
+/// Compiles the compression. As in the Collector, a level of 0 counts as not written, -1 is the compression's default, and for zstd a
+/// number that is no level counts as the nearest one.
 fn compression(http: &OtlpHttp, node: &Node, context: &mut Context<'_>) -> Compression {
     let written = http.compression_params.level.filter(|level| *level != 0);
     let level = written.filter(|level| *level != -1);
     let fast = level.and_then(|level| u32::try_from(level).ok()).unwrap_or(1);
     let of_zstd = level.unwrap_or(3).clamp(1, 22);
     let (compression, levels) = match http.compression {
-        model::Compression::None => return Compression::None,
-        model::Compression::Zstd => return Compression::Zstd { level: of_zstd },
-        model::Compression::Gzip => (Compression::Gzip { level: fast }, true),
-        model::Compression::Zlib => (Compression::Zlib { level: fast, deflate: false }, true),
-        model::Compression::Deflate => (Compression::Zlib { level: fast, deflate: true }, true),
-        model::Compression::Snappy => (Compression::SnappyBlock, false),
-        model::Compression::SnappyFramed => (Compression::SnappyFrames, false),
-        model::Compression::Lz4 => (Compression::Lz4, false),
+        model::CompressionWord::None => return Compression::None,
+        model::CompressionWord::Zstd => return Compression::Zstd { level: of_zstd },
+        model::CompressionWord::Gzip => (Compression::Gzip { level: fast }, true),
+        model::CompressionWord::Zlib => (Compression::Zlib { level: fast, deflate: false }, true),
+        model::CompressionWord::Deflate => (Compression::Zlib { level: fast, deflate: true }, true),
+        model::CompressionWord::Snappy => (Compression::SnappyBlock, false),
+        model::CompressionWord::SnappyFramed => (Compression::SnappyFrames, false),
+        model::CompressionWord::Lz4 => (Compression::Lz4, false),
     };
     let span = node.near(&["compression_params", "level"]).span;
     match (level, written) {
@@ -475,7 +479,7 @@ fn compression(http: &OtlpHttp, node: &Node, context: &mut Context<'_>) -> Compr
                 .error(span, "this compression has no levels")
                 .help("leave `compression_params` out, or write `compression: gzip` or `compression: zstd`");
         }
-        // `HuffmanOnly`, which compresses even less and in no less time.
+        // Go's `HuffmanOnly`, which compresses even less than level 1 and takes as long.
         (Some(-2), _) => {
             context.report.warn(span, "`-2` has no effect: level 1 is the fastest").help("write `level: 1`");
         }
@@ -488,58 +492,6 @@ fn compression(http: &OtlpHttp, node: &Node, context: &mut Context<'_>) -> Compr
         _ => {}
     }
     compression
-}
-
-/// Compiles the `tls` at `node` of whatever is called.
-pub(super) fn tls(tls: &Tls, node: &Node, context: &mut Context<'_>) -> TlsClientSettings {
-    let alone = match (&tls.cert_file, &tls.key_file) {
-        (Some(_), None) => Some(("cert_file", "key_file")),
-        (None, Some(_)) => Some(("key_file", "cert_file")),
-        _ => None,
-    };
-    if let Some((written, missing)) = alone
-        && !context.is_excused(node, missing)
-    {
-        let span = node.near(&[written]).span;
-        context
-            .report
-            .error(span, format!("`{written}` needs `{missing}`"))
-            .help(format!("write `{missing}`, too"));
-    }
-    let files = [("ca_file", &tls.ca_file), ("cert_file", &tls.cert_file), ("key_file", &tls.key_file)];
-    let left_out = files.iter().any(|(_, file)| file.is_some()) && context.leaves_out_files(node);
-    for (key, file) in files {
-        if left_out {
-            break;
-        }
-        if let Some(file) = file
-            && !file.exists()
-        {
-            let node = node.near(&[key]);
-            let written = context.written(node);
-            context
-                .report
-                .error(node.span, format!("the file {written} is not there"))
-                .help("it has to be there before Sluice starts; a later change of it is noticed");
-        }
-    }
-    if tls.insecure_skip_verify {
-        context
-            .report
-            .warn(
-                node.near(&["insecure_skip_verify"]).span,
-                "any certificate is accepted, so anyone in between can pose as the upstream",
-            )
-            .help("write `ca_file` to trust a certificate authority of your own");
-    }
-    TlsClientSettings {
-        ca_file: tls.ca_file.clone().filter(|_| !left_out),
-        cert_file: tls.cert_file.clone().filter(|_| !left_out),
-        key_file: tls.key_file.clone().filter(|_| !left_out),
-        insecure_skip_verify: tls.insecure_skip_verify,
-        server_name_override: tls.server_name_override.clone(),
-        only_tls13: tls.min_version == Some(TlsVersion::V13),
-    }
 }
 
 /// `proxy_url`; it may hold credentials, so no problem shows it.

@@ -1,4 +1,4 @@
-//! `extensions`: what `auth` of receivers and exporters names, and what both have of it in common.
+//! `extensions`, which `auth` of receivers and exporters names, as far as both have them in common.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -7,11 +7,10 @@ use http::HeaderName;
 use secrecy::SecretString;
 
 use super::Context;
-use crate::config::Secrets;
+use crate::config::SecretPresence;
 use crate::config::model::{BearerTokenAuth, Extension, Named, Typed as _, type_of};
 use crate::config::node::Node;
-use crate::config::problem::{listed, nearest};
-use crate::config::secrets::{self, named};
+use crate::config::quoting::{self, is_name, listed, named, nearest};
 use crate::config::substitute::PLACEHOLDER;
 use crate::credentials::SecretUse;
 
@@ -22,13 +21,13 @@ pub(super) struct Extensions<'a> {
     used: HashSet<&'a str>,
 }
 
-/// The token of a header, of which an exporter sends the first, and a receiver takes any.
+/// The tokens of a header: an exporter sends the first, and a receiver takes any of them.
 pub(super) struct Bearer<'a> {
     /// The header that carries it.
     pub(super) header: HeaderName,
-    /// What stands before it; perhaps nothing.
+    /// The scheme before the token; may be empty.
     pub(super) scheme: String,
-    /// The tokens, or where they are.
+    /// The tokens, or the file that has them.
     pub(super) tokens: WrittenTokens<'a>,
 }
 
@@ -45,8 +44,8 @@ impl<'a> Extensions<'a> {
         Self { written, node: root.near(&["extensions"]), used: HashSet::new() }
     }
 
-    /// The extension that the `authenticator` at `node` names, and where it stands; nothing once it has been reported that there
-    /// is none. `others` is what may be named beside extensions.
+    /// The extension that the `authenticator` at `node` names, and its node; `None` if there is none, which has been reported. `others` are
+    /// names that are allowed beside those of extensions.
     pub(super) fn find(
         &mut self,
         name: &str,
@@ -72,8 +71,7 @@ impl<'a> Extensions<'a> {
                 .help(format!("the types are {types}"));
         } else if !context.is_excused(self.node, name) {
             let known = self.written.0.iter().map(|(known, _)| known.as_str());
-            let near =
-                nearest(name, known.chain(others.iter().copied())).filter(|near| secrets::is_name(near));
+            let near = nearest(name, known.chain(others.iter().copied())).filter(|near| is_name(near));
             let help = match near {
                 Some(near) if context.report.shows(node.span) => format!("did you mean `{near}`?"),
                 _ => "write an extension of that name below `extensions:`, such as `bearertokenauth: { token: \"${env:TOKEN}\" }`".to_owned(),
@@ -83,7 +81,7 @@ impl<'a> Extensions<'a> {
         None
     }
 
-    /// Says which extensions nothing names.
+    /// Warns of extensions that no `auth` names.
     pub(super) fn warn_of_unused(&self, context: &mut Context<'_>) {
         for (name, _) in &self.written.0 {
             if self.used.contains(name.as_str()) {
@@ -101,7 +99,7 @@ impl<'a> Extensions<'a> {
     }
 }
 
-/// Compiles the `bearertokenauth` at `node`; what is wrong with it has been reported where there is nothing.
+/// Compiles the `bearertokenauth` at `node`; `None` if it has a mistake, which has been reported.
 pub(super) fn bearer<'a>(
     written: &'a BearerTokenAuth,
     node: &Node,
@@ -160,8 +158,8 @@ fn tokens<'a>(
     sendable(texts.iter().map(String::as_str), node.near(&[key]), context).map(WrittenTokens::Texts)
 }
 
-/// The tokens of the file that `node` names. A change of it reloads the configuration. Nothing once it has been reported that
-/// there is none in it, or one that can't be used.
+/// The tokens in the file that `node` names. A change of the file reloads the configuration. `None` if the file has no token, or one that
+/// can't be used, which has been reported.
 pub(super) fn tokens_of_file(
     path: &Path,
     node: &Node,
@@ -176,7 +174,7 @@ pub(super) fn tokens_of_file(
     sendable(tokens.into_iter(), node, context)
 }
 
-/// The tokens, if a header can hold them; otherwise that has been reported.
+/// The tokens; `None` if a header can't hold one of them, which has been reported.
 fn sendable<'t>(
     mut tokens: impl Iterator<Item = &'t str> + Clone,
     node: &Node,
@@ -193,8 +191,8 @@ fn sendable<'t>(
     None
 }
 
-/// The text of the file that `node` names, without its final line break. A change of it reloads the configuration. Nothing once
-/// it has been reported that it can't be read; `placeholder` where it needn't be there.
+/// The text of the file that `node` names, without its final line break. A change of the file reloads the configuration. If it
+/// can't be read, that is reported, and the result is `placeholder` where the file needn't exist, else `None`.
 pub(super) fn read_secret(
     path: &Path,
     placeholder: &str,
@@ -204,8 +202,8 @@ pub(super) fn read_secret(
     match context.files.read_value(path) {
         Ok(text) => Some(text),
         Err(reason) => {
-            let message = format!("can't read the file {}: {reason}", secrets::path(path));
-            if context.secrets == Secrets::Optional {
+            let message = format!("can't read the file {}: {reason}", quoting::path(path));
+            if context.secrets == SecretPresence::Optional {
                 context
                     .report
                     .warn_of_placeholder(node.span, format!("{message}: a placeholder stands for it"));

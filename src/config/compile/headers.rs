@@ -7,10 +7,10 @@ use http::{HeaderName, HeaderValue};
 
 use super::Context;
 use super::url::{Sample, TEMPLATES};
-use crate::config::model::{Encoding, Headers};
+use crate::config::model::{EncodingWord, Headers};
 use crate::config::node::Node;
-use crate::config::problem::Span;
-use crate::config::secrets::REDACTED;
+use crate::config::quoting::REDACTED;
+use crate::config::span::Span;
 use crate::export::{Compression, FRAMING_HEADERS, SecretTemplate};
 use crate::route::{Template, TemplateTarget};
 
@@ -21,7 +21,7 @@ pub(super) fn compile(
     context: &mut Context<'_>,
 ) -> Vec<(HeaderName, SecretTemplate)> {
     let mut compiled: Vec<(HeaderName, SecretTemplate)> = Vec::new();
-    for Written { name: text, name_span, value, node } in written(headers, node) {
+    for WrittenHeader { name: text, name_span, value, node } in written(headers, node) {
         let shown = if context.report.shows(name_span) { text } else { REDACTED };
         let Ok(name) = HeaderName::from_bytes(text.as_bytes()) else {
             context
@@ -48,17 +48,17 @@ pub(super) fn compile(
     compiled
 }
 
-/// Reports a `Content-Type` that is not that of the encoding. One that is, as upstreams' documentation often has it, is
-/// sent as it is written.
+/// Reports a `Content-Type` that is not that of the encoding. A fitting one, which the documentation of upstreams often has, is sent as it
+/// is written.
 pub(super) fn check_content_type(
     headers: &Headers,
-    encoding: Encoding,
+    encoding: EncodingWord,
     node: &Node,
     context: &mut Context<'_>,
 ) {
     let (name, fitting, other): (_, &[&str], _) = match encoding {
-        Encoding::Proto => ("proto", &["application/x-protobuf", "application/protobuf"], "json"),
-        Encoding::Json => ("json", &["application/json"], "proto"),
+        EncodingWord::Proto => ("proto", &["application/x-protobuf", "application/protobuf"], "json"),
+        EncodingWord::Json => ("json", &["application/json"], "proto"),
     };
     for header in written(headers, node) {
         if !header.name.eq_ignore_ascii_case(CONTENT_TYPE.as_str()) || header.node.has_placeholder() {
@@ -76,7 +76,7 @@ pub(super) fn check_content_type(
     }
 }
 
-/// Reports a `Content-Encoding` that is not what the exporter compresses with: the upstream could not read what it gets.
+/// Reports a `Content-Encoding` that is not the exporter's compression: the upstream could not read the body.
 pub(super) fn check_content_encoding(
     headers: &Headers,
     compression: Compression,
@@ -97,7 +97,7 @@ pub(super) fn check_content_encoding(
 }
 
 /// A header as it stands in the file.
-struct Written<'a> {
+struct WrittenHeader<'a> {
     name: &'a str,
     name_span: Span,
     value: &'a str,
@@ -105,13 +105,18 @@ struct Written<'a> {
 }
 
 /// The headers of either form, in the order of the file.
-fn written<'a>(headers: &'a Headers, node: &'a Node) -> Vec<Written<'a>> {
+fn written<'a>(headers: &'a Headers, node: &'a Node) -> Vec<WrittenHeader<'a>> {
     match headers {
         Headers::Map(map) => map
             .iter()
             .filter_map(|(name, value)| {
                 let entry = node.entry(name)?;
-                Some(Written { name, name_span: entry.key_span, value: value.as_str()?, node: &entry.value })
+                Some(WrittenHeader {
+                    name,
+                    name_span: entry.key_span,
+                    value: value.as_str()?,
+                    node: &entry.value,
+                })
             })
             .collect(),
         Headers::List(list) => list
@@ -120,7 +125,12 @@ fn written<'a>(headers: &'a Headers, node: &'a Node) -> Vec<Written<'a>> {
             .map(|(index, header)| {
                 let item = node.item(index).unwrap_or(node);
                 let name_span = item.near(&["name"]).span;
-                Written { name: &header.name, name_span, value: &header.value, node: item.near(&["value"]) }
+                WrittenHeader {
+                    name: &header.name,
+                    name_span,
+                    value: &header.value,
+                    node: item.near(&["value"]),
+                }
             })
             .collect(),
     }

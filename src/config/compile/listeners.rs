@@ -7,7 +7,7 @@ use super::extensions::Extensions;
 use super::{Context, receiver_auth, server_tls};
 use crate::config::model::{self, GrpcReceiver, HttpReceiver, Named, Receiver};
 use crate::config::node::Node;
-use crate::config::secrets::named;
+use crate::config::quoting::named;
 use crate::otlp::Signal;
 use crate::receive::{
     CorsSettings, Evicted, Http2Settings, ListenerSettings, MAX_CONCURRENT_STREAMS, Protocol,
@@ -57,7 +57,7 @@ pub(super) fn compile(
     listeners
 }
 
-/// Says so of each port of a receiver that other machines can reach without TLS; what to do about it, once.
+/// Warns of each port of a receiver that other machines can reach without TLS, with the help in the first warning alone.
 fn warn_of_open_ports(
     listeners: &[ListenerSettings],
     receivers: &Named<Receiver>,
@@ -188,7 +188,7 @@ fn http_listener(
     })
 }
 
-/// A sender has as long to begin, and to take its answers, as one of HTTP.
+/// The settings of a listener for gRPC; a sender has as long to begin, and to take its answers, as one of HTTP.
 fn grpc_listener(
     name: &str,
     grpc: &GrpcReceiver,

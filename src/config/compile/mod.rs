@@ -3,6 +3,7 @@
 
 mod address;
 mod admin;
+mod client_tls;
 mod exporter_auth;
 mod exporters;
 mod extensions;
@@ -29,6 +30,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use regex::Regex;
+
 use crate::access::AdminTokens;
 use crate::dead_letters::DeadLetterSettings;
 use crate::export::{ExporterSettings, TelemetrySettings};
@@ -41,9 +44,9 @@ use crate::watches::WatchSettings;
 
 use super::model;
 use super::node::Node;
-use super::problem::Report;
-use super::substitute::Files;
-use super::{Limits, RowCheck, Secrets, Surroundings};
+use super::problem::ProblemReport;
+use super::substitute::SourceFiles;
+use super::{RowCheck, SecretPresence, Surroundings, UsageLimits, re2};
 
 pub(super) use row_targets::RowTargets;
 pub(super) use tenant_rows::{CompiledRow, RowExporters, compile_row, compile_rows};
@@ -57,15 +60,15 @@ use extensions::Extensions;
 use own_receivers::OwnReceivers;
 use processors::Processors;
 
-/// What [`super::Compiled`] holds beside the text it was made from.
-pub(super) struct Parts {
+/// The parts of [`super::Compiled`] that come from the model.
+pub(super) struct CompiledParts {
     pub(super) listeners: Vec<ListenerSettings>,
     pub(super) exporters: Vec<(Arc<str>, ExporterSettings)>,
     pub(super) routes: Vec<RouteSpec>,
     pub(super) row_targets: Option<RowTargets>,
     pub(super) tenants: Option<WrittenTable>,
     pub(super) unrouted: Unrouted,
-    pub(super) limits: Limits,
+    pub(super) limits: UsageLimits,
     pub(super) acknowledge: Acknowledge,
     pub(super) acknowledge_timeout: std::time::Duration,
     pub(super) journal: Option<JournalSettings>,
@@ -82,17 +85,17 @@ pub(super) struct Parts {
     pub(super) shutdown_timeout: Duration,
 }
 
-/// What every part is compiled with.
+/// What the compilation of every section needs.
 struct Context<'a> {
     /// The text, for quoting values as they are written.
     source: &'a str,
     /// What the file is called.
     file: &'a str,
     /// Whether the files of certificates and credentials have to be there.
-    secrets: Secrets,
-    /// Reads them, so that the configuration is loaded again when they change.
-    files: &'a mut Files,
-    report: &'a mut Report,
+    secrets: SecretPresence,
+    /// Reads these files and notes them, so that the configuration is loaded again when they change.
+    files: &'a mut SourceFiles,
+    report: &'a mut ProblemReport,
 }
 
 impl Context<'_> {
@@ -101,18 +104,33 @@ impl Context<'_> {
         self.report.written(node, self.source)
     }
 
-    /// The same where it begins a sentence.
+    /// The value as the subject at the beginning of a sentence.
     fn subject(&self, node: &Node) -> String {
         self.report.subject(node, self.source)
     }
 
-    /// Says that the files of the `tls` at `node` are not read, if they needn't be there.
+    /// Warns that the files of the `tls` at `node` are not read, if they needn't exist. Returns whether that is so.
     fn leaves_out_files(&mut self, node: &Node) -> bool {
-        let leaves_out = self.secrets == Secrets::Optional;
+        let leaves_out = self.secrets == SecretPresence::Optional;
         if leaves_out {
             self.report.warn_of_placeholder(node.span, "the files of `tls` are not read");
         }
         leaves_out
+    }
+
+    /// The regular expression `text`, which is written at `node`; `None` if it is none, which has been reported.
+    fn regex(&mut self, text: &str, node: &Node) -> Option<Regex> {
+        match Regex::new(text) {
+            Ok(regex) => Some(regex),
+            Err(error) => {
+                let subject = self.subject(node);
+                let problem = self.report.error(node.span, format!("{subject} is not a regular expression"));
+                if !node.is_substituted() {
+                    problem.help(re2::reason(&error));
+                }
+                None
+            }
+        }
     }
 
     /// The line, from 1, of a byte of the file.
@@ -121,7 +139,7 @@ impl Context<'_> {
     }
 
     /// Whether the absence of `key` may follow from another mistake: from one in its value, or from a wrong key
-    /// beside which it would stand. It is then not reported, too.
+    /// beside which it would stand. The absence is not reported then.
     fn is_excused(&self, map: &Node, key: &str) -> bool {
         match map.get(key) {
             Some(value) => self.report.has_error_within(value.span),
@@ -129,8 +147,8 @@ impl Context<'_> {
         }
     }
 
-    /// Reports what is wrong with a section as a whole, in the file where it is not there at all.
-    fn section_error(&mut self, root: &Node, key: &str, message: &str) -> &mut Report {
+    /// Reports a problem of a section as a whole; one without a place if the file has no such section.
+    fn section_error(&mut self, root: &Node, key: &str, message: &str) -> &mut ProblemReport {
         match root.get(key) {
             Some(section) => self.report.error(section.span, message),
             None => self.report.error_without_place(message),
@@ -151,7 +169,7 @@ pub(super) fn row_exporters<'a>(
     config: &'a model::Config,
     targets: Option<&'a RowTargets>,
     root: &Node,
-    report: &Report,
+    report: &ProblemReport,
 ) -> RowExporters<'a> {
     let names = config.exporters.0.iter().map(|(name, _)| name.as_str()).collect();
     RowExporters { names, incomplete: report.has_error_within(root.near(&["exporters"]).span), targets }
@@ -163,9 +181,9 @@ pub(super) fn compile(
     root: &Node,
     (source, file): (&str, &str),
     surroundings: &Surroundings<'_>,
-    files: &mut Files,
-    report: &mut Report,
-) -> Parts {
+    files: &mut SourceFiles,
+    report: &mut ProblemReport,
+) -> CompiledParts {
     let mut context = Context { source, file, secrets: surroundings.secrets, files, report };
     let context = &mut context;
     let mut addresses = Addresses::default();
@@ -189,7 +207,7 @@ pub(super) fn compile(
     let routes =
         routes::compile(&config.routes, &config.exporters, &config.receivers, &processors, root, context);
     template_values::check(&exporters, &routes, &config.routes, root, context);
-    // What is wrong has been left out of these.
+    // Routes and exporters with errors have been left out of these.
     let checks_rows = surroundings.rows == RowCheck::WithExporters && !context.report.has_errors();
     let row_targets = checks_rows.then(|| RowTargets::new(&exporters, &routes));
     let tenants = config.tenants.as_ref().and_then(|section| {
@@ -218,7 +236,7 @@ pub(super) fn compile(
         keep_apart(&journal.directory, &dead_letter.directory, root, context);
     }
 
-    Parts {
+    CompiledParts {
         listeners,
         exporters,
         routes,
@@ -227,8 +245,8 @@ pub(super) fn compile(
         unrouted,
         limits,
         acknowledge: match config.acknowledge {
-            model::Acknowledge::Queued => Acknowledge::Queued,
-            model::Acknowledge::Delivered => Acknowledge::Delivered,
+            model::AcknowledgeWord::Queued => Acknowledge::Queued,
+            model::AcknowledgeWord::Delivered => Acknowledge::Delivered,
         },
         acknowledge_timeout: context.above_zero(config.acknowledge_timeout, root, "acknowledge_timeout"),
         dead_letter: config.dead_letter.as_ref().map(|dead_letter| {
@@ -259,13 +277,13 @@ pub(super) fn compile(
     }
 }
 
-/// What becomes of what no route takes. Without a directory, nothing of that becomes a dead letter.
+/// What becomes of entries that no route takes. Without a dead-letter directory they are rejected rather than dead-lettered.
 fn unrouted(config: &model::Config, root: &Node, context: &mut Context<'_>) -> Unrouted {
     let written = match (config.unrouted, &config.dead_letter) {
-        (model::Unrouted::Reject, _) => None,
-        (model::Unrouted::Drop, _) => Some((Unrouted::Drop, "drop")),
-        (model::Unrouted::DeadLetter, Some(_)) => Some((Unrouted::DeadLetter, "dead_letter")),
-        (model::Unrouted::DeadLetter, None) => {
+        (model::UnroutedWord::Reject, _) => None,
+        (model::UnroutedWord::Drop, _) => Some((Unrouted::Drop, "drop")),
+        (model::UnroutedWord::DeadLetter, Some(_)) => Some((Unrouted::DeadLetter, "dead_letter")),
+        (model::UnroutedWord::DeadLetter, None) => {
             context
                 .report
                 .warn(root.near(&["unrouted"]).span, "without `dead_letter`, what no route takes is rejected")
@@ -287,8 +305,13 @@ fn unrouted(config: &model::Config, root: &Node, context: &mut Context<'_>) -> U
     unrouted
 }
 
-fn limits(limits: &model::Limits, root: &Node, memory: Option<u64>, context: &mut Context<'_>) -> Limits {
-    /// Less than one body and one batch of the default sizes would not do.
+fn limits(
+    limits: &model::LimitsSection,
+    root: &Node,
+    memory: Option<u64>,
+    context: &mut Context<'_>,
+) -> UsageLimits {
+    /// The least memory: one body and one batch of the default sizes need it.
     const LEAST: u64 = 1 << 20;
     let node = root.near(&["limits", "memory"]);
     let bytes = match (limits.memory, memory) {
@@ -296,7 +319,10 @@ fn limits(limits: &model::Limits, root: &Node, memory: Option<u64>, context: &mu
             let subject = context.subject(node);
             context
                 .report
-                .warn(node.span, format!("{subject} is more memory than there is ({})", model::Size(memory)))
+                .warn(
+                    node.span,
+                    format!("{subject} is more memory than there is ({})", model::ByteSize(memory)),
+                )
                 .help("write a share of it, such as `60%`");
             bytes
         }
@@ -313,13 +339,12 @@ fn limits(limits: &model::Limits, root: &Node, memory: Option<u64>, context: &mu
     if bytes < LEAST {
         context.report.error(node.span, "`memory` must be at least 1MiB");
     }
-    Limits { memory: bytes, streams: limits.streams }
+    UsageLimits { memory: bytes, streams: limits.streams }
 }
 
-/// Reports directories of which one is the other or in it: each counts what is in its own, and whoever clears one away
-/// would take both.
+/// Reports directories that are the same or nested: each counts the bytes in its own, and removing one would remove both.
 fn keep_apart(journal: &Path, dead_letter: &Path, root: &Node, context: &mut Context<'_>) {
-    // `./data` and `data` are one. Where this is can't fail to be known but for an empty path.
+    // `./data` and `data` are the same. Making a path absolute fails for an empty path alone.
     let [journal, dead_letter] =
         [journal, dead_letter].map(|path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned()));
     let problem = if journal == dead_letter {
@@ -340,7 +365,7 @@ fn keep_apart(journal: &Path, dead_letter: &Path, root: &Node, context: &mut Con
 /// The least that a journal can work with, in bytes.
 const LEAST_JOURNAL: u64 = 16 << 20;
 
-fn journal(journal: &model::Journal, root: &Node, context: &mut Context<'_>) -> JournalSettings {
+fn journal(journal: &model::JournalSection, root: &Node, context: &mut Context<'_>) -> JournalSettings {
     let size = |key: &str| root.near(&["journal", key]).span;
     if journal.max_size.0 < LEAST_JOURNAL {
         context.report.error(size("max_size"), "`max_size` must be at least 16MiB");

@@ -1,4 +1,4 @@
-//! Exporters that send to a receiver of the same configuration, so that what comes in goes round without end.
+//! Exporters that send to a receiver of the same configuration, so that data circulates without end.
 
 use std::net::IpAddr;
 
@@ -6,11 +6,11 @@ use http::Uri;
 
 use super::Context;
 use crate::config::node::Node;
-use crate::config::secrets::named;
+use crate::config::quoting::named;
 use crate::receive::ListenerSettings;
 use crate::route::Template;
 
-/// The receivers of the configuration, by where they listen.
+/// The receivers of the configuration, by their addresses.
 pub(super) struct OwnReceivers<'a>(pub(super) &'a [ListenerSettings]);
 
 impl OwnReceivers<'_> {
@@ -44,7 +44,7 @@ impl OwnReceivers<'_> {
 
 fn is_reached_by(listener: &ListenerSettings, host: &str, port: u16) -> bool {
     let ip = listener.endpoint.ip();
-    // Port 0 is another one each time.
+    // Port 0 is a different port each time.
     if port == 0 || listener.endpoint.port() != port {
         return false;
     }

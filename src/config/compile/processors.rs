@@ -1,4 +1,4 @@
-//! `processors`, and what routes name of them.
+//! `processors`, and the names of processors in routes.
 
 mod action;
 mod selection;
@@ -8,11 +8,9 @@ use std::sync::Arc;
 use regex::Regex;
 
 use super::Context;
-use super::routes::pattern;
 use crate::config::model::{MatchProperties, Named, Processor};
-use crate::config::node::{Node, Scalar, Value};
-use crate::config::problem::{enumerated, nearest};
-use crate::config::secrets::named;
+use crate::config::node::{Node, NodeValue, Scalar};
+use crate::config::quoting::{enumerated, named, nearest};
 use crate::config::{model, processors, re2};
 use crate::otlp::{Edit, EditedPart, NewValue};
 use crate::route::RouteEdit;
@@ -39,7 +37,7 @@ impl<'a> Processors<'a> {
         Self { written, node, compiled }
     }
 
-    /// Those that a route for these signals names, in its order; they stand at `list`.
+    /// The processors that a route for these signals names, in its order; the names are written at `list`.
     pub(super) fn of_route(
         &self,
         names: &[String],
@@ -72,7 +70,7 @@ impl<'a> Processors<'a> {
     }
 
     fn report_unknown(&self, name: &str, item: &Node, context: &mut Context<'_>) {
-        // It is there, and what is wrong with it has been said.
+        // The processor exists, and its mistakes have been reported.
         let is_there = self.node.entry(name).is_some_and(|entry| {
             context.report.has_error_within(entry.key_span)
                 || context.report.has_error_within(entry.value.span)
@@ -139,10 +137,10 @@ fn one(name: &str, processor: &Processor, node: &Node, context: &mut Context<'_>
     };
     RouteEdit { name: name.into(), edit: Edit { actions, of }, templates }
 }
-/// The value of a scalar, of the type that YAML gives it. As in a Collector, that of a variable alone is as if it was written
-/// there.
+/// The value of a scalar, of the type that YAML gives it. As in a Collector, the value of a variable that stands alone is typed as if it
+/// was written there.
 fn typed(node: &Node) -> NewValue {
-    let Value::Scalar(scalar) = &node.value else { return NewValue::text("") };
+    let NodeValue::Scalar(scalar) = &node.value else { return NewValue::text("") };
     let text = &scalar.text;
     if !is_typed(scalar) {
         return NewValue::text(text);
@@ -181,5 +179,5 @@ fn double(text: &str) -> Option<f64> {
 
 /// A regular expression of the Collector's.
 fn expression(text: &str, node: &Node, context: &mut Context<'_>) -> Option<Regex> {
-    pattern(&re2::translated(text), node, context)
+    context.regex(&re2::translated(text), node)
 }

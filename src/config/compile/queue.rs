@@ -8,7 +8,7 @@ use crate::config::model::{self, QueueSize, RetryOnFailure, SendingQueue, Sizer}
 use crate::config::node::Node;
 use crate::stream::{BatchSettings, QueueSettings, WhenFull};
 
-/// What a stream may hold where only requests are counted.
+/// The most bytes of a stream's queue where only requests are counted.
 const DEFAULT_BYTES: u64 = 16 << 20;
 
 /// Compiles the `sending_queue` at `node`.
@@ -40,14 +40,14 @@ pub(super) fn compile(queue: &SendingQueue, node: &Node, context: &mut Context<'
         queue_bytes,
         queue_requests,
         when_full: match queue.when_full {
-            model::WhenFull::Refuse => WhenFull::Refuse,
-            model::WhenFull::Shed => WhenFull::Shed,
+            model::WhenFullWord::Refuse => WhenFull::Refuse,
+            model::WhenFullWord::Shed => WhenFull::Shed,
         },
         batch,
     }
 }
 
-/// Bytes, and requests if those are counted.
+/// The limits of a queue: bytes, and requests if those are counted.
 fn capacity(queue: &SendingQueue, node: &Node, context: &mut Context<'_>) -> (u64, Option<u64>) {
     let size = node.near(&["queue_size"]);
     let (bytes, requests) = match (queue.queue_size, queue.sizer) {
@@ -92,7 +92,7 @@ fn batch(queue: &SendingQueue, queue_bytes: u64, node: &Node, context: &mut Cont
     if batch.min_size.0 > max_size {
         let span = node.near(&["min_size"]).span;
         let message =
-            format!("`min_size` ({}) is above `max_size` ({})", batch.min_size, model::Size(max_size));
+            format!("`min_size` ({}) is above `max_size` ({})", batch.min_size, model::ByteSize(max_size));
         if !context.is_excused(node, "min_size") && !context.is_excused(node, "max_size") {
             context.report.error(span, message).help("make it at most as large");
         }

@@ -9,13 +9,13 @@ use crate::config::model::{Auth, BasicAuth, Extension};
 use crate::config::node::Node;
 use crate::receive::{Authenticator, BearerTokens, HtpasswdUsers, ListenerSettings, Protocol};
 
-/// What names the table of tenants.
+/// The name of the table of tenants in `authenticator`.
 const TENANTS: &str = "tenants";
 
-/// Stands for the lines of a file that needn't be there.
+/// Stands for the lines of a file that needn't exist.
 const PLACEHOLDER: &str = "placeholder:placeholder";
 
-/// Compiles the `auth` at `node`; to nothing where it names nothing.
+/// Compiles the `auth` at `node`; `None` if it names nothing.
 pub(super) fn compile(
     auth: Option<&Auth>,
     extensions: &mut Extensions<'_>,

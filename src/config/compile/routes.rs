@@ -5,28 +5,26 @@ mod shared_streams;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use http::HeaderName;
-use regex::Regex;
 
 use super::Context;
 use super::processors::Processors;
 use super::url::report_template;
 use crate::config::model::{
-    AttributeNames, ExactBooleans, ExactNumbers, ExactTexts, ExactValues, Exporter, Key, KeyPart, MatchRule,
-    MatchValue, Named, Negated, NegatedRule, Receiver, RecordConditions, RecordSource, RequestConditions,
-    Route, Signal as Written, TenantGlobs,
+    AttributeNames, ExactBooleans, ExactNumbers, ExactTexts, ExactValues, ExporterSection, KeyPartSection,
+    KeySection, MatchRule, MatchValue, Named, Negated, NegatedRule, Receiver, RecordConditions, RecordSource,
+    RequestConditions, RouteSection, SignalWord, TenantGlobs,
 };
-use crate::config::node::{Entry, Node, Origin, Scalar};
-use crate::config::problem::{Span, enumerated, nearest, quoted};
-use crate::config::re2;
-use crate::config::secrets::{is_name, named};
+use crate::config::node::{Node, NodeEntry, Scalar, ScalarOrigin};
+use crate::config::quoting::{enumerated, is_name, named, nearest, quoted};
+use crate::config::span::Span;
 use crate::otlp::Signal;
 use crate::route::{ExactValue, Glob, KeySource, KeySpec, Matcher, RouteSpec, Template, TemplateValue};
 
 use shared_streams::ContinuingRoutes;
 
 pub(super) fn compile(
-    routes: &[Route],
-    exporters: &Named<Exporter>,
+    routes: &[RouteSection],
+    exporters: &Named<ExporterSection>,
     receivers: &Named<Receiver>,
     processors: &Processors<'_>,
     root: &Node,
@@ -40,7 +38,7 @@ pub(super) fn compile(
             .section_error(root, "routes", "there is no route, so nothing goes anywhere")
             .help(format!("write `routes: [{{ exporters: [{example}] }}]` to send everything there"));
     }
-    let positions: Positions<'_> =
+    let positions: ExporterPositions<'_> =
         exporters.0.iter().enumerate().map(|(position, (name, _))| (name.as_str(), position)).collect();
     let written = root.near(&["exporters"]);
     let mut earlier = Earlier::default();
@@ -68,16 +66,16 @@ pub(super) fn compile(
 }
 
 /// The positions of exporters by name.
-type Positions<'a> = HashMap<&'a str, usize>;
+type ExporterPositions<'a> = HashMap<&'a str, usize>;
 
-/// The routes so far, so that what may leave nothing for a later one is found without asking all: there may be a
+/// The routes so far, indexed so that those that may leave nothing for a later route are found without asking all: there may be a
 /// hundred thousand, each for one value of an attribute.
 #[derive(Default)]
 struct Earlier<'a> {
     specs: Vec<(RouteSpec, &'a Node)>,
-    /// Those that match one value of an attribute alone, by whose attribute it is, its name and its value.
+    /// The routes that match one value of an attribute alone, by the attribute's owner, its name and the value.
     literal: HashMap<(Subject, String, String), Vec<usize>>,
-    /// All others.
+    /// All other routes.
     general: Vec<usize>,
 }
 
@@ -106,7 +104,7 @@ impl<'a> Earlier<'a> {
         self.specs.push((spec, node));
     }
 
-    /// Those that may take all that `later` matches, in their order.
+    /// The routes that may take all that `later` matches, in their order.
     fn candidates(&self, later: &RouteSpec) -> Vec<usize> {
         let mut found = self.general.clone();
         for (subject, attribute, matcher) in conditions(later) {
@@ -137,7 +135,7 @@ fn first_literal(matcher: &Matcher) -> Option<String> {
     if let Glob::Literal(text) = glob { Some(text.clone()) } else { None }
 }
 
-/// Whose attribute a condition is on.
+/// The owner of the attribute that a condition is on.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum Subject {
     Resource,
@@ -162,9 +160,9 @@ fn conditions(spec: &RouteSpec) -> impl Iterator<Item = (Subject, &str, &Matcher
 
 fn one(
     index: usize,
-    route: &Route,
-    (exporters, known, processors): (&Named<Exporter>, &Named<Receiver>, &Processors<'_>),
-    positions: &Positions<'_>,
+    route: &RouteSection,
+    (exporters, known, processors): (&Named<ExporterSection>, &Named<Receiver>, &Processors<'_>),
+    positions: &ExporterPositions<'_>,
     node: &Node,
     written: &Node,
     context: &mut Context<'_>,
@@ -210,7 +208,7 @@ fn one(
         key: key(route.key.as_ref(), node.near(&["key"]), context),
         edits: processors.of_route(&route.processors, signals, node.near(&["processors"]), context),
         exporters: targets(route, exporters, positions, signals, node, written, context),
-        // What it is to take is not known, and so what it leaves.
+        // Which entries the route is to take is not known, and so neither which it leaves.
         continues: route.continues || route.not_imported.is_some(),
         max_streams: route.max_streams,
     }
@@ -237,7 +235,7 @@ fn matchers(values: &BTreeMap<String, MatchValue>, matching: &Node, context: &mu
     matches
 }
 
-/// Warns of a text that stands at `node`, below a name that asks for something else than a resource attribute with a map below it.
+/// Warns of a text at `node`, below a name that with a map below it is not about a resource attribute.
 fn warn_of_resource_attribute(
     name: &str,
     others: &str,
@@ -276,7 +274,7 @@ fn on_records(
             "write an attribute of the records and what its value must be: `{key}: {{ tenant.id: \"*\" }}`",
         ));
     }
-    let is_rule = |entry: &&Entry| ["regex", "equals", "not", "exists"].contains(&&*entry.key);
+    let is_rule = |entry: &&NodeEntry| ["regex", "equals", "not", "exists"].contains(&&*entry.key);
     for entry in node.entries().iter().filter(is_rule) {
         context
             .report
@@ -332,7 +330,7 @@ fn on_request(
     (None, matches)
 }
 
-/// Reports numbers and booleans below `equals`, of which a header is none.
+/// Reports numbers and booleans below `equals`, since a header's value is a text.
 fn report_values_that_no_header_has(value: &MatchValue, node: &Node, context: &mut Context<'_>) {
     let MatchValue::Rule(rule) = value else { return };
     let mut all = vec![(rule.equals.as_ref(), node.near(&["equals"]))];
@@ -372,7 +370,7 @@ fn is_of_credential(name: &HeaderName) -> bool {
 }
 
 /// The ids that the route is for.
-fn tenants(route: &Route, node: &Node, context: &mut Context<'_>) -> Option<Vec<Glob>> {
+fn tenants(route: &RouteSection, node: &Node, context: &mut Context<'_>) -> Option<Vec<Glob>> {
     let globs = match route.tenants.as_ref()? {
         TenantGlobs::One(glob) => std::slice::from_ref(glob),
         TenantGlobs::AnyOf(globs) => globs,
@@ -389,7 +387,7 @@ fn tenants(route: &Route, node: &Node, context: &mut Context<'_>) -> Option<Vec<
 
 /// The receivers that the route is for, which are to be there.
 fn receivers(
-    route: &Route,
+    route: &RouteSection,
     known: &Named<Receiver>,
     node: &Node,
     context: &mut Context<'_>,
@@ -422,7 +420,7 @@ fn receivers(
     Some(names.clone())
 }
 
-fn signals(route: &Route, node: &Node, context: &mut Context<'_>) -> [bool; 3] {
+fn signals(route: &RouteSection, node: &Node, context: &mut Context<'_>) -> [bool; 3] {
     let Some(written) = &route.signals else { return [true; 3] };
     let list = node.near(&["signals"]);
     if written.is_empty() && !context.report.has_error_within(list.span) {
@@ -434,9 +432,9 @@ fn signals(route: &Route, node: &Node, context: &mut Context<'_>) -> [bool; 3] {
     let mut signals = [false; 3];
     for signal in written {
         let signal = match signal {
-            Written::Traces => Signal::Traces,
-            Written::Metrics => Signal::Metrics,
-            Written::Logs => Signal::Logs,
+            SignalWord::Traces => Signal::Traces,
+            SignalWord::Metrics => Signal::Metrics,
+            SignalWord::Logs => Signal::Logs,
         };
         signals[signal.index()] = true;
     }
@@ -445,9 +443,9 @@ fn signals(route: &Route, node: &Node, context: &mut Context<'_>) -> [bool; 3] {
 
 /// The positions of the exporters that the route names; `written` is the section of exporters.
 fn targets(
-    route: &Route,
-    exporters: &Named<Exporter>,
-    positions: &Positions<'_>,
+    route: &RouteSection,
+    exporters: &Named<ExporterSection>,
+    positions: &ExporterPositions<'_>,
     signals: [bool; 3],
     node: &Node,
     written: &Node,
@@ -464,7 +462,7 @@ fn targets(
     for (index, name) in route.exporters.iter().enumerate() {
         let item = list.item(index).unwrap_or(list);
         let Some(&position) = positions.get(name.as_str()) else {
-            // Of an exporter that is there, what is wrong has been said, and so it has where there is none at all.
+            // The mistakes of an exporter have been reported, and so has the absence of all exporters.
             if exporters.0.is_empty()
                 || written.entry(name).is_some_and(|entry| context.report.has_error_within(entry.key_span))
             {
@@ -488,7 +486,7 @@ fn targets(
             continue;
         }
         check_signals_of_preset((name, &exporters.0[position].1), signals, item, context);
-        if let Exporter::OtlpHttp(http) = &exporters.0[position].1
+        if let ExporterSection::OtlpHttp(http) = &exporters.0[position].1
             && http.endpoint.is_none()
         {
             let own = [&http.traces_endpoint, &http.metrics_endpoint, &http.logs_endpoint];
@@ -513,17 +511,20 @@ fn targets(
 
 /// Reports signals that an exporter gets by the route at `node`, and that the upstream of its preset does not take.
 fn check_signals_of_preset(
-    (name, exporter): (&str, &Exporter),
+    (name, exporter): (&str, &ExporterSection),
     signals: [bool; 3],
     node: &Node,
     context: &mut Context<'_>,
 ) {
     let Some(preset) = exporter.preset() else { return };
     let own = match exporter {
-        Exporter::OtlpHttp(http) => {
+        ExporterSection::OtlpHttp(http) => {
             [&http.traces_endpoint, &http.metrics_endpoint, &http.logs_endpoint].map(Option::is_some)
         }
-        Exporter::OtlpGrpc(_) | Exporter::File(_) | Exporter::Debug(_) | Exporter::Nop => [false; 3],
+        ExporterSection::OtlpGrpc(_)
+        | ExporterSection::File(_)
+        | ExporterSection::Debug(_)
+        | ExporterSection::Nop => [false; 3],
     };
     let is_missing =
         |signal: &Signal| signals[signal.index()] && !own[signal.index()] && !preset.signals.contains(signal);
@@ -550,7 +551,7 @@ fn check_signals_of_preset(
 }
 
 /// An exporter that may be meant: the same name under the other spelling of its type, or one that is nearly the same.
-fn closest<'a>(name: &str, exporters: &'a Named<Exporter>) -> Option<&'a str> {
+fn closest<'a>(name: &str, exporters: &'a Named<ExporterSection>) -> Option<&'a str> {
     let plain = |name: &str| name.replace('_', "").replace("otlpgrpc", "otlp");
     let names = || exporters.0.iter().map(|(name, _)| name.as_str());
     let rest = |name: &str| name.split_once('/').map(|(_, rest)| rest.to_owned());
@@ -686,30 +687,15 @@ fn any_of(texts: &[String], node: &Node, context: &mut Context<'_>) -> Option<Ma
 }
 
 fn regex(text: &str, node: &Node, context: &mut Context<'_>) -> Option<Matcher> {
-    pattern(text, node, context).map(Matcher::Regex)
+    context.regex(text, node).map(Matcher::Regex)
 }
 
-/// A regular expression, which is written at `node`; what is wrong with it has been reported where there is none.
-pub(super) fn pattern(text: &str, node: &Node, context: &mut Context<'_>) -> Option<Regex> {
-    match Regex::new(text) {
-        Ok(regex) => Some(regex),
-        Err(error) => {
-            let subject = context.subject(node);
-            let problem = context.report.error(node.span, format!("{subject} is not a regular expression"));
-            if !node.is_substituted() {
-                problem.help(re2::reason(&error));
-            }
-            None
-        }
-    }
-}
-
-fn key(key: Option<&Key>, node: &Node, context: &mut Context<'_>) -> KeySpec {
+fn key(key: Option<&KeySection>, node: &Node, context: &mut Context<'_>) -> KeySpec {
     match key {
         None => KeySpec::Route,
-        Some(Key::One(text)) => one_of(text, node, context).map_or(KeySpec::Route, KeySpec::One),
-        Some(Key::FirstOf(names)) => KeySpec::One(first_of(names, node, context)),
-        Some(key @ Key::Parts(parts)) => match key.record_source() {
+        Some(KeySection::One(text)) => one_of(text, node, context).map_or(KeySpec::Route, KeySpec::One),
+        Some(KeySection::FirstOf(names)) => KeySpec::One(first_of(names, node, context)),
+        Some(key @ KeySection::Parts(parts)) => match key.record_source() {
             Some(source) => whole_record_source(source, node, context).map_or(KeySpec::Route, KeySpec::One),
             None => self::parts(parts, node, context),
         },
@@ -718,7 +704,7 @@ fn key(key: Option<&Key>, node: &Node, context: &mut Context<'_>) -> KeySpec {
 
 /// A key that is `{ record: A, resource: A }` as a whole; `None` if it can't be, which is reported.
 fn whole_record_source(
-    written: &BTreeMap<String, KeyPart>,
+    written: &BTreeMap<String, KeyPartSection>,
     node: &Node,
     context: &mut Context<'_>,
 ) -> Option<KeySource> {
@@ -745,14 +731,16 @@ fn whole_record_source(
         return None;
     }
     let names = |name: &str| match written.get(name)? {
-        KeyPart::One(text) => Some(AttributeNames::One(text.clone())),
-        KeyPart::FirstOf(names) => Some(AttributeNames::FirstOf(names.clone())),
-        KeyPart::OfRecord(_) => None,
+        KeyPartSection::One(text) => Some(AttributeNames::One(text.clone())),
+        KeyPartSection::FirstOf(names) => Some(AttributeNames::FirstOf(names.clone())),
+        KeyPartSection::OfRecord(_) => None,
     };
     let source =
         RecordSource { record: names("record"), resource: names("resource"), ..RecordSource::default() };
-    let nested =
-        node.entries().iter().find(|entry| matches!(written.get(&entry.key), Some(KeyPart::OfRecord(_))));
+    let nested = node
+        .entries()
+        .iter()
+        .find(|entry| matches!(written.get(&entry.key), Some(KeyPartSection::OfRecord(_))));
     if let Some(nested) = nested {
         context
             .report
@@ -765,13 +753,13 @@ fn whole_record_source(
 
 /// A key that is `{ request: HEADER }` as a whole; `None` if it can't be, which is reported.
 fn whole_request_source(
-    written: &BTreeMap<String, KeyPart>,
+    written: &BTreeMap<String, KeyPartSection>,
     node: &Node,
     context: &mut Context<'_>,
 ) -> Option<KeySource> {
     let text = |name: &str| match written.get(name) {
-        Some(KeyPart::One(text)) => Some(text.clone()),
-        Some(KeyPart::FirstOf(_) | KeyPart::OfRecord(_)) | None => None,
+        Some(KeyPartSection::One(text)) => Some(text.clone()),
+        Some(KeyPartSection::FirstOf(_) | KeyPartSection::OfRecord(_)) | None => None,
     };
     let is_source = node.entries().iter().all(|entry| ["request", "default"].contains(&&*entry.key));
     let Some(request) = text("request").filter(|_| is_source) else {
@@ -846,13 +834,13 @@ fn record_source(source: &RecordSource, node: &Node, context: &mut Context<'_>) 
     Some(KeySource::Records { record, resource })
 }
 
-/// Parts of a key at most. A key of so many is longer than any that somebody could read.
+/// The most parts of a key. A key with so many is longer than anybody could read.
 const MOST_PARTS: usize = 8;
 
 /// The longest name of a part, in bytes.
 const LONGEST_PART_NAME: usize = 64;
 
-fn parts(parts: &BTreeMap<String, KeyPart>, node: &Node, context: &mut Context<'_>) -> KeySpec {
+fn parts(parts: &BTreeMap<String, KeyPartSection>, node: &Node, context: &mut Context<'_>) -> KeySpec {
     if (parts.is_empty() || parts.len() > MOST_PARTS) && !context.report.has_error_within(node.span) {
         context
             .report
@@ -876,9 +864,9 @@ fn parts(parts: &BTreeMap<String, KeyPart>, node: &Node, context: &mut Context<'
             continue;
         }
         let source = match parts.get(name) {
-            Some(KeyPart::One(text)) => one_of(text, node, context),
-            Some(KeyPart::FirstOf(names)) => Some(first_of(names, node, context)),
-            Some(KeyPart::OfRecord(source)) => record_source(source, node, context),
+            Some(KeyPartSection::One(text)) => one_of(text, node, context),
+            Some(KeyPartSection::FirstOf(names)) => Some(first_of(names, node, context)),
+            Some(KeyPartSection::OfRecord(source)) => record_source(source, node, context),
             None => None,
         };
         compiled.extend(source.map(|source| (name.clone(), source)));
@@ -937,7 +925,7 @@ fn attributes(names: &[String], node: &Node, context: &mut Context<'_>) -> KeySo
     KeySource::Attributes(names.to_vec())
 }
 
-/// Reports names that are none of attributes; `no_template` says so of templates.
+/// Reports texts that are no names of attributes; `no_template` is the message about templates.
 fn check_names(names: &[String], node: &Node, no_template: &str, context: &mut Context<'_>) {
     let is_template = |(index, name): (usize, &String)| {
         let literal = node.item(index).unwrap_or(node).literal();
@@ -966,8 +954,8 @@ fn warn_of_unlikely_names(names: &[String], node: &Node, context: &mut Context<'
     }
 }
 
-/// Warns of what no attribute is likely to be called: several names in one text, or the way to an attribute as OTTL writes
-/// it. `several` says what to write instead of the former.
+/// Warns of texts that are hardly names of attributes: several names in one text, or an attribute's path as OTTL writes it. `several` is
+/// the help about several names.
 fn warn_of_unlikely_name(name: &str, subject: &str, span: Span, several: &str, context: &mut Context<'_>) {
     if Template::parse(name).is_ok_and(|template| template.as_text().is_none()) {
         return;
@@ -984,7 +972,7 @@ fn warn_of_unlikely_name(name: &str, subject: &str, span: Span, several: &str, c
     context.report.warn(span, format!("{subject} is the name of one attribute here")).help(help);
 }
 
-/// What parts names, and is hardly a part of one.
+/// Characters that separate names and are hardly parts of one.
 const PARTING: fn(char) -> bool = |char| char.is_whitespace() || ",;[](){}\"'".contains(char);
 
 /// The names that a text holds.
@@ -1015,7 +1003,7 @@ fn attribute_in_ottl(text: &str) -> Option<&str> {
     (!attribute.is_empty() && !attribute.contains(PARTING)).then_some(attribute)
 }
 
-/// Reports a route that an earlier one leaves nothing for.
+/// Reports a route for which an earlier one leaves nothing.
 fn unreachable(spec: &RouteSpec, node: &Node, earlier: &Earlier<'_>, context: &mut Context<'_>) {
     // A matcher that could not be compiled is not in the list, which then would claim too much.
     if context.report.has_error_within(node.span) {
@@ -1034,8 +1022,8 @@ fn unreachable(spec: &RouteSpec, node: &Node, earlier: &Earlier<'_>, context: &m
         let help = "move it before that one, or write `continue: true` there";
         let any_scalar =
             |holds: &dyn Fn(&Scalar) -> bool| [node, *other_node].iter().any(|route| route.any_scalar(holds));
-        // The text that stands in for a variable's value says nothing about what is reached.
-        if any_scalar(&|scalar| scalar.origin == Origin::Placeholder) {
+        // A placeholder for a variable's value says nothing about which routes are reached.
+        if any_scalar(&|scalar| scalar.origin == ScalarOrigin::Placeholder) {
             return;
         }
         // With other values of the variables the route may be reached.
@@ -1072,7 +1060,7 @@ fn takes_all_of(earlier: &RouteSpec, later: &RouteSpec) -> bool {
     let required = |name: &String| needs(Subject::Resource, name);
     let has_key = earlier.key.sources().all(|source| match source {
         KeySource::Attributes(names) => names.iter().any(required),
-        // What a condition on records needs is there on the record or on the resource, or on the record alone.
+        // The attribute of a condition on records is on the record or on the resource, or on the record alone.
         KeySource::Records { record, resource } => {
             let is_either = |name: &&String| record.contains(name) && needs(Subject::Record, name);
             resource.iter().any(|name| required(name) || is_either(&name))
@@ -1093,7 +1081,12 @@ fn takes_all_of(earlier: &RouteSpec, later: &RouteSpec) -> bool {
 }
 
 /// Warns of exporters that get nothing.
-fn unused(exporters: &Named<Exporter>, specs: &[(RouteSpec, &Node)], root: &Node, context: &mut Context<'_>) {
+fn unused(
+    exporters: &Named<ExporterSection>,
+    specs: &[(RouteSpec, &Node)],
+    root: &Node,
+    context: &mut Context<'_>,
+) {
     let all = root.near(&["exporters"]);
     // Rows of tenants may name any exporter.
     let rows = root.get("tenants").is_some();

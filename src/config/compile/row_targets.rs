@@ -1,5 +1,5 @@
-//! What exporters read of a tenant's row, against what the row says: whether what the tenant sends could be sent on. Sluice itself
-//! only finds out when there is something to send, and holds it then.
+//! Checks a tenant's row against what exporters read of it: whether the tenant's data could be sent on. While it runs, Sluice finds that
+//! out only when there is something to send, and holds it then.
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
@@ -9,8 +9,9 @@ use http::header::AUTHORIZATION;
 use super::url::SAMPLE;
 use crate::config::credential::MisshapenCredential;
 use crate::config::node::Node;
-use crate::config::problem::{Report, Span};
-use crate::config::secrets::named;
+use crate::config::problem::ProblemReport;
+use crate::config::quoting::named;
+use crate::config::span::Span;
 use crate::export::{ExporterSettings, SecretTemplate, TargetError, alternatives};
 use crate::glob::Glob;
 use crate::otlp::Signal;
@@ -29,7 +30,7 @@ pub(in crate::config) struct RowTargets {
     routes: Vec<TenantRoute>,
 }
 
-/// What of a route decides which of a tenant's entries it takes, and where they go.
+/// The part of a route that decides which of a tenant's entries it takes, and where they go.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct TenantRoute {
     tenants: Option<Vec<Glob>>,
@@ -39,21 +40,21 @@ struct TenantRoute {
     exporters: Vec<usize>,
     /// The values of a row without which its key is absent.
     key_values: BTreeSet<String>,
-    /// The values of a row without which one of its processors may not have what it writes, each with the processor's name.
+    /// The values of a row without which a processor may have nothing to write, each with the processor's name.
     edit_values: BTreeSet<(String, Box<str>)>,
-    /// Whether it leaves nothing of its tenants and signals for later routes, where it has a key.
+    /// Whether the route, where its key is present, leaves nothing of its tenants and signals for later routes.
     takes_all: bool,
 }
 
-/// A stream of a tenant, with what is known of it beforehand.
+/// A stream of a tenant, as far as it is known without data.
 struct ExpectedStream<'r> {
     row: &'r Tenant,
     signal: Signal,
     key: RoutingKey,
-    /// Of values with several texts, which is read.
+    /// The index of the text that is read of values with several texts.
     choice: usize,
-    /// The values for which [`SAMPLE`] is read: those in which a placeholder stands, and those that have been found wrong, so that
-    /// what else is wrong is found, too.
+    /// The values for which [`SAMPLE`] is read: those with a placeholder, and those that have been found wrong, so that further mistakes are
+    /// found, too.
     assumed: Vec<String>,
 }
 
@@ -64,8 +65,8 @@ impl RowTargets {
         Self { exporters: exporters.to_vec(), routes }
     }
 
-    /// Warns of each exporter that could not send what the tenant sends. The row stands at `node`.
-    pub(super) fn check(&self, tenant: &Tenant, node: &Node, report: &mut Report) {
+    /// Warns of each exporter that could not send the tenant's data. The row stands at `node`.
+    pub(super) fn check(&self, tenant: &Tenant, node: &Node, report: &mut ProblemReport) {
         let routes = self.routes_of(tenant);
         let placeholders = placeholders(node);
         let needed: BTreeSet<&String> = routes.iter().flat_map(|(route, _)| &route.key_values).collect();
@@ -160,7 +161,7 @@ impl TenantRoute {
         }
     }
 
-    /// What is known beforehand of the keys of a tenant's entries.
+    /// The keys of a tenant's entries, as far as they are known without data.
     fn expected_key(&self, tenant: &str) -> RoutingKey {
         sample_key(tenant, &self.parts)
     }
@@ -212,7 +213,7 @@ fn needed_values(template: &Template, key: &RoutingKey) -> Vec<String> {
 }
 
 /// Warns of a value that the row, which stands at `node`, doesn't have, and without which there is no key.
-fn warn_of_no_key(name: &str, tenant: &Tenant, node: &Node, report: &mut Report) {
+fn warn_of_no_key(name: &str, tenant: &Tenant, node: &Node, report: &mut ProblemReport) {
     let span = node.entry("values").map_or(node.near(&["id"]).span, |values| values.key_span);
     let id = &tenant.id;
     report
@@ -220,8 +221,8 @@ fn warn_of_no_key(name: &str, tenant: &Tenant, node: &Node, report: &mut Report)
         .help(format!("write `{name}` under `values`, or a default in the key: `{{{{ tenant.{name} | default(\"…\") }}}}`"));
 }
 
-/// Warns of a value that the row, which stands at `node`, doesn't have, and without which a processor may not have what it writes.
-fn warn_of_no_edit(name: &str, processor: &str, tenant: &Tenant, node: &Node, report: &mut Report) {
+/// Warns of a value that the row, which stands at `node`, doesn't have, and without which a processor may have nothing to write.
+fn warn_of_no_edit(name: &str, processor: &str, tenant: &Tenant, node: &Node, report: &mut ProblemReport) {
     let span = node.entry("values").map_or(node.near(&["id"]).span, |values| values.key_span);
     let (id, processor) = (&tenant.id, named(processor));
     report
@@ -256,13 +257,13 @@ impl Values for ExpectedStream<'_> {
     }
 }
 
-/// Warns of all that keeps an exporter from sending a stream, if it follows from the tenant's row, which stands at `node`. What is
-/// wrong is assumed to be right in the stream that it gives back.
+/// Warns of all mistakes in the tenant's row, which stands at `node`, that keep an exporter from sending a stream. Returns the stream as
+/// it would be without these mistakes.
 fn check_stream<'r>(
     mut stream: ExpectedStream<'r>,
     (name, settings): (&str, &ExporterSettings),
     node: &Node,
-    report: &mut Report,
+    report: &mut ProblemReport,
 ) -> ExpectedStream<'r> {
     while let Err(error) = settings.check_target(&stream) {
         if is_of_tenant(&error, stream.row) {
@@ -278,12 +279,12 @@ fn check_stream<'r>(
     stream
 }
 
-/// Warns of what the row, which stands at `node`, brings into the header that authenticates, if no upstream takes that.
+/// Warns of a credential from the row, which stands at `node`, that no upstream takes.
 fn check_credentials(
     stream: &ExpectedStream<'_>,
     (exporter, settings): (&str, &ExporterSettings),
     node: &Node,
-    report: &mut Report,
+    report: &mut ProblemReport,
 ) {
     let headers = settings.upstream().into_iter().flat_map(|upstream| &upstream.headers);
     for (_, SecretTemplate(template)) in headers.filter(|(name, _)| *name == AUTHORIZATION) {
@@ -345,7 +346,7 @@ fn value_of(error: &TargetError) -> Option<&TemplateValue> {
     }
 }
 
-/// Whether an error follows from who the tenant is, or from what its row says.
+/// Whether an error follows from the tenant's id or from its row.
 fn is_of_tenant(error: &TargetError, tenant: &Tenant) -> bool {
     match error {
         TargetError::NoEndpoint(_) => tenant.exporters.is_some(),
@@ -353,8 +354,14 @@ fn is_of_tenant(error: &TargetError, tenant: &Tenant) -> bool {
     }
 }
 
-/// Says why an exporter could not send a stream, where the row is to be changed.
-fn warn(error: &TargetError, exporter: &str, stream: &ExpectedStream<'_>, node: &Node, report: &mut Report) {
+/// Warns, at the place where the row is to be changed, why an exporter could not send a stream.
+fn warn(
+    error: &TargetError,
+    exporter: &str,
+    stream: &ExpectedStream<'_>,
+    node: &Node,
+    report: &mut ProblemReport,
+) {
     let id = node.near(&["id"]).span;
     let values = node.entry("values");
     let in_values = values.map_or(id, |values| values.key_span);

@@ -7,10 +7,10 @@ use crate::config::model::{ServerTls, TlsVersion};
 use crate::config::node::Node;
 use crate::receive::{TlsServer, TlsServerSettings};
 
-/// There is a mistake, which has been reported.
+/// A mistake that has been reported.
 pub(super) struct Reported;
 
-/// Compiles the `tls` at `node`; to nothing where its files needn't be there.
+/// Compiles the `tls` at `node`; `None` if its files needn't exist.
 pub(super) fn compile(
     tls: &ServerTls,
     node: &Node,

@@ -5,30 +5,29 @@ use std::ops::RangeInclusive;
 
 use super::Context;
 use crate::config::model::{self, RetryOnFailure, StatusActionTimes, StatusRule};
-use crate::config::node::{Entry, Node};
-use crate::config::problem::{enumerated, nearest};
-use crate::config::secrets::named;
+use crate::config::node::{Node, NodeEntry};
+use crate::config::quoting::{enumerated, named, nearest};
 use crate::export::{HoldScope, StatusAction, Statuses, TimedAction};
 use crate::rpc::Code;
 
-/// What an exporter speaks, and so whose statuses it can name.
+/// The protocol of an exporter, which decides the statuses that its `statuses` can name.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum ExporterProtocol {
     Http,
     Grpc,
 }
 
-/// What a key names.
+/// The statuses that a key names.
 enum NamedStatus {
     /// One status of HTTP, a range or a class.
     Http(RangeInclusive<u16>),
     /// A status of gRPC.
     Grpc(Code),
-    /// All of which nothing else is said.
+    /// All statuses that no other key names.
     Others,
 }
 
-/// The key for all statuses of which nothing else is said.
+/// The key for all statuses that no other key names.
 const OTHERS: &str = "default";
 
 /// Compiles the `statuses` of the exporter at `node`.
@@ -57,21 +56,21 @@ pub(super) fn compile(
     compiled
 }
 
-fn action(word: model::StatusAction) -> StatusAction {
+fn action(word: model::StatusActionWord) -> StatusAction {
     match word {
-        model::StatusAction::Delivered => StatusAction::Delivered,
-        model::StatusAction::Retry => StatusAction::Retry,
-        model::StatusAction::Hold => StatusAction::Hold(HoldScope::Stream),
-        model::StatusAction::HoldTenant => StatusAction::Hold(HoldScope::Tenant),
-        model::StatusAction::HoldExporter => StatusAction::Hold(HoldScope::Exporter),
-        model::StatusAction::Split | model::StatusAction::Divide => StatusAction::Split,
-        model::StatusAction::DeadLetter => StatusAction::DeadLetter,
-        model::StatusAction::Drop => StatusAction::Drop,
+        model::StatusActionWord::Delivered => StatusAction::Delivered,
+        model::StatusActionWord::Retry => StatusAction::Retry,
+        model::StatusActionWord::Hold => StatusAction::Hold(HoldScope::Stream),
+        model::StatusActionWord::HoldTenant => StatusAction::Hold(HoldScope::Tenant),
+        model::StatusActionWord::HoldExporter => StatusAction::Hold(HoldScope::Exporter),
+        model::StatusActionWord::Split | model::StatusActionWord::Divide => StatusAction::Split,
+        model::StatusActionWord::DeadLetter => StatusAction::DeadLetter,
+        model::StatusActionWord::Drop => StatusAction::Drop,
     }
 }
 
-/// The action that a map of one word to its least time asks for, as far as it is one.
-fn timed(times: &StatusActionTimes, entry: &Entry, context: &mut Context<'_>) -> Option<TimedAction> {
+/// The action of a map of one word to its least time; `None` if it is not one.
+fn timed(times: &StatusActionTimes, entry: &NodeEntry, context: &mut Context<'_>) -> Option<TimedAction> {
     const INSTEAD: &str =
         "write one word, such as `hold`, or one with its least time, such as `{ hold: 1h }`";
     let (report, shown) = (&mut *context.report, named(&entry.key));
@@ -137,7 +136,7 @@ fn add(
     protocol: ExporterProtocol,
     key: NamedStatus,
     timed: TimedAction,
-    entry: &Entry,
+    entry: &NodeEntry,
     context: &mut Context<'_>,
 ) {
     let (span, shown, action) = (entry.key_span, named(&entry.key), timed.action);
@@ -193,8 +192,8 @@ fn add(
     }
 }
 
-/// Of many statuses that are to count as delivered most don't say that the upstream has the data.
-fn warn_of_loss(entry: &Entry, context: &mut Context<'_>) {
+/// Warns of ranges that are to count as delivered: most of their statuses don't mean that the upstream has the data.
+fn warn_of_loss(entry: &NodeEntry, context: &mut Context<'_>) {
     let shown = named(&entry.key);
     context
         .report
@@ -202,8 +201,8 @@ fn warn_of_loss(entry: &Entry, context: &mut Context<'_>) {
         .help("name the statuses alone that mean that the upstream has the data, such as `409`");
 }
 
-/// A success that is to mean something else.
-fn success(protocol: ExporterProtocol, entry: &Entry, context: &mut Context<'_>) {
+/// Reports a success that is to mean something else.
+fn success(protocol: ExporterProtocol, entry: &NodeEntry, context: &mut Context<'_>) {
     let shown = named(&entry.key);
     let why = match protocol {
         ExporterProtocol::Http => "the upstream has taken the batch with it, and would get it twice",
@@ -217,7 +216,7 @@ fn success(protocol: ExporterProtocol, entry: &Entry, context: &mut Context<'_>)
         .help(allowed(protocol));
 }
 
-fn unknown(protocol: ExporterProtocol, entry: &Entry, context: &mut Context<'_>) {
+fn unknown(protocol: ExporterProtocol, entry: &NodeEntry, context: &mut Context<'_>) {
     let codes = Code::names().filter(|_| protocol == ExporterProtocol::Grpc);
     let near = nearest(&entry.key, codes.chain([OTHERS]));
     let help = match near {
@@ -227,7 +226,7 @@ fn unknown(protocol: ExporterProtocol, entry: &Entry, context: &mut Context<'_>)
     context.report.error(entry.key_span, format!("{} is not a status", named(&entry.key))).help(help);
 }
 
-/// What may stand there.
+/// The help about the keys that are allowed.
 fn allowed(protocol: ExporterProtocol) -> &'static str {
     match protocol {
         ExporterProtocol::Http => {

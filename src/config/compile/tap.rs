@@ -1,15 +1,15 @@
-//! `tap`: what of records is shown, and what is kept of them.
+//! `tap`: which attributes of records are shown, and how many records are kept.
 
 use std::sync::LazyLock;
 
 use super::Context;
-use crate::config::model::{Size, TapSection};
+use crate::config::model::{ByteSize, TapSection};
 use crate::config::node::Node;
 use crate::config::re2;
 use crate::otlp::Redaction;
 use crate::tap::TapSettings;
 
-/// Compiles the section at `node`, where `memory` bytes are there for all.
+/// Compiles the section at `node`; `memory` is `limits.memory` in bytes.
 pub(super) fn compile(
     section: &TapSection,
     memory: u64,
@@ -30,7 +30,7 @@ pub(super) fn compile(
         context
             .report
             .error(node.near(&["recent"]).span, "`recent` is more than half of `limits.memory`")
-            .help(format!("write at most {}", Size(memory / 2)));
+            .help(format!("write at most {}", ByteSize(memory / 2)));
     }
     TapSettings { redaction, recent: section.recent.0 }
 }

@@ -1,4 +1,4 @@
-//! `telemetry`: where Sluice sends what it tells of itself.
+//! `telemetry`: the upstream of Sluice's own telemetry.
 
 use super::Context;
 use super::exporter_auth::ExporterAuths;
@@ -7,7 +7,7 @@ use super::headers;
 use super::own_receivers::OwnReceivers;
 use crate::config::model::{Duration, OtlpHttp, TelemetrySection};
 use crate::config::node::Node;
-use crate::config::secrets::named;
+use crate::config::quoting::named;
 use crate::export::{ExporterKind, TelemetrySettings};
 use crate::otlp::Signal;
 
@@ -57,7 +57,7 @@ pub(super) fn compile(
     Some(TelemetrySettings { upstream, sampling: section.sampling, interval })
 }
 
-/// The endpoint, if it is one.
+/// The endpoint, if it is valid.
 fn endpoint<'s>(section: &'s TelemetrySection, node: &Node, context: &mut Context<'_>) -> Option<&'s str> {
     let Some(endpoint) = section.endpoint.as_ref().filter(|endpoint| !endpoint.is_empty()) else {
         if !context.is_excused(node, "endpoint") {

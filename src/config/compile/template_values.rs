@@ -1,21 +1,21 @@
-//! What the templates of exporters read, against the keys of the routes that send to them: two entries of one stream are
-//! sent alike, so templates read what names the stream, and nothing else of the data.
+//! Checks the values that templates of exporters read against the keys of the routes that send to them: all entries of a stream are sent
+//! to one destination, so templates can read the parts of the stream's key, and nothing else of the data.
 
 use std::sync::Arc;
 
 use super::Context;
 use crate::config::model;
 use crate::config::node::Node;
-use crate::config::secrets::{is_name, named};
+use crate::config::quoting::{is_name, named};
 use crate::export::{ExporterKind, ExporterSettings};
 use crate::otlp::Signal;
 use crate::route::{KeySource, KeySpec, RouteSpec, Template, TemplateValue};
 
-/// Reports what a template of an exporter can't read.
+/// Reports values that a template of an exporter can't read.
 pub(super) fn check(
     exporters: &[(Arc<str>, ExporterSettings)],
     routes: &[RouteSpec],
-    written: &[model::Route],
+    written: &[model::RouteSection],
     root: &Node,
     context: &mut Context<'_>,
 ) {
@@ -68,7 +68,7 @@ pub(super) fn check(
     }
 }
 
-/// Reports what a template of a route's processors can't read. They stand at `node`.
+/// Reports values that a template of a route's processors can't read. The names of the processors stand at `node`.
 fn check_edit(
     template: &Template,
     route: &RouteSpec,
@@ -97,12 +97,12 @@ fn check_edit(
     }
 }
 
-/// What to write where something asks for tenants without a table of them.
+/// The help where something needs a table of tenants and there is none.
 const NO_TABLE: &str = "write `tenants: { directory: ./tenants.d }`, with a file for each tenant";
 
-/// Says of each route that is for tenants, or has them in its key, that there is no table of them.
+/// Reports routes that are for tenants, or have the tenant in their key, without a table of tenants.
 fn report_without_table(
-    written: &[model::Route],
+    written: &[model::RouteSection],
     routes: &[RouteSpec],
     root: &Node,
     context: &mut Context<'_>,
@@ -163,8 +163,13 @@ fn has_part(key: &KeySpec, part: &str) -> bool {
     }
 }
 
-/// Says which key the route needs so that the exporter can read the attributes.
-fn report_attributes(attributes: &[&str], key: Option<&model::Key>, node: &Node, context: &mut Context<'_>) {
+/// Reports which key the route needs so that the exporter can read the attributes.
+fn report_attributes(
+    attributes: &[&str],
+    key: Option<&model::KeySection>,
+    node: &Node,
+    context: &mut Context<'_>,
+) {
     let message = "templates of exporters read the key, the signal and the tenant, and no attributes";
     let is_shown = !node.is_substituted() && attributes.iter().all(|attribute| is_name(attribute));
     let help = if is_shown {
@@ -188,25 +193,29 @@ fn report_attributes(attributes: &[&str], key: Option<&model::Key>, node: &Node,
     context.report.error(node.span, message).help(help);
 }
 
-/// The parts that a key would have if what it is made of now were one.
-fn present_parts(key: Option<&model::Key>) -> Vec<(String, String)> {
+/// The parts that a key would have if its present sources were one of them.
+fn present_parts(key: Option<&model::KeySection>) -> Vec<(String, String)> {
     let list = |names: &[String]| format!("[{}]", names.join(", "));
     match key {
         None => Vec::new(),
-        Some(model::Key::One(attribute)) if is_name(attribute) => {
+        Some(model::KeySection::One(attribute)) if is_name(attribute) => {
             vec![(part_name(attribute), attribute.clone())]
         }
-        Some(model::Key::FirstOf(names)) if names.iter().all(|name| is_name(name)) => {
+        Some(model::KeySection::FirstOf(names)) if names.iter().all(|name| is_name(name)) => {
             vec![(part_name(&names[0]), list(names))]
         }
         // What it is may be anything.
-        Some(model::Key::One(_) | model::Key::FirstOf(_)) => vec![("name".to_owned(), "…".to_owned())],
-        Some(key @ model::Key::Parts(parts)) => {
-            let source = |part: &model::KeyPart| match part {
-                model::KeyPart::One(attribute) if is_name(attribute) => attribute.clone(),
-                model::KeyPart::FirstOf(names) if names.iter().all(|name| is_name(name)) => list(names),
-                model::KeyPart::One(_) | model::KeyPart::FirstOf(_) => "…".to_owned(),
-                model::KeyPart::OfRecord(_) => "{ record: …, resource: … }".to_owned(),
+        Some(model::KeySection::One(_) | model::KeySection::FirstOf(_)) => {
+            vec![("name".to_owned(), "…".to_owned())]
+        }
+        Some(key @ model::KeySection::Parts(parts)) => {
+            let source = |part: &model::KeyPartSection| match part {
+                model::KeyPartSection::One(attribute) if is_name(attribute) => attribute.clone(),
+                model::KeyPartSection::FirstOf(names) if names.iter().all(|name| is_name(name)) => {
+                    list(names)
+                }
+                model::KeyPartSection::One(_) | model::KeyPartSection::FirstOf(_) => "…".to_owned(),
+                model::KeyPartSection::OfRecord(_) => "{ record: …, resource: … }".to_owned(),
             };
             let parts: Vec<(String, String)> =
                 parts.iter().map(|(name, part)| (name.clone(), source(part))).collect();
@@ -225,7 +234,7 @@ fn part_name(attribute: &str) -> String {
     if name.starts_with(|char: char| char.is_ascii_digit()) { format!("_{name}") } else { name }
 }
 
-/// Says that the key of a route lacks a part that the exporter reads.
+/// Reports that the key of a route lacks a part that the exporter reads.
 fn report_part(part: &str, route: &RouteSpec, node: &Node, context: &mut Context<'_>) {
     let part = if node.is_substituted() || !is_name(part) { "NAME" } else { part };
     let help = match &route.key {

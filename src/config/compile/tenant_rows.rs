@@ -1,4 +1,4 @@
-//! Rows of the table of tenants, wherever they stand.
+//! Rows of the table of tenants: single ones, and lists of them.
 
 use std::collections::HashMap;
 use std::num::{NonZeroU64, NonZeroUsize};
@@ -8,33 +8,34 @@ use secrecy::SecretString;
 
 use super::Context;
 use super::row_targets::RowTargets;
-use crate::config::Secrets;
+use crate::config::SecretPresence;
 use crate::config::model::{TenantPassword, TenantRow, TenantSender, TenantShare, TenantValue};
-use crate::config::node::{Entry, Node};
-use crate::config::problem::{Report, Span, listed, nearest};
-use crate::config::secrets::named;
-use crate::config::substitute::Files;
+use crate::config::node::{Node, NodeEntry};
+use crate::config::problem::ProblemReport;
+use crate::config::quoting::{listed, named, nearest};
+use crate::config::span::Span;
+use crate::config::substitute::SourceFiles;
 use crate::glob::Glob;
 use crate::secret_hash::SecretHash;
 use crate::tenants::{CertificateName, Credential, Sender, Tenant, TenantLimits, TenantValues};
 
-/// Of an id and the name of a sender, in bytes.
+/// The most bytes of an id and of a sender's name.
 const LONGEST_NAME: usize = 128;
 
 /// The exporters that a row may name, and that may read it.
 pub(in crate::config) struct RowExporters<'a> {
     pub(in crate::config) names: Vec<&'a str>,
-    /// Whether there may be others, of which something is wrong.
+    /// Whether there may be other exporters, which have mistakes.
     pub(in crate::config) incomplete: bool,
-    /// What they read, if each row is to be checked against that.
+    /// What they read of rows, if each row is to be checked against that.
     pub(in crate::config) targets: Option<&'a RowTargets>,
 }
 
-/// A row as far as it could be compiled. What is wrong with it has been reported.
+/// A row as far as it could be compiled. Its mistakes have been reported.
 pub(in crate::config) struct CompiledRow {
-    /// The row without all that is wrong; `None` without an id.
+    /// The row without the parts that have mistakes; `None` without an id.
     pub(in crate::config) tenant: Option<Tenant>,
-    /// Whether its senders are all that it says: no mistake stands where one could be.
+    /// Whether all of the row's senders are in `tenant`: no mistake stands where a sender could be.
     pub(in crate::config) has_all_senders: bool,
 }
 
@@ -47,9 +48,9 @@ pub(in crate::config) fn compile_row(
     root: &Node,
     place: &Arc<str>,
     exporters: &RowExporters<'_>,
-    (source, secrets): (&str, Secrets),
-    files: &mut Files,
-    report: &mut Report,
+    (source, secrets): (&str, SecretPresence),
+    files: &mut SourceFiles,
+    report: &mut ProblemReport,
 ) -> CompiledRow {
     let mut context = Context { source, file: place, secrets, files, report };
     let name = place.rsplit_once('.').map_or(&**place, |(name, _)| name);
@@ -65,20 +66,20 @@ pub(in crate::config) fn compile_row(
         }
     }
     let entry = |key: &&str| root.entry(key);
-    let span = |entry: &Entry| Span { start: entry.key_span.start, end: entry.value.span.end };
+    let span = |entry: &NodeEntry| Span { start: entry.key_span.start, end: entry.value.span.end };
     let others: Vec<Span> = BESIDE_SENDERS.iter().filter_map(entry).map(span).collect();
     CompiledRow { tenant, has_all_senders: !report.has_error_outside(&others) }
 }
 
-/// Where something stands in a text, counted from zero. Of a long list each row is looked for from where the last one was.
+/// A position in a text, counted from zero. The position of each row of a long list is counted from that of the row before.
 #[derive(Clone, Copy, Default)]
-struct Position {
+struct RowPosition {
     byte: usize,
     line: usize,
     column: usize,
 }
 
-impl Position {
+impl RowPosition {
     /// The position of another byte of the `text`.
     fn moved_to(self, byte: usize, text: &str) -> Self {
         let from = if byte < self.byte { Self::default() } else { self };
@@ -101,7 +102,7 @@ pub(super) fn compile_list(
 ) -> Vec<Arc<Tenant>> {
     let mut taken = TakenNames::default();
     let mut tenants = Vec::with_capacity(rows.len());
-    let mut position = Position::default();
+    let mut position = RowPosition::default();
     for (index, row) in rows.iter().enumerate() {
         let node = list.item(index).unwrap_or(list);
         position = position.moved_to(node.span.start, context.source);
@@ -118,14 +119,14 @@ pub(in crate::config) fn compile_rows(
     root: &Node,
     file: &str,
     exporters: &RowExporters<'_>,
-    (source, secrets): (&str, Secrets),
-    files: &mut Files,
-    report: &mut Report,
+    (source, secrets): (&str, SecretPresence),
+    files: &mut SourceFiles,
+    report: &mut ProblemReport,
 ) -> Vec<Arc<Tenant>> {
     compile_list(rows, root, exporters, &mut Context { source, file, secrets, files, report })
 }
 
-/// What rows above have, which no other row may have: each with the byte of the file at which it stands.
+/// What the rows above claim, and no other row may claim: each claim with the byte of the file at which it stands.
 #[derive(Default)]
 struct TakenNames {
     ids: HashMap<Arc<str>, usize>,
@@ -165,14 +166,14 @@ fn one(
     Some(tenant)
 }
 
-/// Whether a text is right as a tenant's id: it can stand in a file's name, a URL and a log. The name of a sender has to be as well.
+/// Whether a text can be a tenant's id or a sender's name: it can stand in a file's name, a URL and a log.
 pub(crate) fn is_tenant_id(text: &str) -> bool {
     (1..=LONGEST_NAME).contains(&text.len())
         && !text.starts_with('.')
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
 }
 
-/// What to write where a tenant's id, or the name of a sender, is expected.
+/// The form of a tenant's id and of a sender's name, for messages.
 pub(crate) const TENANT_IDS: &str =
     "write 1 to 128 letters, digits, `.`, `_` and `-`, not beginning with a `.`";
 
@@ -241,7 +242,7 @@ fn senders(
                 .help(format!("it is already on line {line}; no two senders have the same"));
             continue;
         }
-        // Without an id, nobody can be told whose it is; and the row is not used.
+        // A row without an id is not used, and its claims can't be attributed to a tenant.
         if let Some(id) = id {
             taken.credentials.insert(credential.clone(), (at.start, name.clone(), id.clone()));
         }
@@ -279,11 +280,11 @@ fn sender_name(
     Some(name.as_str().into())
 }
 
-/// The one credential of a sender, and where it stands. `None` where it is wrong, which has been reported; and where a
-/// placeholder stands in it, which would be the same for all.
+/// The one credential of a sender, and where it stands. `None` if it has a mistake, which has been reported, or a placeholder, which
+/// would be the same for all.
 fn credential(sender: &TenantSender, node: &Node, context: &mut Context<'_>) -> Option<(Credential, Span)> {
     const KINDS: [&str; 4] = ["token", "token_sha256", "basic", "certificate"];
-    let written: Vec<&Entry> = KINDS.iter().filter_map(|kind| node.entry(kind)).collect();
+    let written: Vec<&NodeEntry> = KINDS.iter().filter_map(|kind| node.entry(kind)).collect();
     let entry = match written.as_slice() {
         [] => {
             // One may be misspelt.
@@ -338,7 +339,7 @@ fn credential(sender: &TenantSender, node: &Node, context: &mut Context<'_>) -> 
     Some((credential, span))
 }
 
-/// The text of a key that must have one. Nothing where there is a placeholder, and where it is missing, which has been reported.
+/// The text of a key that must have one. `None` if it is a placeholder, or if it is missing, which has been reported.
 fn filled<'a>(text: Option<&'a str>, at: &Node, key: &str, context: &mut Context<'_>) -> Option<&'a str> {
     if at.has_placeholder() {
         return None;

@@ -9,14 +9,14 @@ use crate::config::model::{TenantAttribute, TenantsSection, UnlistedTenant};
 use crate::config::node::Node;
 use crate::tenants::{TableSettings, Tenant, UnknownTenant};
 
-/// The table of tenants as it is written: a file with rows has not been read yet.
+/// The table of tenants as the configuration has it: a file with rows has not been read yet.
 #[derive(Clone)]
 pub(in crate::config) struct WrittenTable {
     pub(in crate::config) settings: TableSettings,
     pub(in crate::config) rows: WrittenRows,
 }
 
-/// Where the rows of the table are.
+/// The place of the table's rows.
 #[derive(Clone)]
 pub(in crate::config) enum WrittenRows {
     Directory(PathBuf),
@@ -24,10 +24,10 @@ pub(in crate::config) enum WrittenRows {
     Listed(Vec<Arc<Tenant>>),
 }
 
-/// The keys of which one says where the rows are.
+/// The keys of which one names the place of the rows.
 const PLACES: [&str; 3] = ["directory", "file", "list"];
 
-/// Compiles the section at `node`. The rows of a `file` are left to whoever reads it.
+/// Compiles the section at `node`. The rows of a `file` are read later.
 pub(super) fn compile(
     section: &TenantsSection,
     node: &Node,

@@ -1,4 +1,4 @@
-//! Where exporters send: URLs, which are templates.
+//! URLs of exporters, which are templates.
 
 use std::net::IpAddr;
 use std::ops::Range;
@@ -11,7 +11,7 @@ use crate::config::node::Node;
 use crate::otlp::Signal;
 use crate::route::{RoutingKey, Template, TemplateError, TemplateTarget, TemplateValue, Values};
 
-/// What to write instead of a template that is none.
+/// The help about a text that is no template.
 pub(super) const TEMPLATES: &str = "templates are `{{ key }}`, `{{ key.part }}`, `{{ signal }}` and `{{ tenant.NAME }}`, and in a route's `key` and the values of its processors `{{ resource[\"service.name\"] }}`; \
      filters are default, lower, upper, replace and truncate";
 
@@ -53,7 +53,7 @@ impl Values for Sample {
     }
 }
 
-/// Says what is wrong with a template, without showing what was substituted into it, or what may be a secret.
+/// Reports a mistake in a template, without showing substituted values or secrets.
 pub(super) fn report_template(error: &TemplateError, node: &Node, context: &mut Context<'_>) {
     let message = if node.is_substituted() || !context.report.shows(node.span) {
         format!("{} has a `{{{{ }}}}` that is not a template expression", context.subject(node))
@@ -69,7 +69,7 @@ pub(super) struct Upstream {
     pub(super) url: Template,
     /// Whether it is `https`.
     pub(super) secure: bool,
-    /// Whether what is sent stays on this machine.
+    /// Whether the host is this machine.
     pub(super) local: bool,
 }
 
@@ -102,7 +102,7 @@ fn whole(
         }
         Err((reason, help)) => {
             let subject = context.subject(node);
-            // Only what the file itself says may be repeated as advice.
+            // Only the text of the file itself may be repeated in the help.
             let help = if node.is_substituted() || !context.report.shows(node.span) {
                 help.replace(TEXT, "ingest.example.com")
             } else {
@@ -114,7 +114,7 @@ fn whole(
     }
 }
 
-/// As [`upstream`], for a server that is called by host and port alone; `scheme` is used where none is written.
+/// As [`upstream`], for a server that is named by host and port alone; `scheme` is used where none is written.
 pub(super) fn server(text: &str, scheme: &str, node: &Node, context: &mut Context<'_>) -> Option<Upstream> {
     // As the Collector reads it; two slashes are followed by the name server to ask, which is the system's here.
     let endpoint = text.strip_prefix("dns:///").or_else(|| text.strip_prefix("dns://")).unwrap_or(text);
@@ -153,7 +153,7 @@ pub(super) fn server(text: &str, scheme: &str, node: &Node, context: &mut Contex
 /// Stands for the text itself in a help.
 const TEXT: &str = "<text>";
 
-/// Whether the URL is `https`, and whether it is on this machine; or why it is no URL to send to.
+/// Whether the URL is `https`, and whether its host is this machine; or why it can't be sent to, and the help.
 fn inspect(url: &Template, path: &str) -> Result<(bool, bool), (&'static str, &'static str)> {
     const EXAMPLE: &str = "write a URL such as `https://ingest.example.com/otlp`";
 
@@ -198,7 +198,7 @@ fn inspect(url: &Template, path: &str) -> Result<(bool, bool), (&'static str, &'
     Ok((secure, is_local(host)))
 }
 
-/// Whether what is sent to this host stays on this machine.
+/// Whether this host is this machine.
 pub(in crate::config) fn is_local(host: &str) -> bool {
     host == "localhost"
         || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|address| address.is_loopback())

@@ -1,8 +1,9 @@
-//! `watches`, and the Alertmanager that is told of them.
+//! `watches`, and the Alertmanager that gets their alerts.
 
 use super::Context;
 use crate::config::model::{TenantGlobs, WatchSection};
 use crate::config::node::Node;
+use crate::config::quoting::named;
 use crate::config::{duration, secrets};
 use crate::glob::Glob;
 use crate::query::Query;
@@ -16,7 +17,7 @@ const EXAMPLE: &str =
 /// The longest name of a watch, in characters: it is a label of metrics and alerts.
 const LONGEST_NAME: usize = 128;
 
-/// Compiles the list at `node`; what is wrong is reported and left out.
+/// Compiles the list at `node`; watches with mistakes are reported and left out.
 pub(super) fn compile(
     sections: &[WatchSection],
     node: &Node,
@@ -30,7 +31,7 @@ pub(super) fn compile(
             let span = item.near(&["name"]).span;
             context
                 .report
-                .error(span, format!("there is another watch called {}", secrets::named(&watch.name)))
+                .error(span, format!("there is another watch called {}", named(&watch.name)))
                 .help("give each watch a name of its own");
         }
         watches.push(watch);
@@ -39,7 +40,7 @@ pub(super) fn compile(
 }
 
 fn watch(section: &WatchSection, node: &Node, context: &mut Context<'_>) -> Option<WatchSettings> {
-    // All are looked at, so that a mistake in one hides none in another.
+    // All parts are compiled, so that a mistake in one hides none in another.
     let name = name(section, node, context);
     let query = query(section, node, context);
     let threshold = threshold(section, node, context);

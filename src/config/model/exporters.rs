@@ -9,11 +9,12 @@ use serde::de::{Error as _, MapAccess};
 use super::extensions::Auth;
 use super::named::Typed;
 use super::queue::{RetryOnFailure, SendingQueue};
+use super::tls::TlsSection;
 use super::units::{Duration, FileMode};
 use crate::config::presets::{self, Preset};
 
 /// An exporter of any type.
-pub(in crate::config) enum Exporter {
+pub(in crate::config) enum ExporterSection {
     OtlpHttp(Box<OtlpHttp>),
     OtlpGrpc(Box<OtlpGrpc>),
     File(Box<File>),
@@ -21,7 +22,7 @@ pub(in crate::config) enum Exporter {
     Nop,
 }
 
-impl Typed for Exporter {
+impl Typed for ExporterSection {
     const WHAT: &'static str = "exporter";
     const TYPES: &'static [&'static str] =
         &["otlp_http", "otlphttp", "otlp_grpc", "otlp", "file", "debug", "nop"];
@@ -49,7 +50,7 @@ impl Typed for Exporter {
     }
 }
 
-impl Exporter {
+impl ExporterSection {
     /// What is known of the upstream that it names as its preset.
     pub(in crate::config) fn preset(&self) -> Option<&'static Preset> {
         let name = match self {
@@ -73,7 +74,7 @@ pub(in crate::config) struct OtlpHttp {
     /// never shown.
     pub(in crate::config) token: Option<String>,
     /// What a routing key has to be for the upstream to take it; entries with another key are rejected.
-    pub(in crate::config) valid_key: Option<ValidKey>,
+    pub(in crate::config) valid_key: Option<ValidKeySection>,
     /// The base URL, to which `/v1/traces`, `/v1/metrics` or `/v1/logs` is added. A template.
     #[cfg_attr(test, schemars(extend("x-shown" = "url")))]
     pub(in crate::config) endpoint: Option<String>,
@@ -87,9 +88,9 @@ pub(in crate::config) struct OtlpHttp {
     #[cfg_attr(test, schemars(extend("x-shown" = "url")))]
     pub(in crate::config) logs_endpoint: Option<String>,
     /// How requests are encoded.
-    pub(in crate::config) encoding: Encoding,
+    pub(in crate::config) encoding: EncodingWord,
     /// How requests are compressed.
-    pub(in crate::config) compression: Compression,
+    pub(in crate::config) compression: CompressionWord,
     /// How hard they are compressed.
     pub(in crate::config) compression_params: CompressionParams,
     /// Headers of every request, as a map from name to value or a list of both. Values are templates and secret:
@@ -100,7 +101,7 @@ pub(in crate::config) struct OtlpHttp {
     /// For one attempt, from connecting to the end of the answer; 0 sets no limit.
     pub(in crate::config) timeout: Duration,
     /// TLS, for `https` URLs.
-    pub(in crate::config) tls: Tls,
+    pub(in crate::config) tls: TlsSection,
     /// An HTTP proxy to send through. Without it `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` of the environment hold.
     pub(in crate::config) proxy_url: Option<String>,
     /// The queue of each stream.
@@ -141,13 +142,13 @@ impl Default for OtlpHttp {
             traces_endpoint: None,
             metrics_endpoint: None,
             logs_endpoint: None,
-            encoding: Encoding::default(),
-            compression: Compression::default(),
+            encoding: EncodingWord::default(),
+            compression: CompressionWord::default(),
             compression_params: CompressionParams::default(),
             headers: Headers::default(),
             auth: None,
             timeout: Duration::from_secs(30),
-            tls: Tls::default(),
+            tls: TlsSection::default(),
             proxy_url: None,
             sending_queue: SendingQueue::default(),
             retry_on_failure: RetryOnFailure::default(),
@@ -173,7 +174,7 @@ pub(in crate::config) struct OtlpGrpc {
     /// never shown.
     pub(in crate::config) token: Option<String>,
     /// What a routing key has to be for the upstream to take it; entries with another key are rejected.
-    pub(in crate::config) valid_key: Option<ValidKey>,
+    pub(in crate::config) valid_key: Option<ValidKeySection>,
     /// Host and port, with or without a scheme. A template.
     #[cfg_attr(test, schemars(extend("x-shown" = "url")))]
     pub(in crate::config) endpoint: Option<String>,
@@ -187,7 +188,7 @@ pub(in crate::config) struct OtlpGrpc {
     /// For one attempt, from connecting to the end of the answer; 0 sets no limit.
     pub(in crate::config) timeout: Duration,
     /// TLS; `insecure: true` or an `http` URL sends without.
-    pub(in crate::config) tls: Tls,
+    pub(in crate::config) tls: TlsSection,
     /// A connection takes no new calls beyond this age, so that an upstream that moves is followed.
     pub(in crate::config) max_connection_age: Duration,
     /// The queue of each stream.
@@ -220,7 +221,7 @@ impl Default for OtlpGrpc {
             headers: Headers::default(),
             auth: None,
             timeout: Duration::from_secs(30),
-            tls: Tls::default(),
+            tls: TlsSection::default(),
             max_connection_age: Duration::from_secs(300),
             sending_queue: SendingQueue::default(),
             retry_on_failure: RetryOnFailure::default(),
@@ -233,7 +234,8 @@ impl Default for OtlpGrpc {
 #[derive(Default, Deserialize)]
 #[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
-pub(in crate::config) struct ValidKey {
+#[cfg_attr(test, schemars(rename = "ValidKey"))]
+pub(in crate::config) struct ValidKeySection {
     /// A regular expression that matches the whole of a key that is valid.
     pub(in crate::config) regex: Option<String>,
     /// The same in words, for those who are told why a key is not valid.
@@ -246,7 +248,7 @@ pub(in crate::config) struct ValidKey {
 #[serde(untagged)]
 pub(in crate::config) enum StatusRule {
     /// The word alone.
-    Word(StatusAction),
+    Word(StatusActionWord),
     /// With its least time.
     Timed(StatusActionTimes),
 }
@@ -255,7 +257,8 @@ pub(in crate::config) enum StatusRule {
 #[derive(Clone, Copy, Deserialize)]
 #[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
-pub(in crate::config) enum StatusAction {
+#[cfg_attr(test, schemars(rename = "StatusAction"))]
+pub(in crate::config) enum StatusActionWord {
     /// It counts as delivered.
     Delivered,
     /// The stream waits and tries again.
@@ -313,7 +316,7 @@ pub(in crate::config) enum Headers {
         serde_json::Map<String, serde_json::Value>,
     ),
     /// The same as a list.
-    List(Vec<Header>),
+    List(Vec<HeaderSection>),
 }
 
 impl Default for Headers {
@@ -326,7 +329,8 @@ impl Default for Headers {
 #[derive(Clone, Default, Deserialize)]
 #[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
-pub(in crate::config) struct Header {
+#[cfg_attr(test, schemars(rename = "Header"))]
+pub(in crate::config) struct HeaderSection {
     /// Its name.
     pub(in crate::config) name: String,
     /// Its value.
@@ -337,7 +341,8 @@ pub(in crate::config) struct Header {
 #[derive(Clone, Copy, Default, Deserialize)]
 #[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
-pub(in crate::config) enum Encoding {
+#[cfg_attr(test, schemars(rename = "Encoding"))]
+pub(in crate::config) enum EncodingWord {
     /// `application/x-protobuf`.
     #[default]
     Proto,
@@ -349,7 +354,8 @@ pub(in crate::config) enum Encoding {
 #[derive(Clone, Copy, Default, PartialEq, Deserialize)]
 #[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
-pub(in crate::config) enum Compression {
+#[cfg_attr(test, schemars(rename = "Compression"))]
+pub(in crate::config) enum CompressionWord {
     /// As they are.
     None,
     /// `Content-Encoding: gzip`.
@@ -396,43 +402,6 @@ pub(in crate::config) struct CompressionParams {
     pub(in crate::config) level: Option<i32>,
 }
 
-/// TLS towards an upstream. Files are PEM; a change of them is noticed.
-#[derive(Clone, Default, Deserialize)]
-#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
-#[serde(default, deny_unknown_fields)]
-pub(in crate::config) struct Tls {
-    /// No TLS. For `otlp_http` the URL's scheme decides instead.
-    pub(in crate::config) insecure: bool,
-    /// Accept any certificate of the server. Anyone in between can then read and change what is sent.
-    pub(in crate::config) insecure_skip_verify: bool,
-    /// Certificate authorities to trust instead of the system's.
-    #[cfg_attr(test, schemars(extend("x-shown" = "path")))]
-    pub(in crate::config) ca_file: Option<PathBuf>,
-    /// The client's certificate chain.
-    #[cfg_attr(test, schemars(extend("x-shown" = "path")))]
-    pub(in crate::config) cert_file: Option<PathBuf>,
-    /// The key of the client's certificate.
-    #[cfg_attr(test, schemars(extend("x-shown" = "path")))]
-    pub(in crate::config) key_file: Option<PathBuf>,
-    /// The name to ask for and to verify, instead of the URL's host.
-    #[cfg_attr(test, schemars(extend("x-shown" = "url")))]
-    pub(in crate::config) server_name_override: Option<String>,
-    /// The lowest version spoken. 1.3 is spoken with every server that can.
-    pub(in crate::config) min_version: Option<TlsVersion>,
-}
-
-/// A version of TLS.
-#[derive(Clone, Copy, PartialEq, Deserialize)]
-#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
-pub(in crate::config) enum TlsVersion {
-    /// TLS 1.2.
-    #[serde(rename = "1.2")]
-    V12,
-    /// TLS 1.3.
-    #[serde(rename = "1.3")]
-    V13,
-}
-
 /// OTLP JSON lines in `PATH/<routing key>/<signal>.jsonl`, which a Collector's `otlpjsonfile` receiver reads.
 #[derive(Deserialize)]
 #[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
@@ -449,7 +418,7 @@ pub(in crate::config) struct File {
     /// When a file is put aside, and for how long.
     pub(in crate::config) rotation: Rotation,
     /// The format of the lines.
-    pub(in crate::config) format: Format,
+    pub(in crate::config) format: FormatWord,
     /// The queue of each stream.
     pub(in crate::config) sending_queue: SendingQueue,
     /// How a write that failed is repeated.
@@ -462,7 +431,7 @@ impl Default for File {
             path: "./data".into(),
             mode: FileMode(0o600),
             rotation: Rotation::default(),
-            format: Format::default(),
+            format: FormatWord::default(),
             sending_queue: SendingQueue::default(),
             retry_on_failure: RetryOnFailure::default(),
         }
@@ -491,7 +460,8 @@ impl Default for Rotation {
 #[derive(Clone, Copy, Default, Deserialize)]
 #[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
-pub(in crate::config) enum Format {
+#[cfg_attr(test, schemars(rename = "Format"))]
+pub(in crate::config) enum FormatWord {
     /// One OTLP/JSON request per line.
     #[default]
     Json,

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use serde::de::{Error as _, MapAccess};
 
-use super::Tls;
 use super::named::Typed;
+use super::tls::TlsSection;
 use super::units::Duration;
 
 /// How whoever sends shows who it is.
@@ -150,7 +150,7 @@ pub(in crate::config) struct OAuth2Client {
     /// never shown.
     pub(in crate::config) endpoint_params: BTreeMap<String, OneOrMore>,
     /// TLS towards the authorization server.
-    pub(in crate::config) tls: Tls,
+    pub(in crate::config) tls: TlsSection,
     /// For one request for a token, from connecting to the end of the answer; 0 sets no limit.
     pub(in crate::config) timeout: Duration,
     /// How long before its end a token is renewed; one that is good for less than twice as long, after half its life.
@@ -167,7 +167,7 @@ impl Default for OAuth2Client {
             token_url: None,
             scopes: Vec::new(),
             endpoint_params: BTreeMap::new(),
-            tls: Tls::default(),
+            tls: TlsSection::default(),
             timeout: Duration::from_secs(30),
             expiry_buffer: Duration::from_secs(300),
         }

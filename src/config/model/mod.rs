@@ -1,6 +1,9 @@
 //! The YAML as typed: every key with its type, unit and default. The JSON Schema, the check of every key and the
 //! reference in the documentation are made from these types; their doc comments are what users read.
 //!
+//! A map of options is a `…Section`, and a choice of words a `…Word`, where the engine has a type of the plain name, which is
+//! what the option is compiled into. In the schema either has the plain name.
+//!
 //! The schema is derived in unit tests alone, which write it to the file that `config::schema` reads.
 
 mod exporters;
@@ -13,6 +16,7 @@ mod routes;
 mod tap;
 mod telemetry;
 mod tenants;
+mod tls;
 mod units;
 
 use std::path::PathBuf;
@@ -22,8 +26,8 @@ use serde::Deserialize;
 use crate::journal::JournalSettings;
 
 pub(super) use exporters::{
-    Compression, Encoding, Exporter, GrpcCompression, Headers, OtlpGrpc, OtlpHttp, Rotation, StatusAction,
-    StatusActionTimes, StatusRule, Tls, TlsVersion, ValidKey, Verbosity,
+    CompressionWord, EncodingWord, ExporterSection, GrpcCompression, Headers, OtlpGrpc, OtlpHttp, Rotation,
+    StatusActionTimes, StatusActionWord, StatusRule, ValidKeySection, Verbosity,
 };
 pub(super) use extensions::{Auth, BasicAuth, BearerTokenAuth, Extension, OAuth2Client, OneOrMore};
 pub(super) use named::{Named, Typed, type_of};
@@ -31,12 +35,12 @@ pub(super) use processors::{
     ActionName, AttributeAction, AttributeMatch, MatchProperties, MatchType, Processor, TypeName,
     WrittenValue,
 };
-pub(super) use queue::{RetryOnFailure, SendingQueue, Sizer, WhenFull};
+pub(super) use queue::{RetryOnFailure, SendingQueue, Sizer, WhenFullWord};
 pub(super) use receivers::{GrpcReceiver, HttpReceiver, Receiver, ServerTls};
 pub(super) use routes::{
-    AttributeNames, ExactBooleans, ExactNumbers, ExactTexts, ExactValues, Key, KeyPart, MatchRule,
-    MatchValue, Negated, NegatedRule, RecordConditions, RecordSource, RequestConditions, Route, Signal,
-    TenantGlobs,
+    AttributeNames, ExactBooleans, ExactNumbers, ExactTexts, ExactValues, KeyPartSection, KeySection,
+    MatchRule, MatchValue, Negated, NegatedRule, RecordConditions, RecordSource, RequestConditions,
+    RouteSection, SignalWord, TenantGlobs,
 };
 pub(super) use tap::{TapSection, WatchSection};
 pub(super) use telemetry::TelemetrySection;
@@ -44,8 +48,9 @@ pub(super) use tenants::{
     TenantAttribute, TenantPassword, TenantRow, TenantSender, TenantShare, TenantValue, TenantsSection,
     UnlistedTenant,
 };
+pub(super) use tls::{TlsSection, TlsVersion};
 pub(super) use units::{
-    ByteRate, Duration, FileMode, JournalSync, Memory, QueueSize, Size, Timestamp, boolean,
+    ByteRate, ByteSize, Duration, FileMode, JournalSync, Memory, QueueSize, Timestamp, boolean,
     instead_of_sexagesimal, integer, octal_or_decimal, sexagesimal,
 };
 
@@ -61,40 +66,40 @@ pub(super) struct Config {
     pub(super) extensions: Named<Extension>,
     /// Where telemetry goes: `TYPE` or `TYPE/NAME`. The types are `otlp_http` (also written `otlphttp`), `otlp_grpc`
     /// (also written `otlp`), `file`, `debug` and `nop`.
-    pub(super) exporters: Named<Exporter>,
+    pub(super) exporters: Named<ExporterSection>,
     /// What routes name in their `processors`: `TYPE` or `TYPE/NAME`. The types are `resource` and `attributes`; what becomes
     /// of others of a Collector's says [Processors](#processors).
     pub(super) processors: Named<Processor>,
     /// Which resource goes where. The first route that matches takes it, unless that route says `continue: true`.
-    pub(super) routes: Vec<Route>,
+    pub(super) routes: Vec<RouteSection>,
     /// The table of tenants: who may send, where it goes, how much.
     #[cfg_attr(test, schemars(extend("x-asked-by-key" = true)))]
     pub(super) tenants: Option<TenantsSection>,
     /// What happens to resources that no route matches.
-    pub(super) unrouted: Unrouted,
+    pub(super) unrouted: UnroutedWord,
     /// With `unrouted: reject`, the status that answers a request of which no route takes a single record: `200` with partial
     /// success, as the specification wants, though most SDKs say nothing of that, or `400` (by gRPC `INVALID_ARGUMENT`), which they
     /// log. A request of which something is taken gets 200 in any case.
     pub(super) unrouted_status: UnroutedStatus,
     /// What Sluice may use.
-    pub(super) limits: Limits,
+    pub(super) limits: LimitsSection,
     /// When a sender gets its answer.
-    pub(super) acknowledge: Acknowledge,
+    pub(super) acknowledge: AcknowledgeWord,
     /// With `acknowledge: delivered`, how long a sender waits. What is not delivered by then is taken back and answered by
     /// 503, so that the sender's retry finds no copy of it in a queue. Shorter than the senders' own timeouts, which are 10s
     /// for most SDKs and 5s for a Collector.
     pub(super) acknowledge_timeout: Duration,
     /// Keeps what is queued on disk, so that it outlives the process. Without it queues are in memory alone.
     #[cfg_attr(test, schemars(extend("x-asked-by-key" = true)))]
-    pub(super) journal: Option<Journal>,
+    pub(super) journal: Option<JournalSection>,
     /// Where data is kept that an upstream refused for good. Without it, such data is only counted and logged.
     #[cfg_attr(test, schemars(extend("x-asked-by-key" = true)))]
-    pub(super) dead_letter: Option<DeadLetter>,
+    pub(super) dead_letter: Option<DeadLetterSection>,
     /// Metrics, health, API, dashboard.
-    pub(super) admin: Admin,
+    pub(super) admin: AdminSection,
     /// A second listener that serves `/healthz`, `/readyz`, which is also `/`, and `/metrics` alone, for the kubelet and Prometheus.
     #[cfg_attr(test, schemars(extend("x-asked-by-key" = true)))]
-    pub(super) health: Option<Health>,
+    pub(super) health: Option<HealthSection>,
     /// Who sees records as they pass, and what of them.
     pub(super) tap: TapSection,
     /// Queries whose records are counted as they are admitted, and which fire when there are too many or too few.
@@ -121,14 +126,14 @@ impl Default for Config {
             processors: Named::default(),
             routes: Vec::new(),
             tenants: None,
-            unrouted: Unrouted::default(),
+            unrouted: UnroutedWord::default(),
             unrouted_status: UnroutedStatus::default(),
-            limits: Limits::default(),
-            acknowledge: Acknowledge::default(),
+            limits: LimitsSection::default(),
+            acknowledge: AcknowledgeWord::default(),
             acknowledge_timeout: Duration::from_secs(8),
             journal: None,
             dead_letter: None,
-            admin: Admin::default(),
+            admin: AdminSection::default(),
             health: None,
             tap: TapSection::default(),
             watches: Vec::new(),
@@ -144,7 +149,8 @@ impl Default for Config {
 #[derive(Clone, Copy, Default, PartialEq, Deserialize)]
 #[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Unrouted {
+#[cfg_attr(test, schemars(rename = "Unrouted"))]
+pub(super) enum UnroutedWord {
     /// The sender is told which route is missing.
     #[default]
     Reject,
@@ -171,7 +177,8 @@ pub(super) enum UnroutedStatus {
 #[derive(Deserialize)]
 #[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
-pub(super) struct Limits {
+#[cfg_attr(test, schemars(rename = "Limits"))]
+pub(super) struct LimitsSection {
     /// Memory for data in flight and queued. A share such as `60%` is one of the control group's limit, else of the
     /// machine's memory. Beyond it requests are refused with 503.
     pub(super) memory: Memory,
@@ -180,7 +187,7 @@ pub(super) struct Limits {
     pub(super) streams: usize,
 }
 
-impl Default for Limits {
+impl Default for LimitsSection {
     fn default() -> Self {
         Self { memory: Memory::Bytes(512 << 20), streams: 100_000 }
     }
@@ -190,7 +197,8 @@ impl Default for Limits {
 #[derive(Clone, Copy, Default, PartialEq, Deserialize)]
 #[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Acknowledge {
+#[cfg_attr(test, schemars(rename = "Acknowledge"))]
+pub(super) enum AcknowledgeWord {
     /// Once its data is queued in memory.
     #[default]
     Queued,
@@ -202,27 +210,28 @@ pub(super) enum Acknowledge {
 #[derive(Deserialize)]
 #[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
-pub(super) struct Journal {
+#[cfg_attr(test, schemars(rename = "Journal"))]
+pub(super) struct JournalSection {
     /// The directory; made if it is not there, for this user alone. One process has it at a time.
     #[cfg_attr(test, schemars(extend("x-shown" = "path")))]
     pub(super) directory: PathBuf,
     /// What its files may take, at least 16MiB. Senders are refused with 503 while all of that is not delivered yet.
-    pub(super) max_size: Size,
+    pub(super) max_size: ByteSize,
     /// `always`: a sender is answered once its data is safe against a power cut. A time such as `100ms`: it is made safe
     /// so often, and senders don't wait for that. `never`: that is left to the system.
     pub(super) sync: JournalSync,
     /// The size of one file, from 1MiB to 1GiB; at most a sixteenth of `max_size` is used. A disk has to have room for a whole
     /// one.
-    pub(super) segment_size: Size,
+    pub(super) segment_size: ByteSize,
 }
 
-impl Default for Journal {
+impl Default for JournalSection {
     fn default() -> Self {
         Self {
             directory: "./journal".into(),
-            max_size: Size(JournalSettings::MAX_SIZE),
+            max_size: ByteSize(JournalSettings::MAX_SIZE),
             sync: JournalSync::default(),
-            segment_size: Size(JournalSettings::SEGMENT_SIZE),
+            segment_size: ByteSize(JournalSettings::SEGMENT_SIZE),
         }
     }
 }
@@ -231,17 +240,18 @@ impl Default for Journal {
 #[derive(Deserialize)]
 #[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
-pub(super) struct DeadLetter {
+#[cfg_attr(test, schemars(rename = "DeadLetter"))]
+pub(super) struct DeadLetterSection {
     /// The directory; made if it is not there, for this user alone. Not the journal's, nor in it.
     #[cfg_attr(test, schemars(extend("x-shown" = "path")))]
     pub(super) directory: PathBuf,
     /// What it may hold; beyond, new dead letters are dropped and counted.
-    pub(super) max_size: Size,
+    pub(super) max_size: ByteSize,
 }
 
-impl Default for DeadLetter {
+impl Default for DeadLetterSection {
     fn default() -> Self {
-        Self { directory: "./dead-letters".into(), max_size: Size(1 << 30) }
+        Self { directory: "./dead-letters".into(), max_size: ByteSize(1 << 30) }
     }
 }
 
@@ -249,7 +259,8 @@ impl Default for DeadLetter {
 #[derive(Deserialize)]
 #[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
-pub(super) struct Admin {
+#[cfg_attr(test, schemars(rename = "Admin"))]
+pub(super) struct AdminSection {
     /// Whether to listen at all.
     pub(super) enabled: bool,
     /// Host and port. On loopback everybody may read; elsewhere a read needs a token, or a client certificate where `tls` has a
@@ -280,7 +291,7 @@ pub(super) struct Admin {
     pub(super) tenant_metrics: bool,
 }
 
-impl Default for Admin {
+impl Default for AdminSection {
     fn default() -> Self {
         Self {
             enabled: true,
@@ -301,13 +312,14 @@ impl Default for Admin {
 #[derive(Deserialize)]
 #[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
-pub(super) struct Health {
+#[cfg_attr(test, schemars(rename = "Health"))]
+pub(super) struct HealthSection {
     /// Host and port.
     #[cfg_attr(test, schemars(extend("x-shown" = "url")))]
     pub(super) endpoint: String,
 }
 
-impl Default for Health {
+impl Default for HealthSection {
     fn default() -> Self {
         Self { endpoint: "0.0.0.0:13133".into() }
     }

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::units::{Duration, QueueSize, Size};
+use super::units::{ByteSize, Duration, QueueSize};
 use crate::export::Statuses;
 
 /// The queue of each stream of an exporter.
@@ -27,9 +27,9 @@ pub(in crate::config) struct SendingQueue {
     #[cfg_attr(test, schemars(range(min = 1)))]
     pub(in crate::config) max_in_flight: usize,
     /// What happens to a request that touches a full stream.
-    pub(in crate::config) when_full: WhenFull,
+    pub(in crate::config) when_full: WhenFullWord,
     /// When a batch is sent.
-    pub(in crate::config) batch: Batch,
+    pub(in crate::config) batch: BatchSection,
 }
 
 impl Default for SendingQueue {
@@ -41,8 +41,8 @@ impl Default for SendingQueue {
             queue_size: QueueSize::Bytes(16 << 20),
             sizer: None,
             max_in_flight: 256,
-            when_full: WhenFull::default(),
-            batch: Batch::default(),
+            when_full: WhenFullWord::default(),
+            batch: BatchSection::default(),
         }
     }
 }
@@ -64,7 +64,8 @@ pub(in crate::config) enum Sizer {
 #[derive(Clone, Copy, Default, PartialEq, Deserialize)]
 #[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
-pub(in crate::config) enum WhenFull {
+#[cfg_attr(test, schemars(rename = "WhenFull"))]
+pub(in crate::config) enum WhenFullWord {
     /// The whole request is refused with 503; the sender tries again.
     #[default]
     Refuse,
@@ -76,23 +77,24 @@ pub(in crate::config) enum WhenFull {
 #[derive(Deserialize)]
 #[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
-pub(in crate::config) struct Batch {
+#[cfg_attr(test, schemars(rename = "Batch"))]
+pub(in crate::config) struct BatchSection {
     /// A batch is sent at this age at the latest.
     pub(in crate::config) flush_timeout: Duration,
     /// A batch of this size is sent at once. 0 waits for nothing: what a request brings to a stream is sent as it is.
-    pub(in crate::config) min_size: Size,
+    pub(in crate::config) min_size: ByteSize,
     /// No batch is larger, unless a single record is. 0 sets no limit but `queue_size`.
-    pub(in crate::config) max_size: Size,
+    pub(in crate::config) max_size: ByteSize,
     /// What the sizes count; only bytes can be counted.
     pub(in crate::config) sizer: Option<Sizer>,
 }
 
-impl Default for Batch {
+impl Default for BatchSection {
     fn default() -> Self {
         Self {
             flush_timeout: Duration::from_millis(50),
-            min_size: Size(256 << 10),
-            max_size: Size(512 << 10),
+            min_size: ByteSize(256 << 10),
+            max_size: ByteSize(512 << 10),
             sizer: None,
         }
     }

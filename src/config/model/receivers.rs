@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde::de::MapAccess;
 
 use super::named::Typed;
-use super::units::{Duration, Size};
+use super::units::{ByteSize, Duration};
 use super::{Auth, TlsVersion};
 use crate::receive::MAX_CONCURRENT_STREAMS;
 
@@ -56,7 +56,7 @@ pub(in crate::config) struct HttpReceiver {
     #[cfg_attr(test, schemars(extend("x-shown" = "url")))]
     pub(in crate::config) endpoint: String,
     /// The largest body, before and again after decompression; 0 means the default.
-    pub(in crate::config) max_request_body_size: Size,
+    pub(in crate::config) max_request_body_size: ByteSize,
     /// TLS, which is spoken if this is written.
     pub(in crate::config) tls: Option<ServerTls>,
     /// Who may send. Without it, whoever reaches the endpoint may.
@@ -90,7 +90,7 @@ impl Default for HttpReceiver {
     fn default() -> Self {
         Self {
             endpoint: "127.0.0.1:4318".into(),
-            max_request_body_size: Size(64 << 20),
+            max_request_body_size: ByteSize(64 << 20),
             tls: None,
             auth: None,
             cors: None,

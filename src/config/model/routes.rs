@@ -8,7 +8,8 @@ use serde::Deserialize;
 #[derive(Default, Deserialize)]
 #[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
-pub(in crate::config) struct Route {
+#[cfg_attr(test, schemars(rename = "Route"))]
+pub(in crate::config) struct RouteSection {
     /// What the route is called in logs and by `sluice explain`; by default `route-1`, `route-2`, … by position.
     #[cfg_attr(test, schemars(extend("x-shown" = "name")))]
     pub(in crate::config) name: Option<String>,
@@ -23,12 +24,12 @@ pub(in crate::config) struct Route {
     #[cfg_attr(test, schemars(extend("x-shown" = "name")))]
     pub(in crate::config) receivers: Option<Vec<String>>,
     /// The signals it takes; by default all.
-    pub(in crate::config) signals: Option<Vec<Signal>>,
+    pub(in crate::config) signals: Option<Vec<SignalWord>>,
     /// What names the stream: a resource attribute, a list of them of which the first that is present counts, a template,
     /// `{ record: A, resource: A }` for an attribute of records or else of their resource, `{ request: HEADER }`, or a map of several of these, each under
     /// a name by which templates of exporters read it: `{{ key.NAME }}`. Without it the route is one stream.
     #[cfg_attr(test, schemars(extend("x-shown" = "name")))]
-    pub(in crate::config) key: Option<Key>,
+    pub(in crate::config) key: Option<KeySection>,
     /// Names of processors, which change this route's copies of the entries that it takes, one after the other.
     #[cfg_attr(test, schemars(extend("x-shown" = "name")))]
     pub(in crate::config) processors: Vec<String>,
@@ -50,7 +51,8 @@ pub(in crate::config) struct Route {
 #[derive(Clone, Copy, PartialEq, Deserialize)]
 #[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
-pub(in crate::config) enum Signal {
+#[cfg_attr(test, schemars(rename = "Signal"))]
+pub(in crate::config) enum SignalWord {
     /// Spans.
     Traces,
     /// Data points.
@@ -220,7 +222,8 @@ pub(in crate::config) struct NegatedRule {
 #[derive(Deserialize)]
 #[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(untagged)]
-pub(in crate::config) enum Key {
+#[cfg_attr(test, schemars(rename = "Key"))]
+pub(in crate::config) enum KeySection {
     /// A resource attribute, or a template.
     One(String),
     /// Resource attributes of which the first that is present counts.
@@ -233,12 +236,12 @@ pub(in crate::config) enum Key {
             "additionalProperties" = { "$ref": "#/$defs/KeyPart", "x-shown": "name" },
         ))
     )]
-    Parts(BTreeMap<String, KeyPart>),
+    Parts(BTreeMap<String, KeyPartSection>),
 }
 
-impl Key {
+impl KeySection {
     /// The parts, if the key is none but an attribute of records, or is meant to be.
-    pub(in crate::config) fn record_source(&self) -> Option<&BTreeMap<String, KeyPart>> {
+    pub(in crate::config) fn record_source(&self) -> Option<&BTreeMap<String, KeyPartSection>> {
         match self {
             Self::Parts(parts)
                 if ["record", "resource", "request"].iter().any(|key| parts.contains_key(*key)) =>
@@ -254,7 +257,8 @@ impl Key {
 #[derive(Deserialize)]
 #[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(untagged)]
-pub(in crate::config) enum KeyPart {
+#[cfg_attr(test, schemars(rename = "KeyPart"))]
+pub(in crate::config) enum KeyPartSection {
     /// A resource attribute, or a template.
     One(String),
     /// Resource attributes of which the first that is present counts.

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{Size, TenantGlobs};
+use super::{ByteSize, TenantGlobs};
 
 /// Who sees records as they pass, and what of them.
 #[derive(Deserialize)]
@@ -16,7 +16,7 @@ pub(in crate::config) struct TapSection {
     /// the containers of a Pod share.
     pub(in crate::config) open: bool,
     /// Memory for the newest log records, which `/api/v1/logs` searches, of `limits.memory`; 0 keeps none.
-    pub(in crate::config) recent: Size,
+    pub(in crate::config) recent: ByteSize,
 }
 
 impl TapSection {
@@ -31,7 +31,7 @@ impl TapSection {
 
 impl Default for TapSection {
     fn default() -> Self {
-        Self { redact: None, open: false, recent: Size(0) }
+        Self { redact: None, open: false, recent: ByteSize(0) }
     }
 }
 

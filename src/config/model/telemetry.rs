@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{Duration, Headers, Tls};
+use super::{Duration, Headers, TlsSection};
 
 /// Where Sluice sends its own metrics, log and traces by OTLP/HTTP.
 #[derive(Deserialize)]
@@ -15,7 +15,7 @@ pub(in crate::config) struct TelemetrySection {
     /// Headers of every request, as a map from name to value or a list of both. Values are secret: they are never shown.
     pub(in crate::config) headers: Headers,
     /// TLS, for an `https` URL.
-    pub(in crate::config) tls: Tls,
+    pub(in crate::config) tls: TlsSection,
     /// The part, from 0 to 1, of the requests that is traced. A request whose sender sends a `traceparent` is traced if that says so, and
     /// only then.
     #[cfg_attr(test, schemars(range(min = 0, max = 1)))]
@@ -29,7 +29,7 @@ impl Default for TelemetrySection {
         Self {
             endpoint: None,
             headers: Headers::default(),
-            tls: Tls::default(),
+            tls: TlsSection::default(),
             sampling: 0.01,
             interval: Duration::from_secs(60),
         }

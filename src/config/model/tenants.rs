@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use super::units::{ByteRate, Size, Timestamp};
+use super::units::{ByteRate, ByteSize, Timestamp};
 
 /// The table of tenants: one row for each client, with all that is particular to it. Exactly one of `directory`, `file`
 /// and `list` says where the rows are.
@@ -168,12 +168,12 @@ pub(in crate::config) struct TenantShare {
     /// Bytes a second, in protobuf after decompression. Beyond it senders get 429, with the time after which they may come back.
     pub(in crate::config) rate: Option<ByteRate>,
     /// Bytes that may come at once. Without it, as many as `rate` allows in a second.
-    pub(in crate::config) burst: Option<Size>,
+    pub(in crate::config) burst: Option<ByteSize>,
     /// Streams alive at a time: one per exporter, signal and routing key.
     #[cfg_attr(test, schemars(range(min = 1)))]
     pub(in crate::config) streams: Option<usize>,
     /// Bytes that its streams hold in memory, those in flight included. With a journal, what is beyond stays on disk.
-    pub(in crate::config) memory: Option<Size>,
+    pub(in crate::config) memory: Option<ByteSize>,
     /// Bytes that its streams hold in the journal.
-    pub(in crate::config) journal: Option<Size>,
+    pub(in crate::config) journal: Option<ByteSize>,
 }

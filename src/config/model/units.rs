@@ -17,7 +17,7 @@ pub(crate) struct Duration(pub(crate) std::time::Duration);
 
 /// Bytes: `524288`, `512KiB`, `10MB`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Size(pub(crate) u64);
+pub(crate) struct ByteSize(pub(crate) u64);
 
 /// Bytes a second: `10MiB/s`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -216,7 +216,7 @@ pub(crate) fn octal_or_decimal(text: &str) -> Option<(i128, i128)> {
     (octal != decimal).then_some((octal, decimal))
 }
 
-impl FromStr for Size {
+impl FromStr for ByteSize {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -259,7 +259,7 @@ fn without_underscores(text: &str) -> String {
     text.char_indices().filter(|(at, char)| *char != '_' || !between(*at)).map(|(_, char)| char).collect()
 }
 
-impl fmt::Display for Size {
+impl fmt::Display for ByteSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let whole = |(_, scale): &&(&str, u64)| {
             scale.is_power_of_two() && self.0 >= *scale && self.0.is_multiple_of(*scale)
@@ -276,7 +276,7 @@ impl FromStr for Memory {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let Some(percent) = text.strip_suffix('%') else {
-            return text.parse().map(|Size(bytes)| Self::Bytes(bytes)).map_err(|_| {
+            return text.parse().map(|ByteSize(bytes)| Self::Bytes(bytes)).map_err(|_| {
                 instead_of_sexagesimal(text)
                     .unwrap_or_else(|| "write a size such as `512MiB`, or a share such as `60%`".to_owned())
             });
@@ -291,7 +291,7 @@ impl FromStr for Memory {
 impl fmt::Display for Memory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Bytes(bytes) => Size(*bytes).fmt(f),
+            Self::Bytes(bytes) => ByteSize(*bytes).fmt(f),
             Self::Percent(percent) => write!(f, "{percent}%"),
         }
     }
@@ -303,7 +303,7 @@ impl FromStr for QueueSize {
     fn from_str(text: &str) -> Result<Self, String> {
         match integer(text).map(u64::try_from) {
             Some(Ok(bare)) => Ok(Self::Bare(bare)),
-            _ => text.parse().map(|Size(bytes)| Self::Bytes(bytes)).map_err(|_| {
+            _ => text.parse().map(|ByteSize(bytes)| Self::Bytes(bytes)).map_err(|_| {
                 instead_of_sexagesimal(text)
                     .unwrap_or_else(|| "write a size such as `16MiB`, or a number of requests".to_owned())
             }),
@@ -315,7 +315,7 @@ impl fmt::Display for QueueSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Bare(number) => number.fmt(f),
-            Self::Bytes(bytes) => Size(*bytes).fmt(f),
+            Self::Bytes(bytes) => ByteSize(*bytes).fmt(f),
         }
     }
 }
@@ -370,13 +370,14 @@ impl FromStr for ByteRate {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let size = text.strip_suffix("/s").and_then(|size| size.trim_end().parse().ok());
-        size.map(|Size(bytes)| Self(bytes)).ok_or_else(|| "write bytes a second, such as `10MiB/s`".into())
+        size.map(|ByteSize(bytes)| Self(bytes))
+            .ok_or_else(|| "write bytes a second, such as `10MiB/s`".into())
     }
 }
 
 impl fmt::Display for ByteRate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/s", Size(self.0))
+        write!(f, "{}/s", ByteSize(self.0))
     }
 }
 
@@ -407,9 +408,9 @@ fn split(text: &str) -> Option<(&str, &str, &str)> {
     (number.starts_with(|char: char| char.is_ascii_digit())).then_some((number, unit, rest))
 }
 
-/// Reads the type as text, and gives it a schema whose `format` names it, in which a default is written as text.
+/// Reads the type as text, and gives it a schema of this name, whose `format` says what it is, in which a default is written as text.
 macro_rules! as_text {
-    ($type:ident, $format:literal, $what:literal) => {
+    ($type:ident, $name:literal, $format:literal, $what:literal) => {
         impl<'de> Deserialize<'de> for $type {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 Cow::<'de, str>::deserialize(deserializer)?.parse().map_err(D::Error::custom)
@@ -426,7 +427,7 @@ macro_rules! as_text {
         #[cfg(test)]
         impl schemars::JsonSchema for $type {
             fn schema_name() -> Cow<'static, str> {
-                stringify!($type).into()
+                $name.into()
             }
 
             fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
@@ -436,14 +437,14 @@ macro_rules! as_text {
     };
 }
 
-as_text!(Duration, "duration", "A duration such as `50ms`, `30s`, `5m` or `1h30m`.");
-as_text!(Size, "size", "Bytes, such as `524288`, `512KiB`, `10MB` or `1GiB`.");
-as_text!(Memory, "memory", "Bytes such as `512MiB`, or a share such as `60%`.");
-as_text!(JournalSync, "sync policy", "`always`, `never`, or a duration such as `100ms`.");
-as_text!(QueueSize, "queue size", "Bytes such as `16MiB`, or a number.");
-as_text!(ByteRate, "rate", "Bytes a second, such as `10MiB/s`.");
-as_text!(Timestamp, "moment", "A moment such as `2026-12-01T00:00:00Z`.");
-as_text!(FileMode, "file mode", "Octal digits such as `0640`.");
+as_text!(Duration, "Duration", "duration", "A duration such as `50ms`, `30s`, `5m` or `1h30m`.");
+as_text!(ByteSize, "Size", "size", "Bytes, such as `524288`, `512KiB`, `10MB` or `1GiB`.");
+as_text!(Memory, "Memory", "memory", "Bytes such as `512MiB`, or a share such as `60%`.");
+as_text!(JournalSync, "JournalSync", "sync policy", "`always`, `never`, or a duration such as `100ms`.");
+as_text!(QueueSize, "QueueSize", "queue size", "Bytes such as `16MiB`, or a number.");
+as_text!(ByteRate, "ByteRate", "rate", "Bytes a second, such as `10MiB/s`.");
+as_text!(Timestamp, "Timestamp", "moment", "A moment such as `2026-12-01T00:00:00Z`.");
+as_text!(FileMode, "FileMode", "file mode", "Octal digits such as `0640`.");
 
 #[cfg(test)]
 mod tests {
@@ -474,7 +475,7 @@ mod tests {
 
     #[test]
     fn sizes_are_decimal_and_binary() {
-        let bytes = |text: &str| text.parse::<Size>().ok().map(|size| size.0);
+        let bytes = |text: &str| text.parse::<ByteSize>().ok().map(|size| size.0);
         assert_eq!(bytes("524288"), Some(524_288));
         assert_eq!(bytes("512KiB"), Some(524_288));
         assert_eq!(bytes("10MB"), Some(10_000_000));
@@ -557,7 +558,7 @@ mod tests {
         ] {
             assert_eq!(sexagesimal(text), None, "{text}");
         }
-        let told = "190:20:30".parse::<Size>().unwrap_err();
+        let told = "190:20:30".parse::<ByteSize>().unwrap_err();
         assert_eq!(told, "in YAML 1.1, numbers with `:` are in base 60; if that is meant, write `685230`");
         assert_eq!("190:20:30".parse::<Memory>(), Err(told.clone()));
         assert_eq!("190:20:30".parse::<QueueSize>(), Err(told));
@@ -565,7 +566,7 @@ mod tests {
 
     #[test]
     fn sizes_take_every_integer_and_underscores_before_a_unit() {
-        let bytes = |text: &str| text.parse::<Size>().ok().map(|size| size.0);
+        let bytes = |text: &str| text.parse::<ByteSize>().ok().map(|size| size.0);
         assert_eq!(bytes("4_000_000"), Some(4_000_000));
         assert_eq!(bytes("0x80000"), Some(524_288));
         assert_eq!(bytes("1_000KiB"), Some(1_024_000));
@@ -582,7 +583,7 @@ mod tests {
             assert_eq!(text.parse::<Duration>().unwrap().to_string(), text);
         }
         for text in ["512KiB", "16MiB", "10GiB", "1", "1000"] {
-            assert_eq!(text.parse::<Size>().unwrap().to_string(), text);
+            assert_eq!(text.parse::<ByteSize>().unwrap().to_string(), text);
         }
     }
 

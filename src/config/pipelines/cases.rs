@@ -1,4 +1,4 @@
-//! Conditions as routes have them: a list of cases, each of which asks something of several attributes.
+//! Conditions in the form of routes: a list of cases, each of which tests several attributes.
 //!
 //! A route's `match` is one case: all of it must hold. So a condition becomes its disjunctive normal form, one route for each
 //! case, with those merged that differ in the values of one attribute alone. There are at most [`MOST`].
@@ -9,37 +9,37 @@ use std::collections::{BTreeMap, BTreeSet};
 use regex::Regex;
 
 use super::condition::{Attribute, Condition, NotExpressible, has_variable};
-use crate::config::node::{Entry, Node};
-use crate::config::problem::Span;
+use crate::config::node::{Node, NodeEntry};
+use crate::config::span::Span;
 use crate::otlp::ReadValue;
 use crate::route::{ExactValue, TestedValue};
 
-/// Routes that one condition may become.
+/// The most routes that one condition may become.
 pub(super) const MOST: usize = 64;
 
-/// What must hold for attributes, all of it.
+/// Tests of attributes, all of which must hold.
 pub(super) type Case = BTreeMap<Attribute, AttributeValues>;
 
-/// Cases of which any one is enough. None at all never hold; an empty one always does.
+/// Cases of which any one is enough. An empty list never holds; a case without tests always does.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Cases(Vec<Case>);
 
-/// What the value of an attribute must be. Never what nothing can be.
+/// The test of an attribute's value. It is never one that no value can meet.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct AttributeValues {
-    /// It is in each of these lists. There are several where a value that a variable will have may be in more than one of them.
+    /// The value is in each of these lists. There are several lists where a variable's later value may be in more than one of them.
     one_of: BTreeSet<BTreeSet<ExactValue>>,
-    /// All of these regular expressions match in it.
+    /// All of these regular expressions match in the value.
     matching: BTreeSet<String>,
-    /// It is none of these, or there is none.
+    /// The value is none of these, or the attribute is absent.
     none_of: BTreeSet<ExactValue>,
-    /// None of these regular expressions match in it, or there is none.
+    /// None of these regular expressions match in the value, or the attribute is absent.
     not_matching: BTreeSet<String>,
-    /// Whether it must be there.
+    /// Whether the attribute must be present.
     exists: Option<bool>,
 }
 
-/// There are more than so many.
+/// The error that a condition has more than [`MOST`] cases.
 #[derive(Debug, PartialEq)]
 pub(super) struct TooMany(pub(super) usize);
 
@@ -92,7 +92,7 @@ impl Cases {
         })
     }
 
-    /// Those in which both hold.
+    /// The cases in which both hold.
     pub(super) fn and(&self, other: &Self) -> Result<Self, TooMany> {
         let pairs = self.0.iter().flat_map(|one| other.0.iter().map(move |other| (one, other)));
         Self(pairs.filter_map(|(one, other)| both(one, other)).collect()).simplified()
@@ -103,7 +103,7 @@ impl Cases {
         self.simplified()
     }
 
-    /// Those in which none of these holds. No two of them hold at once.
+    /// The cases in which none of these holds. No two of them hold at once.
     pub(super) fn not(&self) -> Result<Self, TooMany> {
         self.0.iter().try_fold(Self::always(), |rest, case| {
             let mut unlike = Vec::new();
@@ -139,7 +139,7 @@ impl Cases {
         &self.0
     }
 
-    /// The attributes that are asked for.
+    /// The attributes that are tested.
     pub(super) fn attributes(&self) -> impl Iterator<Item = &Attribute> {
         self.0.iter().flat_map(BTreeMap::keys)
     }
@@ -147,7 +147,7 @@ impl Cases {
     fn simplified(mut self) -> Result<Self, TooMany> {
         let mut kept: Vec<Case> = Vec::new();
         for case in self.0.drain(..) {
-            // What asks for less holds wherever what asks for more does.
+            // A case with fewer tests holds wherever one with more does.
             let is_within =
                 |one: &Case, other: &Case| other.iter().all(|(name, values)| one.get(name) == Some(values));
             if !kept.iter().any(|other| is_within(&case, other)) {
@@ -171,7 +171,7 @@ impl Cases {
     }
 }
 
-/// Whether one case holds wherever another does. May miss it, and never claims it wrongly.
+/// Whether one case holds wherever another does; `false` also if that can't be told.
 pub(super) fn implies(case: &Case, other: &Case) -> bool {
     other.iter().all(|(attribute, wanted)| {
         let values = case.get(attribute).cloned().unwrap_or_default();
@@ -179,7 +179,7 @@ pub(super) fn implies(case: &Case, other: &Case) -> bool {
     })
 }
 
-/// What holds where both do; `None` if they never do at once.
+/// The case that holds where both do; `None` if they never hold at once.
 fn both(one: &Case, other: &Case) -> Option<Case> {
     let mut both = one.clone();
     for (attribute, values) in other {
@@ -211,7 +211,7 @@ fn united(one: &Case, other: &Case) -> Option<Case> {
 }
 
 impl AttributeValues {
-    /// What is both; `None` if nothing is.
+    /// The test of both; `None` if no value meets both.
     fn and(&self, other: &Self) -> Option<Self> {
         let exists = match (self.exists, other.exists) {
             (Some(one), Some(other)) if one != other => return None,
@@ -227,7 +227,7 @@ impl AttributeValues {
         both.settled()
     }
 
-    /// The same without what follows from the rest; `None` if nothing is like that.
+    /// The same test without redundant parts; `None` if no value meets it.
     fn settled(mut self) -> Option<Self> {
         let needs_value = !self.one_of.is_empty() || !self.matching.is_empty();
         if self.exists == Some(false) {
@@ -280,13 +280,13 @@ impl AttributeValues {
         is_possible.then_some(self)
     }
 
-    /// The list of values, if nothing else is asked.
+    /// The list of values, if that is the whole test.
     fn only_list(&self) -> Option<&BTreeSet<ExactValue>> {
         let list = self.one_of.first()?;
         (*self == Self::one_of(list.clone())).then_some(list)
     }
 
-    /// What is not like this, in parts of which no two are at once.
+    /// The negation, in parts of which no two hold at once.
     fn negated(&self) -> Vec<Self> {
         let text = |text: &String| BTreeSet::from([text.clone()]);
         // Each thing that is asked, and its opposite.
@@ -337,7 +337,7 @@ impl AttributeValues {
 
     /// The value of an attribute in a route's `match`; `at` is where the condition stands.
     pub(super) fn written(&self, at: Span) -> Result<Node, NotExpressible> {
-        let entry = |key: &str, value: Node| Entry::new(key, at, value);
+        let entry = |key: &str, value: Node| NodeEntry::new(key, at, value);
         let rule = |key: &str, value: Node| Node::of_entries(vec![entry(key, value)], at);
         if let Some(values) = self.only_list() {
             return Ok(globs(values, at).unwrap_or_else(|| rule("equals", exactly(values, at))));
@@ -369,7 +369,7 @@ impl AttributeValues {
         Ok(Node::of_entries(entries, at))
     }
 
-    /// What the value must not be, as it stands below `not`; nothing if it may be anything.
+    /// The values that are excluded, as they are written below `not`; `None` if none are.
     fn unlike(&self, at: Span) -> Option<Node> {
         if self.none_of.is_empty() && self.not_matching.is_empty() {
             return None;
@@ -387,9 +387,9 @@ impl AttributeValues {
                 Some(grouped.join("|"))
             }
         };
-        entries.extend(pattern.map(|pattern| Entry::new("regex", at, Node::of_text(pattern, at))));
+        entries.extend(pattern.map(|pattern| NodeEntry::new("regex", at, Node::of_text(pattern, at))));
         if !self.none_of.is_empty() {
-            entries.push(Entry::new("equals", at, exactly(&self.none_of, at)));
+            entries.push(NodeEntry::new("equals", at, exactly(&self.none_of, at)));
         }
         Some(Node::of_entries(entries, at))
     }
@@ -405,7 +405,7 @@ fn pattern_of(texts: &BTreeSet<ExactValue>) -> String {
     format!("^(?:{})$", texts.collect::<Vec<_>>().join("|"))
 }
 
-/// Whether two different values may turn out to be the same.
+/// Whether two values may become equal once variables have their values.
 fn may_be(one: &ExactValue, other: &ExactValue) -> bool {
     match (one, other) {
         (ExactValue::Text(one), ExactValue::Text(other)) => has_variable(one) || has_variable(other),
@@ -416,18 +416,18 @@ fn may_be(one: &ExactValue, other: &ExactValue) -> bool {
 /// The values that are in both lists; `None` if that is known only when variables are.
 fn intersection(one: &BTreeSet<ExactValue>, other: &BTreeSet<ExactValue>) -> Option<BTreeSet<ExactValue>> {
     let both: BTreeSet<ExactValue> = one.intersection(other).cloned().collect();
-    // What may be a value that is in both is in both as that one.
+    // A value that may equal one in both lists is in both as that one.
     let mut left = one.difference(&both);
     let is_known = left.all(|one| !other.difference(&both).any(|other| may_be(one, other)));
     is_known.then_some(both)
 }
 
-/// A pattern as the regular expression that it is; nothing for what a variable will be, and for what is none.
+/// The regular expression of a pattern; `None` if the pattern has a variable or is invalid.
 fn known_pattern(pattern: &str) -> Option<Regex> {
     if has_variable(pattern) { None } else { Regex::new(pattern).ok() }
 }
 
-/// The text of a value in which patterns are looked for; nothing for what a variable will be, and for a number that has several.
+/// The text of a value that patterns are matched against; `None` if the value has a variable, or is a number with several texts.
 fn known_text(value: &ExactValue) -> Option<Cow<'_, str>> {
     /// The largest of which each double has a neighbour that is whole.
     const LARGEST: u64 = 1 << 53;
@@ -458,7 +458,7 @@ fn several_lists() -> NotExpressible {
     }
 }
 
-/// Values as a glob, or as a list of globs; `None` if one of them is no glob that means the same.
+/// Values as a glob, or as a list of globs; `None` if one of them has no equivalent glob.
 fn globs(values: &BTreeSet<ExactValue>, at: Span) -> Option<Node> {
     let texts: Option<Vec<Node>> =
         values.iter().map(|value| as_glob(value).map(|text| Node::of_text(text, at))).collect();
@@ -475,7 +475,7 @@ fn as_glob(value: &ExactValue) -> Option<&str> {
     (is_read && !is_of_other_type && !has_meaning).then_some(text)
 }
 
-/// Values as they stand below `equals`.
+/// Values as they are written below `equals`.
 fn exactly(values: &BTreeSet<ExactValue>, at: Span) -> Node {
     let (mut texts, mut numbers, mut booleans) = (Vec::new(), Vec::new(), Vec::new());
     for value in values {
@@ -487,7 +487,7 @@ fn exactly(values: &BTreeSet<ExactValue>, at: Span) -> Node {
     }
     let all = [("text", texts), ("number", numbers), ("boolean", booleans)];
     let entries = all.into_iter().filter(|(_, nodes)| !nodes.is_empty());
-    let entries = entries.map(|(key, nodes)| Entry::new(key, at, one_or_list(nodes, at)));
+    let entries = entries.map(|(key, nodes)| NodeEntry::new(key, at, one_or_list(nodes, at)));
     Node::of_entries(entries.collect(), at)
 }
 

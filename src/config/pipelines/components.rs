@@ -6,33 +6,34 @@ use super::graph::Graph;
 use super::headers::HeaderKeys;
 use crate::config::collector;
 use crate::config::model::{Extension, Receiver, Typed, boolean, type_of};
-use crate::config::node::{Entry, Mention, Node};
-use crate::config::problem::{Report, Span, nearest};
-use crate::config::secrets::{is_path, named};
+use crate::config::node::{Mention, Node, NodeEntry};
+use crate::config::problem::ProblemReport;
+use crate::config::quoting::{is_path, named, nearest};
+use crate::config::span::Span;
 
 /// Sections that are translated; all others are Sluice's own, and stay as they are.
 const TRANSLATED: [&str; 6] = ["receivers", "extensions", "processors", "connectors", "exporters", "service"];
 
-/// Where a Collector's `file_storage` is by default.
+/// The default directory of a Collector's `file_storage`.
 const STORAGE: &str = "/var/lib/otelcol/file_storage";
 
 /// The components of a file.
 pub(super) struct Components<'a> {
     root: &'a Node,
-    /// The receivers of pipelines that can be had, in the order of the file.
-    receivers: Vec<&'a Entry>,
-    /// The exporters of pipelines that can be had, and what they are called here.
-    exporters: Vec<(&'a Entry, String)>,
-    /// The extensions that `auth` of these names.
+    /// The receivers of pipelines that Sluice has, in the order of the file.
+    receivers: Vec<&'a NodeEntry>,
+    /// The exporters of pipelines that Sluice has, each with its name here.
+    exporters: Vec<(&'a NodeEntry, String)>,
+    /// The extensions that their `auth` names.
     authenticators: BTreeSet<String>,
-    /// What exporters read of requests.
+    /// The headers of requests that exporters read.
     pub(super) keys: HeaderKeys,
     /// The `storage` of the first queue that has one.
     storage: Option<&'a Node>,
 }
 
 impl<'a> Components<'a> {
-    pub(super) fn new(root: &'a Node, graph: &Graph<'a>, report: &mut Report) -> Self {
+    pub(super) fn new(root: &'a Node, graph: &Graph<'a>, report: &mut ProblemReport) -> Self {
         let mut components = Self {
             root,
             receivers: Vec::new(),
@@ -71,7 +72,7 @@ impl<'a> Components<'a> {
         self.receivers.iter().any(|entry| entry.key == name)
     }
 
-    /// What an exporter is called here; nothing if it can't be had, which has been reported.
+    /// The name of an exporter here; `None` if Sluice does not have it, which has been reported.
     pub(super) fn exporter(&self, name: &str) -> Option<String> {
         let known = self.exporters.iter().find(|(entry, _)| entry.key == name).map(|(_, name)| name.clone());
         // One that is not there is reported where it is named.
@@ -86,7 +87,7 @@ impl<'a> Components<'a> {
             let protocols = entry.value.near(&["protocols"]).entries().iter().map(|protocol| {
                 // What routes and keys read of a request needs no setting.
                 let value = without(&protocol.value, &["include_metadata"]);
-                Entry { value, ..protocol.clone() }
+                NodeEntry { value, ..protocol.clone() }
             });
             let protocols = Node::of_entries(protocols.collect(), entry.value.near(&["protocols"]).span);
             let value = replaced(&entry.value, "protocols", protocols);
@@ -98,12 +99,12 @@ impl<'a> Components<'a> {
                     .iter()
                     .filter_map(|protocol| authenticator(&protocol.value)),
             );
-            entries.push(Entry { value, ..(*entry).clone() });
+            entries.push(NodeEntry { value, ..(*entry).clone() });
         }
         Some(Node::of_entries(entries, section.span))
     }
 
-    pub(super) fn exporters(&mut self, report: &mut Report) -> Node {
+    pub(super) fn exporters(&mut self, report: &mut ProblemReport) -> Node {
         let none = Node::of_entries(Vec::new(), self.root.span);
         let extensions = self.root.get("extensions").unwrap_or(&none);
         let mut entries = Vec::new();
@@ -116,13 +117,13 @@ impl<'a> Components<'a> {
                 _ => written,
             };
             self.authenticators.extend(authenticator(&value));
-            entries.push(Entry::new(name, entry.key_span, value));
+            entries.push(NodeEntry::new(name, entry.key_span, value));
         }
         Node::of_entries(entries, self.root.near(&["exporters"]).span)
     }
 
     /// The exporter without the `storage` of its queue, which becomes the journal.
-    fn without_storage(&mut self, exporter: &'a Node, report: &mut Report) -> Node {
+    fn without_storage(&mut self, exporter: &'a Node, report: &mut ProblemReport) -> Node {
         let Some(queue) = exporter.get("sending_queue") else { return exporter.clone() };
         let is_off = queue.get("enabled").and_then(Node::text).and_then(boolean) == Some(false);
         let storage = queue.get("storage").filter(|storage| !storage.is_null() && !is_off);
@@ -151,11 +152,11 @@ impl<'a> Components<'a> {
         Some(Node::of_entries(entries.cloned().collect(), section.span))
     }
 
-    /// What becomes of extensions and telemetry, and the sections that are Sluice's own.
-    pub(super) fn others(&self, report: &mut Report) -> Vec<Entry> {
+    /// The sections for the Collector's extensions and telemetry, and the sections that are Sluice's own.
+    pub(super) fn others(&self, report: &mut ProblemReport) -> Vec<NodeEntry> {
         let own = self.root.entries().iter().filter(|entry| !TRANSLATED.contains(&entry.key.as_str()));
-        let mut others: Vec<Entry> = own.cloned().collect();
-        let mut put = |entry: Entry| {
+        let mut others: Vec<NodeEntry> = own.cloned().collect();
+        let mut put = |entry: NodeEntry| {
             if !others.iter().any(|known| known.key == entry.key) {
                 others.push(entry);
             }
@@ -189,7 +190,7 @@ impl<'a> Components<'a> {
     }
 
     /// The journal in place of the `storage` of queues.
-    fn journal(&self) -> Option<Entry> {
+    fn journal(&self) -> Option<NodeEntry> {
         let storage = self.storage?;
         let extension = storage.text().and_then(|name| self.root.get("extensions")?.get(name));
         let written =
@@ -202,28 +203,28 @@ impl<'a> Components<'a> {
             }
             None => Node::of_text(format!("{STORAGE}/journal"), storage.span),
         };
-        let mut entries = vec![Entry::new("directory", storage.span, directory)];
+        let mut entries = vec![NodeEntry::new("directory", storage.span, directory)];
         let fsync =
             extension.and_then(|extension| extension.get("fsync")).and_then(Node::text).and_then(boolean);
         if fsync == Some(true) {
-            entries.push(Entry::new("sync", storage.span, Node::of_text("always", storage.span)));
+            entries.push(NodeEntry::new("sync", storage.span, Node::of_text("always", storage.span)));
         }
-        Some(Entry::new("journal", storage.span, Node::of_entries(entries, storage.span)))
+        Some(NodeEntry::new("journal", storage.span, Node::of_entries(entries, storage.span)))
     }
 }
 
-/// The types of exporters that can be had, under each name that they have or had.
+/// The types of exporters that Sluice has, by their present and former names.
 const EXPORTERS: &[&str] = &["otlp_http", "otlphttp", "otlp_grpc", "otlp", "file", "debug", "nop", "logging"];
 
-/// The entries of a section that pipelines name and that can be had. Reports all others.
+/// The entries of a section that pipelines name and that Sluice has. Reports all others.
 fn used<'a>(
     root: &'a Node,
     section: &str,
     what: &str,
     mentions: &[&Mention<'a>],
     types: &[&str],
-    report: &mut Report,
-) -> Vec<&'a Entry> {
+    report: &mut ProblemReport,
+) -> Vec<&'a NodeEntry> {
     let entries = root.get(section).map(Node::entries).unwrap_or_default();
     let mut used = Vec::new();
     for entry in entries {
@@ -286,8 +287,8 @@ fn replaced(node: &Node, key: &str, value: Node) -> Node {
 }
 
 /// A `file` exporter: a directory in place of a file, and rotation as the Collector has it.
-fn file(written: &Node, name: &str, at: Span, report: &mut Report) -> Node {
-    /// What a Collector's rotation is where it says nothing.
+fn file(written: &Node, name: &str, at: Span, report: &mut ProblemReport) -> Node {
+    /// The defaults of a Collector's rotation.
     const MOST: &str = "100";
     if written.get("format").and_then(Node::text) == Some("proto") {
         report
@@ -307,7 +308,7 @@ fn file(written: &Node, name: &str, at: Span, report: &mut Report) -> Node {
             ),
         );
         let value = Node { value: Node::of_text(directory, path.value.span).value, ..path.value.clone() };
-        entries.push(Entry { value, ..path.clone() });
+        entries.push(NodeEntry { value, ..path.clone() });
     }
     let rotation = written.get("rotation").filter(|rotation| !rotation.is_null());
     let mut settings = rotation.map(|rotation| rotation.entries().to_vec()).unwrap_or_default();
@@ -320,10 +321,10 @@ fn file(written: &Node, name: &str, at: Span, report: &mut Report) -> Node {
     };
     for (key, value) in defaults {
         if !settings.iter().any(|entry| entry.key == *key && !entry.value.is_null()) {
-            settings.push(Entry::new(*key, place, Node::of_word(*value, place)));
+            settings.push(NodeEntry::new(*key, place, Node::of_word(*value, place)));
         }
     }
-    entries.push(Entry::new("rotation", place, Node::of_entries(settings, place)));
+    entries.push(NodeEntry::new("rotation", place, Node::of_entries(settings, place)));
     Node::of_entries(entries, written.span)
 }
 
@@ -336,20 +337,20 @@ fn without_extension(path: &str) -> &str {
     }
 }
 
-/// What `debug` was called before, with a level in place of its verbosity.
+/// The exporter `logging`, the former `debug`, with a level in place of the verbosity.
 fn logging(written: &Node) -> Node {
     let level = written.entry("loglevel").or_else(|| written.entry("logLevel"));
     let mut entries = without(written, &["loglevel", "logLevel"]).entries().to_vec();
     if let Some(entry) = level.filter(|_| written.get("verbosity").is_none()) {
         let verbosity = if entry.value.text() == Some("debug") { "detailed" } else { "basic" };
-        entries.push(Entry::new("verbosity", entry.key_span, Node::of_text(verbosity, entry.value.span)));
+        entries.push(NodeEntry::new("verbosity", entry.key_span, Node::of_text(verbosity, entry.value.span)));
     }
     Node::of_entries(entries, written.span)
 }
 
 /// `health_check` as `health`.
-fn health(written: Option<&Node>, at: Span, report: &mut Report) -> Entry {
-    /// Where a Collector's is by default.
+fn health(written: Option<&Node>, at: Span, report: &mut ProblemReport) -> NodeEntry {
+    /// The default endpoint in a Collector.
     const DEFAULT: &str = "localhost:13133";
     let written = written.unwrap_or(&EMPTY);
     // The second version has one listener for each protocol.
@@ -378,16 +379,16 @@ fn health(written: Option<&Node>, at: Span, report: &mut Report) -> Entry {
     let endpoint = settings.entry("endpoint").filter(|entry| !entry.value.is_null());
     let endpoint = match endpoint {
         Some(entry) => entry.clone(),
-        None => Entry::new("endpoint", at, Node::of_text(DEFAULT, at)),
+        None => NodeEntry::new("endpoint", at, Node::of_text(DEFAULT, at)),
     };
-    Entry::new("health", at, Node::of_entries(vec![endpoint], at))
+    NodeEntry::new("health", at, Node::of_entries(vec![endpoint], at))
 }
 
 static EMPTY: Node =
-    Node { span: Span { start: 0, end: 0 }, value: crate::config::node::Value::Map(Vec::new()) };
+    Node { span: Span { start: 0, end: 0 }, value: crate::config::node::NodeValue::Map(Vec::new()) };
 
-/// What the Collector says of itself, as far as there is something like it; reports the rest.
-fn telemetry_as_admin(telemetry: &Node, report: &mut Report) -> Option<Entry> {
+/// The Collector's own telemetry, as far as Sluice has an equivalent; reports the rest.
+fn telemetry_as_admin(telemetry: &Node, report: &mut ProblemReport) -> Option<NodeEntry> {
     for entry in telemetry.entries().iter().filter(|entry| !entry.value.is_null()) {
         let why = match entry.key.as_str() {
             "logs" => "`--log-level` and `--log-format` of `sluice run` say how it logs",
@@ -413,8 +414,8 @@ fn telemetry_as_admin(telemetry: &Node, report: &mut Report) -> Option<Entry> {
         Some("localhost:8888" | "127.0.0.1:8888") => None,
         Some(text) if ["localhost:", "127.0.0.1:", "[::1]:"].iter().any(|host| text.starts_with(host)) => {
             let address = address?;
-            let endpoint = Entry::new("endpoint", address.span, address.clone());
-            Some(Entry::new("admin", metrics.key_span, Node::of_entries(vec![endpoint], address.span)))
+            let endpoint = NodeEntry::new("endpoint", address.span, address.clone());
+            Some(NodeEntry::new("admin", metrics.key_span, Node::of_entries(vec![endpoint], address.span)))
         }
         _ => {
             let is_silent = metrics

@@ -5,12 +5,12 @@
 
 use regex::Regex;
 
+use crate::config::quoting::{REDACTED, is_name};
 use crate::config::re2;
-use crate::config::secrets::{REDACTED, is_name};
 use crate::otlp::Signal;
 use crate::route::ExactValue;
 
-/// What a condition asks of an entry.
+/// A condition on an entry.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Condition {
     /// It holds for everything, or for nothing.
@@ -26,7 +26,7 @@ pub(super) enum Condition {
     Or(Vec<Self>),
 }
 
-/// Where a value is read.
+/// The place from which a value is read.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Attribute {
     Resource(String),
@@ -36,7 +36,7 @@ pub(super) enum Attribute {
     Request(String),
 }
 
-/// What a condition is about if its paths don't say.
+/// The subject of a condition whose paths don't name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum About {
     Resource,
@@ -49,7 +49,7 @@ pub(super) enum About {
 /// A condition, or a part of one, that routes can't express.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct NotExpressible {
-    /// What it is.
+    /// The part, in words.
     pub(super) message: String,
     /// What to write instead.
     pub(super) help: &'static str,
@@ -68,7 +68,7 @@ const OF_METRIC: &str = "with `context: metric` a route can ask for `resource.at
 const OF_RECORD: &str = "a route can ask for the record's own `attributes[\"x\"]` and for `resource.attributes[\"x\"]`: what its scope, its \
                          metric or its events have, let a Collector before this one write in an attribute of the record";
 
-/// Reads a condition, or with `is_statement` what stands behind `route() where`.
+/// Reads a condition, or with `is_statement` the part of a statement behind `route() where`.
 pub(super) fn parse(text: &str, about: About, is_statement: bool) -> Result<Condition, NotExpressible> {
     let tokens = tokens(text)?;
     let mut parser = Parser { tokens: &tokens, about, depth: 0 };
@@ -250,7 +250,7 @@ impl<'t> Parser<'t> {
             };
             self.expect(")")?;
             let pattern = re2::translated(pattern);
-            // What a variable will be is not known.
+            // A variable's later value is not known.
             return match Regex::new(&pattern).err().filter(|_| !has_variable(&pattern)) {
                 None => Ok(Condition::Matches(attribute, pattern)),
                 Some(error) => Err(NotExpressible {
@@ -379,7 +379,7 @@ impl<'t> Parser<'t> {
 
 enum Operand {
     Attribute(Attribute),
-    /// Nothing for `nil`.
+    /// `None` for `nil`.
     Value(Option<ExactValue>),
 }
 

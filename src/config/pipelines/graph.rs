@@ -7,21 +7,22 @@ use super::condition::{self, About, NotExpressible};
 use crate::config::collector;
 use crate::config::model::type_of;
 use crate::config::node::{Mention, Node};
-use crate::config::problem::{Report, Span, enumerated, nearest};
-use crate::config::secrets::named;
+use crate::config::problem::ProblemReport;
+use crate::config::quoting::{enumerated, named, nearest};
+use crate::config::span::Span;
 use crate::otlp::Signal;
 
-/// Pipelines behind each other at most.
+/// The most pipelines behind each other.
 const LONGEST: usize = 16;
-/// Pipelines that data comes to, each counted as often as there are ways to it.
+/// The most pipelines that data comes to, each counted as often as there are ways to it.
 const MOST_WAYS: usize = 10_000;
 
 /// A pipeline as it is written.
 pub(super) struct Pipeline<'a> {
     pub(super) name: &'a str,
-    /// Where its name stands.
+    /// The place of its name.
     pub(super) at: Span,
-    /// Where its settings stand.
+    /// The place of its settings.
     written: Span,
     pub(super) signal: Signal,
     pub(super) receivers: Vec<Mention<'a>>,
@@ -29,9 +30,9 @@ pub(super) struct Pipeline<'a> {
     pub(super) exporters: Vec<Mention<'a>>,
 }
 
-/// What becomes of the data that comes to a pipeline.
+/// What happens to the data that comes to a pipeline.
 pub(super) enum PipelineStep<'p> {
-    /// All of it is sent.
+    /// All data is sent.
     Send(Sending<'p>),
     /// A connector chooses.
     Choose(Choice<'p>),
@@ -42,45 +43,45 @@ pub(super) enum PipelineStep<'p> {
 pub(super) struct Sending<'p> {
     /// The pipeline that sends.
     pub(super) pipeline: &'p Pipeline<'p>,
-    /// Those of all pipelines on the way.
+    /// The processors of all pipelines on the way.
     pub(super) processors: Vec<&'p Mention<'p>>,
     pub(super) exporters: Vec<&'p Mention<'p>>,
-    /// What could not be taken of the way to it, which has been reported.
+    /// The parts of the way that could not be translated, which have been reported.
     pub(super) lacks: Option<String>,
 }
 
-/// The ways from which a connector chooses.
+/// The arms from which a connector chooses.
 pub(super) struct Choice<'p> {
     pub(super) arms: Vec<Arm<'p>>,
-    /// What is done with data that no arm has taken.
+    /// The steps for data that no arm has taken.
     pub(super) otherwise: Vec<PipelineStep<'p>>,
-    /// Where that is written.
+    /// The place of these steps in the file.
     pub(super) rest_at: Option<Span>,
 }
 
-/// One of these ways.
+/// An arm of a choice.
 pub(super) struct Arm<'p> {
-    /// `None` if the condition could not be taken; what the steps end with says why.
+    /// `None` if the condition could not be translated; the end of the steps has the reason.
     pub(super) when: Option<Cases>,
-    /// Where the condition stands.
+    /// The place of the condition.
     pub(super) at: Span,
     pub(super) takes: Takes,
     pub(super) steps: Vec<PipelineStep<'p>>,
 }
 
-/// What an arm leaves for others of what it takes.
+/// Which of the data that an arm takes goes on to others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Takes {
-    /// Nothing.
+    /// None.
     All,
-    /// All of it, for later arms and for what is done otherwise.
+    /// All, to later arms and to the steps for data that no arm has taken.
     Copy,
-    /// All of it, for later arms alone.
+    /// All, to later arms alone.
     CopyForArms,
 }
 
 impl<'p> Sending<'p> {
-    /// In place of what could not be taken behind a pipeline.
+    /// The end in place of steps that could not be translated.
     pub(super) fn lacking(
         pipeline: &'p Pipeline<'p>,
         processors: &[&'p Mention<'p>],
@@ -91,7 +92,7 @@ impl<'p> Sending<'p> {
 }
 
 impl PipelineStep<'_> {
-    /// Says of all its ends what could not be taken of the way to them.
+    /// Adds to all ends a part of the way that could not be translated.
     fn lack(&mut self, what: &str) {
         match self {
             Self::Send(sending) => sending.lacks = Some(what.to_owned()),
@@ -109,19 +110,19 @@ pub(super) struct NotFollowed<'p> {
     pub(super) why: String,
 }
 
-/// How much there is behind a pipeline, with itself.
+/// The size of the graph behind a pipeline, including itself.
 #[derive(Clone, Copy)]
 struct GraphExtent {
-    /// Pipelines, each as often as there are ways to it.
+    /// The number of pipelines, each counted as often as there are ways to it.
     ways: usize,
-    /// The most pipelines behind each other.
+    /// The longest chain of pipelines.
     length: usize,
 }
 
-/// The pipelines of a file, and what they are made of.
+/// The pipelines of a file, and the components that they name.
 pub(super) struct Graph<'a> {
     pub(super) pipelines: Vec<Pipeline<'a>>,
-    /// Those whose signal is misspelt.
+    /// The pipelines whose signal is misspelt.
     pub(super) misspelt: Vec<Misspelt<'a>>,
     root: &'a Node,
 }
@@ -135,7 +136,7 @@ pub(super) struct Misspelt<'a> {
 
 impl<'a> Graph<'a> {
     /// Reads `service.pipelines`.
-    pub(super) fn new(root: &'a Node, report: &mut Report) -> Self {
+    pub(super) fn new(root: &'a Node, report: &mut ProblemReport) -> Self {
         let (mut pipelines, mut misspelt) = (Vec::new(), Vec::new());
         for entry in root.near(&["service", "pipelines"]).entries() {
             let shown = if report.shows(entry.key_span) { named(&entry.key) } else { named("") };
@@ -172,11 +173,11 @@ impl<'a> Graph<'a> {
         self.root.get("connectors").is_some_and(|connectors| connectors.get(name).is_some())
     }
 
-    /// Looks whether the ways from the pipelines are few and short enough to be followed. Reports the first that is not.
+    /// Checks that the ways from the pipelines are few and short enough to be followed. Reports the first that is not.
     pub(super) fn check_ways<'p>(
         &'p self,
         sources: &[&'p Pipeline<'p>],
-        report: &mut Report,
+        report: &mut ProblemReport,
     ) -> Result<(), NotFollowed<'p>> {
         let mut known = HashMap::new();
         let mut ways = 0_usize;
@@ -194,13 +195,13 @@ impl<'a> Graph<'a> {
         Ok(())
     }
 
-    /// How much there is behind a pipeline to which the data comes through those of `before`.
+    /// The size of the graph behind a pipeline to which data comes through the pipelines of `before`.
     fn extent<'p>(
         &'p self,
         pipeline: &'p Pipeline<'p>,
         before: &mut Vec<&'p Pipeline<'p>>,
         known: &mut HashMap<&'p str, GraphExtent>,
-        report: &mut Report,
+        report: &mut ProblemReport,
     ) -> Result<GraphExtent, NotFollowed<'p>> {
         let first = before.iter().position(|earlier| earlier.name == pipeline.name);
         if let Some(first) = first {
@@ -271,12 +272,12 @@ impl<'a> Graph<'a> {
         })
     }
 
-    /// What becomes of data that comes to a pipeline, behind the processors of those before it. The ways have been checked.
+    /// What happens to data that comes to a pipeline, behind the processors of the pipelines before it. The ways have been checked.
     pub(super) fn steps<'p>(
         &'p self,
         pipeline: &'p Pipeline<'p>,
         before: &[&'p Mention<'p>],
-        report: &mut Report,
+        report: &mut ProblemReport,
     ) -> Vec<PipelineStep<'p>> {
         let mut processors = before.to_vec();
         processors.extend(&pipeline.processors);
@@ -323,12 +324,12 @@ impl<'a> Graph<'a> {
         steps
     }
 
-    /// Reports a `forward` from which no pipeline of its signal receives, and returns what is said of it.
+    /// Reports a `forward` from which no pipeline of its signal receives, and returns the message.
     fn report_no_receiver(
         &self,
         pipeline: &Pipeline<'_>,
         connector: &Mention<'_>,
-        report: &mut Report,
+        report: &mut ProblemReport,
     ) -> String {
         let (shown, signal) = (connector.shown(), pipeline.signal);
         let receives =
@@ -351,18 +352,18 @@ impl<'a> Graph<'a> {
         why
     }
 
-    /// What a routing connector chooses from; and what is reported of its keys, if one of them is not known.
+    /// The choice of a routing connector, and the message about its first unknown key, if there is one.
     fn choice<'p>(
         &'p self,
         pipeline: &'p Pipeline<'p>,
         connector: &Mention<'_>,
         processors: &[&'p Mention<'p>],
-        report: &mut Report,
+        report: &mut ProblemReport,
     ) -> (Choice<'p>, Option<String>) {
         let written = self.root.near(&["connectors", connector.name]);
         let keys = ["table", "default_pipelines", "error_mode", "match_once"];
         let mut unknown = check_keys(written, &keys, "a routing connector", report);
-        // Removed in version 0.120, in which the first that matches counts.
+        // The key was removed in version 0.120, since which the first arm that matches counts.
         let match_once = written.get("match_once").filter(|node| !node.is_null());
         let matches_all = match match_once.map(|node| node.text().and_then(crate::config::model::boolean)) {
             None | Some(Some(true)) => false,
@@ -400,13 +401,13 @@ impl<'a> Graph<'a> {
         (Choice { arms, otherwise: otherwise.unwrap_or_default(), rest_at }, unknown)
     }
 
-    /// A row of the table; `None` if it is not for this signal. What can't be taken of it is reported, and its steps say so.
+    /// The arm of a row of the table; `None` if it is not for this signal. Parts that can't be translated are reported, and noted in the steps.
     fn arm<'p>(
         &'p self,
         row: &Node,
         pipeline: &'p Pipeline<'p>,
         processors: &[&'p Mention<'p>],
-        report: &mut Report,
+        report: &mut ProblemReport,
     ) -> Option<Arm<'p>> {
         let context = row.get("context").and_then(Node::text).unwrap_or_default();
         let about = match (context, pipeline.signal) {
@@ -484,13 +485,13 @@ impl<'a> Graph<'a> {
         Some(Arm { when, at, takes, steps }).filter(|arm| !arm.steps.is_empty())
     }
 
-    /// What becomes of data that is handed to the pipelines of a list.
+    /// What happens to data that is handed to the pipelines of a list.
     fn behind<'p>(
         &'p self,
         list: &Node,
         pipeline: &'p Pipeline<'p>,
         processors: &[&'p Mention<'p>],
-        report: &mut Report,
+        report: &mut ProblemReport,
     ) -> Vec<PipelineStep<'p>> {
         let written = self.root.near(&["service", "pipelines"]);
         let mut steps = Vec::new();
@@ -516,14 +517,14 @@ impl<'a> Graph<'a> {
         steps
     }
 
-    /// Reports a condition on something that a processor before the connector changes: routes see what came in. Gives back what
-    /// is reported.
+    /// Reports a condition on something that a processor before the connector changes: routes see the data as it was received. Returns the
+    /// message.
     fn check_edits(
         &self,
         when: &Cases,
         connector: &Mention<'_>,
         processors: &[&Mention<'_>],
-        report: &mut Report,
+        report: &mut ProblemReport,
     ) -> Option<String> {
         let mut first = None;
         for processor in processors {
@@ -553,12 +554,12 @@ impl<'a> Graph<'a> {
     }
 }
 
-/// How much there is behind a pipeline, if it is within what may be behind so many pipelines `before` it; or else it is reported.
+/// The size of a graph, if it is within the limits for a pipeline with so many pipelines `before` it; otherwise that is reported.
 fn within_longest<'p>(
     pipeline: &'p Pipeline<'p>,
     before: usize,
     extent: GraphExtent,
-    report: &mut Report,
+    report: &mut ProblemReport,
 ) -> Result<GraphExtent, NotFollowed<'p>> {
     if before + extent.length <= LONGEST {
         return Ok(extent);
@@ -585,8 +586,13 @@ fn edit_of(written: &Node, name: &str) -> Option<&'static str> {
     None
 }
 
-/// Reports keys of a Collector's map that are not known, and gives back what is reported of the first.
-pub(super) fn check_keys(map: &Node, known: &[&str], what: &str, report: &mut Report) -> Option<String> {
+/// Reports unknown keys of a Collector's map, and returns the message about the first.
+pub(super) fn check_keys(
+    map: &Node,
+    known: &[&str],
+    what: &str,
+    report: &mut ProblemReport,
+) -> Option<String> {
     let mut first = None;
     for entry in map.entries().iter().filter(|entry| !known.contains(&entry.key.as_str())) {
         let shown = named(&entry.key);
@@ -596,7 +602,7 @@ pub(super) fn check_keys(map: &Node, known: &[&str], what: &str, report: &mut Re
         match nearest(&entry.key, known.iter().copied()) {
             Some(near) => problem.help(format!("did you mean `{near}`?")),
             None => problem
-                .help(format!("the keys here are {}", crate::config::problem::listed(known.iter().copied()))),
+                .help(format!("the keys here are {}", crate::config::quoting::listed(known.iter().copied()))),
         }
     }
     first

@@ -8,33 +8,34 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::graph::check_keys;
 use crate::config::model::type_of;
-use crate::config::node::{Entry, Mention, Node, Value};
-use crate::config::problem::{Report, Span};
-use crate::config::secrets::named;
+use crate::config::node::{Mention, Node, NodeEntry, NodeValue};
+use crate::config::problem::ProblemReport;
+use crate::config::quoting::named;
+use crate::config::span::Span;
 
-/// What exporters read of the requests whose data they send, by the names of the exporters.
+/// The headers of requests that exporters send on, by the names of the exporters.
 #[derive(Default)]
 pub(super) struct HeaderKeys(HashMap<String, Vec<HeaderKey>>);
 
 /// A header of the request that an exporter sends on.
 #[derive(Clone)]
 pub(super) struct HeaderKey {
-    /// The name of the part of the key. Another header, or the same with another default, has another one.
+    /// The name of the part of the key, which differs for each header and each default.
     part: String,
     /// The header of the request.
     header: String,
-    /// What stands for a header that is not there.
+    /// The default for an absent header.
     default: Option<Node>,
     at: Span,
 }
 
 impl HeaderKeys {
-    /// What the exporter reads.
+    /// The headers that an exporter reads.
     pub(super) fn of(&self, exporter: &str) -> &[HeaderKey] {
         self.0.get(exporter).map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// Exporters in groups, each of which reads the same of requests.
+    /// Exporters in groups that read the same headers.
     pub(super) fn groups<'m, 'a>(&self, exporters: &[&'m Mention<'a>]) -> Vec<Vec<&'m Mention<'a>>> {
         let mut groups: Vec<(BTreeSet<&str>, Vec<&Mention<'_>>)> = Vec::new();
         for exporter in exporters.iter().copied() {
@@ -47,18 +48,20 @@ impl HeaderKeys {
         groups.into_iter().map(|(_, group)| group).collect()
     }
 
-    /// The key of a route to these exporters, which read the same, if they read something.
+    /// The key of a route to these exporters, which read the same headers; `None` if they read none.
     pub(super) fn key_of(&self, exporters: &[&Mention<'_>]) -> Option<Node> {
-        let mut parts: Vec<Entry> = Vec::new();
+        let mut parts: Vec<NodeEntry> = Vec::new();
         let mut place = None;
         for key in exporters.iter().flat_map(|exporter| self.of(exporter.name)) {
             if parts.iter().any(|known| known.key == key.part) {
                 continue;
             }
             let at = *place.get_or_insert(key.at);
-            let mut source = vec![Entry::new("request", key.at, Node::of_text(key.header.clone(), key.at))];
-            source.extend(key.default.iter().map(|default| Entry::new("default", key.at, default.clone())));
-            parts.push(Entry::new(key.part.clone(), at, Node::of_entries(source, key.at)));
+            let mut source =
+                vec![NodeEntry::new("request", key.at, Node::of_text(key.header.clone(), key.at))];
+            source
+                .extend(key.default.iter().map(|default| NodeEntry::new("default", key.at, default.clone())));
+            parts.push(NodeEntry::new(key.part.clone(), at, Node::of_entries(source, key.at)));
         }
         place.map(|at| Node::of_entries(parts, at))
     }
@@ -69,7 +72,7 @@ impl HeaderKeys {
         name: &str,
         exporter: &Node,
         extensions: &Node,
-        report: &mut Report,
+        report: &mut ProblemReport,
     ) -> Node {
         let authenticator = exporter.near(&["auth", "authenticator"]);
         let setter = authenticator.text().filter(|text| type_of(text) == "headers_setter");
@@ -81,24 +84,30 @@ impl HeaderKeys {
             position += 1;
             self.header(name, written, &mut headers, report);
         }
-        let mut entries: Vec<Entry> = Vec::new();
+        let mut entries: Vec<NodeEntry> = Vec::new();
         for entry in
             exporter.entries().iter().filter(|entry| !["auth", "headers"].contains(&entry.key.as_str()))
         {
             entries.push(entry.clone());
         }
         if let Some(entry) = setter.entry("additional_auth").filter(|entry| !entry.value.is_null()) {
-            let auth = vec![Entry::new("authenticator", entry.key_span, entry.value.clone())];
-            entries.push(Entry::new("auth", entry.key_span, Node::of_entries(auth, entry.key_span)));
+            let auth = vec![NodeEntry::new("authenticator", entry.key_span, entry.value.clone())];
+            entries.push(NodeEntry::new("auth", entry.key_span, Node::of_entries(auth, entry.key_span)));
         }
         if !headers.0.is_empty() {
             let at = setter.near(&["headers"]).span;
-            entries.push(Entry::new("headers", at, Node::of_entries(headers.0, at)));
+            entries.push(NodeEntry::new("headers", at, Node::of_entries(headers.0, at)));
         }
         Node::of_entries(entries, exporter.span)
     }
 
-    fn header(&mut self, exporter: &str, written: &Node, headers: &mut SetHeaders, report: &mut Report) {
+    fn header(
+        &mut self,
+        exporter: &str,
+        written: &Node,
+        headers: &mut SetHeaders,
+        report: &mut ProblemReport,
+    ) {
         let known = ["key", "action", "value", "from_context", "default_value"];
         for entry in written.entries().iter().filter(|entry| !known.contains(&entry.key.as_str())) {
             report
@@ -148,7 +157,7 @@ impl HeaderKeys {
         }
     }
 
-    /// The name of the part of keys that is this header with this default.
+    /// The name of the key's part for this header with this default.
     fn part(&self, header: &str, default: Option<&Node>) -> String {
         let known = || self.0.values().flatten();
         let is_same = |key: &&HeaderKey| {
@@ -166,15 +175,15 @@ impl HeaderKeys {
 }
 
 /// The headers of an exporter, of either form, as a map.
-struct SetHeaders(Vec<Entry>);
+struct SetHeaders(Vec<NodeEntry>);
 
 impl SetHeaders {
     fn of(exporter: &Node) -> Self {
         let Some(written) = exporter.get("headers") else { return Self(Vec::new()) };
-        let Value::Seq(items) = &written.value else { return Self(written.entries().to_vec()) };
+        let NodeValue::Seq(items) = &written.value else { return Self(written.entries().to_vec()) };
         let entry = |item: &Node| {
             let name = item.get("name")?;
-            Some(Entry::new(name.text()?, name.span, item.get("value")?.clone()))
+            Some(NodeEntry::new(name.text()?, name.span, item.get("value")?.clone()))
         };
         Self(items.iter().filter_map(entry).collect())
     }
@@ -191,7 +200,7 @@ impl SetHeaders {
 
     fn put(&mut self, name: &str, at: Span, value: Node) {
         self.remove(name);
-        self.0.push(Entry::new(name, at, value));
+        self.0.push(NodeEntry::new(name, at, value));
     }
 }
 

@@ -1,8 +1,8 @@
-//! A Collector's whole file: what its `service.pipelines` say, as Sluice's own configuration.
+//! Translates a Collector's whole file with its `service.pipelines` to Sluice's own configuration.
 //!
 //! Where a file has pipelines and no `routes`, [`translate`] makes of its tree another one, with `routes` in place of
-//! `service`, `processors` and `connectors`. Each part of it points at what it comes from, so that problems are shown where
-//! they stand in the Collector's file. What is loaded and what `sluice import` writes are the same tree.
+//! `service`, `processors` and `connectors`. Each part of the new tree has the place of its source, so that problems are shown in the
+//! Collector's file. Loading such a file and `sluice import` use the same tree.
 
 mod cases;
 mod components;
@@ -11,18 +11,18 @@ mod graph;
 mod headers;
 mod routes;
 
-use super::node::{Entry, Mention, Node, Scalar, Value};
-use super::problem::Report;
+use super::node::{Mention, Node, NodeEntry, NodeValue, Scalar};
+use super::problem::ProblemReport;
 use super::processors;
 use components::Components;
 use graph::Graph;
 
-/// What becomes of processors that are not available, and of routes that lack something, of which an error has been reported.
+/// What to do with unavailable processors and incomplete routes, about which an error has been reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum RefusedProcessors {
-    /// They are left out: nothing is run with the error.
+    /// They are left out: the configuration is not run, because of the error.
     LeftOut,
-    /// They stay, so that what is written is not run either before somebody has decided about them.
+    /// They stay, so that the output of an import is not run either before somebody has decided about them.
     Kept,
 }
 
@@ -32,8 +32,8 @@ pub(super) fn is_whole_file(root: &Node) -> bool {
     root.get("routes").is_none() && pipelines.is_some_and(|pipelines| !pipelines.entries().is_empty())
 }
 
-/// The file as Sluice's own configuration. What can't be said in it is reported.
-pub(super) fn translate(root: &Node, refused: RefusedProcessors, report: &mut Report) -> Node {
+/// The file as Sluice's own configuration. Parts without an equivalent are reported.
+pub(super) fn translate(root: &Node, refused: RefusedProcessors, report: &mut ProblemReport) -> Node {
     let graph = Graph::new(root, report);
     let mut components = Components::new(root, &graph, report);
     let is_run = |processor: &Mention<'_>| match refused {
@@ -55,18 +55,18 @@ pub(super) fn translate(root: &Node, refused: RefusedProcessors, report: &mut Re
     let mut put = |key: &str, value: Option<Node>| {
         if let Some(value) = value {
             let at = root.entry(key).map_or(value.span, |entry| entry.key_span);
-            entries.push(Entry::new(key, at, value));
+            entries.push(NodeEntry::new(key, at, value));
         }
     };
     let if_any = |section: Option<Node>| section.filter(|section| !section.entries().is_empty());
-    // One of these that is empty stays, so that it is known to lack what could not be taken.
+    // An empty section stays if parts of it could not be translated.
     put("receivers", components.receivers());
     put("extensions", if_any(components.extensions()));
     put("processors", if_any(run_processors(root, &graph)));
     put("exporters", Some(exporters));
     // So are routes: whatever was reported may be why there is none.
     let at = if routes.is_empty() { root.span } else { all };
-    entries.push(Entry::new("routes", all, Node::of_items(routes, at)));
+    entries.push(NodeEntry::new("routes", all, Node::of_items(routes, at)));
     entries.extend(components.others(report));
     Node::of_entries(entries, root.span)
 }
@@ -79,14 +79,15 @@ fn run_processors(root: &Node, graph: &Graph<'_>) -> Option<Node> {
     };
     let entries =
         section.entries().iter().filter(|entry| is_named(&entry.key) && processors::is_run(&entry.key));
-    let entries = entries.map(|entry| Entry { value: with_literal_values(&entry.value), ..entry.clone() });
+    let entries =
+        entries.map(|entry| NodeEntry { value: with_literal_values(&entry.value), ..entry.clone() });
     Some(Node::of_entries(entries.collect(), section.span))
 }
 
-/// A processor in whose actions' values nothing is a template: braces are nothing special to a Collector.
+/// A processor with the braces in its actions' values escaped, since they are no templates in a Collector.
 fn with_literal_values(processor: &Node) -> Node {
     changed(processor, &["attributes", "actions"], |actions| {
-        let Value::Seq(items) = &actions.value else { return actions.clone() };
+        let NodeValue::Seq(items) = &actions.value else { return actions.clone() };
         let items = items.iter().map(|action| changed(action, &["value", "default_value"], literal));
         Node::of_items(items.collect(), actions.span)
     })
@@ -94,10 +95,10 @@ fn with_literal_values(processor: &Node) -> Node {
 
 /// The map with other values of these keys.
 fn changed(map: &Node, keys: &[&str], change: impl Fn(&Node) -> Node) -> Node {
-    let Value::Map(entries) = &map.value else { return map.clone() };
+    let NodeValue::Map(entries) = &map.value else { return map.clone() };
     let entries = entries.iter().map(|entry| {
         if keys.contains(&entry.key.as_str()) {
-            Entry { value: change(&entry.value), ..entry.clone() }
+            NodeEntry { value: change(&entry.value), ..entry.clone() }
         } else {
             entry.clone()
         }
@@ -105,30 +106,32 @@ fn changed(map: &Node, keys: &[&str], change: impl Fn(&Node) -> Node) -> Node {
     Node::of_entries(entries.collect(), map.span)
 }
 
-/// A value in which `{{` opens no template.
+/// A value with `{{` escaped, so that it opens no template.
 fn literal(value: &Node) -> Node {
     let changed = match &value.value {
-        Value::Scalar(scalar) if scalar.text.contains("{{") => match scalar.literal.as_slice() {
-            [] => Value::Scalar(Scalar { text: scalar.text.replace("{{", "{{ '{{' }}"), ..scalar.clone() }),
+        NodeValue::Scalar(scalar) if scalar.text.contains("{{") => match scalar.literal.as_slice() {
+            [] => {
+                NodeValue::Scalar(Scalar { text: scalar.text.replace("{{", "{{ '{{' }}"), ..scalar.clone() })
+            }
             _ => as_substituted(scalar),
         },
-        Value::Seq(items) => {
+        NodeValue::Seq(items) => {
             // A list can hold no template, not even one that gives the braces.
             let literal = items.iter().map(|item| match &item.value {
-                Value::Scalar(scalar) if scalar.text.contains("{{") => {
+                NodeValue::Scalar(scalar) if scalar.text.contains("{{") => {
                     Node { span: item.span, value: as_substituted(scalar) }
                 }
                 _ => item.clone(),
             });
-            Value::Seq(literal.collect())
+            NodeValue::Seq(literal.collect())
         }
         other => other.clone(),
     };
     Node { span: value.span, value: changed }
 }
 
-/// The scalar with a text of which nothing is a template, as with what a variable brings in.
-fn as_substituted(scalar: &Scalar) -> Value {
+/// The scalar with a text in which nothing is a template, as in a substituted value.
+fn as_substituted(scalar: &Scalar) -> NodeValue {
     let all = 0..scalar.text.len();
-    Value::Scalar(Scalar { literal: vec![all], ..scalar.clone() })
+    NodeValue::Scalar(Scalar { literal: vec![all], ..scalar.clone() })
 }

@@ -1,8 +1,8 @@
 //! The ways of data through pipelines as `routes`.
 //!
-//! Of several pipelines that get the same data, each has it whole: their routes say `continue: true`. What a connector chooses
-//! goes one way alone. Where nothing stands behind a choice, its routes are asked in order, and the first that matches takes
-//! all; elsewhere each of them says in its `match` that none before it has.
+//! Several pipelines that get the same data each get all of it: their routes have `continue: true`. Data for which a connector chooses
+//! goes one way alone. Where no route follows a choice, the routes of the choice are asked in order, and the first that matches takes the
+//! data; elsewhere each of them has in its `match` that none before it matches.
 
 use std::collections::HashMap;
 
@@ -11,12 +11,12 @@ use super::cases::{Case, Cases, TooMany, implies};
 use super::condition::{Attribute, NotExpressible};
 use super::graph::{Arm, Choice, Graph, Misspelt, NotFollowed, Pipeline, PipelineStep, Sending, Takes};
 use super::headers::HeaderKeys;
-use crate::config::node::{Entry, Mention, Node};
-use crate::config::problem::{Report, Span};
-use crate::config::secrets::named;
+use crate::config::node::{Mention, Node, NodeEntry};
+use crate::config::problem::ProblemReport;
+use crate::config::quoting::named;
+use crate::config::span::Span;
 
-/// Routes that all choices together may become where each of them says by itself what it takes, and so has the conditions of all
-/// that are asked before it.
+/// The most routes of all choices whose routes repeat the negated conditions of the routes before them.
 const MOST_APART: usize = 1000;
 
 /// A route in the making.
@@ -25,20 +25,20 @@ struct Branch<'p> {
     /// The pipeline by whose receivers the data comes.
     source: &'p Pipeline<'p>,
     case: Case,
-    /// Where its condition stands, or else the name of its pipeline.
+    /// The place of its condition, or else of its pipeline's name.
     at: Span,
-    /// Whether later routes are asked, if that is not told by what they are for.
+    /// Whether later routes are asked, if the routes' receivers and signals do not decide that.
     continues: Option<bool>,
 }
 
-/// What is done with the data of one pipeline.
+/// The steps for the data of one pipeline.
 struct Task<'p> {
     source: &'p Pipeline<'p>,
     step: PipelineStep<'p>,
 }
 
-/// The routes of the pipelines that have receivers of their own. `keys` is what exporters read of requests, and `refused` says what
-/// becomes of routes that lack something.
+/// The routes of the pipelines that have receivers of their own. `keys` are the headers that exporters read of requests, and `refused`
+/// decides about incomplete routes.
 pub(super) fn routes(
     graph: &Graph<'_>,
     keys: &HeaderKeys,
@@ -46,7 +46,7 @@ pub(super) fn routes(
     is_receiver: &dyn Fn(&Mention<'_>) -> bool,
     processors: &dyn Fn(&Mention<'_>) -> bool,
     exporters: &dyn Fn(&str) -> Option<String>,
-    report: &mut Report,
+    report: &mut ProblemReport,
 ) -> Vec<Node> {
     let sources: Vec<_> =
         graph.pipelines.iter().filter(|pipeline| pipeline.receivers.iter().any(is_receiver)).collect();
@@ -63,7 +63,7 @@ pub(super) fn routes(
             tasks.push(Task { source: pipeline, step });
         }
     }
-    // What is sent in any case does not take it from those that choose.
+    // Unconditional routes come first, and let the data go on to the choices.
     tasks.sort_by_key(|task| matches!(task.step, PipelineStep::Choose(_)));
     let mut branches = Vec::new();
     for (position, task) in tasks.iter().enumerate() {
@@ -103,13 +103,13 @@ impl<'p> Branch<'p> {
     }
 }
 
-/// Whether some data may come to both.
+/// Whether the same data may come to both.
 fn meet(one: &Pipeline<'_>, other: &Pipeline<'_>) -> bool {
     let names = |name: &str| other.receivers.iter().any(|receiver| receiver.name == name);
     one.signal == other.signal && one.receivers.iter().any(|receiver| names(receiver.name))
 }
 
-/// What is done, where all of it is sent.
+/// The sending, if all data is sent unconditionally.
 fn sendings<'s, 'p>(steps: &'s [PipelineStep<'p>]) -> Option<Vec<&'s Sending<'p>>> {
     let all = steps.iter().map(|step| match step {
         PipelineStep::Send(sending) => Some(sending),
@@ -134,7 +134,7 @@ fn in_order<'p>(
     choice: &Choice<'p>,
     source: &'p Pipeline<'p>,
     branches: &mut Vec<Branch<'p>>,
-    report: &mut Report,
+    report: &mut ProblemReport,
 ) -> Result<(), TooMany> {
     let mut taken: Vec<Case> = Vec::new();
     for Arm { when, at, takes, steps } in &choice.arms {
@@ -175,15 +175,15 @@ fn in_order<'p>(
     Ok(())
 }
 
-/// Says of a row that it is left out, for which earlier ones leave nothing.
-fn warn_of_unreached(at: Span, report: &mut Report) {
+/// Warns of a row that is left out because earlier rows leave nothing for it.
+fn warn_of_unreached(at: Span, report: &mut ProblemReport) {
     let message =
         "this row of the table gets nothing, and is left out: earlier ones take all that it asks for";
     report.warn(at, message).help("remove it, or move it before them");
 }
 
-/// The same of the default pipelines.
-fn warn_of_no_rest(choice: &Choice<'_>, report: &mut Report) {
+/// Warns of default pipelines that are left out because the rows leave nothing for them.
+fn warn_of_no_rest(choice: &Choice<'_>, report: &mut ProblemReport) {
     if let Some(at) = choice.rest_at {
         let message =
             "the default pipelines get nothing, and are left out: the rows of the table take everything";
@@ -191,13 +191,13 @@ fn warn_of_no_rest(choice: &Choice<'_>, report: &mut Report) {
     }
 }
 
-/// The routes of a choice, each of which says by itself what it takes of the data for which `before` holds.
+/// The routes of a choice, each of which matches by itself the part that it takes of the data for which `before` holds.
 fn apart<'p>(
     choice: &Choice<'p>,
     before: &Cases,
     source: &'p Pipeline<'p>,
     branches: &mut Vec<Branch<'p>>,
-    report: &mut Report,
+    report: &mut ProblemReport,
 ) -> Result<(), TooMany> {
     let (mut left, mut otherwise) = (before.clone(), before.clone());
     for arm in &choice.arms {
@@ -231,7 +231,7 @@ fn all_apart<'p>(
     at: Span,
     source: &'p Pipeline<'p>,
     branches: &mut Vec<Branch<'p>>,
-    report: &mut Report,
+    report: &mut ProblemReport,
 ) -> Result<(), TooMany> {
     for step in steps {
         match step {
@@ -255,7 +255,7 @@ fn written(
     is_receiver: &dyn Fn(&Mention<'_>) -> bool,
     runs: &dyn Fn(&Mention<'_>) -> bool,
     exporters: &dyn Fn(&str) -> Option<String>,
-    report: &mut Report,
+    report: &mut ProblemReport,
 ) -> Vec<Node> {
     let mut receivers: Vec<&str> = Vec::new();
     for receiver in
@@ -289,8 +289,8 @@ fn written(
     let mut nodes = Vec::new();
     if refused == RefusedProcessors::Kept {
         for Misspelt { name, at, why } in &graph.misspelt {
-            let name = Entry::new("name", *at, Node::of_text(*name, *at));
-            let lacks = Entry::new("not_imported", *at, Node::of_text(why.clone(), *at));
+            let name = NodeEntry::new("name", *at, Node::of_text(*name, *at));
+            let lacks = NodeEntry::new("not_imported", *at, Node::of_text(why.clone(), *at));
             nodes.push(Node::of_entries(vec![name, lacks], *at));
         }
     }
@@ -317,12 +317,12 @@ fn written(
             continue;
         }
         if targets.is_empty() {
-            // Without the route, what it takes would go on to another.
+            // Without the route, its data would go on to another route.
             let all = group.iter();
             targets.extend(all.map(|exporter| Node::of_text(exporter.name, exporter.span)));
         }
         let mut entries = Vec::new();
-        let mut put = |key: &str, value: Node| entries.push(Entry::new(key, at, value));
+        let mut put = |key: &str, value: Node| entries.push(NodeEntry::new(key, at, value));
         let count = names.entry(pipeline.name).or_default();
         *count += 1;
         let name = if *count == 1 { pipeline.name.to_owned() } else { format!("{}-{count}", pipeline.name) };
@@ -372,7 +372,7 @@ fn written(
     nodes
 }
 
-/// A template that gives this text.
+/// A template whose value is this text.
 fn constant(text: &str) -> String {
     format!("{{{{ '{}' }}}}", text.replace('\\', "\\\\").replace('\'', "\\'"))
 }
@@ -387,7 +387,7 @@ fn matches(case: &Case, at: Span) -> Result<Node, NotExpressible> {
             Attribute::Record(name) => (&mut record_alone, name),
             Attribute::Request(name) => (&mut request, name),
         };
-        list.push(Entry::new(name.clone(), at, value));
+        list.push(NodeEntry::new(name.clone(), at, value));
     }
     // What stands below these is no condition on a resource attribute of that name.
     if let Some(entry) =
@@ -400,7 +400,7 @@ fn matches(case: &Case, at: Span) -> Result<Node, NotExpressible> {
     }
     for (key, list) in [("record_alone", record_alone), ("request", request)] {
         if !list.is_empty() {
-            resource.push(Entry::new(key, at, Node::of_entries(list, at)));
+            resource.push(NodeEntry::new(key, at, Node::of_entries(list, at)));
         }
     }
     Ok(Node::of_entries(resource, at))

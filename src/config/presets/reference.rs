@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::{CredentialScheme, PRESETS, Preset, PresetAccess};
 
-/// The presets as Markdown: how each upstream is reached, and below that what else is filled in.
+/// The presets as Markdown: a table of how each upstream is reached, and below it the further options that are filled in.
 pub fn preset_reference() -> String {
     let mut out =
         "| preset | upstream | `endpoint` | signals | `token` | stream |\n|---|---|---|---|---|---|\n"
@@ -54,7 +54,7 @@ fn stream(preset: &Preset) -> String {
     attribute.into_iter().chain(headers).collect::<Vec<_>>().join("<br>")
 }
 
-/// What both protocols have is said once.
+/// Options of both protocols are written once.
 fn options(preset: &Preset) -> String {
     let mut options: Vec<String> = Vec::new();
     for access in preset.http.iter().chain(&preset.grpc) {

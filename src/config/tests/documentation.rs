@@ -131,7 +131,7 @@ fn every_yaml_block_in_the_documentation_is_valid() {
 /// What is wrong with a row of the table of tenants that has this id, beside that its secrets are not there.
 fn said_of_example_row(id: &str, yaml: &str) -> Vec<String> {
     let config = with_exporter("otlp_http/eu", "endpoint: https://eu.example.com");
-    let reader = RowReader::new(&good(&config), |_| None, Secrets::Optional, RowCheck::Alone);
+    let reader = RowReader::new(&good(&config), |_| None, SecretPresence::Optional, RowCheck::Alone);
     let place = format!("{id}.yaml");
     let problems = reader.read_text(yaml, std::path::Path::new(&place), &place.as_str().into()).problems;
     let errors = problems.iter().filter(|problem| problem.severity == Severity::Error);

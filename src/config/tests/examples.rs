@@ -1,7 +1,7 @@
 //! The files in `config/`.
 
 use super::*;
-use crate::config::{EMBEDDED, Problem, RowReader, Source};
+use crate::config::{ConfigSource, EMBEDDED, Problem, RowReader};
 use crate::receive::Protocol;
 use crate::tenants::RowContent;
 
@@ -27,7 +27,7 @@ fn every_example_loads() {
     let examples = examples();
     assert!(examples.len() >= 6);
     for file in examples {
-        if let Err(problems) = crate::config::load(&Source::File(file), &env) {
+        if let Err(problems) = crate::config::load(&ConfigSource::File(file), &env) {
             panic!("{problems}");
         }
     }
@@ -36,7 +36,7 @@ fn every_example_loads() {
 #[test]
 fn every_example_that_takes_http_takes_grpc_as_well() {
     for file in examples() {
-        let compiled = crate::config::load(&Source::File(file.clone()), &env).unwrap();
+        let compiled = crate::config::load(&ConfigSource::File(file.clone()), &env).unwrap();
         let port = |protocol| compiled.listeners.iter().any(|listener| listener.protocol == protocol);
         assert!(port(Protocol::Http) && port(Protocol::Grpc), "{}", file.display());
     }
@@ -45,9 +45,9 @@ fn every_example_that_takes_http_takes_grpc_as_well() {
 #[test]
 fn every_example_loads_without_its_secrets() {
     for file in examples() {
-        let source = Source::File(file);
+        let source = ConfigSource::File(file);
         let compiled =
-            crate::config::load_with(&source, &|_| None, Secrets::Optional, RowCheck::WithExporters);
+            crate::config::load_with(&source, &|_| None, SecretPresence::Optional, RowCheck::WithExporters);
         let compiled = compiled.unwrap_or_else(|problems| panic!("{problems}"));
         assert!(!compiled.listeners.is_empty() && !compiled.routes.is_empty());
     }
@@ -56,8 +56,8 @@ fn every_example_loads_without_its_secrets() {
 #[test]
 fn every_row_of_an_example_with_tenants_can_be_used() {
     let file = examples().into_iter().find(|file| file.ends_with("better-stack.yaml")).unwrap();
-    let compiled = crate::config::load(&Source::File(file), &env).unwrap();
-    let reader = RowReader::new(&compiled, |_| None, Secrets::Optional, RowCheck::WithExporters);
+    let compiled = crate::config::load(&ConfigSource::File(file), &env).unwrap();
+    let reader = RowReader::new(&compiled, |_| None, SecretPresence::Optional, RowCheck::WithExporters);
     let rows = files_of("config/tenants.d");
     assert!(rows.len() >= 2);
     for row in rows {
@@ -71,11 +71,11 @@ fn every_row_of_an_example_with_tenants_can_be_used() {
 
 /// A file as another program would read it.
 fn as_json(node: &crate::config::node::Node) -> serde_json::Value {
-    use crate::config::node::Value;
+    use crate::config::node::NodeValue;
     match &node.value {
-        Value::Scalar(scalar) => crate::config::secrets::typed(scalar),
-        Value::Seq(items) => items.iter().map(as_json).collect(),
-        Value::Map(entries) => entries
+        NodeValue::Scalar(scalar) => crate::config::secrets::typed(scalar),
+        NodeValue::Seq(items) => items.iter().map(as_json).collect(),
+        NodeValue::Map(entries) => entries
             .iter()
             .map(|entry| (entry.key.clone(), as_json(&entry.value)))
             .collect::<serde_json::Map<_, _>>()
@@ -88,8 +88,8 @@ pub(super) fn complaints(yaml: &str) -> Vec<String> {
     static VALIDATOR: std::sync::OnceLock<jsonschema::Validator> = std::sync::OnceLock::new();
     let validator = VALIDATOR
         .get_or_init(|| jsonschema::draft202012::new(crate::config::schema()).expect("it is a schema"));
-    let mut report = crate::config::problem::Report::default();
-    let root = crate::config::node::parse(yaml, &mut report).ok().expect("it is YAML");
+    let mut report = crate::config::problem::ProblemReport::default();
+    let root = crate::config::parse::parse(yaml, &mut report).ok().expect("it is YAML");
     let json = as_json(&root);
     validator.iter_errors(&json).map(|error| format!("{}: {error}", error.instance_path())).collect()
 }
@@ -158,7 +158,7 @@ fn the_embedded_default_has_no_problem() {
 #[test]
 fn a_collectors_blocks_give_warnings_that_say_why_and_no_error() {
     let file = examples().into_iter().find(|file| file.ends_with("collector-paste.yaml")).unwrap();
-    let compiled = crate::config::load(&Source::File(file), &env).unwrap();
+    let compiled = crate::config::load(&ConfigSource::File(file), &env).unwrap();
     let keys: Vec<&str> = compiled
         .warnings
         .iter()
@@ -181,8 +181,8 @@ fn a_collectors_blocks_give_warnings_that_say_why_and_no_error() {
 #[test]
 fn the_source_is_chosen_in_the_documented_order() {
     let named = |name: &str| (name == "SLUICE_CONFIG").then(|| "/etc/sluice.yaml".to_owned());
-    assert_eq!(Source::choose(Some("a.yaml".into()), &named), Source::File("a.yaml".into()));
-    assert_eq!(Source::choose(None, &named), Source::File("/etc/sluice.yaml".into()));
+    assert_eq!(ConfigSource::choose(Some("a.yaml".into()), &named), ConfigSource::File("a.yaml".into()));
+    assert_eq!(ConfigSource::choose(None, &named), ConfigSource::File("/etc/sluice.yaml".into()));
     // Tests run in the directory of the crate, where the default file is.
-    assert_eq!(Source::choose(None, &|_| None), Source::File("./config/sluice.yaml".into()));
+    assert_eq!(ConfigSource::choose(None, &|_| None), ConfigSource::File("./config/sluice.yaml".into()));
 }

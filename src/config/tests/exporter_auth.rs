@@ -7,7 +7,7 @@ use secrecy::ExposeSecret as _;
 
 use super::{good, load, load_with, said};
 use crate::client::TlsClientSettings;
-use crate::config::{self, RowCheck, Secrets, Source};
+use crate::config::{self, ConfigSource, RowCheck, SecretPresence};
 use crate::credentials::{ExporterAuth, ExporterAuthMethod, OAuth2Settings, SecretSource};
 use crate::export::ExporterKind;
 
@@ -355,8 +355,9 @@ fn files_of_credentials_need_not_be_there_to_look_at_a_configuration() {
         ),
     ] {
         std::fs::write(&path, with_auth("otlp_http", extension, settings)).unwrap();
-        let source = Source::File(path.clone());
-        let compiled = config::load_with(&source, &|_| None, Secrets::Optional, RowCheck::Alone).unwrap();
+        let source = ConfigSource::File(path.clone());
+        let compiled =
+            config::load_with(&source, &|_| None, SecretPresence::Optional, RowCheck::Alone).unwrap();
         assert_eq!(compiled.warnings.len(), 1, "{:?}", compiled.warnings);
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{good, load, said, said_with};
-use crate::config::{RowCheck, Secrets, Source, load_with};
+use crate::config::{ConfigSource, RowCheck, SecretPresence, load_with};
 use crate::receive::Authenticator;
 
 /// A configuration whose receiver has this `auth` (on line 1), and these extensions (on line 2).
@@ -247,8 +247,13 @@ fn files_of_credentials_need_not_be_there_to_look_at_a_configuration() {
         let name = extension.split(':').next().unwrap();
         let yaml = with_auth(&format!("{{ authenticator: {name} }}"), &format!("{{ {extension} }}"));
         std::fs::write(&file, yaml).unwrap();
-        let compiled =
-            load_with(&Source::File(file.clone()), &|_| None, Secrets::Optional, RowCheck::Alone).unwrap();
+        let compiled = load_with(
+            &ConfigSource::File(file.clone()),
+            &|_| None,
+            SecretPresence::Optional,
+            RowCheck::Alone,
+        )
+        .unwrap();
         assert_eq!(compiled.warnings.len(), 1, "{:?}", compiled.warnings);
         assert!(compiled.listeners[0].auth.is_some());
     }

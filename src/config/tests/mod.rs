@@ -23,7 +23,9 @@ mod telemetry;
 mod tenants;
 mod watches;
 
-use super::{Compiled, Problems, RowCheck, Secrets, Surroundings, Translation, read, substitute::Files};
+use super::{
+    Compiled, Problems, RowCheck, SecretPresence, Surroundings, Translation, read, substitute::SourceFiles,
+};
 use crate::export::{ExporterKind, ExporterSettings, OtlpHttpSettings};
 
 /// What the tests take for the machine's memory.
@@ -40,12 +42,12 @@ routes: [{ exporters: [debug] }]
 fn load_with(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Compiled, Problems> {
     let surroundings = Surroundings {
         env,
-        secrets: Secrets::Needed,
+        secrets: SecretPresence::Needed,
         rows: RowCheck::WithExporters,
         translation: Translation::WithValues,
         memory: Some(MEMORY),
     };
-    let compiled = read(text, "config.yaml", Files::default(), &surroundings)?;
+    let compiled = read(text, "config.yaml", SourceFiles::default(), &surroundings)?;
     assert_eq!(examples::complaints(text), [""; 0], "the schema refuses what can be used:\n{text}");
     Ok(compiled)
 }
@@ -58,12 +60,12 @@ fn load(text: &str) -> Result<Compiled, Problems> {
 fn load_without_secrets(text: &str) -> Result<Compiled, Problems> {
     let surroundings = Surroundings {
         env: &|_| None,
-        secrets: Secrets::Optional,
+        secrets: SecretPresence::Optional,
         rows: RowCheck::Alone,
         translation: Translation::WithValues,
         memory: Some(MEMORY),
     };
-    read(text, "config.yaml", Files::default(), &surroundings)
+    read(text, "config.yaml", SourceFiles::default(), &surroundings)
 }
 
 /// Loads what must have no error.

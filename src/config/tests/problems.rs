@@ -174,7 +174,7 @@ fn wrong_types_say_what_to_write() {
 #[test]
 fn a_key_without_a_value_means_its_default() {
     let compiled = good(&with("limits:\nshutdown_timeout:\nunrouted:\n"));
-    assert_eq!(compiled.limits, crate::config::Limits { memory: 512 << 20, streams: 100_000 });
+    assert_eq!(compiled.limits, crate::config::UsageLimits { memory: 512 << 20, streams: 100_000 });
     assert_eq!(compiled.shutdown_timeout.as_secs(), 25);
 }
 
@@ -621,7 +621,8 @@ fn a_long_line_is_shown_around_the_place() {
 fn a_missing_file_is_a_problem_of_the_file() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("none.yaml");
-    let problems = crate::config::load(&crate::config::Source::File(path.clone()), &|_| None).unwrap_err();
+    let problems =
+        crate::config::load(&crate::config::ConfigSource::File(path.clone()), &|_| None).unwrap_err();
     assert_eq!(problems.list.len(), 1);
     assert!(problems.list[0].message.starts_with("can't read it: "));
     assert_eq!(problems.files, [path]);

@@ -23,7 +23,7 @@ exporters:
 const WHOLE: &str = "id: acme\nvalues: { host: eu.example.com, dataset: a, token: [s3cret-1, s3cret-2] }\n";
 
 /// What is said of a row, a line each: where, what, and what to write.
-fn said_of_row(routes: &str, row: &str, secrets: Secrets) -> Vec<String> {
+fn said_of_row(routes: &str, row: &str, secrets: SecretPresence) -> Vec<String> {
     let compiled = good(&format!("{EXPORTERS}routes:\n{routes}tenants: {{ directory: ./tenants.d }}\n"));
     let reader = RowReader::new(&compiled, |_| None, secrets, RowCheck::WithExporters);
     let id = row.lines().next().and_then(|line| line.strip_prefix("id: ")).unwrap();
@@ -41,7 +41,7 @@ fn said_of_row(routes: &str, row: &str, secrets: Secrets) -> Vec<String> {
 /// As [`said_of_row`], where all that tenants send goes to these exporters.
 fn said_with_route_to(exporters: &str, row: &str) -> Vec<String> {
     let route = format!("  - {{ tenants: '*', key: '{{{{ tenant.id }}}}', exporters: [{exporters}] }}\n");
-    said_of_row(&route, row, Secrets::Needed)
+    said_of_row(&route, row, SecretPresence::Needed)
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn each_value_that_a_key_reads_and_the_row_lacks_is_named_unless_it_has_a_defaul
         r#"{ zone: "{{ tenant.zone }}", rack: "{{ tenant.zone }}-{{ tenant.rack | default('none') }}" }"#;
     let row = |values: &str| format!("id: acme\nvalues: {{ {values} }}\n");
     assert_eq!(
-        said_of_row(&route(key), &row("rack: r1"), Secrets::Needed),
+        said_of_row(&route(key), &row("rack: r1"), SecretPresence::Needed),
         [
             "2:1 a route has no key for data of tenant `acme`: the row has no value `zone` (write `zone` under `values`, or a \
           default in the key: `{{ tenant.zone | default(\"…\") }}`)"
@@ -76,12 +76,12 @@ fn each_value_that_a_key_reads_and_the_row_lacks_is_named_unless_it_has_a_defaul
     );
     for (key, values) in [(key, "zone: eu"), ("'{{ tenant.id }}'", "rack: r1"), ("service.name", "rack: r1")]
     {
-        assert!(said_of_row(&route(key), &row(values), Secrets::Needed).is_empty(), "{key}");
+        assert!(said_of_row(&route(key), &row(values), SecretPresence::Needed).is_empty(), "{key}");
     }
     // What has no key there goes to a later route, whose exporters then have to fit, too.
     let both = format!("{}  - {{ exporters: [otlp_http/eu] }}\n", route("'{{ tenant.zone }}'"));
     let says_of_later = |values: &str| {
-        let said = said_of_row(&both, &row(values), Secrets::Needed);
+        let said = said_of_row(&both, &row(values), SecretPresence::Needed);
         said.iter().any(|line| line.contains("`otlp_http/eu` can't send"))
     };
     assert_eq!(["rack: r1", "zone: eu"].map(says_of_later), [true, false]);
@@ -96,7 +96,7 @@ fn each_value_that_a_processor_of_a_route_reads_and_the_row_lacks_is_named_unles
             "  - {{ match: {{ env: prod }}, processors: [resource/zone], {route}, exporters: [debug] }}\n\
              \x20 - {{ key: {{ id: '{{{{ tenant.id }}}}' }}, exporters: [debug] }}\n{processors}"
         );
-        said_of_row(&routes, &format!("id: acme\nvalues: {{ {values} }}\n"), Secrets::Needed)
+        said_of_row(&routes, &format!("id: acme\nvalues: {{ {values} }}\n"), SecretPresence::Needed)
     };
     let route = "key: { id: '{{ tenant.id }}' }";
     assert_eq!(
@@ -131,7 +131,7 @@ fn a_credential_of_a_row_that_its_header_has_no_place_for_is_named_and_not_shown
     assert!(said("s3cret").is_empty());
     let route = "  - { tenants: '*', key: '{{ tenant.id }}', exporters: [otlp_http/basic] }\n";
     let of_basic = |basic: &str| {
-        said_of_row(route, &format!("id: acme\nvalues: {{ basic: {basic} }}\n"), Secrets::Optional)
+        said_of_row(route, &format!("id: acme\nvalues: {{ basic: {basic} }}\n"), SecretPresence::Optional)
     };
     assert_eq!(
         of_basic("glc_s3cret"),
@@ -195,7 +195,7 @@ fn exporters_that_a_row_names_itself_have_to_fit_the_keys_and_the_signals_of_its
     );
     let fitting = "  - { tenants: '*', signals: [traces], key: { zone: zone }, exporters: [debug] }\n";
     let row = "id: acme\nexporters: [otlp_http/zones, otlp_http/traces]\n";
-    assert!(said_of_row(fitting, row, Secrets::Needed).is_empty());
+    assert!(said_of_row(fitting, row, SecretPresence::Needed).is_empty());
     // What its routes would send to does not matter then.
     assert!(said_with_route_to("otlp_http/eu", "id: acme\nexporters: [debug]\n").is_empty());
 }
@@ -205,7 +205,7 @@ fn only_exporters_that_something_of_the_tenant_can_get_to_are_looked_at() {
     let to_eu = "  - { tenants: '*', exporters: [otlp_http/eu] }\n";
     let said = |first: &str, id: &str| {
         let routes = format!("  - {{ {first}, exporters: [debug] }}\n{to_eu}");
-        said_of_row(&routes, &format!("id: {id}\n"), Secrets::Needed).len()
+        said_of_row(&routes, &format!("id: {id}\n"), SecretPresence::Needed).len()
     };
     for leaves_nothing in
         ["tenants: acme", "tenants: [other, 'ac*']", "tenants: acme, key: '{{ tenant.id }}'"]
@@ -227,7 +227,7 @@ fn only_exporters_that_something_of_the_tenant_can_get_to_are_looked_at() {
     }
     // Those of a route for the entries of all.
     let routes = "  - { exporters: [debug, otlp_grpc/us] }\n";
-    assert_eq!(said_of_row(routes, "id: acme\n", Secrets::Needed).len(), 1);
+    assert_eq!(said_of_row(routes, "id: acme\n", SecretPresence::Needed).len(), 1);
 }
 
 #[test]
@@ -235,7 +235,7 @@ fn a_placeholder_is_not_taken_for_what_is_wrong() {
     let row =
         "id: acme\nvalues: { host: '${env:HOST}', port: '${env:PORT}', token: ['${file:./no/such}'] }\n";
     let route = "  - { tenants: '*', exporters: [otlp_http/eu] }\n";
-    let said = said_of_row(route, row, Secrets::Optional);
+    let said = said_of_row(route, row, SecretPresence::Optional);
     let (placeholders, others): (Vec<_>, Vec<_>) =
         said.iter().partition(|line| line.contains("a placeholder stands for it"));
     assert_eq!(placeholders.len(), 3, "{said:?}");

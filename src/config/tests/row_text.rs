@@ -9,7 +9,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::{MINIMAL, good};
 use crate::config::row_text::RowText;
-use crate::config::{RowCheck, RowReader, Secrets};
+use crate::config::{RowCheck, RowReader, SecretPresence};
 use crate::tenants::{RowContent, Tenant};
 
 /// What is read where this text is the row `acme`.
@@ -17,7 +17,7 @@ fn read(text: &str) -> Result<Tenant, String> {
     let reader = RowReader::new(
         &good(MINIMAL),
         |name| (name == "SET").then(|| "set".to_owned()),
-        Secrets::Needed,
+        SecretPresence::Needed,
         RowCheck::Alone,
     );
     match reader.read_text(text, Path::new("acme.yaml"), &"acme.yaml".into()).content {

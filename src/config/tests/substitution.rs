@@ -226,7 +226,7 @@ fn the_configuration_file_itself_is_part_of_the_fingerprint() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("sluice.yaml");
     std::fs::write(&path, MINIMAL).unwrap();
-    let compiled = crate::config::load(&crate::config::Source::File(path.clone()), &|_| None).unwrap();
+    let compiled = crate::config::load(&crate::config::ConfigSource::File(path.clone()), &|_| None).unwrap();
     assert_eq!(compiled.files, std::slice::from_ref(&path));
     assert_eq!(crate::config::fingerprint(&compiled.files), compiled.hash);
     std::fs::write(&path, with("unrouted: drop\n")).unwrap();

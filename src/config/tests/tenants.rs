@@ -33,14 +33,14 @@ fn env(name: &str) -> Option<String> {
     ["IN", "OLD"].contains(&name).then(|| format!("s3cret-{name}"))
 }
 
-fn read_row(text: &str, secrets: Secrets) -> ReadRow {
+fn read_row(text: &str, secrets: SecretPresence) -> ReadRow {
     let reader = RowReader::new(&good(MINIMAL), env, secrets, RowCheck::Alone);
     reader.read_text(text, Path::new("tenants.d/acme.yaml"), &Arc::from("acme.yaml"))
 }
 
 /// A row that must have no error.
 fn good_row(text: &str) -> Arc<Tenant> {
-    let ReadRow { content, problems, .. } = read_row(text, Secrets::Needed);
+    let ReadRow { content, problems, .. } = read_row(text, SecretPresence::Needed);
     match content {
         RowContent::Row(tenant) => tenant,
         other => panic!("{other:?} {problems:?}"),
@@ -49,7 +49,7 @@ fn good_row(text: &str) -> Arc<Tenant> {
 
 /// What is said of a row, one line each: `line:column message (help)`.
 fn said_of_row(text: &str) -> Vec<String> {
-    let ReadRow { problems, .. } = read_row(text, Secrets::Needed);
+    let ReadRow { problems, .. } = read_row(text, SecretPresence::Needed);
     let place = |problem: &crate::config::Problem| match (problem.line, problem.column) {
         (Some(line), Some(column)) => format!("{line}:{column}"),
         _ => "-".to_owned(),
@@ -150,7 +150,7 @@ fn a_slip_in_a_row_is_told_as_in_the_configuration() {
         said_of_row("id: acme\nexporters: [debgu]\n"),
         ["2:13 there is no exporter `debgu` (did you mean `debug`?)"]
     );
-    let problems = read_row("id: acme\nlimits: { streams: 0 }\n", Secrets::Needed).problems;
+    let problems = read_row("id: acme\nlimits: { streams: 0 }\n", SecretPresence::Needed).problems;
     assert_eq!(
         problems[0].to_string(),
         "tenants.d/acme.yaml:2:20: error: `0` is out of range for `streams`\n  |\n2 | limits: { streams: 0 }\n  |                    ^\n  \
@@ -246,7 +246,7 @@ fn a_limit_of_nothing_says_what_to_write() {
 
 #[test]
 fn of_a_broken_row_it_is_known_which_senders_it_has() {
-    let of = |text: &str| match read_row(text, Secrets::Needed).content {
+    let of = |text: &str| match read_row(text, SecretPresence::Needed).content {
         RowContent::Broken(broken) => (broken.credentials.len(), broken.complete),
         other => panic!("{other:?}"),
     };
@@ -298,7 +298,8 @@ fn no_problem_of_a_row_shows_a_secret() {
         "senders: [{ name: a, token: x, expires: s3cret }]",
         "\"Bearer s3cret\": x",
     ] {
-        let ReadRow { content, problems, .. } = read_row(&format!("id: acme\n{lines}\n"), Secrets::Needed);
+        let ReadRow { content, problems, .. } =
+            read_row(&format!("id: acme\n{lines}\n"), SecretPresence::Needed);
         let RowContent::Broken(broken) = content else { panic!("{lines}") };
         let shown = problems.iter().map(ToString::to_string).collect::<String>() + &broken.problem;
         assert!(!shown.contains("s3cret") && !shown.is_empty(), "{lines}\n{shown}");
@@ -310,20 +311,20 @@ fn a_row_that_names_files_is_broken_without_them_and_tells_which() {
     let directory = tempfile::tempdir().unwrap();
     let secret = directory.path().join("acme-in");
     let text = format!("id: acme\nsenders: [{{ name: web, token: \"${{file:{}}}\" }}]\n", secret.display());
-    let ReadRow { content, files, .. } = read_row(&text, Secrets::Needed);
+    let ReadRow { content, files, .. } = read_row(&text, SecretPresence::Needed);
     assert!(
         matches!(content, RowContent::Broken(broken) if broken.problem.contains("No such file") && !broken.complete)
     );
     assert_eq!(files.iter().map(|(path, _)| path).collect::<Vec<_>>(), [&secret]);
     std::fs::write(&secret, "token\n").unwrap();
-    assert!(matches!(read_row(&text, Secrets::Needed).content, RowContent::Row(_)));
+    assert!(matches!(read_row(&text, SecretPresence::Needed).content, RowContent::Row(_)));
 }
 
 #[test]
 fn without_secrets_a_sender_whose_credential_is_not_there_is_left_out() {
     let text = "id: acme\nsenders: [{ name: web, token: \"${env:NONE}\" }, { name: b, token: \"${env:NONE}\" }, { name: c, \
                 token: c }]\nvalues: { token: \"${env:NONE}\" }\n";
-    let ReadRow { content, .. } = read_row(text, Secrets::Optional);
+    let ReadRow { content, .. } = read_row(text, SecretPresence::Optional);
     assert!(matches!(content, RowContent::Row(tenant) if tenant.senders.len() == 1));
 }
 

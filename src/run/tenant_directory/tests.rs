@@ -6,12 +6,12 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::{self, RowCheck, Secrets, Source};
+use crate::config::{self, ConfigSource, RowCheck, SecretPresence};
 use crate::tenants::SenderLookup;
 
 fn reader() -> RowReader {
-    let compiled = config::load(&Source::Embedded, &|_| Some("x".to_owned())).unwrap();
-    RowReader::new(&compiled, |_| None, Secrets::Needed, RowCheck::Alone)
+    let compiled = config::load(&ConfigSource::Embedded, &|_| Some("x".to_owned())).unwrap();
+    RowReader::new(&compiled, |_| None, SecretPresence::Needed, RowCheck::Alone)
 }
 
 fn load(path: &Path) -> TenantDirectory {
@@ -158,8 +158,8 @@ fn another_configuration_has_rows_read_that_name_exporters_or_were_broken() {
             "receivers: {{ otlp: {{ protocols: {{ http: }} }} }}\nexporters: {{ {exporters} }}\nroutes: [{{ exporters: [debug] }}]\n"
         );
         std::fs::write(&config, yaml).unwrap();
-        let compiled = config::load(&Source::File(config.clone()), &|_| None).unwrap();
-        RowReader::new(&compiled, |_| None, Secrets::Needed, RowCheck::Alone)
+        let compiled = config::load(&ConfigSource::File(config.clone()), &|_| None).unwrap();
+        RowReader::new(&compiled, |_| None, SecretPresence::Needed, RowCheck::Alone)
     };
     let (new, read) = directory.with(TableSettings::default(), with("debug: , debug/new: "));
     assert_eq!(read.applied.repaired, ["a.yaml".into()]);

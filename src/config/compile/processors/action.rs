@@ -5,7 +5,7 @@ use crate::config::compile::Context;
 use crate::config::compile::url::report_template;
 use crate::config::model::{ActionName, AttributeAction, TypeName, WrittenValue};
 use crate::config::node::Node;
-use crate::config::problem::listed;
+use crate::config::quoting::listed;
 use crate::otlp::{ConvertedType, EditAction, EditKeys, NewValue, ValueSource, WriteWhere};
 use crate::route::Template;
 
@@ -35,7 +35,7 @@ fn word(action: ActionName) -> &'static str {
     }
 }
 
-/// An action; what is wrong with it has been reported where there is none.
+/// Compiles an action; `None` if it has a mistake, which has been reported.
 pub(super) fn action(
     written: &AttributeAction,
     node: &Node,
@@ -138,7 +138,8 @@ fn converted_type(to: TypeName) -> ConvertedType {
     }
 }
 
-/// What an action writes, and what else it does.
+/// The source of the value that an action writes, and the source of the default for an absent attribute. `None` if both are missing or
+/// one has a mistake, which has been reported.
 fn sources(
     written: &AttributeAction,
     node: &Node,

@@ -4,13 +4,12 @@ use super::{expression, typed};
 use crate::config::compile::Context;
 use crate::config::model::{AttributeMatch, MatchProperties, MatchType};
 use crate::config::node::Node;
-use crate::config::problem::listed;
-use crate::config::secrets::named;
+use crate::config::quoting::{listed, named};
 use crate::otlp::{
     AttributeTest, LibraryTest, SPAN_KINDS, Selection, SeverityTest, Signal, TextTest, ValueTest,
 };
 
-/// What is asked of records.
+/// Compiles the tests of records.
 pub(super) fn selection(written: &MatchProperties, node: &Node, context: &mut Context<'_>) -> Selection {
     let MatchProperties {
         match_type,
@@ -131,7 +130,7 @@ fn attribute_tests(
     tests
 }
 
-/// What is asked, by its keys, and the signals of whose records it can be asked.
+/// The keys of each test, and the signals whose records it can test.
 fn asked(written: &MatchProperties) -> impl Iterator<Item = (&'static str, &'static [Signal])> {
     const SPANS: &[Signal] = &[Signal::Traces];
     const LOGS: &[Signal] = &[Signal::Logs];
@@ -153,7 +152,7 @@ fn asked(written: &MatchProperties) -> impl Iterator<Item = (&'static str, &'sta
     .filter_map(|(key, is_written, signals)| is_written.then_some((key, signals)))
 }
 
-/// Reports what can't be asked of the records of a route's signals: there it would not hold back what it is to hold back.
+/// Reports tests that can't be made of the records of a route's signals: they would not hold back what they are meant to.
 pub(super) fn check_signals(
     properties: &MatchProperties,
     name: &str,

@@ -1,22 +1,22 @@
-//! Routes that put one entry into one stream, of which the first alone edits it.
+//! Routes that put the same entry into the same stream, of which the first alone edits it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::{Context, conditions};
-use crate::config::model::{Exporter, Named};
+use crate::config::model::{ExporterSection, Named};
 use crate::config::node::Node;
-use crate::config::secrets::named;
+use crate::config::quoting::named;
 use crate::route::{KeySpec, Matcher, RouteEdit, RouteSpec};
 
 /// The routes so far that let an entry go on to later ones.
 #[derive(Default)]
 pub(super) struct ContinuingRoutes {
-    /// By the positions of the exporters that they send to.
+    /// The groups, by the positions of the exporters that they send to.
     by_exporter: HashMap<usize, Vec<SameEdits>>,
 }
 
-/// Those of them that have the same processors.
+/// Routes with the same processors.
 struct SameEdits {
     edits: Vec<Arc<RouteEdit>>,
     /// Their positions.
@@ -27,9 +27,9 @@ struct SameEdits {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Overlap {
     Never,
-    /// That depends on values that are not known.
+    /// It depends on values that are not known.
     Unknown,
-    /// There is such an entry.
+    /// There is an entry that both take.
     Certain,
 }
 
@@ -58,7 +58,7 @@ impl ContinuingRoutes {
         spec: &RouteSpec,
         node: &Node,
         earlier: &[(RouteSpec, &Node)],
-        exporters: &Named<Exporter>,
+        exporters: &Named<ExporterSection>,
         context: &mut Context<'_>,
     ) {
         // A condition that could not be compiled is not in the list, which then would claim too much.

@@ -1,7 +1,7 @@
-//! Fills in what a preset says, in the tree of the file: as if it had been written there, but for what is written.
+//! Fills in the options of presets in the tree of the file, as if they had been written there; options that are written stay.
 //!
-//! That is done behind the substitution, so that what is secret is at hand, and before the check of every key, which looks
-//! at what is filled in as at all else.
+//! That is done after the substitution, since credentials are needed, and before the check of every key, which checks the filled-in
+//! options like all others.
 
 use std::collections::BTreeSet;
 
@@ -9,13 +9,15 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::Serialize;
 
-use super::{CredentialScheme, Preset, PresetAccess, PresetCredential};
-use crate::config::credential::MisshapenCredential;
-use crate::config::node::{self, Entry, Node, Origin, Scalar, Value};
-use crate::config::problem::{Report, Span};
-use crate::config::secrets::REDACTED;
-use crate::config::substitute::PLACEHOLDER;
-use crate::config::{compile, model};
+use super::credential::MisshapenCredential;
+use super::node::{Node, NodeEntry, NodeValue, Scalar, ScalarOrigin};
+use super::parse;
+use super::presets::{self, CredentialScheme, Preset, PresetAccess, PresetCredential};
+use super::problem::ProblemReport;
+use super::quoting::REDACTED;
+use super::span::Span;
+use super::substitute::PLACEHOLDER;
+use super::{compile, model};
 use crate::glob::Glob;
 use crate::route::Template;
 
@@ -39,19 +41,19 @@ pub struct FilledOption {
     pub value: String,
 }
 
-/// Fills in what the presets of exporters say, and tells what that was.
-pub(in crate::config) fn fill_in(root: &mut Node, report: &mut Report) -> Vec<FilledPreset> {
-    let Value::Map(sections) = &mut root.value else { return Vec::new() };
+/// Fills in the options of the exporters' presets, and returns what was filled in.
+pub(super) fn fill_in(root: &mut Node, report: &mut ProblemReport) -> Vec<FilledPreset> {
+    let NodeValue::Map(sections) = &mut root.value else { return Vec::new() };
     let Some(at) = sections.iter().position(|section| section.key == "exporters") else { return Vec::new() };
-    // Taken out, so that routes can be looked at meanwhile.
-    let mut exporters = std::mem::replace(&mut sections[at].value.value, Value::Map(Vec::new()));
+    // Taken out, so that routes can be read meanwhile.
+    let mut exporters = std::mem::replace(&mut sections[at].value.value, NodeValue::Map(Vec::new()));
     let mut filled = Vec::new();
-    if let Value::Map(exporters) = &mut exporters {
+    if let NodeValue::Map(exporters) = &mut exporters {
         for exporter in exporters.iter_mut().filter(|exporter| exporter.value.get("preset").is_some()) {
             filled.extend(one(exporter, root, report));
         }
     }
-    if let Value::Map(sections) = &mut root.value {
+    if let NodeValue::Map(sections) = &mut root.value {
         sections[at].value.value = exporters;
     }
     filled
@@ -62,15 +64,15 @@ struct Filling<'a> {
     preset: &'static Preset,
     access: &'static PresetAccess,
     exporter: &'a mut Node,
-    /// Where the preset is named, which is where all that it fills in stands.
+    /// The place of the preset's name, which is also the place of all that it fills in.
     span: Span,
-    report: &'a mut Report,
+    report: &'a mut ProblemReport,
     filled_in: Vec<FilledOption>,
 }
 
-fn one(entry: &mut Entry, root: &Node, report: &mut Report) -> Option<FilledPreset> {
+fn one(entry: &mut NodeEntry, root: &Node, report: &mut ProblemReport) -> Option<FilledPreset> {
     let node = entry.value.get("preset")?;
-    let (preset, span) = (super::named(node.text()?)?, node.span);
+    let (preset, span) = (presets::named(node.text()?)?, node.span);
     let key_span = entry.value.entry("preset")?.key_span;
     let (access, other) = match model::type_of(&entry.key) {
         "otlp_http" | "otlphttp" => (&preset.http, "otlp_grpc"),
@@ -121,18 +123,18 @@ impl Filling<'_> {
         }
     }
 
-    /// Looks at the endpoint that is written, and adds the path to it if it has none.
+    /// Checks the endpoint that is written, and adds the path to it if it has none.
     fn written_endpoint(&mut self) {
         let (access, upstream) = (self.access, self.preset.upstream);
         let Some(endpoint) = get_mut(self.exporter, "endpoint") else { return };
         let at = endpoint.span;
         let is_known = !endpoint.is_missing() && !endpoint.has_placeholder();
-        let Value::Scalar(scalar) = &mut endpoint.value else { return };
+        let NodeValue::Scalar(scalar) = &mut endpoint.value else { return };
         let (host, path) = host_and_path(&scalar.text);
         let is_fixed = is_known && !host.contains("{{");
         let is_theirs = access.hosts.iter().any(|glob| Glob::new(glob).matches(&host));
         let path = path.trim_end_matches('/').to_owned();
-        // What stands for an endpoint as a whole is replaced by another one that can be looked at.
+        // A placeholder for a whole endpoint is replaced later by one that can be checked.
         let is_there = scalar.text != PLACEHOLDER;
         if path.is_empty() && !access.path.is_empty() && is_there {
             let base = scalar.text.trim_end_matches('/').len();
@@ -205,14 +207,14 @@ impl Filling<'_> {
                 .help("keep one of the two");
             return;
         }
-        let Value::Scalar(scalar) = &token.value.value else { return };
-        if scalar.origin == Origin::Missing {
+        let NodeValue::Scalar(scalar) = &token.value.value else { return };
+        if scalar.origin == ScalarOrigin::Missing {
             return;
         }
         let (span, scalar) = (token.value.span, scalar.clone());
         let Some(value) = self.header_value(credential, scalar, span) else { return };
         self.check_credential(credential, &value, span);
-        self.header(credential.header, Node { span, value: Value::Scalar(value) });
+        self.header(credential.header, Node { span, value: NodeValue::Scalar(value) });
         let value = format!("{}{REDACTED}", credential.scheme.prefix());
         self.filled_in.push(FilledOption { key: format!("headers.{}", credential.header), value });
     }
@@ -279,7 +281,7 @@ impl Filling<'_> {
         }
     }
 
-    /// What tells streams apart at the upstream, where the keys of the routes are what it makes its streams of.
+    /// Fills in the headers and the valid keys by which the upstream tells streams apart, where the routes' keys are its streams.
     fn stream(&mut self, keys: &RouteKeys) {
         let stream = &self.preset.stream;
         let mut is_key_sent = stream.headers.is_empty();
@@ -308,7 +310,7 @@ impl Filling<'_> {
         }
     }
 
-    /// Says so where a key is not made of the attribute that the upstream reads.
+    /// Warns of keys that are not made of the attribute that the upstream reads.
     fn warn_of_keys_without(&mut self, attribute: &str, keys: &RouteKeys) {
         let (preset, upstream) = (self.preset, self.preset.upstream);
         let is_unchecked = preset.stream.valid.is_some() && !is_written(self.exporter.get("valid_key"));
@@ -326,7 +328,7 @@ impl Filling<'_> {
             .help(format!("write `key: {attribute}` in each route that sends there"));
     }
 
-    /// Says so where a header is missing that would say the stream, since a key is none that could be sent as it is.
+    /// Warns of a missing header that would name the stream, where a key can't be sent as it is.
     fn warn_of_headers_left_out(&mut self, keys: &RouteKeys) {
         let mut headers = self.preset.stream.headers.iter().map(|(name, _)| *name);
         let Some(name) = headers.find(|name| header(self.exporter, name).is_none()) else { return };
@@ -343,7 +345,7 @@ impl Filling<'_> {
         ));
     }
 
-    /// Says which headers are missing that the upstream asks for.
+    /// Reports missing headers that the upstream asks for.
     fn needed_headers(&mut self) {
         for (name, what) in self.preset.needs {
             if header(self.exporter, name).is_none() {
@@ -354,18 +356,19 @@ impl Filling<'_> {
         }
     }
 
-    /// Adds a header to those that are written, in either form.
+    /// Adds a header to the written ones, in either form.
     fn header(&mut self, name: &str, value: Node) {
         let span = self.span;
-        let entry = |key: &str, value: Node| Entry { key: key.to_owned(), key_span: span, value };
+        let entry = |key: &str, value: Node| NodeEntry { key: key.to_owned(), key_span: span, value };
         match get_mut(self.exporter, "headers") {
-            Some(Node { value: Value::Seq(list), .. }) => {
-                let name = Value::Scalar(Scalar { text: name.to_owned(), ..Scalar::default() });
+            Some(Node { value: NodeValue::Seq(list), .. }) => {
+                let name = NodeValue::Scalar(Scalar { text: name.to_owned(), ..Scalar::default() });
                 let fields = vec![entry("name", Node { span, value: name }), entry("value", value)];
-                list.push(Node { span, value: Value::Map(fields) });
+                list.push(Node { span, value: NodeValue::Map(fields) });
             }
             _ => {
-                if let Some(Node { value: Value::Map(map), .. }) = map_at(self.exporter, "headers", span) {
+                if let Some(Node { value: NodeValue::Map(map), .. }) = map_at(self.exporter, "headers", span)
+                {
                     map.push(entry(name, value));
                 }
             }
@@ -376,16 +379,16 @@ impl Filling<'_> {
 /// The keys of the routes that send to an exporter.
 struct RouteKeys(BTreeSet<RouteKey>);
 
-/// What a route's key is to an upstream.
+/// The kinds of a route's key, as the upstream uses it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum RouteKey {
-    /// There is none.
+    /// No key.
     Absent,
     /// One text, of which the upstream makes its stream.
     OneText,
     /// Several parts.
     Parts,
-    /// It does not read the attribute that the upstream reads.
+    /// A key without the attribute that the upstream reads.
     OfAnother,
 }
 
@@ -421,7 +424,7 @@ impl RouteKey {
         /// The keys of a map that is one attribute of a record or else of the resource, rather than parts.
         const PLACES: [&str; 2] = ["record", "resource"];
         let Some(key) = route.get("key").filter(|key| !key.is_null()) else { return Self::Absent };
-        let is_part = |entry: &Entry| !PLACES.contains(&entry.key.as_str());
+        let is_part = |entry: &NodeEntry| !PLACES.contains(&entry.key.as_str());
         match preset.stream.attribute {
             Some(attribute) if !reads(key, attribute) => Self::OfAnother,
             _ if key.entries().iter().any(is_part) => Self::Parts,
@@ -433,40 +436,40 @@ impl RouteKey {
 /// Whether a key reads an attribute.
 fn reads(key: &Node, attribute: &str) -> bool {
     match &key.value {
-        Value::Scalar(scalar) => {
+        NodeValue::Scalar(scalar) => {
             Template::parse_around(&scalar.text, &scalar.literal).is_ok_and(|template| {
                 template.as_text() == Some(attribute) || template.attributes().any(|read| read == attribute)
             })
         }
-        Value::Seq(items) => items.iter().any(|item| reads(item, attribute)),
-        Value::Map(entries) => entries.iter().any(|entry| reads(&entry.value, attribute)),
+        NodeValue::Seq(items) => items.iter().any(|item| reads(item, attribute)),
+        NodeValue::Map(entries) => entries.iter().any(|entry| reads(&entry.value, attribute)),
     }
 }
 
-/// Whether something is written there.
+/// Whether a value is written.
 fn is_written(node: Option<&Node>) -> bool {
     node.is_some_and(|node| !node.is_null() && node.text().is_none_or(|text| !text.is_empty()))
 }
 
 fn get_mut<'n>(node: &'n mut Node, key: &str) -> Option<&'n mut Node> {
-    let Value::Map(entries) = &mut node.value else { return None };
+    let NodeValue::Map(entries) = &mut node.value else { return None };
     entries.iter_mut().find(|entry| entry.key == key).map(|entry| &mut entry.value)
 }
 
-/// The map at a key, which is made if nothing is there. `None` if something else is there.
+/// The map at a key, which is made if the key is absent. `None` if the key has another value.
 fn map_at<'n>(node: &'n mut Node, key: &str, span: Span) -> Option<&'n mut Node> {
-    let empty = || Node { span, value: Value::Map(Vec::new()) };
+    let empty = || Node { span, value: NodeValue::Map(Vec::new()) };
     put(node, key, empty(), span);
-    get_mut(node, key).filter(|node| matches!(node.value, Value::Map(_)))
+    get_mut(node, key).filter(|node| matches!(node.value, NodeValue::Map(_)))
 }
 
-/// Puts a value at a key, if nothing is there.
+/// Puts a value at a key, if the key is absent.
 fn put(node: &mut Node, key: &str, value: Node, span: Span) -> bool {
-    let Value::Map(entries) = &mut node.value else { return false };
+    let NodeValue::Map(entries) = &mut node.value else { return false };
     match entries.iter_mut().find(|entry| entry.key == key) {
         Some(entry) if is_written(Some(&entry.value)) => return false,
         Some(entry) => entry.value = value,
-        None => entries.push(Entry { key: key.to_owned(), key_span: span, value }),
+        None => entries.push(NodeEntry { key: key.to_owned(), key_span: span, value }),
     }
     true
 }
@@ -474,7 +477,7 @@ fn put(node: &mut Node, key: &str, value: Node, span: Span) -> bool {
 /// A value as it stands in the table, in the place of the preset.
 fn parsed(text: &str, span: Span) -> Node {
     let mut node =
-        node::parse(text, &mut Report::default()).ok().expect("a test parses what is in the table");
+        parse::parse(text, &mut ProblemReport::default()).ok().expect("a test parses what is in the table");
     place(&mut node, span);
     node
 }
@@ -482,9 +485,9 @@ fn parsed(text: &str, span: Span) -> Node {
 fn place(node: &mut Node, span: Span) {
     node.span = span;
     match &mut node.value {
-        Value::Scalar(_) => {}
-        Value::Seq(items) => items.iter_mut().for_each(|item| place(item, span)),
-        Value::Map(entries) => {
+        NodeValue::Scalar(_) => {}
+        NodeValue::Seq(items) => items.iter_mut().for_each(|item| place(item, span)),
+        NodeValue::Map(entries) => {
             for entry in entries {
                 entry.key_span = span;
                 place(&mut entry.value, span);
@@ -496,10 +499,11 @@ fn place(node: &mut Node, span: Span) {
 fn valid_key(regex: &str, description: &str, span: Span) -> Node {
     let text = |text: &str| {
         let scalar = Scalar { text: text.to_owned(), ..Scalar::default() };
-        Node { span, value: Value::Scalar(scalar) }
+        Node { span, value: NodeValue::Scalar(scalar) }
     };
-    let entry = |key: &str, value: &str| Entry { key: key.to_owned(), key_span: span, value: text(value) };
-    Node { span, value: Value::Map(vec![entry("regex", regex), entry("description", description)]) }
+    let entry =
+        |key: &str, value: &str| NodeEntry { key: key.to_owned(), key_span: span, value: text(value) };
+    Node { span, value: NodeValue::Map(vec![entry("regex", regex), entry("description", description)]) }
 }
 
 /// The value of a header that is written in either form.
@@ -513,7 +517,7 @@ fn header<'n>(exporter: &'n Node, name: &str) -> Option<&'n Node> {
     in_map.map(|entry| &entry.value).or_else(|| items.find(is_it))
 }
 
-/// Whether what is written in `statuses` says something of a status of the table.
+/// Whether the `statuses` that are written have a key for a status of the table.
 fn names_status(statuses: Option<&Node>, status: &str) -> bool {
     let number: Option<u16> = status.parse().ok();
     statuses.map_or(&[][..], Node::entries).iter().any(|entry| {

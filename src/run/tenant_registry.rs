@@ -1,38 +1,22 @@
-//! Keeps the table of tenants current: as the configuration says it, and as the files of its directory change.
-//!
-//! A change is noticed by the file system's events in the directory, and in those of the files that rows name; and by
-//! looking at the stamps of all these files now and then, for file systems without events.
+//! The table of tenants in use, and the directory that its rows are read from: each change of either makes another table of the one
+//! in use, one change at a time.
 
 use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
-use parking_lot::Mutex;
 use tokio::sync::{Notify, OwnedMutexGuard};
-use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::Router;
 use super::report::ReloadError;
-use super::tenant_changes::TenantChangeError;
+use super::tenant_change_error::TenantChangeError;
 use super::tenant_directory::{RowsRead, TenantDirectory};
-use super::watched::Watched;
-use crate::config::{Compiled, Problem, RowCheck, RowReader, Secrets, TenantRows, TenantTable};
+use super::watched_directories::WatchedDirectories;
+use crate::config::{Compiled, Problem, RowCheck, RowReader, SecretPresence, TenantRows, TenantTable};
 use crate::notice;
 use crate::tenants::{Table, TableSettings, Tenants};
 
-/// How often all stamps are looked at, at most.
-const LOOK: Duration = Duration::from_secs(5);
-
-/// And so many times as long as a look takes, it is waited before the next one: of a hundred thousand files a look takes
-/// a while.
-const REST: u32 = 50;
-
-/// Programs write files in several steps, and several files; rows are read when this long has passed since the first change.
-const SETTLE: Duration = Duration::from_millis(100);
-
-/// The table in use, and where its rows come from.
+/// The table in use, and the directory of its rows.
 pub(super) struct TenantRegistry {
     tenants: Arc<Tenants>,
     /// Held while another table is made of the one in use.
@@ -41,7 +25,7 @@ pub(super) struct TenantRegistry {
     reloaded: Notify,
 }
 
-/// The table of a configuration that is not in use yet. No other table comes into use as long as this is there.
+/// The table of a configuration that is not in use yet. As long as this value exists, no other table comes into use.
 pub(super) struct NextTable {
     place: OwnedMutexGuard<Option<TenantDirectory>>,
     directory: Option<TenantDirectory>,
@@ -59,7 +43,7 @@ impl TenantRegistry {
         &self.tenants
     }
 
-    /// Makes the table of a configuration, which [`TenantRegistry::put_to_use`] takes; nothing has changed before.
+    /// Makes the table of a configuration, for [`TenantRegistry::put_to_use`]; until then nothing changes.
     pub(super) async fn prepare(
         &self,
         compiled: &Compiled,
@@ -74,7 +58,7 @@ impl TenantRegistry {
                 read: RowsRead::default(),
             });
         };
-        let reader = RowReader::new(compiled, env, Secrets::Needed, RowCheck::Alone);
+        let reader = RowReader::new(compiled, env, SecretPresence::Needed, RowCheck::Alone);
         let tenants = self.tenants.clone();
         let made = tokio::task::spawn_blocking(move || {
             let path = match rows {
@@ -113,8 +97,8 @@ impl TenantRegistry {
         self.reloaded.notify_one();
     }
 
-    /// Has `change` change the file of a row, whose name it returns, and reads that file: ready when the table in use has it.
-    /// Meanwhile nobody else changes the table, or a file by this way.
+    /// Runs `change`, which changes the file of a row and returns its name, and reads that file: ready when the table in use has the row.
+    /// Meanwhile no other change of the table or of a file is made.
     pub(super) async fn change<T: Send + 'static>(
         &self,
         change: impl FnOnce(&TenantDirectory) -> Result<(Arc<str>, T), TenantChangeError> + Send + 'static,
@@ -141,9 +125,9 @@ impl TenantRegistry {
         changing.await.expect("changing a row doesn't panic")
     }
 
-    /// Has what is pending of a tenant without a row become dead letters. Returns whether there is such a tenant.
+    /// Has the pending data of a tenant without a row become dead letters. Returns whether there is such a tenant.
     pub(super) async fn give_up_gone(&self, id: &str) -> bool {
-        // Nobody brings a row for it meanwhile.
+        // Locked so that no row for the id comes meanwhile.
         let _place = self.directory.lock().await;
         let account = self.tenants.known_account(id).filter(|account| account.totals().pending_bytes() > 0);
         let Some(account) = account.filter(|_| self.tenants.table().tenant(id).is_none()) else {
@@ -153,9 +137,18 @@ impl TenantRegistry {
         true
     }
 
-    /// Has `watched` follow these directories, too; or all in which a change may be one of the table, and no others. Tells
-    /// whether there are some that it did not follow before.
-    async fn follow(&self, mut watched: Watched, also: Option<HashSet<Arc<Path>>>) -> (Watched, bool) {
+    /// Returns when a reload has changed the directory.
+    pub(super) async fn reloaded(&self) {
+        self.reloaded.notified().await;
+    }
+
+    /// Has `watched` follow the directories of `also`, too; or, without them, exactly the directories in which a change may change the
+    /// table. Returns whether there are some that it did not follow before.
+    pub(super) async fn follow(
+        &self,
+        mut watched: WatchedDirectories,
+        also: Option<HashSet<Arc<Path>>>,
+    ) -> (WatchedDirectories, bool) {
         let directory = self.directory.clone();
         let following = tokio::task::spawn_blocking(move || {
             let others = if let Some(directories) = also {
@@ -170,8 +163,8 @@ impl TenantRegistry {
         following.await.expect("watching directories doesn't panic")
     }
 
-    /// Reads rows again that have changed: those that changes of `files` concern, or all whose stamps tell it. Returns once
-    /// the table is in use, with the directories in which there is something of these rows.
+    /// Reads changed rows again: those that `files` concern, or, without them, all whose stamps have changed. Returns once the table is
+    /// in use, with the directories that concern these rows.
     pub(super) async fn refresh(&self, files: Option<HashSet<PathBuf>>) -> HashSet<Arc<Path>> {
         let mut place = self.directory.clone().lock_owned().await;
         let tenants = self.tenants.clone();
@@ -205,7 +198,7 @@ impl TenantRegistry {
     }
 }
 
-/// Says which rows have come to be broken, and which are no more.
+/// Logs the rows that have become broken, and those that can be used again.
 fn report(directory: &TenantDirectory, read: &RowsRead) {
     let table = directory.table();
     for place in &read.applied.broken {
@@ -226,78 +219,11 @@ fn report(directory: &TenantDirectory, read: &RowsRead) {
     }
 }
 
-/// Keeps the table of a router current with the files that it comes from, for ever.
-pub async fn watch_tenants(router: Arc<Router>) {
-    let registry = router.tenant_registry();
-    let noticed = Arc::new(Noticed::default());
-    let otherwise =
-        format!("when all files are looked at: after {LOOK:?}, or {REST} times as long as a look takes");
-    let mut watched = Watched::new(otherwise, {
-        let noticed = noticed.clone();
-        move |event| noticed.take_note(event)
-    });
-    let mut next_look = Instant::now() + LOOK;
-    loop {
-        let also = tokio::select! {
-            () = registry.reloaded.notified() => None,
-            () = noticed.something.notified() => {
-                tokio::time::sleep(SETTLE).await;
-                Some(registry.refresh(noticed.files()).await)
-            }
-            () = tokio::time::sleep_until(next_look) => {
-                let begun = Instant::now();
-                registry.refresh(None).await;
-                next_look = Instant::now() + LOOK.max(begun.elapsed() * REST);
-                // One may have taken the place of another.
-                None
-            }
-        };
-        let others;
-        (watched, others) = registry.follow(watched, also).await;
-        if others {
-            // What has changed between reading and watching was not noticed.
-            next_look = Instant::now();
-        }
-    }
-}
-
-/// What events have told since they were last asked for.
-#[derive(Default)]
-struct Noticed {
-    files: Mutex<NoticedFiles>,
-    something: Notify,
-}
-
-#[derive(Default)]
-struct NoticedFiles {
-    paths: HashSet<PathBuf>,
-    /// Whether there may be others.
-    incomplete: bool,
-}
-
-impl Noticed {
-    fn take_note(&self, event: Option<notify::Event>) {
-        let mut files = self.files.lock();
-        match event {
-            Some(event) => files.paths.extend(event.paths),
-            None => files.incomplete = true,
-        }
-        drop(files);
-        self.something.notify_one();
-    }
-
-    /// The files that have changed, if these are known to be all.
-    fn files(&self) -> Option<HashSet<PathBuf>> {
-        let NoticedFiles { paths, incomplete } = std::mem::take(&mut *self.files.lock());
-        (!incomplete).then_some(paths)
-    }
-}
-
-/// The table of a configuration that is not run. Rows that can't be used are left out. Blocks.
+/// The table of a configuration that is not going to run. Rows that can't be used are left out. Blocks.
 pub fn table_of(
     compiled: &Compiled,
     env: fn(&str) -> Option<String>,
-    secrets: Secrets,
+    secrets: SecretPresence,
 ) -> std::io::Result<Table> {
     let Some(TenantTable { settings, rows }) = compiled.tenants.clone() else { return Ok(Table::default()) };
     match rows {
@@ -309,8 +235,8 @@ pub fn table_of(
     }
 }
 
-/// Reads every row of a directory, and returns how many can be used, how many can't, and what is wrong or odd. Blocks for
-/// as long as that takes.
+/// Reads every row of a directory, and returns how many can be used, how many can't, and their problems. Blocks for as long as that
+/// takes.
 pub fn check_tenants(directory: &Path, reader: RowReader) -> std::io::Result<(usize, usize, Vec<Problem>)> {
     let (directory, read) = TenantDirectory::load(directory.to_owned(), TableSettings::default(), reader)?;
     let table = directory.table();

@@ -1,4 +1,4 @@
-//! Dead letters that never had an exporter: which streams a configuration has for what is in them.
+//! Dead letters that never had an exporter: finds the streams that a configuration has for their entries.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -12,10 +12,10 @@ use crate::route::{self, CopyAllowance, EntryRoutes, Miss, RoutingKey, TakenEntr
 use crate::stream::StreamName;
 use crate::tenants::Tenant;
 
-/// Bytes that the copies of a letter's entries may take which routes and edits make.
+/// Bytes that the copies may take which routes and edits make of a letter's entries.
 const MOST_COPIED: usize = 64 << 20;
 
-/// Said of a letter that would take more.
+/// Why a letter is left whose copies would take more.
 const TOO_LARGE: &str = "divided by its records for the routes, it would take more than 64 MiB";
 
 /// A stream that an entry goes to.
@@ -24,7 +24,7 @@ struct AddressedStream {
     stream: StreamName,
     /// The entry as the route's edits leave it, if they change it.
     edited: Option<Vec<u8>>,
-    /// Bytes of a batch.
+    /// The most bytes of a batch of the exporter.
     most: usize,
 }
 
@@ -36,18 +36,18 @@ struct AddressedParts {
     last: HashMap<(Arc<str>, RoutingKey), usize>,
 }
 
-/// What finds the streams of letters that never had an exporter.
-pub struct LetterAddresses<'r, F> {
-    /// The configuration that they are to be sent by. Its request is one without headers, which dead letters do not keep.
+/// Finds the streams of letters that never had an exporter.
+pub struct DeadLetterAddresses<'r, F> {
+    /// The routes by which the letters are to be sent, with a request without headers: dead letters do not keep the headers.
     pub routes: &'r EntryRoutes,
-    /// Says how large a batch of an exporter may be, or why it can't send to one of its streams.
+    /// Returns the most bytes of a batch of an exporter, or why the exporter can't send to a stream.
     pub open: F,
 }
 
-impl<F: FnMut(&Arc<str>, &StreamName) -> Result<usize, String>> LetterAddresses<'_, F> {
-    /// What a letter is to be divided into: a part for each stream that the configuration has for its entries, several if
-    /// they are too many for a batch, and at the end one without an exporter of those that it has none for. If that would
-    /// be all of it, why. Blocks.
+impl<F: FnMut(&Arc<str>, &StreamName) -> Result<usize, String>> DeadLetterAddresses<'_, F> {
+    /// Divides a letter into a part for each stream that the configuration has for its entries, several parts if the entries are too
+    /// many for a batch, and at the end a part without an exporter for entries that have no stream. The error says why no entry has a
+    /// stream. Blocks.
     pub fn address(&mut self, letter: &StoredDeadLetter) -> Result<Vec<DeadLetterPart>, String> {
         let signal = letter.signal();
         let bytes = letter.load().map_err(|error| format!("its bytes can't be read: {error}"))?;
@@ -107,7 +107,7 @@ impl<F: FnMut(&Arc<str>, &StreamName) -> Result<usize, String>> LetterAddresses<
         }
     }
 
-    /// The tenant that an entry is taken for, or why it can't be. It gets the stamp that it would have had.
+    /// The tenant that an entry belongs to, or why it can't be admitted. The entry gets the stamp that it would have got on receipt.
     fn owner_of(
         &self,
         letter: &StoredDeadLetter,
@@ -121,7 +121,7 @@ impl<F: FnMut(&Arc<str>, &StreamName) -> Result<usize, String>> LetterAddresses<
         };
         let tenant = match owner {
             Owner::Nobody => None,
-            // Not one that stands in for it now.
+            // Not another tenant that has the id now.
             Owner::Tenant(tenant) if recorded.is_none_or(|id| *tenant.id == *id) => Some(tenant.clone()),
             Owner::Tenant(_) => return Err(format!("its tenant `{}` is gone", recorded.unwrap_or_default())),
             not_taken => return Err(not_taken.to_string()),
@@ -133,8 +133,8 @@ impl<F: FnMut(&Arc<str>, &StreamName) -> Result<usize, String>> LetterAddresses<
         Ok(tenant)
     }
 
-    /// The exporters and streams that an entry goes to, with the entry as the edits of its routes leave it, each of which
-    /// can be sent to; or why it goes nowhere.
+    /// The streams that an entry goes to, all of which can be sent to, each with the entry as the route's edits leave it; or why the entry
+    /// goes nowhere.
     fn streams_of(
         &mut self,
         signal: Signal,
@@ -145,7 +145,7 @@ impl<F: FnMut(&Arc<str>, &StreamName) -> Result<usize, String>> LetterAddresses<
     ) -> Result<Vec<AddressedStream>, String> {
         let mut streams: Vec<AddressedStream> = Vec::new();
         let mut unedited = None;
-        // Routes that would have taken it, or not, for headers of its request.
+        // Routes may have matched it, or not, by headers of its request.
         let undecided = Cell::new(None);
         let routes = &*self.routes.routes;
         let routed = self.routes.route(
@@ -209,8 +209,8 @@ impl<F: FnMut(&Arc<str>, &StreamName) -> Result<usize, String>> LetterAddresses<
 }
 
 impl AddressedParts {
-    /// Adds an entry to the last part of its stream, in pieces that a batch can have, or to another if it would be larger than
-    /// `most` bytes.
+    /// Adds an entry to the last part of its stream, in pieces that fit into a batch; begins another part where the last one would
+    /// become larger than `most` bytes.
     fn add(
         &mut self,
         letter: &StoredDeadLetter,

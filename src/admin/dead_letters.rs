@@ -1,5 +1,5 @@
-//! `/api/v1/dead-letters`: what is in the dead-letter directory, newest first, a page at a time; what is in one letter; and the
-//! replay and the deletion of letters, each of which is logged with who has asked for it.
+//! `/api/v1/dead-letters`: the dead letters, newest first, a page at a time; the records of one letter; and the replay and the deletion of
+//! letters, each of which is logged with its author.
 
 use std::sync::Arc;
 
@@ -10,8 +10,8 @@ use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value, json};
 use tracing::info;
 
+use super::answers::{self, JSON};
 use super::change_author::ChangeAuthor;
-use super::server::{self, JSON};
 use super::{body, query};
 use crate::access::AdminCredential;
 use crate::dead_letters::{
@@ -22,73 +22,73 @@ use crate::encoding::Encoding;
 use crate::otlp::Redaction;
 use crate::receive::HttpResponse;
 use crate::route::Values as _;
-use crate::run::{LetterTally, LettersError, Router};
+use crate::run::{DeadLetterTally, DeadLetterWork, DeadLetterWorkError, Router};
 
 /// Letters listed if the query does not say how many.
 const LETTERS: usize = 100;
 
-/// The most that are listed in one answer; each is a file to be opened.
+/// The most letters that are listed in one answer; each is a file to be opened.
 const MOST: usize = 1000;
 
-/// The most that can be named for a replay or a deletion.
+/// The most letters that can be named for a replay or a deletion.
 const MOST_NAMED: usize = 10_000;
 
 /// Bytes of a request that names letters.
 const LARGEST_REQUEST: usize = 1 << 20;
 
-/// The pages about dead letters. Files stand as in the path.
+/// The pages about dead letters. Names of files are percent-encoded, as in the path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum LettersPage<'p> {
+pub(super) enum DeadLettersPage<'p> {
     All,
     One(&'p str),
-    Change(LettersAction),
+    Change(DeadLettersAction),
 }
 
 /// What can be done with letters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum LettersAction {
+pub(super) enum DeadLettersAction {
     Replay,
     Delete,
 }
 
-impl<'p> LettersPage<'p> {
+impl<'p> DeadLettersPage<'p> {
     pub(super) fn at(path: &'p str) -> Option<Self> {
         let rest = path.strip_prefix("/api/v1/dead-letters")?;
         match rest.strip_prefix('/') {
             None => rest.is_empty().then_some(Self::All),
-            Some("replay") => Some(Self::Change(LettersAction::Replay)),
-            Some("delete") => Some(Self::Change(LettersAction::Delete)),
+            Some("replay") => Some(Self::Change(DeadLettersAction::Replay)),
+            Some("delete") => Some(Self::Change(DeadLettersAction::Delete)),
             Some(file) => (!file.is_empty() && !file.contains('/')).then_some(Self::One(file)),
         }
     }
 }
 
-/// What is listed.
+/// The letters that are to be listed.
 #[derive(Debug)]
-struct Wanted {
+struct WantedDeadLetters {
     limit: usize,
     after: Option<String>,
     filter: DeadLetterFilter,
 }
 
 /// Answers a request that only reads.
-pub(super) async fn show(router: &Router, page: LettersPage<'_>, query: &str) -> HttpResponse {
+pub(super) async fn show(router: &Router, page: DeadLettersPage<'_>, query: &str) -> HttpResponse {
     let directory = router.intake().dead_letters.load_full();
     match page {
-        LettersPage::All => match wanted(query) {
+        DeadLettersPage::All => match wanted(query) {
             Ok(wanted) => list(directory.as_deref(), wanted).await,
-            Err(error) => server::problem(StatusCode::BAD_REQUEST, &error),
+            Err(error) => answers::problem(StatusCode::BAD_REQUEST, &error),
         },
-        LettersPage::One(file) => {
+        DeadLettersPage::One(file) => {
             let file = percent_decode_str(file).decode_utf8_lossy().into_owned();
             look_inside(directory.as_deref(), file, router.intake().observer.redaction()).await
         }
-        LettersPage::Change(_) => server::not_allowed("POST"),
+        DeadLettersPage::Change(_) => answers::not_allowed("POST"),
     }
 }
 
-fn wanted(text: &str) -> Result<Wanted, String> {
-    let mut wanted = Wanted { limit: LETTERS, after: None, filter: DeadLetterFilter::default() };
+fn wanted(text: &str) -> Result<WantedDeadLetters, String> {
+    let mut wanted = WantedDeadLetters { limit: LETTERS, after: None, filter: DeadLetterFilter::default() };
     for (name, value) in query::parameters(text) {
         match name {
             "limit" => wanted.limit = query::number("limit", &value)?.clamp(1, MOST),
@@ -104,16 +104,16 @@ fn wanted(text: &str) -> Result<Wanted, String> {
     Ok(wanted)
 }
 
-async fn list(directory: Option<&DeadLetters>, wanted: Wanted) -> HttpResponse {
+async fn list(directory: Option<&DeadLetters>, wanted: WantedDeadLetters) -> HttpResponse {
     let Some(directory) = directory else {
         let nothing = json!({
             "directory": null, "bytes": 0, "max_size": null, "full": false, "total": 0, "letters": [], "next": null,
         });
-        return server::json(StatusCode::OK, &nothing);
+        return answers::json(StatusCode::OK, &nothing);
     };
-    let Wanted { limit, after, filter } = wanted;
+    let WantedDeadLetters { limit, after, filter } = wanted;
     match directory.page(after, limit, filter).await {
-        Ok(page) => server::json(
+        Ok(page) => answers::json(
             StatusCode::OK,
             &json!({
                 "directory": directory.directory().display().to_string(),
@@ -131,7 +131,7 @@ async fn list(directory: Option<&DeadLetters>, wanted: Wanted) -> HttpResponse {
 
 fn unreadable(directory: &DeadLetters, error: &std::io::Error) -> HttpResponse {
     let path = directory.directory().display();
-    server::problem(StatusCode::INTERNAL_SERVER_ERROR, &format!("can't read `{path}`: {error}"))
+    answers::problem(StatusCode::INTERNAL_SERVER_ERROR, &format!("can't read `{path}`: {error}"))
 }
 
 fn listed_json(listed: &ListedDeadLetter) -> Value {
@@ -156,28 +156,28 @@ fn letter_json(file: &str, letter: &StoredDeadLetter) -> Value {
     })
 }
 
-/// A letter with what is in it, but for what `redaction` hides.
+/// A letter with its records, without the attributes that `redaction` hides.
 async fn look_inside(
     directory: Option<&DeadLetters>,
     file: String,
     redaction: Arc<Redaction>,
 ) -> HttpResponse {
-    let none = || server::problem(StatusCode::NOT_FOUND, "there is no dead letter of this name");
+    let none = || answers::problem(StatusCode::NOT_FOUND, "there is no dead letter of this name");
     let Some(directory) = directory else { return none() };
     let letter = match directory.letter(file).await {
         Ok(Some(ListedDeadLetter { file, letter: Ok(letter) })) => (file, letter),
-        Ok(Some(damaged)) => return server::json(StatusCode::OK, &listed_json(&damaged)),
+        Ok(Some(damaged)) => return answers::json(StatusCode::OK, &listed_json(&damaged)),
         Ok(None) => return none(),
         Err(error) => return unreadable(directory, &error),
     };
     let (file, letter) = letter;
     match directory.contents(letter.clone(), redaction).await {
-        Ok(contents) => server::json(StatusCode::OK, &contents_json(&file, &letter, contents)),
+        Ok(contents) => answers::json(StatusCode::OK, &contents_json(&file, &letter, contents)),
         // It may have been replayed in between.
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => none(),
         Err(error) => {
             let damaged = ListedDeadLetter { file, letter: Err(format!("its bytes can't be read: {error}")) };
-            server::json(StatusCode::OK, &listed_json(&damaged))
+            answers::json(StatusCode::OK, &listed_json(&damaged))
         }
     }
 }
@@ -202,7 +202,7 @@ fn contents_json(file: &str, letter: &StoredDeadLetter, contents: DeadLetterCont
 /// Replays or deletes letters, as the body of a request says which.
 pub(super) async fn change(
     router: &Arc<Router>,
-    action: LettersAction,
+    action: DeadLettersAction,
     head: &Parts,
     body: Incoming,
     credential: AdminCredential,
@@ -211,24 +211,25 @@ pub(super) async fn change(
         Ok(fields) => fields,
         Err(problem) => return problem.answer(),
     };
-    let LettersRequest { selection, removed_tenants } = match LettersRequest::of(action, fields) {
+    let DeadLettersRequest { selection, removed_tenants } = match DeadLettersRequest::of(action, fields) {
         Ok(request) => request,
-        Err(error) => return server::problem(StatusCode::UNPROCESSABLE_ENTITY, &error),
+        Err(error) => return answers::problem(StatusCode::UNPROCESSABLE_ENTITY, &error),
     };
     let author = ChangeAuthor::of(head, credential);
     let (by, certificate, peer) = author.fields();
     let which = selection_text(&selection);
     let router = router.clone();
-    // In a task of its own: an impatient client must not have it end half way, without a word in the log.
+    // In a task of its own: a client that disconnects must not end the work half way, without a line in the log.
     let changing = tokio::spawn(async move {
+        let work = DeadLetterWork::begin(&router, selection).await?;
         match action {
-            LettersAction::Replay => router.replay_letters(selection, removed_tenants).await,
-            LettersAction::Delete => router.delete_letters(selection).await,
+            DeadLettersAction::Replay => work.replay(removed_tenants).await,
+            DeadLettersAction::Delete => work.delete().await,
         }
     });
     match changing.await.expect("neither a replay nor a deletion panics") {
         Ok(tally) => {
-            let LetterTally { letters, records, dead_lettered, rejected, left, .. } = tally;
+            let DeadLetterTally { letters, records, dead_lettered, rejected, left, .. } = tally;
             info!(
                 which,
                 by,
@@ -242,23 +243,23 @@ pub(super) async fn change(
                 "dead letters {}",
                 action.done()
             );
-            server::json(StatusCode::OK, &tally_json(action, &tally))
+            answers::json(StatusCode::OK, &tally_json(action, &tally))
         }
         Err(error) => {
             info!(which, by, certificate, peer, "dead letters not {}: {error}", action.done());
             let status = match error {
-                LettersError::NoDirectory | LettersError::Busy | LettersError::Stopping => {
-                    StatusCode::CONFLICT
-                }
-                LettersError::Directory { .. } => StatusCode::INTERNAL_SERVER_ERROR,
+                DeadLetterWorkError::NoDirectory
+                | DeadLetterWorkError::Busy
+                | DeadLetterWorkError::Stopping => StatusCode::CONFLICT,
+                DeadLetterWorkError::Directory { .. } => StatusCode::INTERNAL_SERVER_ERROR,
             };
-            server::problem(status, &error.to_string())
+            answers::problem(status, &error.to_string())
         }
     }
 }
 
-impl LettersAction {
-    /// In the past, for the log and the answer.
+impl DeadLettersAction {
+    /// The action as a past participle, for the log and the answer.
     const fn done(self) -> &'static str {
         match self {
             Self::Replay => "replayed",
@@ -267,13 +268,13 @@ impl LettersAction {
     }
 }
 
-fn tally_json(action: LettersAction, tally: &LetterTally) -> Value {
+fn tally_json(action: DeadLettersAction, tally: &DeadLetterTally) -> Value {
     let problems: Vec<Value> =
         tally.problems.iter().map(|(file, error)| json!({ "file": file, "error": error })).collect();
     let mut answer = Map::new();
     answer.insert(action.done().to_owned(), tally.letters.into());
     answer.insert("records".to_owned(), tally.records.into());
-    if action == LettersAction::Replay {
+    if action == DeadLettersAction::Replay {
         answer.insert("dead_lettered".to_owned(), tally.dead_lettered.into());
         answer.insert("rejected".to_owned(), tally.rejected.into());
     }
@@ -282,7 +283,7 @@ fn tally_json(action: LettersAction, tally: &LetterTally) -> Value {
     answer.into()
 }
 
-/// Which letters are meant, for the log: of names how many, and the first.
+/// The selection of letters for the log: their filter, or the number of names and the first one.
 fn selection_text(selection: &DeadLetterSelection) -> String {
     match selection {
         DeadLetterSelection::Files(names) => {
@@ -296,13 +297,13 @@ fn selection_text(selection: &DeadLetterSelection) -> String {
 
 /// What the body of a request asks for.
 #[derive(Debug)]
-struct LettersRequest {
+struct DeadLettersRequest {
     selection: DeadLetterSelection,
     removed_tenants: bool,
 }
 
-impl LettersRequest {
-    fn of(action: LettersAction, fields: Map<String, Value>) -> Result<Self, String> {
+impl DeadLettersRequest {
+    fn of(action: DeadLettersAction, fields: Map<String, Value>) -> Result<Self, String> {
         let (mut selections, mut removed_tenants) = (Vec::new(), false);
         for (name, value) in fields {
             match (name.as_str(), value) {
@@ -315,13 +316,13 @@ impl LettersRequest {
                     selections.push(DeadLetterSelection::Matching(DeadLetterFilter::default()));
                 }
                 ("all", _) => return Err("`all` is true or not there".to_owned()),
-                ("removed_tenants", Value::Bool(also)) if action == LettersAction::Replay => {
+                ("removed_tenants", Value::Bool(also)) if action == DeadLettersAction::Replay => {
                     removed_tenants = also;
                 }
-                ("removed_tenants", _) if action == LettersAction::Replay => {
+                ("removed_tenants", _) if action == DeadLettersAction::Replay => {
                     return Err("`removed_tenants` is true or false".to_owned());
                 }
-                _ if action == LettersAction::Replay => {
+                _ if action == DeadLettersAction::Replay => {
                     return Err("there are `files`, `filter`, `all` and `removed_tenants`, and no other key"
                         .to_owned());
                 }

@@ -1,9 +1,9 @@
-//! Dead letters on their way back while Sluice runs, and the deletion of those that nobody wants.
+//! The replay and the deletion of dead letters while Sluice runs.
 //!
-//! A replay is a sender that waits for delivery: a letter is admitted to its stream, behind what waits there, and its file is removed
-//! once all of its records have ended for good, delivered or in a dead letter again. Until then the file is there, so that whatever breaks
-//! a replay off loses nothing. What has been waited for too long is taken back, and what the stream has no room for waits with the senders.
-//! Of a stream one batch of letters is admitted at a time, so that none overtakes another that was not delivered.
+//! A replay is a sender that waits for delivery: a letter is admitted to its stream, behind the entries that wait there, and its file is
+//! removed once all of its records have ended for good, delivered or in a dead letter again. Until then the file exists, so that a replay
+//! that is interrupted loses nothing. A letter that is not delivered in time is withdrawn, and a letter for which the stream has no room
+//! waits as senders do. Of each stream one batch of letters is admitted at a time, so that no letter overtakes one that was not delivered.
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::io;
@@ -17,7 +17,7 @@ use tokio::sync::OwnedMutexGuard;
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::letter_address::LetterAddresses;
+use super::dead_letter_address::DeadLetterAddresses;
 use super::{Phase, Router};
 use crate::dead_letters::{
     DeadLetterPart, DeadLetterSelection, DeadLetterWalk, StoredDeadLetter, WalkedDeadLetters,
@@ -32,49 +32,52 @@ use crate::stream::{
 };
 use crate::tenants::Table;
 
-/// Streams whose letters are under way at a time.
+/// The most streams whose letters are under way at a time.
 const STREAMS: usize = 16;
 
-/// Streams of an exporter that are given up one after the other before the rest of its letters is left.
+/// After so many streams of an exporter in succession that were not delivered, the rest of its letters is left.
 const MOST_IN_VAIN: usize = STREAMS;
 
-/// Letters of which it is told why they are left.
+/// The most letters that are reported with the reason why they are left.
 const MOST_PROBLEMS: usize = 100;
 
-/// How long to wait before the next try where there is no room.
+/// How long to wait before the next attempt to admit letters where there is no room.
 const NO_ROOM: Duration = Duration::from_millis(100);
 
-/// Memory that a letter takes beside its bytes while it waits, with so much for each of its entries.
+/// Memory that a letter takes beside its bytes while it waits, and that each of its entries takes.
 const OVERHEAD: usize = 4096;
 const ENTRY_OVERHEAD: usize = 192;
 
-/// Said of letters that are left since one before them was.
+/// Why a letter is left behind one of its stream that is left.
 const BEHIND: &str = "behind a letter of its stream that was not delivered";
+
+/// Why a named file is left that is no letter, or is gone.
+const NO_SUCH_LETTER: &str = "there is no such letter";
 
 /// What came of a replay or a deletion.
 #[derive(Clone, Debug, Default)]
-pub struct LetterTally {
+pub struct DeadLetterTally {
     /// Letters whose files are gone.
     pub letters: u64,
-    /// Records of these, but for those below.
+    /// Records of these letters, without those of the two counts below.
     pub records: u64,
-    /// Records that became dead letters again, which are new ones.
+    /// Records that became dead letters again, in new files.
     pub dead_lettered: u64,
     /// Records that the upstream has rejected by partial success.
     pub rejected: u64,
     /// Letters that are left.
     pub left: u64,
-    /// Of some of these, the file and why.
+    /// The file of some of these letters, and why each is left.
     pub problems: Vec<(String, String)>,
 }
 
 /// Why letters are neither replayed nor deleted.
 #[derive(Debug, thiserror::Error)]
-pub enum LettersError {
-    /// The configuration has none.
+pub enum DeadLetterWorkError {
+    /// The configuration has no dead-letter directory.
     #[error("there is no dead-letter directory: set `dead_letter.directory`")]
     NoDirectory,
-    /// Somebody else works on them.
+    /// Another replay or deletion is under way.
     #[error(
         "other letters are being replayed or deleted, here or by `sluice replay`: try again when that has ended"
     )]
@@ -82,7 +85,7 @@ pub enum LettersError {
     /// The process ends.
     #[error("Sluice is shutting down")]
     Stopping,
-    /// What the disk says.
+    /// The directory can't be read.
     #[error("can't read `{}`: {reason}", directory.display())]
     Directory {
         /// The dead-letter directory.
@@ -92,46 +95,63 @@ pub enum LettersError {
     },
 }
 
-/// A walk through letters, for which the shutdown waits.
-struct Work {
+/// A replay or a deletion of dead letters, of which there is one at a time. The shutdown waits for its end.
+pub struct DeadLetterWork {
+    router: Arc<Router>,
     walk: DeadLetterWalk,
     _underway: OwnedMutexGuard<()>,
 }
 
-impl Router {
-    /// Sends letters again, those of tenants that were removed only if that is wanted. Dropped before its end, it leaves the rest.
-    pub async fn replay_letters(
-        self: &Arc<Self>,
+impl DeadLetterWork {
+    /// Begins a replay or a deletion of the letters of this selection.
+    ///
+    /// # Errors
+    ///
+    /// Why no letter is touched, such as another replay under way.
+    pub async fn begin(
+        router: &Arc<Router>,
         selection: DeadLetterSelection,
-        removed_tenants: bool,
-    ) -> Result<LetterTally, LettersError> {
-        let mut work = self.begin_work(selection).await?;
-        let replay = Arc::new(LetterReplay {
-            router: self.clone(),
+    ) -> Result<Self, DeadLetterWorkError> {
+        let underway = router.dead_letters_underway().clone().try_lock_owned();
+        let underway = underway.map_err(|_| DeadLetterWorkError::Busy)?;
+        if router.phase() == Phase::Stopping {
+            return Err(DeadLetterWorkError::Stopping);
+        }
+        let letters = router.intake().dead_letters.load_full().ok_or(DeadLetterWorkError::NoDirectory)?;
+        match DeadLetterWalk::begin(&letters, selection).await {
+            Ok(Some(walk)) => Ok(Self { router: router.clone(), walk, _underway: underway }),
+            Ok(None) => Err(DeadLetterWorkError::Busy),
+            Err(reason) => {
+                Err(DeadLetterWorkError::Directory { directory: letters.directory().into(), reason })
+            }
+        }
+    }
+
+    /// Sends the letters again; those of tenants that were removed only with `removed_tenants`. If the future is dropped before its end,
+    /// the rest of the letters is left.
+    pub async fn replay(mut self, removed_tenants: bool) -> Result<DeadLetterTally, DeadLetterWorkError> {
+        let replay = Arc::new(DeadLetterReplay {
+            router: self.router.clone(),
             removed_tenants,
             stopped: Mutex::default(),
             in_vain: Mutex::default(),
             tally: Mutex::default(),
         });
-        while let Some(walked) = work.next().await? {
+        while let Some(walked) = self.next().await? {
             replay.letters(walked).await;
         }
-        work.recount().await?;
+        self.recount().await?;
         Ok(Arc::into_inner(replay).expect("its tasks have ended").tally.into_inner())
     }
 
-    /// Removes letters for good.
-    pub async fn delete_letters(
-        self: &Arc<Self>,
-        selection: DeadLetterSelection,
-    ) -> Result<LetterTally, LettersError> {
-        let mut work = self.begin_work(selection).await?;
-        let mut tally = LetterTally::default();
-        while let Some(WalkedDeadLetters { letters, missing }) = work.next().await? {
+    /// Removes the letters for good.
+    pub async fn delete(mut self) -> Result<DeadLetterTally, DeadLetterWorkError> {
+        let mut tally = DeadLetterTally::default();
+        while let Some(WalkedDeadLetters { letters, missing }) = self.next().await? {
             for file in missing {
                 tally.leave(file, NO_SUCH_LETTER.to_owned());
             }
-            let removed = work.walk.remove(letters).await.map_err(|reason| work.unreadable(reason))?;
+            let removed = self.walk.remove(letters).await.map_err(|reason| self.unreadable(reason))?;
             for (listed, removed) in removed {
                 match removed {
                     Ok(true) => {
@@ -143,43 +163,25 @@ impl Router {
                 }
             }
         }
-        work.recount().await?;
+        self.recount().await?;
         Ok(tally)
     }
 
-    async fn begin_work(&self, selection: DeadLetterSelection) -> Result<Work, LettersError> {
-        let underway = self.letters_underway().clone().try_lock_owned().map_err(|_| LettersError::Busy)?;
-        if self.phase() == Phase::Stopping {
-            return Err(LettersError::Stopping);
-        }
-        let letters = self.intake().dead_letters.load_full().ok_or(LettersError::NoDirectory)?;
-        match DeadLetterWalk::begin(&letters, selection).await {
-            Ok(Some(walk)) => Ok(Work { walk, _underway: underway }),
-            Ok(None) => Err(LettersError::Busy),
-            Err(reason) => Err(LettersError::Directory { directory: letters.directory().into(), reason }),
-        }
-    }
-}
-
-/// Said of what is no letter, or no more.
-const NO_SUCH_LETTER: &str = "there is no such letter";
-
-impl Work {
-    async fn next(&mut self) -> Result<Option<WalkedDeadLetters>, LettersError> {
+    async fn next(&mut self) -> Result<Option<WalkedDeadLetters>, DeadLetterWorkError> {
         self.walk.next().await.map_err(|reason| self.unreadable(reason))
     }
 
-    /// Has the directory know how much is left in it.
-    async fn recount(&self) -> Result<(), LettersError> {
+    /// Counts the bytes that are left in the directory.
+    async fn recount(&self) -> Result<(), DeadLetterWorkError> {
         self.walk.letters().recount().await.map_err(|reason| self.unreadable(reason))
     }
 
-    fn unreadable(&self, reason: io::Error) -> LettersError {
-        LettersError::Directory { directory: self.walk.letters().directory().into(), reason }
+    fn unreadable(&self, reason: io::Error) -> DeadLetterWorkError {
+        DeadLetterWorkError::Directory { directory: self.walk.letters().directory().into(), reason }
     }
 }
 
-impl LetterTally {
+impl DeadLetterTally {
     fn leave(&mut self, file: String, why: String) {
         self.left += 1;
         if self.problems.len() < MOST_PROBLEMS {
@@ -189,73 +191,73 @@ impl LetterTally {
 }
 
 /// A replay under way.
-struct LetterReplay {
+struct DeadLetterReplay {
     router: Arc<Router>,
     removed_tenants: bool,
     /// Streams in which a letter was not delivered.
-    stopped: Mutex<HashSet<LetterStream>>,
-    /// Of exporters, how many streams were waited for in vain since one of its letters was delivered.
+    stopped: Mutex<HashSet<DeadLetterStream>>,
+    /// By exporter, the number of streams that were not delivered since one of its letters was.
     in_vain: Mutex<HashMap<Arc<str>, usize>>,
-    tally: Mutex<LetterTally>,
+    tally: Mutex<DeadLetterTally>,
 }
 
 /// The stream that a letter goes to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct LetterStream {
+struct DeadLetterStream {
     exporter: Arc<str>,
     name: StreamName,
 }
 
 /// Letters of a stream that are admitted together.
-struct LetterBatch {
-    /// Each with the number of its entries.
+struct DeadLetterBatch {
+    /// The letters, each with the number of its entries.
     letters: Vec<(StoredDeadLetter, usize)>,
-    /// One request of all of them.
+    /// The letters as one request.
     body: Bytes,
-    /// For the body.
+    /// The memory of the body.
     _held: Reservation,
 }
 
-/// What has come of letters that were to be sent.
-struct Sent {
-    /// What was not delivered of those that have ended.
+/// The outcome of sending a batch of letters.
+struct SentDeadLetters {
+    /// What was not delivered of the entries that have ended.
     losses: Vec<Loss>,
-    /// The entries that have not, by their positions in all of them.
+    /// The entries that have not ended, by their positions in the batch.
     unsettled: BTreeSet<usize>,
-    /// Why these have not, if there are any.
+    /// Why these entries have not ended, if there are any.
     why_not: Option<String>,
 }
 
-impl Sent {
-    fn nothing_of(batch: &LetterBatch, why: String) -> Self {
+impl SentDeadLetters {
+    fn nothing_of(batch: &DeadLetterBatch, why: String) -> Self {
         let entries = batch.letters.iter().map(|(_, entries)| entries).sum();
         Self { losses: Vec::new(), unsettled: (0..entries).collect(), why_not: Some(why) }
     }
 }
 
-/// How the records of a letter have ended that were not delivered.
+/// The records of a letter that were not delivered, by how they have ended.
 #[derive(Clone, Copy, Debug, Default)]
-struct LetterEnd {
+struct DeadLetterEnd {
     dead_lettered: u64,
     rejected: u64,
-    /// Those that nothing keeps but the letter's own file.
+    /// Records that are kept by the letter's own file alone.
     lost: u64,
 }
 
-/// What is not admitted.
-enum Unadmitted {
-    /// There may be room soon.
+/// Why letters are not admitted.
+enum UnadmittedDeadLetters {
+    /// There is no room now, and may be soon.
     Full(String),
     Never(String),
 }
 
-/// Letters that are on their way into their stream, or there.
-enum Admitted {
+/// Letters that are being written to the journal, or that wait in their stream.
+enum AdmittedDeadLetters {
     Writing(Writing),
     Waiting(Receipt),
 }
 
-impl From<Refused> for Unadmitted {
+impl From<Refused> for UnadmittedDeadLetters {
     fn from(refused: Refused) -> Self {
         match refused {
             Refused::Full(full) | Refused::FullStream { full, .. } => Self::Full(full.to_string()),
@@ -266,14 +268,14 @@ impl From<Refused> for Unadmitted {
     }
 }
 
-impl LetterReplay {
-    /// Sends some letters, and returns when all of them have ended or are left.
+impl DeadLetterReplay {
+    /// Sends these letters; ready when all of them have ended or are left.
     async fn letters(self: &Arc<Self>, walked: WalkedDeadLetters) {
         for file in walked.missing {
             self.tally.lock().leave(file, NO_SUCH_LETTER.to_owned());
         }
-        let mut streams: Vec<(LetterStream, VecDeque<StoredDeadLetter>)> = Vec::new();
-        let mut positions: HashMap<LetterStream, usize> = HashMap::new();
+        let mut streams: Vec<(DeadLetterStream, VecDeque<StoredDeadLetter>)> = Vec::new();
+        let mut positions: HashMap<DeadLetterStream, usize> = HashMap::new();
         for listed in walked.letters {
             let letters = match listed.letter {
                 Ok(letter) if letter.exporter().is_some() => vec![letter],
@@ -308,7 +310,7 @@ impl LetterReplay {
         }
     }
 
-    /// What a letter that never had an exporter is divided into, in the directory as well; nothing, if it is left.
+    /// Divides a letter that never had an exporter, also in the directory, and returns its parts; none, if it is left.
     async fn divided(&self, letter: StoredDeadLetter) -> Vec<StoredDeadLetter> {
         let snapshot = self.router.intake().snapshot.load_full();
         let table = Arc::clone(&self.router.tenants().table());
@@ -331,7 +333,7 @@ impl LetterReplay {
     }
 
     /// The stream that a letter goes to, or why it is left.
-    fn stream_of(&self, letter: &StoredDeadLetter) -> Result<LetterStream, String> {
+    fn stream_of(&self, letter: &StoredDeadLetter) -> Result<DeadLetterStream, String> {
         let Some(exporter) = letter.exporter() else { return Err(letter.reason().to_owned()) };
         if letter.reason() == TENANT_REMOVED && !self.removed_tenants {
             return Err("its tenant was removed, and the id may be somebody else's by now: `removed_tenants` sends it by the row that has \
@@ -339,11 +341,11 @@ impl LetterReplay {
                 .to_owned());
         }
         let key = letter.key().ok_or("it has no routing key")?.clone();
-        Ok(LetterStream { exporter: exporter.into(), name: StreamName { signal: letter.signal(), key } })
+        Ok(DeadLetterStream { exporter: exporter.into(), name: StreamName { signal: letter.signal(), key } })
     }
 
     /// Sends letters of one stream one after the other, until one is not delivered.
-    async fn stream(self: Arc<Self>, stream: LetterStream, mut letters: VecDeque<StoredDeadLetter>) {
+    async fn stream(self: Arc<Self>, stream: DeadLetterStream, mut letters: VecDeque<StoredDeadLetter>) {
         let mut stopped = self.obstacle(&stream);
         while stopped.is_none() && !letters.is_empty() {
             stopped = self.next_batch(&stream, &mut letters).await.err();
@@ -354,8 +356,8 @@ impl LetterReplay {
         }
     }
 
-    /// Why nothing of a stream is to be sent now.
-    fn obstacle(&self, stream: &LetterStream) -> Option<String> {
+    /// Why no letter of a stream is to be sent now, if there is a reason.
+    fn obstacle(&self, stream: &DeadLetterStream) -> Option<String> {
         if self.stopped.lock().contains(stream) {
             return Some(BEHIND.to_owned());
         }
@@ -368,14 +370,14 @@ impl LetterReplay {
         })
     }
 
-    /// Sends the next letters of a stream. An error is why the rest is to be left.
+    /// Sends the next batch of a stream's letters. The error is why the rest of its letters is to be left.
     async fn next_batch(
         &self,
-        stream: &LetterStream,
+        stream: &DeadLetterStream,
         letters: &mut VecDeque<StoredDeadLetter>,
     ) -> Result<(), String> {
         if self.router.phase() == Phase::Stopping {
-            return Err(LettersError::Stopping.to_string());
+            return Err(DeadLetterWorkError::Stopping.to_string());
         }
         let snapshot = self.router.intake().snapshot.load_full();
         let Some(exporter) = snapshot.exporters.iter().find(|known| *known.name() == stream.exporter) else {
@@ -399,7 +401,8 @@ impl LetterReplay {
                 return Err(BEHIND.to_owned());
             }
         };
-        let Sent { losses, unsettled, why_not } = self.send(exporter, stream, &batch, deadline).await;
+        let SentDeadLetters { losses, unsettled, why_not } =
+            self.send(exporter, stream, &batch, deadline).await;
         let ends = self.ends(&batch.letters, &losses, &unsettled);
         let mut why = why_not.clone();
         for ((letter, _), end) in batch.letters.into_iter().zip(ends) {
@@ -419,13 +422,14 @@ impl LetterReplay {
         Err(BEHIND.to_owned())
     }
 
-    /// Reads letters, for which there has to be memory until the deadline. Those that can't be read, or are not valid, are left.
+    /// Reads letters into a batch. Letters that can't be read or are not valid are left. The error returns all letters if there was no
+    /// memory for them until the deadline.
     async fn load(
         &self,
         letters: Vec<StoredDeadLetter>,
         bytes: u64,
         deadline: Instant,
-    ) -> Result<LetterBatch, (Vec<StoredDeadLetter>, String)> {
+    ) -> Result<DeadLetterBatch, (Vec<StoredDeadLetter>, String)> {
         let budget = &self.router.shared().budget;
         let mut held = Reservation::empty(budget.clone());
         while !held.grow(bytes) {
@@ -435,7 +439,7 @@ impl LetterReplay {
             sleep(NO_ROOM).await;
         }
         let loading = spawn_blocking(move || {
-            let mut batch = LetterBatch { letters: Vec::new(), body: Bytes::new(), _held: held };
+            let mut batch = DeadLetterBatch { letters: Vec::new(), body: Bytes::new(), _held: held };
             let (mut body, mut unread) = (BytesMut::with_capacity(bytes as usize), Vec::new());
             for letter in letters {
                 match read(&letter) {
@@ -456,28 +460,27 @@ impl LetterReplay {
         Ok(batch)
     }
 
-    /// Has the stream send letters, and waits until all of their records have ended. What is not settled at the deadline is taken
-    /// back.
+    /// Admits letters to the stream and waits until all of their records have ended. What is not settled at the deadline is withdrawn.
     async fn send(
         &self,
         exporter: &Arc<Exporter>,
-        stream: &LetterStream,
-        batch: &LetterBatch,
+        stream: &DeadLetterStream,
+        batch: &DeadLetterBatch,
         deadline: Instant,
-    ) -> Sent {
+    ) -> SentDeadLetters {
         let receipt = loop {
             let full = match self.admit(exporter, stream, batch).await {
                 Ok(receipt) => break receipt,
-                Err(Unadmitted::Never(why)) => return Sent::nothing_of(batch, why),
-                Err(Unadmitted::Full(why)) => why,
+                Err(UnadmittedDeadLetters::Never(why)) => return SentDeadLetters::nothing_of(batch, why),
+                Err(UnadmittedDeadLetters::Full(why)) => why,
             };
             if Instant::now() >= deadline || self.router.phase() == Phase::Stopping {
-                return Sent::nothing_of(batch, format!("there is no room for it: {full}"));
+                return SentDeadLetters::nothing_of(batch, format!("there is no room for it: {full}"));
             }
             sleep(NO_ROOM).await;
         };
         let late = || {
-            // What the upstream said before is not why.
+            // While the stream is held, the upstream's last answer is not the reason.
             let causes = held_for(exporter, &stream.name).unwrap_or_else(|| receipt.causes_of_delay());
             Err(format!("not delivered in time ({causes})"))
         };
@@ -488,10 +491,10 @@ impl LetterReplay {
             () = self.router.intake().closed() => late(),
         };
         match settled {
-            Ok(losses) => Sent { losses, unsettled: BTreeSet::new(), why_not: None },
+            Ok(losses) => SentDeadLetters { losses, unsettled: BTreeSet::new(), why_not: None },
             Err(why) => {
                 let (losses, unsettled) = receipt.so_far();
-                Sent { losses, unsettled, why_not: Some(why) }
+                SentDeadLetters { losses, unsettled, why_not: Some(why) }
             }
         }
     }
@@ -499,28 +502,28 @@ impl LetterReplay {
     async fn admit(
         &self,
         exporter: &Arc<Exporter>,
-        stream: &LetterStream,
-        batch: &LetterBatch,
-    ) -> Result<Receipt, Unadmitted> {
+        stream: &DeadLetterStream,
+        batch: &DeadLetterBatch,
+    ) -> Result<Receipt, UnadmittedDeadLetters> {
         let (router, exporter, name) = (self.router.clone(), exporter.clone(), stream.name.clone());
         let (body, letters) = (batch.body.clone(), batch.letters.len());
-        // What is large takes more of a worker's time than others should wait for.
+        // Large letters take more of a worker's time than other tasks should wait for.
         let admitting = spawn_blocking(move || admit(&router, &exporter, &name, &body, letters));
         match admitting.await.expect("admitting letters doesn't panic")? {
-            Admitted::Waiting(receipt) => Ok(receipt),
-            Admitted::Writing(mut writing) => {
+            AdmittedDeadLetters::Waiting(receipt) => Ok(receipt),
+            AdmittedDeadLetters::Writing(mut writing) => {
                 Ok(writing.written().await?.expect("whoever waits for all of it gets a receipt"))
             }
         }
     }
 
-    /// How each letter has ended; nothing, if it has not.
+    /// How each letter has ended; `None` for one that has not.
     fn ends(
         &self,
         letters: &[(StoredDeadLetter, usize)],
         losses: &[Loss],
         unsettled: &BTreeSet<usize>,
-    ) -> Vec<Option<LetterEnd>> {
+    ) -> Vec<Option<DeadLetterEnd>> {
         let behind: Vec<usize> = letters
             .iter()
             .scan(0, |behind, (_, entries)| {
@@ -529,9 +532,9 @@ impl LetterReplay {
             })
             .collect();
         let letter_of = |entry: usize| behind.partition_point(|behind| *behind <= entry);
-        // Where a reload has just taken the directory away, what an upstream refuses counts as rejected, and nothing keeps it.
+        // If a reload has just removed the directory, records that an upstream refuses count as rejected, and are kept nowhere.
         let is_kept = self.router.intake().dead_letters.load().is_some();
-        let mut ends = vec![Some(LetterEnd::default()); letters.len()];
+        let mut ends = vec![Some(DeadLetterEnd::default()); letters.len()];
         for loss in losses {
             let Some(end) = &mut ends[letter_of(loss.index)] else { continue };
             match loss.fate {
@@ -547,8 +550,8 @@ impl LetterReplay {
         ends
     }
 
-    /// Removes a letter that was sent, unless nothing else keeps some of its records.
-    async fn end(&self, letter: StoredDeadLetter, end: LetterEnd) {
+    /// Removes a letter that was sent, unless some of its records are kept nowhere else.
+    async fn end(&self, letter: StoredDeadLetter, end: DeadLetterEnd) {
         if end.lost > 0 {
             let lost = end.lost;
             return self.leave(
@@ -586,7 +589,7 @@ fn ended(one: Option<Result<(), tokio::task::JoinError>>) {
     one.transpose().expect("sending letters doesn't panic");
 }
 
-/// Why nothing of a stream is sent, if people want it so, and what ends that.
+/// The hold under which a stream is, if people have put it there, and how it is ended.
 fn held_for(exporter: &Exporter, name: &StreamName) -> Option<String> {
     let of = exporter.name();
     match exporter.hold_of(name)? {
@@ -603,7 +606,7 @@ fn held_for(exporter: &Exporter, name: &StreamName) -> Option<String> {
     }
 }
 
-/// What a letter that never had an exporter is to be divided into by the routes in use, or why it is left.
+/// The parts of a letter that never had an exporter, by the routes in use, or why it is left.
 fn address(
     snapshot: &ConfigSnapshot,
     table: Arc<Table>,
@@ -621,10 +624,10 @@ fn address(
         exporter.target(stream).map_err(|error| error.to_string())?;
         Ok(exporter.active().settings.queue.batch.max_size)
     };
-    LetterAddresses { routes: &routes, open }.address(letter)
+    DeadLetterAddresses { routes: &routes, open }.address(letter)
 }
 
-/// The bytes of a letter and how many entries they are, or why they can't be sent.
+/// The bytes of a letter and the number of its entries, or why they can't be sent.
 fn read(letter: &StoredDeadLetter) -> Result<(Bytes, usize), String> {
     let bytes = letter.load().map_err(|error| format!("its bytes can't be read: {error}"))?;
     let invalid = |why: String| format!("it is no valid OTLP: {why}");
@@ -646,33 +649,33 @@ fn admit(
     name: &StreamName,
     body: &Bytes,
     letters: usize,
-) -> Result<Admitted, Unadmitted> {
-    let split =
-        otlp::split(name.signal, body).map_err(|malformed| Unadmitted::Never(malformed.to_string()))?;
+) -> Result<AdmittedDeadLetters, UnadmittedDeadLetters> {
+    let split = otlp::split(name.signal, body)
+        .map_err(|malformed| UnadmittedDeadLetters::Never(malformed.to_string()))?;
     let overhead = (letters * OVERHEAD + split.entries.len() * ENTRY_OVERHEAD + split.copied_bytes()) as u64;
     let mut reservation = Reservation::empty(router.shared().budget.clone());
     if !reservation.grow(overhead) {
-        return Err(Unadmitted::Full(Full::Memory.to_string()));
+        return Err(UnadmittedDeadLetters::Full(Full::Memory.to_string()));
     }
     let mut admission = Admission::new(name.signal, reservation, overhead);
     let at = Placement { registry: exporter.registry(), key: name.key.as_written(), route: None };
     for (position, entry) in split.entries.iter().enumerate() {
         match admission.place(position, &entry.bytes, entry.records, &at) {
             Ok(_) => {}
-            Err(Misplaced::Unfit(why)) => return Err(Unadmitted::Never(why)),
+            Err(Misplaced::Unfit(why)) => return Err(UnadmittedDeadLetters::Never(why)),
             Err(Misplaced::Refused(refused)) => return Err(refused.into()),
         }
     }
     let (sheds, admitted) = if let Some(journal) = &router.intake().journal {
         let (sheds, writing) = admission.commit_durably(journal, body, true)?;
-        (sheds, Admitted::Writing(writing))
+        (sheds, AdmittedDeadLetters::Writing(writing))
     } else {
         let (sheds, receipt) = admission.commit_with_receipt(true)?;
-        (sheds, Admitted::Waiting(receipt))
+        (sheds, AdmittedDeadLetters::Waiting(receipt))
     };
     match sheds.first() {
-        // Of one stream all is shed or nothing, and what is shed was not admitted.
-        Some(shed) => Err(Unadmitted::Full(shed.full.to_string())),
+        // All entries are of one stream, so that either all or none are shed; shed entries were not admitted.
+        Some(shed) => Err(UnadmittedDeadLetters::Full(shed.full.to_string())),
         None => Ok(admitted),
     }
 }

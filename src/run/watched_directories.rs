@@ -1,4 +1,4 @@
-//! Directories in which the file system's events are listened to.
+//! Watches directories for the file system's events.
 
 use std::collections::{HashMap, HashSet};
 use std::os::unix::fs::MetadataExt as _;
@@ -10,11 +10,11 @@ use parking_lot::Mutex;
 use rustix::io::Errno;
 use tracing::warn;
 
-/// Directories that are watched. Where watching is not possible, whoever wants to know has to look.
+/// Directories that are watched. Where watching is not possible, the owner has to look for changes itself.
 ///
-/// The system tells the events of a directory by one path, whichever lead to it. So of several paths one is watched, and its events are
-/// told by the others as well.
-pub(super) struct Watched {
+/// The system reports the events of a directory by one path, though several may lead to it. So one of several paths is watched, and its
+/// events are reported by the others as well.
+pub(super) struct WatchedDirectories {
     watcher: Option<Box<dyn Watcher + Send>>,
     /// Every path that is followed, and the directory that it leads to.
     followed: HashMap<Arc<Path>, DirectoryIdentity>,
@@ -23,21 +23,21 @@ pub(super) struct Watched {
     other_paths: Arc<Mutex<OtherPaths>>,
     /// The paths that can't be followed, though there is a directory.
     unwatched: HashSet<Arc<Path>>,
-    /// Whether the warning about those has been logged.
+    /// Whether the warning about them has been logged.
     is_told: bool,
-    /// When changes in those are seen, in words.
+    /// When changes in them are seen, in words.
     otherwise: String,
 }
 
-/// A directory by its device and number, which tell whether another one has taken its place.
+/// A directory's device and inode numbers, which tell whether another directory has taken its place.
 type DirectoryIdentity = (u64, u64);
 
-/// By the path that is watched of a directory: the others that lead there and are followed.
+/// By the watched path of a directory: the other paths that lead there and are followed.
 type OtherPaths = HashMap<Arc<Path>, Vec<Arc<Path>>>;
 
-impl Watched {
-    /// Calls `changed` with every event that may have changed a file; with none if some may have been missed. `otherwise` says in
-    /// words when whoever looks sees a change of which there is no event.
+impl WatchedDirectories {
+    /// Calls `changed` with every event that may have changed a file, and with `None` if events may have been missed. `otherwise` says in
+    /// words when a change without an event is seen.
     pub(super) fn new(otherwise: String, changed: impl Fn(Option<Event>) + Send + 'static) -> Self {
         let other_paths = Arc::new(Mutex::new(OtherPaths::new()));
         let watcher = notify::recommended_watcher({
@@ -89,7 +89,7 @@ impl Watched {
         self.change(unwanted, wanted)
     }
 
-    /// The same, and goes on watching others.
+    /// Watches the directories that these paths lead to, beside those that it watches already. Returns as `follow` does.
     pub(super) fn follow_also(&mut self, wanted: &HashSet<Arc<Path>>) -> bool {
         self.change(HashSet::new(), wanted)
     }
@@ -101,7 +101,7 @@ impl Watched {
             if self.followed.get(path).is_some_and(|known| identity != Some(*known)) {
                 leaving.insert(path.clone());
             }
-            // Of one that is not there, whoever needs it says so.
+            // A directory that does not exist is reported by its user.
             coming.extend(identity.map(|identity| (path.clone(), identity)));
         }
         for path in &leaving {
@@ -124,7 +124,7 @@ impl Watched {
         others
     }
 
-    /// Follows one more path. Where watches have come to an end by a `failure`, no other is asked for.
+    /// Follows one more path. After a `failure` for want of watches, the system is asked for no other.
     fn enter(
         &mut self,
         path: &Arc<Path>,
@@ -152,8 +152,8 @@ impl Watched {
         Ok(())
     }
 
-    /// Follows a path no more. If its directory was watched by this one, returns the others that lead there: they are not followed any
-    /// more either.
+    /// Stops following a path. If its directory was watched by this path, returns the other paths that lead there, which are not followed
+    /// any more either.
     fn leave(&mut self, path: &Arc<Path>) -> Vec<Arc<Path>> {
         let Some(identity) = self.followed.remove(path) else { return Vec::new() };
         let Some(watched) = self.directories.get(&identity) else { return Vec::new() };
@@ -178,7 +178,7 @@ impl Watched {
         others
     }
 
-    /// What to say if there have come to be directories that can't be watched.
+    /// The warning about directories that can't be watched, if it has not been logged.
     fn complaint(&mut self, failure: Option<&notify::Error>) -> Option<String> {
         let was_told = std::mem::replace(&mut self.is_told, !self.unwatched.is_empty());
         let error = failure.filter(|_| self.is_told && !was_told)?;
@@ -190,7 +190,7 @@ impl Watched {
     }
 }
 
-/// Has an event name each file by all paths that are followed.
+/// Adds to an event the other followed paths of each file.
 fn add_other_paths(event: &mut Event, other_paths: &OtherPaths) {
     let mut more = Vec::new();
     for path in &event.paths {
@@ -203,7 +203,7 @@ fn add_other_paths(event: &mut Event, other_paths: &OtherPaths) {
     event.paths.extend(more);
 }
 
-/// Why something can't be watched, and what to do about it.
+/// Why a directory can't be watched, and what to do about it.
 fn reason(error: &notify::Error) -> String {
     match &error.kind {
         ErrorKind::MaxFilesWatch => {
@@ -218,7 +218,7 @@ fn reason(error: &notify::Error) -> String {
     }
 }
 
-/// The directory that a file is in.
+/// The directory of a file.
 pub(super) fn directory_of(file: &Path) -> PathBuf {
     match file.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
@@ -287,10 +287,11 @@ mod tests {
         }
     }
 
-    fn limited(limit: usize) -> (Limited, Watched) {
+    fn limited(limit: usize) -> (Limited, WatchedDirectories) {
         let watcher = Limited::default();
         watcher.set_limit(limit);
-        let watched = Watched::with(Some(Box::new(watcher.clone())), Arc::default(), "later".to_owned());
+        let watched =
+            WatchedDirectories::with(Some(Box::new(watcher.clone())), Arc::default(), "later".to_owned());
         (watcher, watched)
     }
 
@@ -349,7 +350,7 @@ mod tests {
         std::fs::create_dir(&real).unwrap();
         symlink("real", &link).unwrap();
         let (told, events) = mpsc::channel();
-        let mut watched = Watched::new("later".to_owned(), move |event| {
+        let mut watched = WatchedDirectories::new("later".to_owned(), move |event| {
             let _ = told.send(event.expect("none is missed").paths);
         });
         // Writes a file, and waits until it was told by each of these paths.
