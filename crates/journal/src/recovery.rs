@@ -1,5 +1,5 @@
-//! Bringing a journal back: what is damaged is put aside, what was being written gets its index, and what is not settled
-//! is counted.
+//! Recovery of a journal: damaged parts are put aside, the segment that was being written gets its index, and the entries that
+//! are not settled are counted.
 //!
 //! Nothing here depends on being done only once. A process that dies in the middle leaves files that the next one recovers
 //! in the same way.
