@@ -178,9 +178,7 @@ impl IndexedSegment {
     ) -> Result<(Vec<Extent>, bool), UnreadableSegment> {
         let (header, trailer) = (&self.segment.header, &self.index.trailer);
         let found = if let Some(extents) = &self.index.extents {
-            search(row, from, max_bytes, |at, count| {
-                Ok(extents[at as usize..(at + count) as usize].to_vec())
-            })
+            search(row, from, max_bytes, |at, count| Ok(extents[at as usize..(at + count) as usize].to_vec()))
         } else {
             let file = self.file()?;
             search(row, from, max_bytes, |at, count| read_extents(&*file, header, trailer, at, count))

@@ -315,33 +315,19 @@ pub enum OpenError {
         /// The directory.
         directory: String,
     },
-    /// It was written by a newer Sluice.
+    /// A file was written by a Sluice that has another version of the format.
     #[error(
-        "`{file}` has version {version} of the journal's format, and this Sluice knows only {known}: \
-         use a newer one, or another directory"
+        "`{file}` has version {version} of the journal's format, and this Sluice knows only {known}: {advice}"
     )]
-    FutureVersion {
+    OtherVersion {
         /// The file.
         file: String,
         /// The version in it.
         version: u32,
-        /// The newest version known here.
+        /// The only version known here.
         known: u32,
-    },
-    /// It was written by an older Sluice.
-    #[error(
-        "`{file}` has version {version} of the journal's format, and this Sluice knows only {known}: \
-         let the Sluice that wrote it deliver what is in it, then move `{directory}` away; a new journal is made then"
-    )]
-    FormerVersion {
-        /// The file.
-        file: String,
-        /// The version in it.
-        version: u32,
-        /// The version known here.
-        known: u32,
-        /// The journal's directory.
-        directory: String,
+        /// What to do, in words.
+        advice: String,
     },
     /// The disk fails.
     #[error("journal `{directory}` can't be opened: {source}")]
