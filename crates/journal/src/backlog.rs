@@ -1,4 +1,4 @@
-//! Counting what is not settled, stream by stream, from the indexes.
+//! Counting the entries that are not settled, stream by stream, from the indexes.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -12,7 +12,7 @@ use super::row::{Extent, IndexRow};
 use super::run::{choose, read_run};
 use super::types::StreamKey;
 
-/// What all segments have of one stream.
+/// The entries that all segments have of one stream.
 #[derive(Debug)]
 pub(super) struct Backlog {
     pub(super) stream: u64,
@@ -22,7 +22,7 @@ pub(super) struct Backlog {
     pub(super) segments: u64,
     /// The number behind its last entry, settled or not.
     pub(super) end: u64,
-    /// What is not settled; `None` if there is nothing.
+    /// The entries that are not settled; `None` if all are.
     pub(super) live: Option<Live>,
 }
 
@@ -76,7 +76,7 @@ fn key(segment: &IndexedSegment, row: &IndexRow) -> Option<StreamKey> {
     ours.then(|| StreamKey::from(&bytes[HEADER..]))
 }
 
-/// What rows, sorted by their first number, have that is not settled.
+/// The entries of rows, sorted by their first number, that are not settled.
 fn live(rows: &[(&IndexedSegment, IndexRow)], settled: &NumberSet) -> io::Result<Option<Live>> {
     let (Some((_, first)), Some((_, last))) = (rows.first(), rows.last()) else { return Ok(None) };
     let apart = rows.windows(2).all(|pair| pair[0].1.end <= pair[1].1.first);

@@ -1,4 +1,4 @@
-//! What a journal consists of: its streams, its segments and its spare files, and what has been counted.
+//! The catalog of a journal: its streams, its segments and its spare files, and the counts since the start.
 //!
 //! There is one lock around all of it, which nobody holds while the disk is read or written, or while another lock is asked for.
 
@@ -29,7 +29,7 @@ pub(super) struct Catalog {
     pub(super) log_room: u64,
     /// Bytes of the segment that is ready to be the log's next.
     pub(super) ready_room: u64,
-    /// What has been counted since the start; what can be told from the rest is zero.
+    /// The counts since the start; figures that follow from the rest of the catalog are zero.
     pub(super) figures: JournalState,
 }
 
@@ -80,7 +80,7 @@ impl Catalog {
         }
     }
 
-    /// What the journal says about itself.
+    /// The state of the journal, as far as the catalog has it.
     pub(super) fn state(&self) -> JournalState {
         // Of a segment that is written nothing has been counted yet.
         let amounts = self.segments.values().map(|segment| match &segment.index {

@@ -1,4 +1,4 @@
-//! What the threads of a journal wait for beside their work: that the journal is closed, or short of room.
+//! Two conditions that the threads of a journal wait for beside their work: that it is closed, or short of room.
 
 use std::time::Duration;
 

@@ -26,7 +26,7 @@ use super::writer::Writer;
 /// Records of copied entries take no further one beyond this: as large as a batch.
 const EXTENT: usize = 512 << 10;
 
-/// What waits is written when it is this much, in bytes.
+/// Records that have been put together are written when they are this much, in bytes.
 const WRITE: usize = 1 << 20;
 
 /// Segments of the log that are left alone, counted from the newest: what is in them is about to be settled.
@@ -223,13 +223,16 @@ impl Compactor {
             self.writer.put_key(stream, &key);
         }
         let begun = self.writer.begin();
-        extent.iter().for_each(|chunk| self.writer.put_framed(&chunk.bytes));
+        for chunk in extent {
+            self.writer.put_framed(&chunk.bytes);
+        }
         self.writer.end_entries(&begun, stream, extent[0].first, &counts);
         self.store.catalog.lock().figures.carried_bytes += framed as u64;
         if self.writer.buffered() >= WRITE { self.write(false) } else { Ok(()) }
     }
 
-    /// Writes what waits. With `sync` it is durable afterwards, and takes the place of what it was copied from.
+    /// Writes the records that have been put together. With `sync` they are durable afterwards, and replace those that they were
+    /// copied from.
     fn write(&mut self, sync: bool) -> Result<(), NoSegment> {
         self.writer.write()?;
         if sync {

@@ -1,4 +1,4 @@
-//! What the journal needs of a disk, so that tests can give it one that fails.
+//! The interface to a disk, so that tests can give the journal one that fails.
 
 use std::fmt::Debug;
 use std::io;

@@ -58,7 +58,7 @@ struct OpenJournal {
     by_hand: bool,
 }
 
-/// What a journal consists of.
+/// The objects that a journal consists of.
 pub(super) struct Objects {
     settings: JournalSettings,
     pub(super) store: Store,
@@ -126,7 +126,7 @@ impl Objects {
         Ok((objects, recovery))
     }
 
-    /// Writes what has been appended, ends the threads, makes everything durable, and lets go of the directory.
+    /// Writes the requests that wait, ends the threads, makes everything durable, and unlocks the directory.
     fn close(&self, threads: Vec<JoinHandle<()>>) {
         self.committer.queue.close();
         while self.committer.commit_once() {}
@@ -193,8 +193,8 @@ impl Journal {
         Ok((Self { inner: Arc::new(inner) }, recovery))
     }
 
-    /// Does what blocks, such as [`Journal::read`] and [`Journal::close`], where that delays nobody: on a thread for such
-    /// work. A journal that is driven by hand has no threads, and does it at once.
+    /// Does work that blocks, such as [`Journal::read`] and [`Journal::close`], on a thread of the runtime for such work, where it
+    /// delays nobody. A journal that is driven by hand has no threads, and does it at once.
     pub async fn aside<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Self) -> T + Send + 'static,
@@ -205,8 +205,8 @@ impl Journal {
         self.begin_aside(work).await
     }
 
-    /// Begins what blocks and will be asked for later. A journal that is driven by hand, where everything happens when it is
-    /// told to, doesn't.
+    /// Begins work that blocks and whose result will be asked for later. `None`, and nothing is begun, if the journal is driven by
+    /// hand: there everything happens when it is told to.
     pub fn ahead<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Self) -> T + Send + 'static,
@@ -228,33 +228,33 @@ impl Journal {
         self.inner.objects.committer.commit_once()
     }
 
-    /// Does what is done beside the log, once. Afterwards the positions are durable, if the disk takes them.
+    /// Does one round of maintenance. Afterwards the positions are durable, if the disk can be written.
     #[cfg(any(test, feature = "simulation"))]
     pub fn tend_once(&self) {
         self.inner.objects.maintenance.run_once(true);
     }
 
-    /// How a stream is named, which is made if it is not known. Nothing is written before its first entry, with which it gets
-    /// its number. The name is valid until it is given back: each call is followed by one of [`Journal::forget`], or by the
-    /// end.
+    /// The handle of a stream, which is made if it is not known. Nothing is written before its first entry, with which it gets
+    /// its number. The handle is valid until it is given back: each call is followed by one of [`Journal::forget`], unless the
+    /// process ends.
     pub fn stream(&self, key: &StreamKey) -> StreamId {
         self.inner.objects.store.catalog.lock().streams.id(key)
     }
 
-    /// As [`Journal::stream`], for one that was recovered, and its number.
+    /// As [`Journal::stream`], for a stream that was recovered: the handle under which its backlog is read.
     pub fn stream_again(&self, found: &RecoveredStream) -> StreamId {
         self.inner.objects.store.catalog.lock().streams.id_again(found)
     }
 
-    /// Gives a stream's name back. When all have, and none of its entries is on disk any more, the stream is
-    /// forgotten, and its key begins anew.
+    /// Gives a stream's handle back. When all of its handles have been given back, and none of its entries is on disk any more,
+    /// the stream is forgotten, and its key begins anew.
     pub fn forget(&self, stream: StreamId) {
         self.inner.objects.store.catalog.lock().streams.release(stream);
     }
 
     /// Queues one request to be written. `done` is called on the journal's thread, for all requests in the order in
-    /// which they stand in the log, once the request is durable as `sync` says, or with why it is not; then nothing of it
-    /// is in the journal, and its sequence numbers go to others. Never blocks.
+    /// which they stand in the log, once the request is durable as `sync` says, or with the reason why it was refused; then
+    /// nothing of it is in the journal, and its sequence numbers go to others. Never blocks.
     ///
     /// There is one way in which something of a refused request can be there after all: if the disk failed, and the
     /// process ends before it works again.
@@ -262,12 +262,12 @@ impl Journal {
         self.inner.objects.committer.append(request, done);
     }
 
-    /// These entries of a stream need not be kept: in any order, usually rising. Never blocks.
+    /// Settles entries of a stream: they need not be kept any longer. In any order, usually rising. Never blocks.
     pub fn settle(&self, stream: StreamId, sequences: RangeInclusive<u64>) {
         self.inner.objects.store.catalog.lock().streams.settle(stream, &sequences);
     }
 
-    /// What it consists of.
+    /// The objects that the journal consists of.
     #[cfg(test)]
     pub(crate) fn objects(&self) -> &Objects {
         &self.inner.objects
@@ -289,12 +289,12 @@ impl Journal {
         (position < known.next).then_some(position..known.next)
     }
 
-    /// What a stream has of these sequence numbers, in order: at most `max_bytes`, unless the first entry alone is larger.
-    /// Empty if there is nothing. What is settled is left out. What is found to be damaged is left out and settled, and so
-    /// is what is not there in front of an entry that is. Blocks.
+    /// The entries of a stream with these sequence numbers, in order: at most `max_bytes`, unless the first entry alone is
+    /// larger. Settled entries are left out. Damaged ones are left out and settled, and so are numbers that no entry has in front
+    /// of one that an entry has. Empty if there are no entries. Blocks.
     ///
-    /// What is on disk can be read a moment before `done` of its request is called. Those who count on being told first
-    /// end `numbers` behind what they have been told of.
+    /// An entry can be read a moment before `done` of its request is called. A caller that must be told of it first ends `numbers`
+    /// behind the last entry that it has been told of.
     pub fn read(
         &self,
         stream: StreamId,
@@ -316,8 +316,8 @@ impl Journal {
         Ok(read_batches(&self.inner.objects.store, stream, numbers, max_bytes, batches)?)
     }
 
-    /// The bytes that there is room for, if a request of `bytes` (its entries, for all streams) would be taken now, behind
-    /// those that wait. Nothing while the disk fails.
+    /// How many bytes there is room for, if a request of `bytes` (its entries, for all streams) would be taken now, behind
+    /// the requests that wait; `None` if it would not. `None` while the disk fails.
     pub fn room_for(&self, bytes: u64) -> Option<u64> {
         let Objects { store, supply, committer, .. } = &*self.inner.objects;
         let (requests, waiting) = committer.queue.waiting();
@@ -342,17 +342,17 @@ impl Journal {
         self.inner.objects.store.health.failing().is_some()
     }
 
-    /// How long those who wait for a request to be written should do so.
+    /// How long a sender should wait for its request to be written.
     pub fn patience(&self) -> Duration {
         self.inner.objects.store.pending.patience()
     }
 
-    /// What has been appended and not answered: whether it is on disk, or will be, can't be said.
+    /// The requests that have been appended and not answered: whether they are on disk, or will be, can't be said.
     pub fn unwritten(&self) -> Unwritten {
         self.inner.objects.committer.queue.unwritten()
     }
 
-    /// Since when and why the journal is not where it was opened, if so: nothing is kept there for the next process.
+    /// Since when and why the journal is not where it was opened: nothing is kept there for the next process. `None` if it is.
     pub fn displaced(&self) -> Option<Failing> {
         self.inner.objects.store.health.displaced()
     }
@@ -362,7 +362,7 @@ impl Journal {
         about_on_disk(bytes) <= self.inner.objects.supply.largest_segment()
     }
 
-    /// What the journal says about itself.
+    /// The state of the journal.
     pub fn state(&self) -> JournalState {
         let Objects { settings, store, committer, .. } = &*self.inner.objects;
         let (waiting, _) = committer.queue.waiting();
@@ -370,14 +370,14 @@ impl Journal {
         JournalState { max_size: settings.max_size, waiting, failing, ..store.catalog.lock().state() }
     }
 
-    /// Has the disk keep what is settled by now, so that none of it comes back after a crash. Blocks; what can't be written is said in
-    /// the log, and tried again.
+    /// Makes durable which entries are settled by now, so that none of them comes back after a crash. Blocks. A failure is logged, and
+    /// tried again.
     pub fn make_settled_durable(&self) {
         self.inner.objects.checkpoints.write(true);
     }
 
-    /// Writes what has been appended, makes the positions durable, and ends the threads. What is appended afterwards is
-    /// [`NotWritten::Closed`](super::NotWritten::Closed). Another process may take the directory then. Blocks, for ever if the
+    /// Writes the requests that wait, makes the positions durable, and ends the threads. Requests that are appended afterwards are
+    /// refused with [`NotWritten::Closed`](super::NotWritten::Closed). Another process may take the directory then. Blocks, for ever if the
     /// disk does not answer. If somebody else has begun to close it, this does nothing.
     pub fn close(&self) {
         if let Some(close) = self.inner.closing() {

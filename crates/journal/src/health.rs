@@ -22,7 +22,7 @@ use super::types::Failing;
 /// How often the threads look whether the journal's disk still answers, and whether its directory is still there.
 const INTERVAL: Duration = Duration::from_millis(250);
 
-/// What is known of the disk and of what should be on it.
+/// Whether the disk can be written, and whether the journal is where it was opened.
 #[derive(Debug)]
 pub(super) struct DiskHealth {
     disk: Arc<dyn Disk>,
@@ -45,13 +45,6 @@ struct HealthState {
     displaced: Option<Failing>,
     /// Whether the newest line in the log about it says that the journal can't be written.
     is_reported: bool,
-}
-
-/// What is wrong with a name.
-enum NameProblem {
-    Gone,
-    Another,
-    Unknown(io::Error),
 }
 
 /// Notes the newest reason; since when there has been one is the oldest's.
@@ -100,7 +93,7 @@ impl DiskHealth {
         note(&mut self.known.lock().failing, why);
     }
 
-    /// Notes that the disk has taken what it did not.
+    /// Notes that the disk can be written again.
     pub(super) fn recover(&self) {
         self.known.lock().failing = None;
     }
@@ -142,7 +135,7 @@ impl DiskHealth {
         }
     }
 
-    /// Looks whether everything is where it was opened; what is said of the journal from now on follows from that.
+    /// Looks whether everything is where it was opened, and notes it.
     pub(super) fn check_place(&self) {
         let displacement = self.displacement();
         let mut known = self.known.lock();
@@ -152,66 +145,60 @@ impl DiskHealth {
         }
     }
 
-    /// An error, if what has the journal's name now is not the journal: nothing that it says is true of it then.
+    /// An error if the journal is not where it was opened: then nothing that is found under its path is true of it.
     pub(super) fn is_in_place(&self) -> io::Result<()> {
         self.check_place();
         self.displaced().map_or(Ok(()), |displaced| Err(io::Error::other(displaced.why.to_string())))
     }
 
-    /// What is wrong with a name, which should lead to `opened`.
-    fn problem(&self, name: Option<&str>, opened: Option<Identity>) -> Option<NameProblem> {
-        let opened = opened?;
-        match self.disk.identity(name) {
-            Ok(Some(now)) if now == opened => None,
-            Ok(_) => Some(NameProblem::Another),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Some(NameProblem::Gone),
-            Err(error) => Some(NameProblem::Unknown(error)),
-        }
-    }
-
-    /// What is not where it was, and what to do.
+    /// Which name does not lead to what was opened any more, and what to do.
     fn displacement(&self) -> Option<String> {
-        const DIRECTORY: &str = "the journal's directory";
-        if let Some(problem) = self.problem(None, self.directory) {
-            return Some(match problem {
-                NameProblem::Gone => {
-                    format!("{DIRECTORY} is gone: put it back, or restart Sluice to begin a new one")
-                }
-                NameProblem::Another => format!(
-                    "{DIRECTORY} is not the one that was opened: put that one back, or restart Sluice to use this one"
-                ),
-                NameProblem::Unknown(error) => format!("{DIRECTORY} can't be looked at: {error}"),
-            });
-        }
-        let (name, problem) = self.problem_of_segments().or_else(|| {
-            let mut files = self.files.iter();
-            files.find_map(|(name, opened)| Some(((*name).to_owned(), self.problem(Some(name), *opened)?)))
-        })?;
-        Some(match problem {
-            NameProblem::Gone => format!(
-                "`{name}` is gone from {DIRECTORY}: put it back, or restart Sluice, which delivers first what it has in memory"
-            ),
-            NameProblem::Another => format!(
-                "`{name}` in {DIRECTORY} is not the file that was opened: put that one back, or restart Sluice, which \
-                 delivers first what it has in memory"
-            ),
-            NameProblem::Unknown(error) => format!("`{name}` in {DIRECTORY} can't be looked at: {error}"),
-        })
+        let mut files = self.files.iter();
+        self.displaced_name(None, self.directory)
+            .or_else(|| self.displaced_segment())
+            .or_else(|| files.find_map(|(name, opened)| self.displaced_name(Some(name), *opened)))
     }
 
-    /// The same for the segments that are being written.
-    fn problem_of_segments(&self) -> Option<(String, NameProblem)> {
+    /// The same of a segment that is being written.
+    fn displaced_segment(&self) -> Option<String> {
         let open: Vec<(u64, Option<Identity>)> = {
             let catalog = self.catalog.lock();
             let open = catalog.segments.values().filter(|segment| segment.is_open());
             open.map(|segment| (segment.segment.id(), segment.identity)).collect()
         };
         open.into_iter().find_map(|(id, opened)| {
-            let name = segment_name(id);
-            let problem = self.problem(Some(&name), opened)?;
+            let displaced = self.displaced_name(Some(&segment_name(id)), opened)?;
             // It may have got another name meanwhile, because nobody needs it.
             let is_open = self.catalog.lock().segments.get(&id).is_some_and(SegmentState::is_open);
-            is_open.then_some((name, problem))
+            is_open.then_some(displaced)
+        })
+    }
+
+    /// The same of one name, which should lead to `opened`; `None` stands for the directory.
+    fn displaced_name(&self, name: Option<&str>, opened: Option<Identity>) -> Option<String> {
+        const DIRECTORY: &str = "the journal's directory";
+        const RESTART: &str = "or restart Sluice, which delivers first what it has in memory";
+        let opened = opened?;
+        let now = self.disk.identity(name);
+        let is_gone = matches!(&now, Err(error) if error.kind() == io::ErrorKind::NotFound);
+        Some(match (name, now) {
+            (_, Ok(Some(now))) if now == opened => return None,
+            (None, Ok(_)) => format!(
+                "{DIRECTORY} is not the one that was opened: put that one back, or restart Sluice to use this one"
+            ),
+            (None, Err(_)) if is_gone => {
+                format!("{DIRECTORY} is gone: put it back, or restart Sluice to begin a new one")
+            }
+            (None, Err(error)) => format!("{DIRECTORY} can't be looked at: {error}"),
+            (Some(name), Ok(_)) => {
+                format!(
+                    "`{name}` in {DIRECTORY} is not the file that was opened: put that one back, {RESTART}"
+                )
+            }
+            (Some(name), Err(_)) if is_gone => {
+                format!("`{name}` is gone from {DIRECTORY}: put it back, {RESTART}")
+            }
+            (Some(name), Err(error)) => format!("`{name}` in {DIRECTORY} can't be looked at: {error}"),
         })
     }
 }

@@ -178,10 +178,12 @@ impl ClosedIndex {
     pub(super) fn seal(&self, header: &FileHeader, offset: u64) -> Option<(Vec<u8>, Self)> {
         let (Rows::InMemory(rows), Some(extents)) = (&self.rows, &self.extents) else { return None };
         let mut bytes = Vec::new();
-        extents.iter().for_each(|extent| extent.encode(header.seed(), &mut bytes));
+        for extent in extents {
+            extent.encode(header.seed(), &mut bytes);
+        }
         pad_to_block(&mut bytes);
         let rows_from = bytes.len();
-        rows.iter().for_each(|row| row.encode(&mut bytes));
+        bytes.extend(encode_rows(rows));
         let rows_crc = crc32c::crc32c_append(header.seed(), &bytes[rows_from..]);
         pad_to_block(&mut bytes);
         let rows_at = offset + rows_from as u64;
@@ -203,9 +205,8 @@ impl ClosedIndex {
     pub(super) fn without_rows(&self, header: &FileHeader) -> Option<Self> {
         let Rows::InMemory(rows) = &self.rows else { return None };
         let blocks = rows.chunks(ROWS_PER_BLOCK).map(|rows| {
-            let mut bytes = Vec::with_capacity(BLOCK);
-            rows.iter().for_each(|row| row.encode(&mut bytes));
-            RowBlock { first: rows[0].stream, crc: crc32c::crc32c_append(header.seed(), &bytes) }
+            let crc = crc32c::crc32c_append(header.seed(), &encode_rows(rows));
+            RowBlock { first: rows[0].stream, crc }
         });
         let rows = Rows::OnDisk(blocks.collect());
         self.is_sealed().then_some(Self { trailer: self.trailer, rows, extents: None })
@@ -229,6 +230,14 @@ pub(super) fn read_extents(
     file.read_at(&mut bytes, trailer.extents_at + from * EXTENT as u64)?;
     let seed = header.seed();
     bytes.chunks_exact(EXTENT).map(|extent| Extent::decode(extent, seed)).collect()
+}
+
+fn encode_rows(rows: &[IndexRow]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(rows.len() * ROW);
+    for row in rows {
+        row.encode(&mut bytes);
+    }
+    bytes
 }
 
 fn pad_to_block(bytes: &mut Vec<u8>) {

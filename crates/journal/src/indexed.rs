@@ -177,14 +177,11 @@ impl IndexedSegment {
         max_bytes: u64,
     ) -> Result<(Vec<Extent>, bool), UnreadableSegment> {
         let (header, trailer) = (&self.segment.header, &self.index.trailer);
-        let found = match &self.index.extents {
-            Some(extents) => search(row, from, max_bytes, |at, count| {
-                Ok(extents[at as usize..(at + count) as usize].to_vec())
-            }),
-            None => {
-                let file = self.file()?;
-                search(row, from, max_bytes, |at, count| read_extents(&*file, header, trailer, at, count))
-            }
+        let found = if let Some(extents) = &self.index.extents {
+            search(row, from, max_bytes, |at, count| Ok(extents[at as usize..(at + count) as usize].to_vec()))
+        } else {
+            let file = self.file()?;
+            search(row, from, max_bytes, |at, count| read_extents(&*file, header, trailer, at, count))
         };
         found.map_err(|error| self.unreadable(error))
     }

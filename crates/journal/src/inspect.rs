@@ -1,4 +1,4 @@
-//! What is in a directory, for people: without taking it, and without changing anything.
+//! Showing what a journal's directory holds, for people: without locking it, and without changing anything.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -32,7 +32,7 @@ pub struct Inspection {
     pub spare_segments: u64,
     /// Bytes of them.
     pub spare_bytes: u64,
-    /// What is wrong. Beside a running process, an unfinished write may be one that goes on.
+    /// The damage to its files. Beside a running process, an unfinished write may be one that goes on.
     pub damage: Vec<Damage>,
 }
 
@@ -82,7 +82,7 @@ pub enum InspectError {
     /// It has no file of a journal. Saying that nothing is wrong with it would be no help.
     #[error("`{}` is not a journal: it has none of its files; name the `directory` of `journal:`", .0.display())]
     NotAJournal(PathBuf),
-    /// What the disk says, or that a file is of a newer version.
+    /// The disk fails, or a file is of another version.
     #[error("journal `{}` can't be read: {source}", directory.display())]
     Unreadable {
         /// The directory.

@@ -1,4 +1,4 @@
-//! A disk in front of another one, which sees what is asked.
+//! A disk in front of another one: each call passes through a layer on its way, which may note it or hold it up.
 
 use std::fmt::Debug;
 use std::io;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::disk::{Disk, DiskFile, Identity};
 
-/// What is asked of a disk.
+/// What a disk is asked for.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Asked {
     /// To change something: what it is asked to do, in words.
@@ -25,7 +25,7 @@ pub(super) enum Asked {
     Identity,
 }
 
-/// What is done around everything that a disk is asked.
+/// What is done around each call of a disk.
 pub(super) trait Layer: Debug + Send + Sync + 'static {
     /// Has `ask` ask the disk, now or later, and returns the answer.
     fn around<T>(&self, asked: Asked, ask: impl FnOnce() -> T) -> T;

@@ -189,7 +189,7 @@
 //! | `maintenance.rs` | has the last four, and the supply, do in rounds what is due |
 //! | `health.rs` | whether anything can be written: the disk fails, hangs (`pending.rs`), or is another |
 //! | `recovery.rs` | makes a catalog of what is on disk (`survey.rs`, `backlog.rs`); `inspect.rs` shows the same |
-//! | `handle.rs` | puts these together, around a `store.rs`: the disk, the catalog and the health |
+//! | `handle.rs` | puts these together, around a `store.rs`: the disk, the catalog, the health and what else they share |
 //!
 //! # Threads and locks
 //!
@@ -209,6 +209,8 @@
 //! wait: what is written of them later is settled at once. The journal also counts as
 //! failing when the directory, or a file that is open in it, is not there any more (`health.rs`); then nothing is written,
 //! freed, or taken for damaged.
+
+#![deny(missing_docs)]
 
 mod backlog;
 mod buffer;

@@ -1,4 +1,4 @@
-//! What is done beside the log, in rounds: indexes are written, positions made durable, segments freed that nobody needs any
+//! Maintenance, in rounds: indexes are written, positions made durable, segments freed that nobody needs any
 //! more, and live entries brought together.
 //!
 //! The compactor is locked for a round; of other locks those of checkpoints, the segment supply, the catalog and the journal's
@@ -135,7 +135,7 @@ fn count_live_in(store: &Store, segment: &IndexedSegment) -> Result<u64, Unreada
     Ok(counted)
 }
 
-/// The segments of which nothing is needed.
+/// The segments that nobody needs any more.
 fn needless(store: &Store) -> Vec<u64> {
     let segments = &store.catalog.lock().segments;
     let needless = segments.values().filter(|segment| {

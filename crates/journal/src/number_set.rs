@@ -70,7 +70,7 @@ impl NumberSet {
     }
 
     /// The range that `number` is in.
-    pub fn around(&self, number: u64) -> Option<Range<u64>> {
+    pub(crate) fn around(&self, number: u64) -> Option<Range<u64>> {
         let below = || self.others().range(..=number).next_back().map(|(start, end)| *start..*end);
         let near = if number < self.lowest.end { Some(self.lowest.clone()) } else { below() };
         near.filter(|range| range.contains(&number))
@@ -94,7 +94,7 @@ impl NumberSet {
     }
 
     /// Those of `numbers` that are not in the set, as ranges, ascending; none is empty.
-    pub fn gaps(&self, numbers: Range<u64>) -> impl Iterator<Item = Range<u64>> {
+    pub(crate) fn gaps(&self, numbers: Range<u64>) -> impl Iterator<Item = Range<u64>> {
         let (mut next, mut ranges) = (numbers.start, self.ranges_from(numbers.start));
         iter::from_fn(move || {
             while next < numbers.end {
@@ -110,12 +110,12 @@ impl NumberSet {
     }
 
     /// Whether all of `numbers` are in the set.
-    pub fn covers(&self, numbers: Range<u64>) -> bool {
+    pub(crate) fn covers(&self, numbers: Range<u64>) -> bool {
         self.gaps(numbers).next().is_none()
     }
 
     /// Whether none of `numbers` is in the set.
-    pub fn is_clear_of(&self, numbers: Range<u64>) -> bool {
+    pub(crate) fn is_clear_of(&self, numbers: Range<u64>) -> bool {
         self.ranges_from(numbers.start).next().is_none_or(|range| common(&range, &numbers) == 0)
     }
 
@@ -163,18 +163,6 @@ impl NumberSet {
             union.insert(range);
         }
         union
-    }
-
-    /// The numbers that are in both sets.
-    #[must_use]
-    pub fn intersection(&self, other: &Self) -> Self {
-        let mut both = Self::default();
-        for range in self.ranges() {
-            for other in other.ranges_from(range.start).take_while(|other| other.start < range.end) {
-                both.insert(other.start.max(range.start)..other.end.min(range.end));
-            }
-        }
-        both
     }
 
     /// The numbers that are in this set and not in `other`.
@@ -334,7 +322,6 @@ mod tests {
         #[test]
         fn sets_of_numbers_combine_as_sets_do(a in btree_set(0..40_u64, 0..30), b in btree_set(0..40_u64, 0..30)) {
             let (left, right) = (set(a.iter().copied()), set(b.iter().copied()));
-            prop_assert_eq!(left.intersection(&right), set(a.intersection(&b).copied()));
             prop_assert_eq!(left.without(&right), set(a.difference(&b).copied()));
             prop_assert_eq!(left.union(&right), set(a.union(&b).copied()));
         }

@@ -1,4 +1,4 @@
-//! What a disk has been asked and has not answered: one that hangs says neither that it works nor that it doesn't.
+//! The changes that a disk has been asked for and has not answered: by them a disk that hangs is told, which reports no error.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime};
@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use super::layer::{Asked, Layer};
 use super::types::Failing;
 
-/// What the disk has been asked to change and has not answered, and since when.
+/// The changes that the disk has been asked for and has not answered, and since when.
 #[derive(Debug)]
 pub(super) struct PendingChanges {
     /// How long the disk may take for an answer before it counts as hanging.
@@ -18,7 +18,7 @@ pub(super) struct PendingChanges {
 
 #[derive(Debug)]
 struct AskedChanges {
-    /// What was asked, in the order in which it was.
+    /// When each was asked for, and what it is in words, in the order in which they were asked for.
     changes: BTreeMap<u64, (Instant, &'static str)>,
     next: u64,
     last_answer: Instant,

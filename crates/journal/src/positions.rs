@@ -35,7 +35,7 @@ pub(super) const FILES: [&str; 2] = ["positions-a", "positions-b"];
 /// Bytes of a new file.
 const LENGTH: u64 = 256 << 10;
 
-/// Bytes of what a snapshot begins with.
+/// Bytes of the numbers that a snapshot begins with.
 const HEAD: usize = 32;
 
 /// Bytes of a position: of which stream, and how far.
@@ -50,7 +50,7 @@ const RANGES: usize = 1000;
 /// Ranges of all streams that a snapshot has at most, in 768 MiB.
 const RANGES_IN_ALL: usize = 32 << 20;
 
-/// Everything that the positions say.
+/// Everything that the two files say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct PositionsSnapshot {
     /// Numbers of streams and segments from here on have not been used.
@@ -85,7 +85,7 @@ pub(super) struct Positions {
     unsynced: bool,
 }
 
-/// What was read from the files.
+/// The positions as they were read from the files.
 #[derive(Debug, Default)]
 pub(super) struct PositionsRead {
     /// The newest snapshot, with what changed since; `None` if there is none.

@@ -29,8 +29,8 @@ pub(super) fn keep(disk: &dyn Disk, file: &str, offset: u64, length: u64) -> io:
     Ok(name)
 }
 
-/// The same while a journal is opened. It opens without the copy as well: a disk that has no room for one is no reason to
-/// do without the rest.
+/// The same while a journal is opened, which a failure does not stop: a disk that has no room for the copy is no reason to do
+/// without the rest of the journal.
 pub(super) fn keep_if_possible(disk: &dyn Disk, file: &str, offset: u64, length: u64) {
     if let Err(error) = keep(disk, file, offset, length) {
         tracing::error!(
@@ -39,7 +39,7 @@ pub(super) fn keep_if_possible(disk: &dyn Disk, file: &str, offset: u64, length:
     }
 }
 
-/// Moves a file there as a whole, or leaves it where it is if that can't be done.
+/// Moves a file into quarantine as a whole, or leaves it where it is if that can't be done.
 pub(super) fn keep_whole_if_possible(disk: &dyn Disk, file: &str) {
     if let Err(error) = disk.rename(file, &format!("{DIRECTORY}/{file}")) {
         tracing::error!(file, %error, "a file that is no segment of the journal can't be moved to `quarantine/`");

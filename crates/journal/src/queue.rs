@@ -58,7 +58,7 @@ impl<R> CommitQueue<R> {
         inner.records += records;
         inner.waiting.push_back(QueuedRequest { request, bytes, records });
         drop(inner);
-        // Whoever takes one takes until there is none.
+        // Whoever takes a group goes on until the queue is empty.
         if was_empty {
             self.work.notify_one();
         }

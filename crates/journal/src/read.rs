@@ -113,7 +113,7 @@ fn is_there(store: &Store, segment: &Segment) -> bool {
     store.catalog.lock().segments.contains_key(&segment.id())
 }
 
-/// What is read next of a stream.
+/// The records that are read next of a stream.
 struct Plan {
     /// In order.
     pieces: Vec<RecordPart>,

@@ -1,5 +1,5 @@
-//! Bringing a journal back: what is damaged is put aside, what was being written gets its index, and what is not settled
-//! is counted.
+//! Recovery of a journal: damaged parts are put aside, the segment that was being written gets its index, and the entries that
+//! are not settled are counted.
 //!
 //! Nothing here depends on being done only once. A process that dies in the middle leaves files that the next one recovers
 //! in the same way.
@@ -52,11 +52,14 @@ pub(super) fn recover(settings: &JournalSettings, disk: &Arc<dyn Disk>) -> Resul
     })?;
     let mut survey = survey(&**disk).map_err(io)?;
     if let Some((file, version)) = survey.other_version {
-        return Err(if version > VERSION {
-            OpenError::FutureVersion { file, version, known: VERSION }
+        let advice = if version > VERSION {
+            "use a newer one, or another directory".to_owned()
         } else {
-            OpenError::FormerVersion { file, version, known: VERSION, directory }
-        });
+            format!(
+                "let the Sluice that wrote it deliver what is in it, then move `{directory}` away; a new journal is made then"
+            )
+        };
+        return Err(OpenError::OtherVersion { file, version, known: VERSION, advice });
     }
     let segment_size = settings.segment_size.min(JournalSettings::LARGEST_SEGMENT);
     let segment_size = segment_size.min(settings.max_size / SEGMENTS).max(SMALLEST);

@@ -1,5 +1,5 @@
-//! What is done about damage that is met while the journal runs: what is not what was written is kept in quarantine for people
-//! to look at, and a damaged index is made again.
+//! Repairs of damage that is met while the journal runs: corrupt records are kept in quarantine for people to look at, and a
+//! damaged index is made again.
 
 use std::io;
 use std::ops::Range;
@@ -44,8 +44,10 @@ pub(super) fn make_index_again(store: &Store, segment: &Segment) -> io::Result<(
     let found = found.inspect_err(|error| known.unreadable = is_lost(error))?;
     known.index = Index::Closed(Arc::new(found.index));
     drop(catalog);
-    // The new index doesn't have it, so nobody else would meet it.
-    found.corrupt.iter().for_each(|range| keep(store, segment, range));
+    // The new index does not have the corrupt parts, so no reader would meet them.
+    for range in &found.corrupt {
+        keep(store, segment, range);
+    }
     Ok(())
 }
 

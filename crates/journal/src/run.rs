@@ -21,7 +21,8 @@ const GAP: u64 = 16 << 10;
 /// One read is no larger, if it has more than one record.
 const RUN: u64 = 1 << 20;
 
-/// Reads of this much and more go past the page cache; what is smaller stands among what others read next.
+/// Reads of this many bytes and more go past the page cache; smaller ones go through it, since others read next what stands
+/// beside them.
 pub(super) const LARGE: u64 = 32 << 10;
 
 /// A record to be read, and which of its entries are wanted: from a number on, and up to the one before another.

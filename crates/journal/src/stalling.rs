@@ -15,7 +15,7 @@ pub struct StallingDisk {
     disk: Arc<LayeredDisk<Gate>>,
 }
 
-/// What a disk does not answer.
+/// The kinds of calls that a disk does not answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stalled {
     /// What changes something: writes, syncs, names.

@@ -1,4 +1,4 @@
-//! What the objects of a journal work on.
+//! The store: the state that the objects of a journal share.
 
 use std::sync::Arc;
 

@@ -20,7 +20,7 @@ pub(super) struct KnownStream {
     pub(super) settled: NumberSet,
     /// Segments that have entries of it, settled ones included: as long as there are any, its position is needed.
     pub(super) segments: u64,
-    /// How many hold its number, be it under a stand-in.
+    /// Handles that have been given out and not given back, whether they are the number or a stand-in for it.
     users: u64,
     /// Whether the position has moved since it was last taken to be written.
     dirty: bool,
@@ -29,11 +29,11 @@ pub(super) struct KnownStream {
 /// Set in what stands for a number that has not been given yet. No number is so high.
 const STAND_IN: u64 = 1 << 63;
 
-/// What stands for the number of a stream that had none when it was named.
+/// The stand-in for the number of a stream that had none when its handle was given out.
 #[derive(Debug)]
 struct StandInNumber {
     key: StreamKey,
-    /// How many hold it.
+    /// Handles that have been given out and not given back.
     users: u64,
     /// The number that was given since.
     number: Option<u64>,
@@ -42,7 +42,7 @@ struct StandInNumber {
 /// All streams.
 #[derive(Debug, Default)]
 pub(super) struct Streams {
-    /// How a key is named from now on: its highest number, or what stands for one that is higher.
+    /// The handle of each key: its highest number, or a stand-in for one that will be higher.
     ids: HashMap<StreamKey, StreamId>,
     stand_ins: HashMap<u64, StandInNumber>,
     /// Stand-ins so far.
@@ -60,7 +60,7 @@ pub(super) struct Streams {
 }
 
 impl Streams {
-    /// The name of a stream, for one more user.
+    /// The handle of a stream, for one more user.
     pub(super) fn id(&mut self, key: &StreamKey) -> StreamId {
         let Some(id) = self.ids.get(key).copied() else { return self.stand_in(key) };
         if let Some(stand_in) = self.stand_ins.get_mut(&id.0) {
@@ -72,7 +72,7 @@ impl Streams {
         id
     }
 
-    /// What stands for the number of a stream that has none, for its first user. It is the one of the key from now on.
+    /// A stand-in for the number of a stream that has none, for its first user. It is the handle of the key from now on.
     fn stand_in(&mut self, key: &StreamKey) -> StreamId {
         let id = StreamId(STAND_IN | self.stood_in);
         self.stood_in += 1;
@@ -165,14 +165,14 @@ impl Streams {
         }
     }
 
-    /// The key is not named so any more.
+    /// Takes the handle from a key, unless that has got another.
     fn unname(&mut self, key: &StreamKey, id: StreamId) {
         if self.ids.get(key) == Some(&id) {
             self.ids.remove(key);
         }
     }
 
-    /// Notes that entries are settled. What is not there is left out.
+    /// Notes that entries are settled. Numbers that have not been given are left out.
     pub(super) fn settle(&mut self, stream: StreamId, sequences: &RangeInclusive<u64>) {
         let Some(number) = self.number(stream) else { return };
         let Some(state) = self.table.get_mut(&number) else { return };

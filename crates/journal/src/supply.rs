@@ -1,4 +1,4 @@
-//! New segments, and what becomes of old ones.
+//! The supply of segments: new ones are made, and the files of freed ones used again.
 //!
 //! The segment that is ready for the log is locked while it is made, read or written; of other locks the catalog's is taken
 //! meanwhile, and that of the streams that leave.
@@ -26,7 +26,7 @@ const SPARES: usize = 4;
 pub(super) enum NoSegment {
     #[error("a segment would be more than `max_size` leaves")]
     Full,
-    /// The disk refuses.
+    /// The disk fails.
     #[error(transparent)]
     Io(#[from] io::Error),
 }

@@ -17,7 +17,7 @@ use super::segments::{Predecessors, SPARE, Segment, segment_name, segment_of};
 use super::trailer::Trailer;
 use super::types::Damage;
 
-/// What is in a directory.
+/// The files of a journal's directory, and the damage to them.
 #[derive(Debug, Default)]
 pub(super) struct Survey {
     /// The segments by number.
@@ -165,7 +165,7 @@ impl Survey {
         }
     }
 
-    /// What is wrong.
+    /// All damage: of files, then segment by segment.
     pub(super) fn damage(&self) -> Vec<Damage> {
         let of_segments = self.segments.values().flat_map(|found| &found.damage);
         self.damage.iter().chain(of_segments).cloned().collect()
@@ -215,7 +215,7 @@ fn corrupt_at(file: &str, place: Range<u64>) -> Damage {
 }
 
 impl FoundSegment {
-    /// Reads every record of a segment that has its index, and notes what is none.
+    /// Reads every record of a segment that has its index, and notes as damage what is no record.
     pub(super) fn verify(&mut self, disk: &dyn Disk) -> io::Result<()> {
         if self.index.is_sealed() {
             let file = disk.open_to_read(&self.file)?;

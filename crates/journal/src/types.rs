@@ -15,7 +15,7 @@ pub struct JournalSettings {
     pub directory: PathBuf,
     /// Bytes that its files may take on disk, what is quarantined aside.
     pub max_size: u64,
-    /// When what was written is made safe against a power cut.
+    /// When entries are made safe against a power cut.
     pub sync: SyncPolicy,
     /// Bytes of one segment file. Made smaller if `max_size` would not hold sixteen, or beyond
     /// [`JournalSettings::LARGEST_SEGMENT`].
@@ -29,7 +29,7 @@ impl JournalSettings {
     pub const SEGMENT_SIZE: u64 = 64 << 20;
     /// What `segment_size` may be at most, in bytes: larger files would only be freed later, and written no faster.
     pub const LARGEST_SEGMENT: u64 = 1 << 30;
-    /// So long the disk may take to answer: then it counts as failing, and those who wait for it are refused.
+    /// How long the disk may take to answer. After that it counts as failing, and the requests that wait for it are refused.
     pub const PATIENCE: Duration = Duration::from_secs(5);
 
     /// The defaults, in `directory`.
@@ -43,18 +43,18 @@ impl JournalSettings {
     }
 }
 
-/// When what was written is made safe against a power cut. Against a crash of the process alone it is safe in any case.
+/// When entries are made safe against a power cut. A crash of the process alone loses none that were written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SyncPolicy {
     /// Before a request counts as queued.
     Always,
-    /// So often; a request counts as queued when it is written.
+    /// At this interval; a request counts as queued as soon as it is written.
     Every(Duration),
     /// When the system does it.
     Never,
 }
 
-/// What names a stream: any bytes, which come back as they were given. Shared, so that a copy costs nothing.
+/// The name of a stream: any bytes, which come back as they were given. Clones share their memory.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StreamKey(Arc<[u8]>);
 
@@ -71,12 +71,13 @@ impl From<&[u8]> for StreamKey {
     }
 }
 
-/// How a stream is named to the journal until it is given back. It is the stream's number there if it has something on disk;
-/// otherwise a stand-in, and the number is given with its first entry.
+/// The handle of a stream, from [`Journal::stream`](super::Journal::stream) until [`Journal::forget`](super::Journal::forget). It is
+/// the stream's number if the stream has entries on disk; otherwise a stand-in for the number, which the stream gets with its
+/// first entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StreamId(pub(super) u64);
 
-/// What one request has for one stream.
+/// The entries that one request has for one stream.
 #[derive(Clone, Debug)]
 pub struct StreamEntries {
     /// The stream.
@@ -94,26 +95,26 @@ pub struct JournalEntry {
     pub records: u64,
 }
 
-/// What a request got in the journal.
+/// The sequence numbers that the entries of a request got.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AssignedNumbers {
     /// For each group of the request, the sequence number of its first entry; the others follow it.
     pub first: SmallVec<[u64; 4]>,
 }
 
-/// Is told what became of a request: on the journal's own thread, so it must not block.
+/// Called once, with the result of a request, on the journal's own thread: it must not block.
 pub type AppendCallback = Box<dyn FnOnce(Result<AssignedNumbers, NotWritten>) + Send>;
 
-/// Why nothing of a request is in the journal. All but [`NotWritten::TooLarge`] pass: the sender should come again.
+/// Why nothing of a request is in the journal. All reasons but [`NotWritten::TooLarge`] pass: the request should be sent again.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum NotWritten {
     /// `max_size` is used up by what is not delivered yet.
     #[error("the journal is full")]
     Full,
-    /// The disk does not take it: there is no room, it is read-only, or it fails.
+    /// The disk can't be written: it has no room, is read-only, or fails.
     #[error("the journal can't be written: {0}")]
     Disk(Arc<str>),
-    /// It will never fit: it alone is larger than what `max_size` leaves for one request.
+    /// The request will never fit: it alone is larger than what `max_size` leaves for one request.
     #[error(
         "a request of {size} bytes never fits in this journal: raise `journal.max_size`, or send less at a time"
     )]
@@ -121,7 +122,7 @@ pub enum NotWritten {
         /// Bytes of the request on disk.
         size: u64,
     },
-    /// One of its streams is not known any more: its number was given back.
+    /// The journal has forgotten a stream of the request: its handle was given back.
     #[error("a stream of the request has been forgotten by the journal")]
     Forgotten,
     /// The journal has been closed.
@@ -129,7 +130,7 @@ pub enum NotWritten {
     Closed,
 }
 
-/// Why a backlog can't be read now. What is damaged is no error: it is put aside, and the next entries are read.
+/// Why a backlog can't be read now. Damaged entries are no error: they are put aside, and the next ones are read.
 #[derive(Debug, Error)]
 #[error("segment `{segment}` of the journal can't be read: {source}")]
 pub struct ReadError {
@@ -139,10 +140,10 @@ pub struct ReadError {
     pub source: std::io::Error,
 }
 
-/// What was found when a journal was opened.
+/// The backlog and the damage that were found when a journal was opened.
 #[derive(Clone, Debug, Default)]
 pub struct Recovery {
-    /// Every stream that has entries which are not settled, by number: the order in which they came to be.
+    /// Every stream that has entries which are not settled, by number: in the order in which the streams were made.
     pub streams: Vec<RecoveredStream>,
     /// What was wrong with the files.
     pub damage: Vec<Damage>,
@@ -155,7 +156,7 @@ pub struct Recovery {
 /// The backlog of one stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecoveredStream {
-    /// Its number in this process.
+    /// The handle of the stream.
     pub id: StreamId,
     /// Its name.
     pub key: StreamKey,
@@ -171,7 +172,7 @@ pub struct RecoveredStream {
     pub bytes: u64,
 }
 
-/// Something wrong with the files of a journal, and what is done about it.
+/// Damage to the files of a journal, and how it is dealt with.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Damage {
     /// The last write before a crash did not end. What it held had not been acknowledged (under `sync: always`).
@@ -184,16 +185,16 @@ pub enum Damage {
         /// How long it is, in bytes.
         bytes: u64,
     },
-    /// What stands there is not what was written. A copy is kept below `quarantine/`.
+    /// A part of a segment does not hold what was written there. A copy is kept below `quarantine/`.
     #[error(
         "`{file}` is corrupt at offset {offset}, {bytes} bytes; Sluice keeps a copy below `quarantine/` when it reads it"
     )]
     Corrupt {
         /// The segment.
         file: String,
-        /// Where, in bytes.
+        /// Where the part begins, in bytes.
         offset: u64,
-        /// How much, in bytes.
+        /// How long it is, in bytes.
         bytes: u64,
     },
     /// The file is no segment, or the copy of one. It is moved below `quarantine/` as a whole.
@@ -201,7 +202,7 @@ pub enum Damage {
     Unusable {
         /// The file.
         file: String,
-        /// What it is.
+        /// Why it is no segment.
         reason: String,
     },
     /// The file has no content. It is removed.
@@ -233,7 +234,7 @@ pub enum Damage {
     },
 }
 
-/// What a journal says about itself, for metrics and the API.
+/// The state of a journal, for metrics and the API.
 #[derive(Clone, Debug, Default)]
 pub struct JournalState {
     /// Bytes of all files, those that are kept for later included; what is quarantined aside.
@@ -260,7 +261,7 @@ pub struct JournalState {
     pub quarantined: u64,
     /// Bytes of them.
     pub quarantined_bytes: u64,
-    /// Since when and why nothing can be written, if so.
+    /// Since when and why nothing can be written; `None` while the journal can be written.
     pub failing: Option<Failing>,
     /// Writes to disk, each one group of requests.
     pub commits: u64,
@@ -296,12 +297,12 @@ pub struct Unwritten {
     pub records: u64,
 }
 
-/// A disk that does not take what should be written.
+/// Since when and why a journal can't be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failing {
     /// When it began.
     pub since: SystemTime,
-    /// What the disk said last, or what it does not say.
+    /// The last error of the disk, or what it was asked and does not answer.
     pub why: Arc<str>,
 }
 
@@ -314,35 +315,21 @@ pub enum OpenError {
         /// The directory.
         directory: String,
     },
-    /// It was written by a newer Sluice.
+    /// A file was written by a Sluice that has another version of the format.
     #[error(
-        "`{file}` has version {version} of the journal's format, and this Sluice knows only {known}: \
-         use a newer one, or another directory"
+        "`{file}` has version {version} of the journal's format, and this Sluice knows only {known}: {advice}"
     )]
-    FutureVersion {
+    OtherVersion {
         /// The file.
         file: String,
         /// The version in it.
         version: u32,
-        /// The newest version known here.
+        /// The only version known here.
         known: u32,
+        /// What to do, in words.
+        advice: String,
     },
-    /// It was written by an older Sluice.
-    #[error(
-        "`{file}` has version {version} of the journal's format, and this Sluice knows only {known}: \
-         let the Sluice that wrote it deliver what is in it, then move `{directory}` away; a new journal is made then"
-    )]
-    FormerVersion {
-        /// The file.
-        file: String,
-        /// The version in it.
-        version: u32,
-        /// The version known here.
-        known: u32,
-        /// The journal's directory.
-        directory: String,
-    },
-    /// The disk refuses.
+    /// The disk fails.
     #[error("journal `{directory}` can't be opened: {source}")]
     Io {
         /// The directory.

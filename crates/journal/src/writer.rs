@@ -14,7 +14,7 @@ use super::row::Extent;
 use super::segments::{Predecessors, Segment};
 use super::types::StreamKey;
 
-/// What the buffer keeps of its memory when it is empty, in bytes.
+/// How much of its memory the buffer keeps when it is empty, in bytes.
 const KEEP: usize = 4 << 20;
 
 /// A segment that is ready to be written.
@@ -30,7 +30,7 @@ pub(super) struct Prepared {
 #[derive(Debug, Default)]
 pub(super) struct Writer {
     open: Option<OpenSegment>,
-    /// What the opening of the next segment has to say.
+    /// What the opening of the next segment has to state.
     predecessors: Predecessors,
     buffer: BlockBuffer,
     staged: Vec<Staged>,
@@ -90,7 +90,7 @@ impl Writer {
         })
     }
 
-    /// Whether the open segment says who this stream is.
+    /// Whether the open segment has the key of this stream.
     pub(super) fn knows(&self, stream: u64) -> bool {
         self.open.as_ref().is_some_and(|open| open.keys.contains(&stream))
     }
@@ -122,7 +122,7 @@ impl Writer {
         }
     }
 
-    /// Says who a stream is.
+    /// Puts the key of a stream into the segment.
     pub(super) fn put_key(&mut self, stream: u64, key: &StreamKey) {
         let at = self.put_plain(RecordKind::Stream, stream, key.as_bytes());
         self.staged.push(Staged::Key(stream, at));
@@ -198,12 +198,12 @@ impl Writer {
         self.open.as_mut().expect("records are put into an open segment")
     }
 
-    /// Bytes that wait to be written.
+    /// Bytes of the records that are not written yet.
     pub(super) fn buffered(&self) -> usize {
         self.buffer.len()
     }
 
-    /// Writes what waits.
+    /// Writes the records that have been put together.
     pub(super) fn write(&mut self) -> io::Result<()> {
         self.buffer.pad(BLOCK);
         if let Some(open) = self.open.as_mut().filter(|_| self.buffer.len() > 0) {
@@ -214,12 +214,12 @@ impl Writer {
         Ok(())
     }
 
-    /// Makes safe what was written.
+    /// Makes the records that were written safe against a power cut.
     pub(super) fn sync(&self) -> io::Result<()> {
         self.open.as_ref().map_or(Ok(()), |open| open.prepared.file.sync_data())
     }
 
-    /// Lets everybody see what was written.
+    /// Notes the records that were written in the catalog, so that they can be read.
     pub(super) fn publish(&mut self, catalog: &mut Catalog) {
         let Some(open) = &mut self.open else { return };
         let id = open.prepared.segment.id();
@@ -253,7 +253,7 @@ impl Writer {
             if open.good > RECORDS_AT {
                 self.predecessors.clear();
             }
-            // Otherwise what its opening should have said is still to be said.
+            // Otherwise what its opening should have stated is still to be stated.
             self.predecessors.push((id, open.good));
             catalog.close_segment(id, open.good);
         }

@@ -3,8 +3,9 @@
 //! An upstream that is down fails thousands of attempts a minute, and a broken sender thousands of requests. One
 //! line says it as well; the next one says how many were kept back. A cause is as fine as what somebody has to do about it:
 //! a stream whose token has expired hides no other stream whose URL is wrong. So there can be as many causes as there are
-//! streams and senders, and the bound on all of them is what keeps the log readable then. Whoever is not taken for a sender has
-//! an allotment apart: of those there are as many as like to be, and they take no lines from what senders and streams suffer.
+//! streams and senders, and the bound on all of them is what keeps the log readable then. Lines about failed authentication have
+//! an allotment of their own: anybody can cause any number of them, and they take no lines from the troubles of senders and
+//! streams.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, Hash, RandomState};
@@ -21,11 +22,11 @@ pub const WINDOW: Duration = Duration::from_secs(10);
 /// The lines about all causes of a kind together.
 #[derive(Debug)]
 struct Allotment {
-    /// On average.
+    /// Lines in a second, on average.
     a_second: u32,
-    /// After a calm.
+    /// Lines at once, after a time without any.
     at_once: u32,
-    /// What they are about.
+    /// The subject of the lines, in words.
     subject: &'static str,
 }
 
@@ -34,21 +35,21 @@ const TROUBLE: Allotment = Allotment { a_second: 20, at_once: 60, subject: "trou
 const FAILED_AUTHENTICATION: Allotment =
     Allotment { a_second: 5, at_once: 20, subject: "failed authentication" };
 
-/// Of the lines about trouble that may come at once, the ones that are left to causes which are not one of many.
+/// How many of the lines about trouble that may come at once are kept for causes which are not one of many.
 const LINES_FOR_FEW: u32 = 20;
 
 /// How many causes are remembered. Their scopes may come from senders.
 const CAUSES: usize = 10_000;
 
-/// Those about [`TROUBLE`].
+/// The notices about [`TROUBLE`].
 static NOTICES: LazyLock<Mutex<Notices>> =
     LazyLock::new(|| Mutex::new(Notices::new(&TROUBLE, Instant::now())));
 
-/// Those about [`FAILED_AUTHENTICATION`].
+/// The notices about [`FAILED_AUTHENTICATION`].
 static AUTHENTICATION_NOTICES: LazyLock<Mutex<Notices>> =
     LazyLock::new(|| Mutex::new(Notices::new(&FAILED_AUTHENTICATION, Instant::now())));
 
-/// Which lines there were.
+/// The causes that lines have been about, and how many lines may come now.
 #[derive(Debug)]
 struct Notices {
     allotment: &'static Allotment,

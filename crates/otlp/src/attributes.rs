@@ -6,15 +6,15 @@ use super::plain::{self, Plain};
 use super::read_value::{ReadValue, key, text};
 use super::wire::{self, Fields, Sound, put_delimited};
 
-/// What [`find`] found out about one attribute.
+/// The answer of [`find`] about one attribute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum Found<'a> {
-    /// It is not there.
+    /// The message does not have the attribute.
     #[default]
     Absent,
-    /// Its value.
+    /// The value of the attribute.
     Value(ReadValue<'a>),
-    /// It occurs more than once, with different values. Of two lists or maps this is not known, and they count as different.
+    /// The attribute occurs more than once, with different values. Two lists or maps are not compared, and count as different.
     Conflicting,
 }
 
@@ -76,7 +76,7 @@ struct KeyValue<'a> {
     rest: UnreadValue<'a>,
 }
 
-/// The value, which few need to look at.
+/// The value of a `KeyValue`, which is read only when somebody asks for it.
 enum UnreadValue<'a> {
     Plain(Plain<'a>),
     /// The whole `KeyValue`.

@@ -14,13 +14,13 @@ pub(super) const NAMED: usize = 16;
 /// A part of a request that is not valid OTLP.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cut {
-    /// The entry it was in, by its position in the request.
+    /// The position in the request of the entry that the part was in.
     pub index: usize,
     /// The path of the offending field: `resource_logs[3].scope_logs[0].log_records[2].body.string_value`.
     pub path: String,
     /// The position of the fault in the request's bytes.
     pub offset: usize,
-    /// What is wrong there.
+    /// What is wrong at that position.
     pub reason: Reason,
     /// Spans, data points or log records in `bytes`; 1 for a part whose records can't be counted.
     pub records: u64,
@@ -30,8 +30,8 @@ pub struct Cut {
     pub bytes: Vec<u8>,
 }
 
-/// Takes an invalid entry apart. Returns what is left of it, with its records, unless nothing is; what is not
-/// valid is added to `cuts`.
+/// Takes an invalid entry apart. Returns its valid parts as an entry, and how many records they have, unless no part is valid;
+/// the other parts are added to `cuts`.
 pub(super) fn sift(
     signal: Signal,
     request: &[u8],

@@ -1,7 +1,7 @@
 //! Changes of attributes in encoded entries: what the Collector's processors `resource` and `attributes` do.
 //!
-//! An entry is walked on the schema tables. Of what changes, an attribute and the lengths of all that it stands in are
-//! replaced; every other byte is copied as it is, unknown fields among them. The entry is valid, and so is what is made of it.
+//! An entry is walked on the schema tables. Where an attribute changes, it is replaced, and so are the lengths of all messages
+//! that it stands in; every other byte is copied as it is, unknown fields among them. The entry is valid before and after.
 
 mod action;
 mod bound;

@@ -124,11 +124,11 @@ impl fmt::Display for Reason {
     }
 }
 
-/// Something wrong in a request.
+/// A place in a request that is not valid OTLP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// What is wrong.
+    /// Which rule the bytes break.
     pub reason: Reason,
-    /// Where: the position in the request's bytes of the offending field, or within it.
+    /// The position in the request's bytes of the offending field, or a position within that field.
     pub offset: usize,
 }

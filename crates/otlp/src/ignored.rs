@@ -1,7 +1,7 @@
-//! What was passed over in parts of a request in which nothing else was found.
+//! Unknown names and fields that were passed over in parts of a request that have no records.
 //!
 //! Unknown names and fields are ignored (rule 51). But where a part has one and no records, its records were most likely
-//! meant to be there, under a misspelt name or in another format; taken without a word, they would be lost unseen.
+//! meant to be there, under a misspelt name or in another format; if nobody were told, they would be lost unnoticed.
 
 use super::schema::{Field, Message};
 use super::wire::Fields;
@@ -13,7 +13,7 @@ const NAMED: usize = 3;
 /// The parts of a request that have no records, but something that OTLP doesn't have in their place.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ignored {
-    /// What is to be said of the first of them.
+    /// A sentence about each of the first of them, for people.
     sentences: Vec<String>,
     count: usize,
 }
@@ -24,7 +24,7 @@ impl Ignored {
         self.count
     }
 
-    /// What is to be said of the first of them.
+    /// A sentence about each of the first of them, for people.
     pub fn sentences(&self) -> &[String] {
         &self.sentences
     }

@@ -18,6 +18,8 @@
 //! All walks run on static tables (`schema`), which `build.rs` makes from `proto/`. What a walk may assume of its bytes, its
 //! documentation says: most take what [`split()`] or [`validate()`] has let through.
 
+#![deny(missing_docs)]
+
 #[cfg(any(test, feature = "oracle"))]
 mod arbitrary;
 mod attributes;

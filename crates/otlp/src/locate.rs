@@ -48,11 +48,11 @@ struct PathStep<'a> {
     /// The field with this number, if the message has one today.
     field: Option<&'static schema::Field>,
     repeated: bool,
-    /// How many of the same number stand before it.
+    /// How many fields with the same number stand before it.
     index: usize,
     /// Where the field ends in its message.
     end: usize,
-    /// The message in it.
+    /// The message that the field holds.
     inner: Option<(&'static Message, &'a [u8])>,
 }
 

@@ -24,13 +24,13 @@ pub struct NoRoom;
 /// Asked before memory is taken, for so many bytes more; if it returns false, partitioning stops with [`NoRoom`].
 pub type RoomCheck<'r> = dyn FnMut(usize) -> bool + 'r;
 
-/// Which ways the records of an entry go.
+/// Tells which way the records of an entry go.
 pub trait RecordWays {
-    /// Which way records go that have this of the attributes that are looked at: by a number, and these count up from 0. Asked once
-    /// about each combination; `None` if there is no room to find out.
+    /// The way of records that have these values of the attributes: a number, which counts up from 0. Asked once about each
+    /// combination of values; `None` if there is no memory to find out.
     fn way_of(&mut self, found: &[Found<'_>], room: &mut RoomCheck<'_>) -> Option<u32>;
 
-    /// Whether two of the ways that it has told lead to one stream, so that all records have to keep their order.
+    /// Whether two of the ways that were told lead to one stream, so that all records have to keep their order.
     fn meet(&self) -> bool;
 }
 
@@ -123,7 +123,7 @@ struct KnownWays<'a, 'n> {
 }
 
 impl<'a> KnownWays<'a, '_> {
-    /// The way of records that have this; none if there is no room to find out.
+    /// The way of records that have these values; [`ControlFlow::Break`] if there is no memory to find out.
     fn of(&mut self, values: RecordValues<'a>) -> ControlFlow<(), u32> {
         if let Some(known) = self.known.get(&values) {
             return ControlFlow::Continue(*known);
@@ -146,7 +146,7 @@ impl<'a> KnownWays<'a, '_> {
 /// Sees whether all records go one way.
 struct Agreement<'a, 'n> {
     ways: KnownWays<'a, 'n>,
-    /// What the first record has.
+    /// The values that the first record has.
     first: Option<RecordValues<'a>>,
 }
 
@@ -167,7 +167,7 @@ impl<'a> Visit<'a> for Agreement<'a, '_> {
 struct Container {
     /// The position of the container around it; of no meaning in the entry.
     above: usize,
-    /// Its field number there.
+    /// Its field number in that container.
     number: u32,
     header: Header,
 }

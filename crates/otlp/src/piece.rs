@@ -31,11 +31,11 @@ pub(super) struct Header {
 
 /// A part that is a record or holds records.
 pub(super) struct Child<'a> {
-    /// What it is to its parent.
+    /// The field of its parent that it is in.
     pub(super) field: &'static schema::Field,
     /// With key and length, as it was encoded.
     pub(super) raw: &'a [u8],
-    /// Without.
+    /// Without key and length.
     pub(super) bytes: &'a [u8],
     /// Whether it stands under the number that its field had once.
     former: bool,
@@ -87,7 +87,7 @@ impl<'a> Child<'a> {
         Some(Self { field: known, raw: field.raw, bytes, former })
     }
 
-    /// With key and length, under the number that its field has today.
+    /// The part with key and length, under the number that its field has today.
     pub(super) fn renumbered(&self) -> Cow<'a, [u8]> {
         if !self.former {
             return Cow::Borrowed(self.raw);
@@ -99,12 +99,12 @@ impl<'a> Child<'a> {
         Cow::Owned(out)
     }
 
-    /// The message it is.
+    /// The message that the part is.
     pub(super) fn message(&self) -> &'static Message {
         self.field.message().expect("a field that leads to records is a message")
     }
 
-    /// How many records it is or holds, or `None` if its framing is broken on the way to them.
+    /// How many records the part is or holds, or `None` if its framing is broken on the way to them.
     pub(super) fn records(&self) -> Option<u64> {
         if self.field.record { Some(1) } else { records(self.message(), self.bytes) }
     }

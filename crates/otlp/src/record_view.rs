@@ -1,4 +1,4 @@
-//! A record with what stands around it, found in an encoded entry without building messages.
+//! A record with its scope, metric and resource, found in an encoded entry without building messages.
 
 use std::cell::{Cell, OnceCell};
 use std::ops::ControlFlow;
@@ -55,7 +55,7 @@ fn visit_within<'a>(
     ControlFlow::Continue(())
 }
 
-/// What records stand in, from the entry down to where a walk is.
+/// The messages around a record, from the entry down to where a walk is.
 struct RecordSurroundings<'a> {
     signal: Signal,
     resource: &'a [u8],
@@ -63,7 +63,7 @@ struct RecordSurroundings<'a> {
     scopes: SmallVec<[&'a [u8]; 1]>,
     /// Name and version of these, once somebody has asked for them: that they are many fields does not cost each record.
     scope: Cell<Option<(&'a str, &'a str)>>,
-    /// The same of a metric, name and unit.
+    /// Name and unit of the metric, in the same way.
     metric: Cell<Option<(&'a str, &'a str)>>,
     /// The name of the field that the innermost level stands in.
     kind: Option<&'static str>,
@@ -114,14 +114,14 @@ pub struct RecordView<'v, 'a> {
     field: &'static schema::Field,
 }
 
-/// An attribute of something.
+/// An attribute of a record, a scope, a metric or a resource.
 #[derive(Clone, Copy)]
 pub struct AttributeView<'a> {
     /// The encoded `KeyValue`.
     pair: &'a [u8],
 }
 
-/// What stands in a record beside its attributes. What is not there, or is of another signal, is empty or zero.
+/// The fields of a record beside its attributes. Those that it does not have, or that belong to another signal, are empty or zero.
 #[derive(Clone, Copy, Debug)]
 pub struct RecordFields<'a> {
     /// When it happened, in nanoseconds since 1970: of a span, when it started; of a log record that has no time, when it was
@@ -145,7 +145,7 @@ pub struct RecordFields<'a> {
     pub parent_span_id: &'a [u8],
     /// Whether a span's status is an error.
     pub failed: bool,
-    /// What a span's status says.
+    /// The message of a span's status.
     pub status_message: &'a str,
     /// The value of a data point that is one number.
     pub value: PointValue,
@@ -158,7 +158,7 @@ pub struct RecordFields<'a> {
 /// The number that a data point is.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum PointValue {
-    /// It is none, or has none.
+    /// The record is no data point, or its value is not one number.
     Nothing,
     /// An integer.
     Int(i64),
@@ -166,7 +166,7 @@ pub enum PointValue {
     Double(f64),
 }
 
-/// What is said of a metric beside its points.
+/// The fields of a metric beside its points.
 #[derive(Clone, Copy, Debug)]
 pub struct MetricFields<'a> {
     /// Its name.
@@ -177,7 +177,7 @@ pub struct MetricFields<'a> {
     pub kind: &'static str,
 }
 
-/// What a field of a record is, by its name in the schema.
+/// The role of a field of a record, by its name in the schema.
 #[derive(Clone, Copy)]
 enum FieldRole {
     Other,
@@ -233,7 +233,7 @@ fn roles(message: &Message) -> [FieldRole; ROLES] {
 }
 
 impl<'a> RecordView<'_, 'a> {
-    /// What it is.
+    /// The signal of the record.
     pub fn signal(&self) -> Signal {
         self.around.signal
     }

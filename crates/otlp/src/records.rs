@@ -1,4 +1,4 @@
-//! The attributes that count for each record: its own, and those of what it stands in and of what stands in it.
+//! The attributes that count for each record: its own, those of the messages around it, and those of the messages in it.
 //!
 //! Of several that have an attribute, the one to the right counts, as Highlight has it:
 //!
@@ -28,7 +28,7 @@ use super::schema::{EVENT, FieldKind, INSTRUMENTATION_SCOPE, KEY_VALUE, Label, M
 use super::wire::Sound;
 use super::{Signal, schema};
 
-/// What a record has of the wanted attributes, in their order.
+/// The values that a record has of the wanted attributes, in their order.
 pub(super) type RecordValues<'a> = SmallVec<[Found<'a>; 4]>;
 
 /// An attribute that is looked for on records.
@@ -36,7 +36,7 @@ pub(super) type RecordValues<'a> = SmallVec<[Found<'a>; 4]>;
 pub struct RecordAttribute {
     /// Its name.
     pub name: Box<str>,
-    /// Whether the record's own counts alone, and none of what it stands in or of what stands in it.
+    /// Whether the record's own attribute counts alone, and none of the messages around it or in it.
     pub is_alone: bool,
 }
 
@@ -54,7 +54,7 @@ impl AsRef<str> for RecordAttribute {
     }
 }
 
-/// Whoever is shown an entry piece by piece.
+/// A visitor that is shown an entry part by part.
 pub(super) trait Visit<'a> {
     /// A message begins in which there are records.
     fn enter(&mut self, _message: &Child<'a>) -> ControlFlow<()> {
@@ -75,7 +75,8 @@ impl<'n> RecordAttributes<'n> {
         Self { wanted, is_usable }
     }
 
-    /// What the first record of a valid entry has of them, in their order; nothing if the entry has no records.
+    /// The values that the first record of a valid entry has of the wanted attributes, in their order; empty if the entry has no
+    /// records.
     pub fn of_first_record<'a>(&self, signal: Signal, entry: &'a [u8]) -> SmallVec<[Found<'a>; 4]> {
         let mut first = First(None);
         // It ends early, since there is nothing more to know.
@@ -97,7 +98,7 @@ impl<'n> RecordAttributes<'n> {
         smallvec::smallvec![Found::Absent; self.wanted.len()]
     }
 
-    /// Shows what is in a message; `outer` is what the messages around have.
+    /// Shows the parts of a message; `outer` are the values that the messages around it have.
     fn visit_children<'a>(
         &self,
         message: &'static Message,
@@ -125,7 +126,7 @@ impl<'n> RecordAttributes<'n> {
         ControlFlow::Continue(())
     }
 
-    /// What a record has, among messages that have `outer`.
+    /// The values that count for a record, among messages that have `outer`.
     fn of_record<'a>(
         &self,
         message: &'static Message,
@@ -142,7 +143,7 @@ impl<'n> RecordAttributes<'n> {
         self.over(&inner, outer)
     }
 
-    /// What a message that is no record has by itself, as far as that counts for records.
+    /// The values that a message which is no record has by itself, as far as they count for records.
     fn of_surroundings<'a>(&self, message: &'static Message, bytes: &'a [u8]) -> RecordValues<'a> {
         let mut values = self.of_message(message, bytes);
         for (wanted, found) in self.wanted.iter().zip(&mut values) {
@@ -153,7 +154,7 @@ impl<'n> RecordAttributes<'n> {
         values
     }
 
-    /// What one message has by itself: a record, an event, a metric, or what stands in a scope.
+    /// The values that one message has by itself: a record, an event, a metric, or a message with a scope.
     fn of_message<'a>(&self, message: &'static Message, bytes: &'a [u8]) -> RecordValues<'a> {
         let mut values = self.none();
         for (_, attribute) in messages(message, bytes, KEY_VALUE) {
@@ -168,7 +169,7 @@ impl<'n> RecordAttributes<'n> {
         values
     }
 
-    /// What counts where `upper` overrides `lower`.
+    /// The values that count where `upper` overrides `lower`.
     fn over<'a>(&self, lower: &RecordValues<'a>, upper: &RecordValues<'a>) -> RecordValues<'a> {
         let is_usable = |found: Found<'a>| matches!(found, Found::Value(value) if (self.is_usable)(value));
         let counts = |(lower, upper): (&Found<'a>, &Found<'a>)| match (*lower, *upper) {
@@ -205,7 +206,7 @@ fn is_divisible(message: &'static Message, bytes: &[u8]) -> bool {
     children > 0 && alternatives <= 1
 }
 
-/// What the first record has.
+/// The values of the first record.
 struct First<'a>(Option<RecordValues<'a>>);
 
 impl<'a> Visit<'a> for First<'a> {
@@ -215,7 +216,7 @@ impl<'a> Visit<'a> for First<'a> {
     }
 }
 
-/// What all records of a part have that can't be divided. Where they differ nobody can say which counts.
+/// The values that all records have of a part that can't be divided. Where they differ nobody can say which counts.
 struct Common<'a>(Option<RecordValues<'a>>);
 
 impl<'a> Visit<'a> for Common<'a> {

@@ -11,10 +11,10 @@ use super::schema::{FieldKind, KEY_VALUE, Message};
 use super::wire::{Fields, put_delimited};
 use super::{Signal, schema};
 
-/// What stands in place of a secret.
+/// The text that replaces a secret.
 pub const REDACTED: &str = "[redacted]";
 
-/// Patterns of what is not shown. One that matches in the key of an attribute, however deep, hides its value; one that matches
+/// Patterns of secrets, which are not shown. One that matches in the key of an attribute, however deep, hides its value; one that matches
 /// in any text hides what it matches. A value that is a number or a boolean is looked at as the text that it is written as. Bytes are
 /// looked at as the text that they are, and hidden as a whole.
 #[derive(Clone, Debug, Default)]
@@ -23,7 +23,7 @@ pub struct Redaction {
     any: RegexSet,
 }
 
-/// A text that was wanted of what is hidden, and whether it is.
+/// A text that was asked for, and whether it is hidden.
 struct WantedText {
     text: String,
     is_hidden: bool,
@@ -40,7 +40,7 @@ impl Redaction {
         Ok(Self { patterns, any })
     }
 
-    /// Whether nothing is hidden.
+    /// Whether there are no patterns, so that nothing is hidden.
     pub fn is_empty(&self) -> bool {
         self.patterns.is_empty()
     }
@@ -51,7 +51,7 @@ impl Redaction {
             || key.contains(char::is_whitespace) && self.any.is_match(&key.replace(char::is_whitespace, "_"))
     }
 
-    /// The valid entry without what is hidden; borrowed if nothing is.
+    /// The valid entry without its secrets; borrowed if it has none.
     pub fn apply<'a>(&self, signal: Signal, entry: &'a [u8]) -> Cow<'a, [u8]> {
         if self.is_empty() {
             return Cow::Borrowed(entry);
@@ -60,7 +60,7 @@ impl Redaction {
         if self.put(Message::entry(signal), entry, &mut out) { Cow::Owned(out) } else { Cow::Borrowed(entry) }
     }
 
-    /// The text without what is hidden.
+    /// The text without its secrets.
     pub fn text<'t>(&self, text: &'t str) -> Cow<'t, str> {
         let mut hidden = self.matches(text);
         if hidden.is_empty() {
@@ -80,12 +80,12 @@ impl Redaction {
         Cow::Owned(clean)
     }
 
-    /// Where the text has what is hidden, in no order: what one pattern matches may overlap what another does.
+    /// The places of the secrets in a text, in no order; the matches of two patterns may overlap.
     pub fn matches(&self, text: &str) -> Vec<Range<usize>> {
         if !self.any.is_match(text) {
             return Vec::new();
         }
-        // Each pattern looks at the whole text: what one hides may be what another knows its secret by.
+        // Each pattern looks at the whole text: the match of one may be the context by which another knows a secret.
         let found = self.patterns.iter().flat_map(|pattern| pattern.find_iter(text));
         found.map(|found| found.range()).filter(|range| !range.is_empty()).collect()
     }

@@ -15,14 +15,14 @@ use super::{Ignored, Signal, attributes, locate, piece};
 /// The number of the resource's field in an entry of any signal.
 const RESOURCE: u32 = 1;
 
-/// What a request holds.
+/// A request, split into entries.
 #[derive(Debug, Default)]
 pub struct Split<'a> {
     /// The valid entries in the request's order.
     pub entries: SmallVec<[Entry<'a>; 4]>,
-    /// What was not valid, in the request's order.
+    /// The parts that are not valid, in the request's order.
     pub cuts: Vec<Cut>,
-    /// What was passed over where records are missing.
+    /// The unknown fields that were passed over in parts that have no records.
     pub ignored: Ignored,
 }
 
@@ -80,7 +80,7 @@ pub struct Malformed {
     pub path: String,
     /// Its position in the request's bytes.
     pub offset: usize,
-    /// What is wrong with it.
+    /// Which rule it breaks.
     pub reason: Reason,
 }
 

@@ -61,9 +61,9 @@ impl Level {
     }
 }
 
-/// A check in progress, and what it has seen.
+/// A check in progress, and the records and the fault that it has seen.
 pub(super) struct Walk<'a> {
-    /// Faults are told relative to this.
+    /// The offsets of faults are relative to the beginning of these bytes.
     origin: &'a [u8],
     /// The records so far.
     pub(super) records: u64,
@@ -275,7 +275,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Notes the fault, which is where `at` begins.
+    /// Notes a fault at the place where `at` begins.
     #[cold]
     fn stop<T>(&mut self, at: &'a [u8], reason: Reason) -> ValidationResult<T> {
         self.fault = Some(self.fault_at(at, reason));

@@ -1,4 +1,4 @@
-//! What an OTLP server answers, as far as the load tools speak it: in HTTP, and the same in gRPC.
+//! The answers of an OTLP server, as far as the load tools speak them: in HTTP, and the same in gRPC.
 
 use std::time::{Duration, SystemTime};
 

@@ -55,7 +55,7 @@ fn streams_that_come_in_one_group_get_one_number_each_in_the_order_of_their_requ
         });
         let answers = answers.clone();
         let done = move |done: Result<AssignedNumbers, NotWritten>| {
-            answers.lock().push(done.unwrap().first.to_vec())
+            answers.lock().push(done.unwrap().first.to_vec());
         };
         journal.append(groups.into(), Box::new(done));
     }

@@ -10,20 +10,20 @@ use super::super::wire::{put_delimited, put_varint};
 /// One thing that is done with the attributes of a message.
 #[derive(Clone, Debug)]
 pub enum EditAction {
-    /// Writes a value, if there is one: that of the source, or else the default.
+    /// Writes a value into an attribute: that of `source`, or else `default`; nothing if neither has one.
     Write {
-        /// The attribute.
+        /// The key of the attribute.
         key: String,
-        /// In which case it is written.
+        /// Whether the attribute is written where it is absent, present, or in both cases.
         place: WriteWhere,
         /// Where its value comes from.
         source: Option<ValueSource>,
-        /// What it is where the source has none.
+        /// Where the value comes from if `source` has none.
         default: Option<ValueSource>,
     },
     /// Removes attributes.
     Delete(EditKeys),
-    /// Puts the SHA-256 of values in their place.
+    /// Replaces the values of attributes by their SHA-256.
     Hash(EditKeys),
     /// Writes what the groups of a pattern find in a text into attributes of their names.
     Extract {
@@ -34,41 +34,41 @@ pub enum EditAction {
     },
     /// Changes the type of a value, where that can be done.
     Convert {
-        /// The attribute.
+        /// The key of the attribute.
         key: String,
-        /// Its type then.
+        /// The type that the value gets.
         to: ConvertedType,
     },
 }
 
-/// In which case a value is written.
+/// In which of two cases a value is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WriteWhere {
-    /// Where the attribute is not there.
+    /// If the message does not have the attribute.
     Absent,
-    /// Where it is there.
+    /// If the message has the attribute.
     Present,
-    /// In any case.
+    /// In both cases.
     Anywhere,
 }
 
 /// Where a value comes from.
 #[derive(Clone, Debug)]
 pub enum ValueSource {
-    /// It is this one.
+    /// The action states the value.
     Value(NewValue),
-    /// The text at this position of those that are given with an entry.
+    /// The text at this position among the texts that are given with an entry.
     Text(usize),
     /// The value of an attribute of the same message.
     Attribute(String),
 }
 
-/// Which attributes are meant: those of either.
+/// Which attributes an action is for: those that either of the two names.
 #[derive(Clone, Debug)]
 pub struct EditKeys {
-    /// The one of this name.
+    /// The attribute with this key.
     pub key: Option<String>,
-    /// Those in whose names the pattern is found.
+    /// The attributes in whose keys the pattern is found.
     pub pattern: Option<Regex>,
 }
 
@@ -122,7 +122,7 @@ impl ConvertedType {
         if self == Self::Text { value.memory_as_text() } else { 0 }
     }
 
-    /// The value in this type, if it is another one and can be had.
+    /// The value converted to this type; `None` if it has the type already, or can't be converted.
     pub(super) fn convert(self, value: &ReadValue<'_>) -> Option<NewValue> {
         match (self, *value) {
             (Self::Text, ReadValue::Text(_))
@@ -215,7 +215,7 @@ impl NewValue {
     }
 }
 
-/// Without the value, which may be a secret.
+/// Leaves the value out, which may be a secret.
 impl std::fmt::Debug for NewValue {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("NewValue(..)")

@@ -40,7 +40,7 @@ pub struct EditBound {
     around: f64,
 }
 
-/// That of one message.
+/// The bound for the edits of one message.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct MessageBound {
     /// How many edits there are.
@@ -88,7 +88,7 @@ impl Default for MessageBound {
 }
 
 impl EditBound {
-    /// That of one edit. `longest_text` says how long the text at this position is at most, if that can be told.
+    /// The bound for one edit. `longest_text` says how long the text at this position is at most, if that can be told.
     pub fn of(edit: &Edit, longest_text: impl Fn(usize) -> Option<usize>) -> Self {
         let mut bound = MessageBound { edits: 1.0, ..MessageBound::default() };
         for action in &edit.actions {
@@ -105,7 +105,7 @@ impl EditBound {
         }
     }
 
-    /// That of these edits and of others, be it to what they leave or to another copy.
+    /// The bound for these edits and others together, be they made one after the other or in two copies of a request.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         Self {
@@ -115,7 +115,7 @@ impl EditBound {
         }
     }
 
-    /// At least that of either.
+    /// A bound that is at least as large as either.
     #[must_use]
     pub fn or(self, other: Self) -> Self {
         Self {
@@ -139,7 +139,7 @@ impl EditBound {
         }
         let around = if self.around > 0.0 { PATTERN * self.around * request.len() as f64 } else { 0.0 };
         let work = self.resource.over(resources) + self.record.over(records) + around;
-        // What is infinite, or would be of nothing, is not known.
+        // An infinite value, or one that is no number, is a bound that can't be told.
         if work.is_finite() { work as usize } else { usize::MAX }
     }
 }
@@ -225,7 +225,7 @@ impl MessageBound {
         }
     }
 
-    /// For messages of these lengths together.
+    /// The bound for messages that have these lengths together.
     fn over(self, lengths: Lengths) -> f64 {
         if self.edits == 0.0 || lengths.count == 0.0 {
             return 0.0;

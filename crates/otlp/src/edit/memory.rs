@@ -14,7 +14,7 @@ pub struct EditMemory<'r> {
 }
 
 impl<'r> EditMemory<'r> {
-    /// Nothing taken yet; what is taken is asked for there.
+    /// The memory of an entry of which nothing has been taken yet; `room` is asked before any is.
     pub fn new(room: &'r mut RoomCheck<'r>) -> Self {
         Self { room, asked: 0, taken: 0 }
     }

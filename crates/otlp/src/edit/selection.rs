@@ -20,7 +20,7 @@ pub const SPAN_KINDS: [&str; 6] = [
     "SPAN_KIND_CONSUMER",
 ];
 
-/// What must hold of a record. What is left out holds of all; what is said of another signal is not asked.
+/// The conditions that a record must meet. A condition that is left out, or that is about another signal, is met by all records.
 #[derive(Clone, Debug, Default)]
 pub struct Selection {
     /// Of the resource's `service.name`.
@@ -125,7 +125,7 @@ impl Selection {
         if self.log_bodies.is_some() { body(bytes).memory_as_text() } else { 0 }
     }
 
-    /// Whether a resource with these attributes may have records that are meant.
+    /// Whether a resource with these attributes may have records that are selected.
     pub(super) fn takes_resource(&self, attributes: &AttributeSet<'_>) -> bool {
         self.services.as_ref().is_none_or(|services| {
             let name = attributes.get(b"service.name").map(|value| value.text());
@@ -133,7 +133,7 @@ impl Selection {
         }) && all_hold(&self.resources, attributes)
     }
 
-    /// Whether a `ScopeSpans` or `ScopeLogs` may have such records.
+    /// Whether a `ScopeSpans` or `ScopeLogs` may have records that are selected.
     pub(super) fn takes_scope(&self, bytes: &[u8]) -> bool {
         if self.libraries.is_empty() {
             return true;
@@ -145,12 +145,12 @@ impl Selection {
         })
     }
 
-    /// Whether data points of a metric are meant.
+    /// Whether the data points of a metric are selected.
     pub(super) fn takes_metric(&self, bytes: &[u8]) -> bool {
         self.metric_names.as_ref().is_none_or(|names| names.matches(text_of(bytes, 1)))
     }
 
-    /// Whether a span with these attributes is meant.
+    /// Whether a span with these attributes is selected.
     pub(super) fn takes_span(&self, bytes: &[u8], attributes: &AttributeSet<'_>) -> bool {
         self.span_names.as_ref().is_none_or(|names| names.matches(text_of(bytes, 5)))
             && self.span_kinds.as_ref().is_none_or(|kinds| {
@@ -160,7 +160,7 @@ impl Selection {
             && all_hold(&self.attributes, attributes)
     }
 
-    /// Whether a log record with these attributes is meant.
+    /// Whether a log record with these attributes is selected.
     pub(super) fn takes_log_record(&self, bytes: &[u8], attributes: &AttributeSet<'_>) -> bool {
         self.log_bodies.as_ref().is_none_or(|bodies| bodies.matches(&body(bytes).text()))
             && self.log_severity_texts.as_ref().is_none_or(|texts| texts.matches(text_of(bytes, 3)))
@@ -209,7 +209,7 @@ impl TextTest {
     }
 }
 
-/// The last field of a number, which counts.
+/// The value of the last field with this number: the one that counts.
 fn last(message: &[u8], number: u32) -> Option<Value<'_>> {
     Sound::of(message).filter(|(found, _)| *found == number).last().map(|(_, value)| value)
 }

@@ -1,4 +1,4 @@
-//! The attributes of one resource, record, event or link, and what actions make of them.
+//! The attributes of one resource, record, event or link, while actions change them.
 //!
 //! OTLP wants each attribute once. Where one is there several times, an action changes each of them: the Collector changes
 //! the first alone, which would leave another copy of what is to be removed or masked.
@@ -39,10 +39,10 @@ struct HeldAttribute<'a> {
     state: AttributeState,
 }
 
-/// What has become of an attribute.
+/// What actions have done to an attribute.
 enum AttributeState {
     Untouched,
-    /// It has the encoded value that stands there in [`AttributeSet::made`].
+    /// It has got the encoded value at this place in [`AttributeSet::made`].
     Made(Range<usize>),
     Removed,
 }
@@ -99,7 +99,7 @@ impl<'a> AttributeSet<'a> {
         Ok(())
     }
 
-    /// Does what actions say, one after the other.
+    /// Carries out actions, one after the other.
     pub(super) fn change(
         &mut self,
         actions: &'a [EditAction],
@@ -296,7 +296,7 @@ impl<'a> AttributeSet<'a> {
         self.added().map(|(key, value)| key.len() + value.len() + 3 * FRAME).sum()
     }
 
-    /// Writes what was added.
+    /// Writes the attributes that actions have added.
     pub(super) fn put_added(&self, number: u32, out: &mut Vec<u8>) {
         for (key, value) in self.added() {
             let frame = |len: usize| 1 + varint_len(len) + len;

@@ -1,4 +1,4 @@
-//! What of some bytes is replaced by what, collected on a walk through them, and the bytes that come of it.
+//! Replacements of parts of encoded bytes: they are collected on a walk through the bytes, and applied at its end.
 
 use super::super::partition::NoRoom;
 use super::super::wire::{self, WireField};
@@ -10,7 +10,7 @@ const LONGEST_VARINT: usize = 10;
 /// Parts of encoded bytes that are replaced; all else stays as it is.
 pub(super) struct Splices<'a> {
     old: &'a [u8],
-    /// What is put in place of them, one after the other.
+    /// The replacements, one after the other.
     new: Vec<u8>,
     list: Vec<Splice>,
     /// How many bytes more there will be.
@@ -29,7 +29,7 @@ struct Splice {
     at: usize,
     /// How long it is there; of an insertion, 0.
     len: usize,
-    /// Where what replaces it begins and ends in the new bytes.
+    /// Where the replacement begins and ends in `new` of [`Splices`].
     new: (usize, usize),
 }
 
@@ -81,7 +81,7 @@ impl<'a> Splices<'a> {
         self.claim(memory)
     }
 
-    /// Begins with what is within a length-delimited field.
+    /// Begins to replace parts within a length-delimited field.
     pub(super) fn open(
         &mut self,
         field: &WireField<'a>,
@@ -96,7 +96,7 @@ impl<'a> Splices<'a> {
         Ok(OpenField { length, bytes: bytes.len(), place, growth: self.growth })
     }
 
-    /// Ends with what is within that field: its length then says how much is left there.
+    /// Ends the replacements within that field, and replaces its length if that has changed.
     pub(super) fn close(&mut self, field: &OpenField<'_>, memory: &mut EditMemory<'_>) -> Result<(), NoRoom> {
         let growth = self.growth - field.growth;
         if self.list.len() == field.place + 1 {
@@ -111,7 +111,7 @@ impl<'a> Splices<'a> {
         Ok(())
     }
 
-    /// The bytes with all that was replaced, if anything was.
+    /// The bytes with all replacements; `None` if there are none.
     pub(super) fn finish(mut self, memory: &mut EditMemory<'_>) -> Result<Option<Vec<u8>>, NoRoom> {
         if self.list.is_empty() {
             return Ok(None);
@@ -132,7 +132,7 @@ impl<'a> Splices<'a> {
         Ok(Some(out))
     }
 
-    /// Takes the memory for what comes of it as it is now.
+    /// Takes the memory for the bytes with all replacements so far.
     fn claim(&mut self, memory: &mut EditMemory<'_>) -> Result<(), NoRoom> {
         let more = self.finished_len().saturating_sub(self.claimed);
         memory.take(more)?;

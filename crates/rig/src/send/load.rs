@@ -1,4 +1,4 @@
-//! A run: its connections, its end.
+//! A run: it starts the connections, ends them in time, and reports.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -103,7 +103,7 @@ impl Load {
         })
     }
 
-    /// What has come of it so far. [`Report::sequences`] and [`Report::unsent`] are only known in the end.
+    /// The report so far. [`Report::sequences`] and [`Report::unsent`] are only known in the end.
     pub fn progress(&self) -> Report {
         let mut sum = RunTally::default();
         for tally in &self.tallies {
@@ -119,7 +119,7 @@ impl Load {
         self.stop.cancel();
     }
 
-    /// Waits until the last answer is there. Can be given up and called again.
+    /// Waits until the last answer has arrived. The wait can be dropped and begun again.
     pub async fn ended(&mut self) {
         while let Some(ended) = self.senders.join_next().await {
             let (connection, streams) = ended.expect("a sender doesn't panic");

@@ -1,4 +1,4 @@
-//! What came of a run.
+//! The report of a run: its counts, its failures and its latencies.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -127,7 +127,7 @@ impl RunTally {
     }
 }
 
-/// What came of a run. Requests, records and bytes count what was answered with 2xx, or OK in gRPC.
+/// The result of a run. Requests, records and bytes count what was answered with 2xx, or OK in gRPC.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
     /// How long the run took.
@@ -136,9 +136,9 @@ pub struct Report {
     pub requests: u64,
     /// Requests given up.
     pub failed: u64,
-    /// Those by status or code, or `connect`, `tls`, `closed`, `timeout`.
+    /// The failed requests by status or code, or `connect`, `tls`, `closed`, `timeout`.
     pub failures: BTreeMap<String, u64>,
-    /// Attempts that were repeated, by what had happened to them.
+    /// Attempts that were repeated, by the failure that they had ended with.
     pub retries: BTreeMap<String, u64>,
     /// Requests of a schedule for which no connection was free before the run was over.
     pub unsent: u64,
@@ -189,9 +189,9 @@ pub struct Acknowledged {
     pub stream: String,
     /// The sender id.
     pub sender: String,
-    /// How many.
+    /// One above the highest sequence number that was taken or given up.
     pub records: u64,
-    /// Those that were given up, and may have been taken or not: first number to one past the last, rising. Only with
+    /// The ranges of numbers whose requests were given up, and may have been taken or not: first number to one past the last, rising. Only with
     /// [`super::SendSettings::at_most_once`].
     pub unknown: Vec<(u64, u64)>,
 }

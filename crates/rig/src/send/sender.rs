@@ -1,4 +1,4 @@
-//! One connection's loop: take a ticket, send, count what came of it.
+//! One connection's loop: take a ticket, send a request, count its result.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use super::template::RequestTemplate;
 
 /// The wait after the first failure, doubled with each.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
-/// The longest wait that is not the server's wish.
+/// The longest wait before a retry, unless the server asks for a longer one.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// A connection with its request, its streams and its share of the report.
@@ -30,18 +30,18 @@ pub(super) struct LoadSender {
     pub(super) streams: SenderStreams,
     pub(super) pace: Arc<Pace>,
     pub(super) tally: Arc<Mutex<RunTally>>,
-    /// No new requests from here on.
+    /// Cancelled when no new requests are to be sent.
     pub(super) stop: CancellationToken,
-    /// And some time later, no more retries.
+    /// Cancelled some time later, when no more retries are to be sent.
     pub(super) give_up: CancellationToken,
 }
 
 impl LoadSender {
-    /// Sends until there are no more tickets; the streams, and how far each came.
+    /// Sends until there are no more tickets; returns the streams, and how far each has come.
     pub(super) async fn run(mut self) -> SenderStreams {
         while let Some(due) = self.pace.ticket().await {
             let body = self.template.fill(self.streams.places());
-            // Encoding is the generator's own work, but what waits for it waits.
+            // Encoding is the generator's own work, but it delays the request, and counts as part of its latency.
             let body = encode(&self.settings, body);
             let body = compress(&self.settings, body);
             let wire_bytes = body.len() as u64;
@@ -89,7 +89,7 @@ impl LoadSender {
     }
 }
 
-/// Waits, unless it is told not to; whether it waited.
+/// Waits until the time has passed or `told` is cancelled; whether the time has passed.
 async fn wait_unless(told: &CancellationToken, wait: Duration) -> bool {
     tokio::select! {
         () = sleep(wait) => true,

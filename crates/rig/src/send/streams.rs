@@ -12,9 +12,9 @@ pub(super) struct SenderStreams {
     step: usize,
     /// The next sequence number of each.
     next: Vec<u64>,
-    /// What was given up of each.
+    /// The ranges of numbers of each whose requests were given up.
     unknown: Vec<Vec<(u64, u64)>>,
-    /// Whose turn it is.
+    /// The position of the stream whose turn it is.
     turn: usize,
     entries: usize,
     records: u64,
@@ -79,7 +79,7 @@ impl SenderStreams {
         self.advance();
     }
 
-    /// Number of each stream, how many of its numbers are used up, and what was given up of them.
+    /// Number of each stream, how many of its sequence numbers are used up, and the ranges of them that were given up.
     pub(super) fn taken(&self) -> impl Iterator<Item = (usize, u64, &[(u64, u64)])> {
         let unknown = self.unknown.iter().map(Vec::as_slice);
         let streams = self.next.iter().zip(unknown).enumerate();

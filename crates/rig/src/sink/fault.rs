@@ -1,4 +1,4 @@
-//! What a sink can be told to do instead of answering as it should.
+//! Faults: the answers that a sink can be told to give instead of the right one.
 
 use std::collections::VecDeque;
 use std::time::{Duration, SystemTime};
@@ -8,7 +8,7 @@ use memchr::memmem;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-/// What a request gets, and which requests get it. Starts from one of the constructors; the methods narrow it.
+/// An answer, and which requests get it. A fault starts from one of the constructors; the methods narrow it.
 ///
 /// ```
 /// # use std::time::Duration;

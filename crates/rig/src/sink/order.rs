@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-/// What has arrived from one sender in one stream.
+/// The sequence numbers that have arrived from one sender in one stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Sequence {
     /// One above the highest number that has arrived.

@@ -1,4 +1,4 @@
-//! What happens to one request.
+//! Serving one request: it is read, counted, recorded, and answered as the faults say.
 
 use std::convert::Infallible;
 use std::future::pending;
@@ -29,7 +29,7 @@ use sluice_engine::rpc::{self, ENCODING};
 /// A body that is no message: its first byte is a group that nothing ends.
 const GARBAGE: &[u8] = b"\xffnot an ExportServiceResponse";
 
-/// An answer as HTTP has it; what it is in the request's own form is decided last.
+/// An answer in protobuf over HTTP; it is put into the request's own form last.
 type HttpAnswer = Response<Full<Bytes>>;
 
 /// The form of a request and its answer.
@@ -147,7 +147,7 @@ pub(super) async fn serve(
 /// The routing keys of a request, as far as it can be read.
 fn keys(body: &[u8], attribute: &str) -> Vec<Vec<u8>> {
     let mut keys = Vec::new();
-    // What is wrong with the rest is said when the request is counted.
+    // A request whose framing is broken is refused when it is counted.
     let _: Result<(), BrokenFraming> = walk::entries(body, |entry| {
         keys.push(walk::routing_key(entry, attribute)?.into_owned());
         Ok(())
@@ -155,7 +155,7 @@ fn keys(body: &[u8], attribute: &str) -> Vec<Vec<u8>> {
     keys
 }
 
-/// Why a request isn't looked at.
+/// Why a request is refused without being counted as received.
 #[derive(Debug, thiserror::Error)]
 enum Unacceptable {
     #[error("send to a path that ends in traces, metrics or logs")]
@@ -173,7 +173,7 @@ enum Unacceptable {
 }
 
 impl RequestForm {
-    /// What the head says.
+    /// The form that the head of a request states; `None` if the sink reads no such form.
     fn of(head: &http::request::Parts) -> Option<Self> {
         match head.headers.get(CONTENT_TYPE) {
             Some(kind) if kind == PROTOBUF => Some(Self::Protobuf),
@@ -213,7 +213,7 @@ fn signal_of(head: &http::request::Parts) -> Option<Signal> {
     Signal::from_method(path).or_else(|| Signal::from_name(path.rsplit('/').next().unwrap_or_default()))
 }
 
-/// What a request in JSON stands for in protobuf; all of it must be right.
+/// A request in JSON as protobuf; a part that is not valid makes the whole unacceptable.
 fn protobuf(signal: Signal, json: &[u8]) -> Result<Bytes, Unacceptable> {
     match otlp::read_request(signal, json, &mut |_| true) {
         Ok(transcoded) => match &*transcoded.omitted.cuts {

@@ -74,9 +74,9 @@ pub enum SinkError {
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("not within {waited:?}; the sink has {counts:?}")]
 pub struct NotInTime {
-    /// How long it was waited.
+    /// How long the wait was.
     pub waited: Duration,
-    /// What there was.
+    /// The counts at the deadline.
     pub counts: Counts,
 }
 
@@ -160,17 +160,17 @@ impl Sink {
         self.shared.faults.script(answers);
     }
 
-    /// What it has received.
+    /// The totals of what the sink has received.
     pub fn counts(&self) -> Counts {
         self.shared.counters.snapshot()
     }
 
-    /// What it has received of a signal, by routing key; entries without one are under the empty key.
+    /// The counts of each stream of a signal, by routing key; entries without one are under the empty key.
     pub fn streams(&self, signal: Signal) -> BTreeMap<String, StreamCounts> {
         self.shared.counters.streams(signal)
     }
 
-    /// What it has received in one stream.
+    /// The counts of one stream.
     pub fn stream(&self, signal: Signal, key: &str) -> StreamCounts {
         self.shared.counters.stream(signal, key)
     }
@@ -309,7 +309,7 @@ async fn converse(
         secured = handshake => secured,
         () = finish.cancelled() => return,
     };
-    // What a sender doesn't like is its own business.
+    // A handshake that fails is the sender's matter: no request has arrived.
     if let Ok(secured) = secured {
         serve_on(secured, session, finish).await;
     }
@@ -326,7 +326,7 @@ where
     let serving = builder.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(serving);
     tokio::select! {
-        // How a sender leaves is its own business.
+        // How a connection ends is the sender's matter: its requests have been counted.
         _ = serving.as_mut() => return,
         () = cutter.cut_off() => return,
         () = finish.cancelled() => serving.as_mut().graceful_shutdown(),

@@ -1,4 +1,4 @@
-//! Reads what a sink counts out of an encoded request, without decoding it.
+//! Reads the entries, records and sequence numbers of an encoded request, without decoding it.
 //!
 //! This walk follows framing only as deep as the routing attribute, the records and their sequence numbers; what
 //! it does not need it steps over. It is no validation: a request it can walk may still be invalid OTLP.
@@ -13,7 +13,7 @@ use otlp::Signal;
 #[error("the body is not an encoded OTLP request")]
 pub(super) struct BrokenFraming;
 
-/// What one record says about its place among those of its sender.
+/// The sender and the sequence number that a record states.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Numbering {
     /// Sender and sequence number.

@@ -10,9 +10,9 @@ use super::walk::{DocumentReader, WalkResult, WalkStop, WalkTrouble};
 /// A message that is a record or holds records, and is being read.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct OpenMessage<'a> {
-    /// What it is to its parent.
+    /// The field of its parent that it is in.
     pub(super) field: &'static Field,
-    /// What the document calls that, if not by its name of today.
+    /// The former name of that field, if the document uses it.
     pub(super) alias: Option<&'a [u8]>,
     /// Its position in the list; `None` if it is not in one.
     pub(super) index: Option<usize>,

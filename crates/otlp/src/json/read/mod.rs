@@ -42,11 +42,11 @@ use walk::DocumentReader;
 pub struct Transcoded {
     /// The valid parts, as a request in protobuf.
     pub bytes: Vec<u8>,
-    /// What was left out.
+    /// The parts that were left out.
     pub omitted: Omitted,
 }
 
-/// What was left out of a request that came as JSON.
+/// The parts of a request that came as JSON which are not in the protobuf that it became.
 #[derive(Debug, Default)]
 pub struct Omitted {
     /// The parts that were not valid. Their `bytes` are JSON, a request on each line, in which the members before the
@@ -54,12 +54,13 @@ pub struct Omitted {
     pub cuts: Vec<Cut>,
     /// The positions of the entries of which nothing is left.
     entries: Vec<u32>,
-    /// What was passed over where records are missing.
+    /// The unknown names that were passed over in parts that have no records.
     ignored: Ignored,
 }
 
 impl Omitted {
-    /// Adds what was left out to what was not, and gives the entries the positions that they have in the document.
+    /// Adds the parts that were left out to the `split` of the protobuf, and gives its entries the positions that they have in the
+    /// document.
     pub fn restore(self, split: &mut Split<'_>) {
         let mut gone = self.entries.iter().map(|index| *index as usize).peekable();
         let mut before = 0;
@@ -78,16 +79,16 @@ impl Omitted {
 /// Why a document was not taken.
 #[derive(Debug, PartialEq, Eq)]
 pub enum JsonReadError {
-    /// It is not JSON, or not a request.
+    /// The document is not JSON, or not a request.
     Malformed(Malformed),
-    /// There was no room for what it stands for.
+    /// There was no memory for the request in protobuf.
     NoRoom,
 }
 
 /// Transcodes a request.
 ///
-/// `room` is asked before memory is taken, for so many bytes more; if it says no, that is the end. What is asked for
-/// is `capacity` of the bytes, and the bytes of the cuts.
+/// `room` is asked before memory is taken, for so many bytes more; if it returns false, this ends with
+/// [`JsonReadError::NoRoom`]. It is asked for the `capacity` of the bytes, and for the bytes of the cuts.
 pub fn read_request(
     signal: Signal,
     json: &[u8],

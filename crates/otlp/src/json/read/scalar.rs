@@ -85,7 +85,7 @@ impl<'a> DocumentReader<'a, '_> {
     fn put_number(&mut self, kind: FieldKind, value: u64) {
         match kind {
             FieldKind::Fixed64 | FieldKind::Sfixed64 | FieldKind::Double => {
-                self.out.extend_from_slice(&value.to_le_bytes())
+                self.out.extend_from_slice(&value.to_le_bytes());
             }
             FieldKind::Fixed32 => self.out.extend_from_slice(&(value as u32).to_le_bytes()),
             _ => wire::put_varint(&mut self.out, value),
@@ -196,7 +196,7 @@ impl<'a> DocumentReader<'a, '_> {
         }
     }
 
-    /// Reads a string and gives what it says, which may not be UTF-8: for names and for what is decoded further.
+    /// Reads a string without its escapes; it may not be UTF-8. For names, and for texts that are decoded further.
     pub(super) fn text(&mut self, text: &'a [u8]) -> WalkResult<(Cow<'a, [u8]>, &'a [u8])> {
         let (raw, rest) = self.raw(text)?;
         if !raw.escaped {

@@ -1,4 +1,4 @@
-//! Passing over values that nobody asked for, as deep as they like.
+//! Passing over values under unknown names, however deeply they are nested.
 
 use super::super::super::Reason;
 use super::number;
@@ -40,7 +40,7 @@ impl<'a> DocumentReader<'a, '_> {
         self.brackets.depth = 0;
         let mut rest = text;
         loop {
-            // Here a value is to come.
+            // A value is expected here.
             rest = match rest {
                 [open @ (b'{' | b'['), after @ ..] => {
                     if self.brackets.is_full() {
@@ -68,7 +68,7 @@ impl<'a> DocumentReader<'a, '_> {
                     None => return self.broken(rest, Reason::Syntax),
                 },
             };
-            // And here one has been.
+            // A value has ended here.
             while let Some(in_object) = self.brackets.innermost() {
                 rest = space(rest);
                 match (rest, in_object) {

@@ -1,4 +1,4 @@
-//! JSON below any schema: white space, where strings end, what is in them.
+//! JSON below any schema: white space, where strings end, and the text that they hold.
 
 use crate::Reason;
 

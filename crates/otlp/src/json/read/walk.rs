@@ -32,7 +32,7 @@ pub(super) const NUMBER: usize = 16;
 /// Bytes of an unknown name that a path shows.
 const LONGEST_NAME: usize = 40;
 
-/// The walk has come upon something that [`DocumentReader`] keeps: an error without a payload goes up through a hundred levels
+/// The walk has stopped, for a reason that [`DocumentReader`] keeps: an error without a payload goes up through a hundred levels
 /// in one register.
 #[derive(Debug)]
 pub(super) struct WalkStop;
@@ -42,9 +42,9 @@ pub(super) type WalkResult<T> = Result<T, WalkStop>;
 /// Why the walk has stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum WalkTrouble {
-    /// What is here is JSON, but not OTLP.
+    /// The value at this position is JSON, but not OTLP.
     Wrong(Reason, usize),
-    /// It is not JSON, so that nobody can tell where it ends.
+    /// The text at this position is not JSON, so that nobody can tell where the value ends.
     Broken(Reason, usize),
     NoRoom,
 }
@@ -58,7 +58,7 @@ pub(super) enum PathSegment<'a> {
     Name(&'a [u8]),
 }
 
-/// A document being read, and what has been written of it.
+/// A document being read, and the protobuf that has been written of it.
 pub(super) struct DocumentReader<'a, 'r> {
     pub(super) request: &'static Message,
     pub(super) json: &'a [u8],

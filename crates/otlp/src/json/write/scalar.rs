@@ -40,7 +40,7 @@ pub(super) fn number(kind: FieldKind, value: u64, out: &mut Vec<u8>) {
         FieldKind::Int32 | FieldKind::Enum => plain(value as i32, out),
         // Not numbers: validated bytes have none here.
         FieldKind::String | FieldKind::Bytes | FieldKind::Id(_) | FieldKind::Message(_) => {
-            out.extend_from_slice(b"null")
+            out.extend_from_slice(b"null");
         }
     }
 }

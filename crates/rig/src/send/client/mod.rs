@@ -1,4 +1,4 @@
-//! Requests to the server, by HTTP or gRPC, and what can come of one.
+//! Requests to the server, by HTTP or gRPC, and the results that one can have.
 
 mod connection;
 mod grpc;
@@ -73,7 +73,7 @@ impl SendFailure {
 
 impl From<DialError> for SendFailure {
     fn from(error: DialError) -> Self {
-        // The report has only a word for it.
+        // The report has only one word for the cause.
         if let Some(suppressed) = notice::due("send", "dial") {
             warn!(suppressed, "{error}");
         }
@@ -111,7 +111,7 @@ impl From<SendFailure> for Refusal {
     }
 }
 
-/// What the server says of a request that it does not take, or not all of it, for the log: the report has only a word for it.
+/// Logs the message of a server that does not take a request, or not all of it: the report has only one word for the cause.
 fn note(what: impl fmt::Display, said: &str, secrets: &Secrets) {
     let said = secrets.clean(said);
     if !said.is_empty()
@@ -129,7 +129,7 @@ fn taken(response: &ExportServiceResponse, secrets: &Secrets) -> u64 {
     response.rejected()
 }
 
-/// What a server may echo, and nobody else is to see.
+/// The values of the configured headers, which a server may echo in its messages and which must not be logged.
 fn secrets(settings: &SendSettings) -> Secrets {
     let mut secrets = Secrets::default();
     settings.headers.values().filter_map(|value| value.to_str().ok()).for_each(|value| secrets.add(value));
