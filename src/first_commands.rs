@@ -18,7 +18,7 @@ use prost::Message;
 
 use crate::explain::{Explainer, RouteAnswer, TakenEnd};
 use crate::otlp::{self, Signal, put_frame};
-use crate::receive::{Authenticator, ListenerSettings, Snapshot};
+use crate::receive::{Authenticator, ConfigSnapshot, ListenerSettings};
 use crate::route::{EntryRoutes, RequestHeaders};
 use crate::stream::StreamName;
 use crate::telemetry::{attribute, text};
@@ -82,7 +82,7 @@ struct Access {
 impl FirstCommands {
     /// Those for a receiver; `program` is what calls Sluice in a shell.
     pub(crate) fn of(
-        snapshot: &Snapshot,
+        snapshot: &ConfigSnapshot,
         table: &Arc<Table>,
         receiver: &ReceiverAt<'_>,
         program: &str,
@@ -231,7 +231,7 @@ fn first_tenants(table: &Table) -> Vec<Arc<Tenant>> {
 
 /// What would become of records that are made up here.
 struct Trial<'t> {
-    snapshot: &'t Snapshot,
+    snapshot: &'t ConfigSnapshot,
     table: &'t Arc<Table>,
     receiver: &'t str,
 }

@@ -11,7 +11,7 @@ use hyper::body::Incoming;
 use serde_json::{Map, Value};
 
 use super::server;
-use crate::receive::Answer;
+use crate::receive::HttpResponse;
 
 /// A body has come within this time.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
@@ -77,7 +77,7 @@ pub(super) async fn whole(body: Incoming, largest: usize) -> Result<Bytes, BodyP
 }
 
 impl BodyProblem {
-    pub(super) fn answer(self) -> Answer {
+    pub(super) fn answer(self) -> HttpResponse {
         let (status, said) = match self {
             Self::NotJson => (
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,

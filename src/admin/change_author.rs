@@ -6,7 +6,7 @@ use http::request::Parts;
 use tracing::field::{DisplayValue, display};
 
 use crate::access::AdminCredential;
-use crate::receive::Peer;
+use crate::receive::ConnectionPeer;
 use crate::tenants::CertificateNames;
 
 /// Who asks for a change.
@@ -20,7 +20,7 @@ pub(super) struct ChangeAuthor {
 impl ChangeAuthor {
     /// Who has sent a request with this head, and was let in for this credential.
     pub(super) fn of(head: &Parts, credential: AdminCredential) -> Self {
-        let peer = head.extensions.get::<Peer>();
+        let peer = head.extensions.get::<ConnectionPeer>();
         let certificate = peer.and_then(|peer| peer.certificate.as_deref()).and_then(known_name);
         let address = peer.map(|peer| peer.address);
         Self { credential, certificate: certificate.map(str::to_owned), address }

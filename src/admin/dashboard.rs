@@ -16,7 +16,7 @@ use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 
 use crate::packed::unpacked;
-use crate::receive::{Answer, AnswerBody};
+use crate::receive::{HttpResponse, ResponseBody};
 
 /// The paths of the dashboard's pages, beside `/`; one that ends with a slash is followed by a name.
 const PAGES: [&str; 12] = [
@@ -104,8 +104,8 @@ pub(super) fn is_navigation(head: &Parts) -> bool {
 
 impl DashboardFile {
     /// The answer to a request for it.
-    pub(super) fn answer(&self, head: &Parts) -> Answer {
-        let mut answer = Response::new(AnswerBody::from(Bytes::new()));
+    pub(super) fn answer(&self, head: &Parts) -> HttpResponse {
+        let mut answer = Response::new(ResponseBody::from(Bytes::new()));
         if !matches!(head.method, Method::GET | Method::HEAD) {
             *answer.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
             answer.headers_mut().insert(ALLOW, HeaderValue::from_static("GET"));
@@ -121,7 +121,7 @@ impl DashboardFile {
             *answer.status_mut() = StatusCode::NOT_MODIFIED;
         } else {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static(self.asset.content_type));
-            *answer.body_mut() = AnswerBody::from(self.body.clone());
+            *answer.body_mut() = ResponseBody::from(self.body.clone());
         }
         answer
     }

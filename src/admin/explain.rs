@@ -16,7 +16,7 @@ use crate::explain::{
 };
 use crate::otlp::Signal;
 use crate::panics::blocking_as_here;
-use crate::receive::{Answer, UnreadBody, whole_body};
+use crate::receive::{HttpResponse, UnreadBody, whole_body};
 use crate::route::{EntryRoutes, RequestHeaders};
 use crate::run::{Role, Router};
 use crate::stream::{Budget, StreamName};
@@ -51,7 +51,7 @@ pub(super) async fn explain(
     body: Incoming,
     alone: &Arc<Mutex<()>>,
     budget: &Arc<Budget>,
-) -> Answer {
+) -> HttpResponse {
     let wanted = match wanted(head.uri.query().unwrap_or_default()) {
         Ok(wanted) => wanted,
         Err(error) => return server::problem(StatusCode::BAD_REQUEST, &error),

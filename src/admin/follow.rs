@@ -22,7 +22,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::access::AdminEntrance;
 use crate::descriptors::descriptors;
-use crate::receive::{Answer, AnswerBody};
+use crate::receive::{HttpResponse, ResponseBody};
 use crate::secret_hash::SecretHash;
 use crate::stream::{Budget, Reservation};
 
@@ -107,7 +107,7 @@ struct EventBody(Arc<Outbox>);
 /// What is there of a page that is to be followed.
 pub(super) enum Joined {
     /// It is followed already: the answer to one more.
-    Answer(Answer),
+    Answer(HttpResponse),
     /// It is to be made first.
     First(Follower),
     /// There is no place for one more follower; there are so many.
@@ -137,8 +137,8 @@ pub(super) fn is_wanted(headers: &HeaderMap) -> bool {
 }
 
 /// An answer whose body is events, for as long as there are any and somebody reads them.
-pub(super) fn events(body: impl Body<Data = Bytes, Error = Infallible> + Send + 'static) -> Answer {
-    let mut answer = Response::new(AnswerBody::lasting_stream(body));
+pub(super) fn events(body: impl Body<Data = Bytes, Error = Infallible> + Send + 'static) -> HttpResponse {
+    let mut answer = Response::new(ResponseBody::lasting_stream(body));
     let headers = answer.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(EVENTS));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -174,7 +174,7 @@ impl Followers {
         address: &str,
         json: &[u8],
         follower: Follower,
-    ) -> Result<(Answer, bool), Unfollowable> {
+    ) -> Result<(HttpResponse, bool), Unfollowable> {
         let newest = self.snapshot(json)?;
         let mut pages = self.pages.lock();
         let is_first = !pages.contains_key(address);
@@ -301,7 +301,7 @@ impl AsRef<[u8]> for ReservedEvent {
 
 impl FollowedPage {
     /// Adds a follower, and returns its answer, which begins with what the page shows.
-    fn add(&mut self, mut follower: Follower) -> Answer {
+    fn add(&mut self, mut follower: Follower) -> HttpResponse {
         follower.send(self.newest.clone());
         let answer = follower.answer();
         self.followers.push(follower);
@@ -319,7 +319,7 @@ impl Follower {
     }
 
     /// The answer to it, for which it is there.
-    fn answer(&self) -> Answer {
+    fn answer(&self) -> HttpResponse {
         events(EventBody(self.outbox.clone()))
     }
 
@@ -429,7 +429,7 @@ mod tests {
     }
 
     /// The body of one more follower of `/`, which shows `json` if it is the first.
-    fn body(followers: &Followers, json: &str) -> AnswerBody {
+    fn body(followers: &Followers, json: &str) -> ResponseBody {
         let answer = match followers.join("/", READER) {
             Joined::Answer(answer) => answer,
             Joined::First(follower) => followers.begin("/", json.as_bytes(), follower).unwrap().0,
@@ -440,7 +440,7 @@ mod tests {
     }
 
     /// What comes next, or nothing at the end.
-    async fn next(body: &mut AnswerBody) -> Option<String> {
+    async fn next(body: &mut ResponseBody) -> Option<String> {
         let Ok(frame) = body.frame().await?;
         Some(String::from_utf8(frame.into_data().unwrap().to_vec()).unwrap())
     }

@@ -19,7 +19,7 @@ use super::{body, look};
 use crate::access::AdminCredential;
 use crate::config::{self, LARGEST_ROW};
 use crate::export::ReleasedStreams;
-use crate::receive::Answer;
+use crate::receive::HttpResponse;
 use crate::run::{HeldName, OperatorHoldError, Router};
 use crate::stream::StreamAddress;
 
@@ -74,7 +74,7 @@ pub(super) async fn change(
     head: &Parts,
     body: Incoming,
     credential: AdminCredential,
-) -> Answer {
+) -> HttpResponse {
     let fields = match body::object(head, body, &[JSON], exporter.is_some(), LARGEST_ROW).await {
         Ok(fields) => fields,
         Err(problem) => return problem.answer(),
@@ -212,7 +212,7 @@ fn length(text: &str) -> Result<Duration, String> {
 }
 
 impl HoldRefusal {
-    fn answer(&self) -> Answer {
+    fn answer(&self) -> HttpResponse {
         let status = match self {
             Self::Body(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Hold(OperatorHoldError::UnknownExporter(_) | OperatorHoldError::UnknownStream) => {

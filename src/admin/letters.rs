@@ -20,7 +20,7 @@ use crate::dead_letters::{
 };
 use crate::encoding::Encoding;
 use crate::otlp::Redaction;
-use crate::receive::Answer;
+use crate::receive::HttpResponse;
 use crate::route::Values as _;
 use crate::run::{LetterTally, LettersError, Router};
 
@@ -72,7 +72,7 @@ struct Wanted {
 }
 
 /// Answers a request that only reads.
-pub(super) async fn show(router: &Router, page: LettersPage<'_>, query: &str) -> Answer {
+pub(super) async fn show(router: &Router, page: LettersPage<'_>, query: &str) -> HttpResponse {
     let directory = router.intake().dead_letters.load_full();
     match page {
         LettersPage::All => match wanted(query) {
@@ -104,7 +104,7 @@ fn wanted(text: &str) -> Result<Wanted, String> {
     Ok(wanted)
 }
 
-async fn list(directory: Option<&DeadLetters>, wanted: Wanted) -> Answer {
+async fn list(directory: Option<&DeadLetters>, wanted: Wanted) -> HttpResponse {
     let Some(directory) = directory else {
         let nothing = json!({
             "directory": null, "bytes": 0, "max_size": null, "full": false, "total": 0, "letters": [], "next": null,
@@ -129,7 +129,7 @@ async fn list(directory: Option<&DeadLetters>, wanted: Wanted) -> Answer {
     }
 }
 
-fn unreadable(directory: &DeadLetters, error: &std::io::Error) -> Answer {
+fn unreadable(directory: &DeadLetters, error: &std::io::Error) -> HttpResponse {
     let path = directory.directory().display();
     server::problem(StatusCode::INTERNAL_SERVER_ERROR, &format!("can't read `{path}`: {error}"))
 }
@@ -157,7 +157,11 @@ fn letter_json(file: &str, letter: &StoredDeadLetter) -> Value {
 }
 
 /// A letter with what is in it, but for what `redaction` hides.
-async fn look_inside(directory: Option<&DeadLetters>, file: String, redaction: Arc<Redaction>) -> Answer {
+async fn look_inside(
+    directory: Option<&DeadLetters>,
+    file: String,
+    redaction: Arc<Redaction>,
+) -> HttpResponse {
     let none = || server::problem(StatusCode::NOT_FOUND, "there is no dead letter of this name");
     let Some(directory) = directory else { return none() };
     let letter = match directory.letter(file).await {
@@ -202,7 +206,7 @@ pub(super) async fn change(
     head: &Parts,
     body: Incoming,
     credential: AdminCredential,
-) -> Answer {
+) -> HttpResponse {
     let fields = match body::object(head, body, &[JSON], false, LARGEST_REQUEST).await {
         Ok(fields) => fields,
         Err(problem) => return problem.answer(),

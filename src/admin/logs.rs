@@ -13,7 +13,7 @@ use super::server::{json as answer_json, problem};
 use super::tap::wrong_query;
 use super::{look, query};
 use crate::query::{Query, read_time};
-use crate::receive::Answer;
+use crate::receive::HttpResponse;
 use crate::run::Router;
 use crate::tap::{RecentSearch, RecordOrder, SearchCursor, SearchEnd};
 
@@ -60,7 +60,7 @@ impl Drop for AwaitedSearch {
 }
 
 /// The page that is asked for.
-pub(super) async fn page(router: &Arc<Router>, turns: &SearchTurns, text: &str) -> Answer {
+pub(super) async fn page(router: &Arc<Router>, turns: &SearchTurns, text: &str) -> HttpResponse {
     let observer = router.intake().observer.clone();
     if !observer.recent().is_on() {
         let error = "recent records are not kept: write `tap: { recent: 64MiB }`";

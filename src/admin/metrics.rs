@@ -17,7 +17,7 @@ use crate::descriptors::{Share, Use, descriptors};
 use crate::export::{CircuitState, Exporter, Fate, Histogram};
 use crate::otlp::Signal;
 use crate::panics;
-use crate::receive::{Answered, Misdirection, Outcome, Transport};
+use crate::receive::{Misdirection, Outcome, RequestOutcome, RequestTransport};
 use crate::run::Router;
 use crate::telemetry::{OwnTelemetry, TelemetryOutcome};
 use crate::watches::RecordWatch;
@@ -112,7 +112,7 @@ fn received(metrics: &mut MetricFamilies<'_>, router: &Router) -> fmt::Result {
     let counters = &router.intake().counters;
     metrics.counters("sluice_received_records", "Spans, data points and log records received", |family| {
         for signal in Signal::ALL {
-            for transport in Transport::ALL {
+            for transport in RequestTransport::ALL {
                 for outcome in Outcome::ALL {
                     let labels = [
                         ("signal", signal.name()),
@@ -127,8 +127,8 @@ fn received(metrics: &mut MetricFamilies<'_>, router: &Router) -> fmt::Result {
     })?;
     metrics.counters("sluice_received_requests", "Requests in which OTLP was looked for", |family| {
         for signal in Signal::ALL {
-            for transport in Transport::ALL {
-                for answered in Answered::ALL {
+            for transport in RequestTransport::ALL {
+                for answered in RequestOutcome::ALL {
                     let labels = [
                         ("signal", signal.name()),
                         ("transport", transport.name()),
@@ -142,7 +142,7 @@ fn received(metrics: &mut MetricFamilies<'_>, router: &Router) -> fmt::Result {
     })?;
     metrics.counters("sluice_received_bytes", "Bytes of request bodies, after decompression", |family| {
         for signal in Signal::ALL {
-            for transport in Transport::ALL {
+            for transport in RequestTransport::ALL {
                 let labels = [("signal", signal.name()), ("transport", transport.name())];
                 family.add(&labels, counters.of(transport).bytes(signal))?;
             }
@@ -158,7 +158,7 @@ fn received(metrics: &mut MetricFamilies<'_>, router: &Router) -> fmt::Result {
     let help = "Parts of requests without records, in which something unknown was ignored";
     metrics.counters("sluice_received_ignored_parts", help, |family| {
         for signal in Signal::ALL {
-            for transport in Transport::ALL {
+            for transport in RequestTransport::ALL {
                 let labels = [("signal", signal.name()), ("transport", transport.name())];
                 family.add(&labels, counters.of(transport).ignored(signal))?;
             }
@@ -167,13 +167,14 @@ fn received(metrics: &mut MetricFamilies<'_>, router: &Router) -> fmt::Result {
     })?;
     let help = "Requests to a wrong path, by a wrong method or in a format that is not taken";
     metrics.counters("sluice_misdirected_requests", help, |family| {
-        let (http, grpc) = (counters.of(Transport::Http), counters.of(Transport::Grpc));
+        let (http, grpc) = (counters.of(RequestTransport::Http), counters.of(RequestTransport::Grpc));
         for how in Misdirection::ALL {
-            let labels = [("transport", Transport::Http.name()), ("code", how.code())];
+            let labels = [("transport", RequestTransport::Http.name()), ("code", how.code())];
             family.add(&labels, http.misdirected(how))?;
         }
         let unimplemented = Misdirection::ALL.into_iter().map(|how| grpc.misdirected(how)).sum();
-        family.add(&[("transport", Transport::Grpc.name()), ("code", "UNIMPLEMENTED")], unimplemented)?;
+        family
+            .add(&[("transport", RequestTransport::Grpc.name()), ("code", "UNIMPLEMENTED")], unimplemented)?;
         Ok(())
     })?;
     let help = "Requests that the admin and health listeners have refused, by why";

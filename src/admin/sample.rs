@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::export::{Exporter, Fate};
 use crate::otlp::Signal;
-use crate::receive::{Answered, FlowEdge, FlowVolume, Outcome};
+use crate::receive::{FlowEdge, FlowVolume, Outcome, RequestOutcome};
 use crate::rounded::rounded;
 use crate::run::Router;
 use crate::stream::{History, Stream};
@@ -74,7 +74,10 @@ impl CounterSample {
         let counted = router.counted_exporters();
         let exporters = &counted.exporters;
         let received = Signal::ALL.map(|signal| ReceivedTotals {
-            requests: Answered::ALL.into_iter().map(|answered| counters.requests(signal, answered)).sum(),
+            requests: RequestOutcome::ALL
+                .into_iter()
+                .map(|answered| counters.requests(signal, answered))
+                .sum(),
             records: counters.records(signal, Outcome::Accepted),
             bytes: counters.bytes(signal),
         });

@@ -32,7 +32,9 @@ use super::{
 use crate::access::{AdminAction, AdminCredential, AdminEntrance, AdminRefusal};
 use crate::notice;
 use crate::panics::spawn_contained;
-use crate::receive::{Answer, AnswerBody, ConnectionErrors, Handler, ListenerSettings, Peer, wrong_host};
+use crate::receive::{
+    ConnectionErrors, ConnectionPeer, Handler, HttpResponse, ListenerSettings, ResponseBody, wrong_host,
+};
 use crate::run::{Phase, ReloadError, Role, Router};
 use crate::secret_hash::SecretHash;
 use crate::stream::Budget;
@@ -123,7 +125,7 @@ impl Handler for Admin {
         Some(&self.router.intake().counters.connection_errors)
     }
 
-    async fn answer(&self, settings: &ListenerSettings, request: Request<Incoming>) -> Answer {
+    async fn answer(&self, settings: &ListenerSettings, request: Request<Incoming>) -> HttpResponse {
         let mut answer = self.answer_to(settings, request).await;
         // What is told of data is never a page or a script, whatever somebody has put into it.
         answer.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -295,7 +297,7 @@ impl Admin {
         })
     }
 
-    async fn answer_to(&self, settings: &ListenerSettings, request: Request<Incoming>) -> Answer {
+    async fn answer_to(&self, settings: &ListenerSettings, request: Request<Incoming>) -> HttpResponse {
         let (head, body) = request.into_parts();
         if let Some(message) = wrong_host(&head) {
             return text(StatusCode::BAD_REQUEST, &format!("{message}\n"));
@@ -380,9 +382,9 @@ impl Admin {
     }
 
     /// Counts a request that is refused, tells of it in the log, and answers it.
-    fn refuse(&self, settings: &ListenerSettings, head: &Parts, refusal: AdminRefusal) -> Answer {
+    fn refuse(&self, settings: &ListenerSettings, head: &Parts, refusal: AdminRefusal) -> HttpResponse {
         self.router.admin_access().count(refusal);
-        let peer = head.extensions.get().map(|peer: &Peer| peer.address);
+        let peer = head.extensions.get().map(|peer: &ConnectionPeer| peer.address);
         let scope = (&settings.name, peer.map(|peer| peer.ip()));
         if let Some(suppressed) = notice::due_for_one_of_many(&scope, refusal.name()) {
             let (listener, peer) = (&settings.name, peer.map(tracing::field::display));
@@ -399,7 +401,7 @@ impl Admin {
     }
 
     /// Answers by events that tell what a page shows, for as long as whoever asks likes.
-    async fn follow(&self, page: Page<'_>, entrance: AdminEntrance, head: &Parts) -> Answer {
+    async fn follow(&self, page: Page<'_>, entrance: AdminEntrance, head: &Parts) -> HttpResponse {
         let token = bearer_token(head).map(|token| SecretHash::of(&[token]));
         let address = head.uri.path_and_query().map_or("/", PathAndQuery::as_str);
         let follower = match self.followers.join(address, PageReader { entrance, token }) {
@@ -448,7 +450,7 @@ impl Admin {
         self.followers.tell(address, may_read, make).await;
     }
 
-    async fn show(&self, page: Page<'_>, query: &str) -> Answer {
+    async fn show(&self, page: Page<'_>, query: &str) -> HttpResponse {
         match page {
             Page::Index => text(StatusCode::OK, INDEX),
             Page::Healthz => text(StatusCode::OK, "ok\n"),
@@ -482,7 +484,7 @@ impl Admin {
         }
     }
 
-    async fn overview(&self, query: &str) -> Answer {
+    async fn overview(&self, query: &str) -> HttpResponse {
         if let Some((name, _)) = query::parameters(query).next() {
             return problem(StatusCode::BAD_REQUEST, &format!("unknown parameter `{name}`: there are none"));
         }
@@ -491,7 +493,7 @@ impl Admin {
         json(StatusCode::OK, &shown)
     }
 
-    async fn history(&self, query: &str) -> Answer {
+    async fn history(&self, query: &str) -> HttpResponse {
         let WantedHistory { subject, range } = match history::wanted(query) {
             Ok(wanted) => wanted,
             Err(error) => return problem(StatusCode::BAD_REQUEST, &error),
@@ -510,13 +512,13 @@ impl Admin {
         }
     }
 
-    async fn first_steps(&self) -> Answer {
+    async fn first_steps(&self) -> HttpResponse {
         let receivers = self.router.receivers(Role::Otlp).await;
         let shown = self.look_at_tenants(move |router| first_steps::shown(router, &receivers)).await;
         json(StatusCode::OK, &shown)
     }
 
-    async fn tenant_metrics(&self) -> Answer {
+    async fn tenant_metrics(&self) -> HttpResponse {
         if !self.router.report().tenant_metrics {
             return text(
                 StatusCode::NOT_FOUND,
@@ -527,7 +529,7 @@ impl Admin {
         answer(StatusCode::OK, metric_writer::CONTENT_TYPE, page)
     }
 
-    async fn tenants(&self, query: &str) -> Answer {
+    async fn tenants(&self, query: &str) -> HttpResponse {
         let wanted = match tenant_list::wanted(query) {
             Ok(wanted) => wanted,
             Err(error) => return problem(StatusCode::BAD_REQUEST, &error),
@@ -538,12 +540,12 @@ impl Admin {
         }
     }
 
-    async fn tenant(&self, id: &str) -> Answer {
+    async fn tenant(&self, id: &str) -> HttpResponse {
         let id = percent_decode_str(id).decode_utf8_lossy().into_owned();
         tenant_answer(self.look_at_tenants(move |router| tenant_detail::shown(router, &id)).await)
     }
 
-    async fn streams(&self, query: &str) -> Answer {
+    async fn streams(&self, query: &str) -> HttpResponse {
         let wanted = match stream_list::wanted(query) {
             Ok(wanted) => wanted,
             Err(error) => return problem(StatusCode::BAD_REQUEST, &error),
@@ -554,7 +556,7 @@ impl Admin {
         }
     }
 
-    async fn stream(&self, query: &str) -> Answer {
+    async fn stream(&self, query: &str) -> HttpResponse {
         let name = match WrittenName::of_query(query) {
             Ok(name) => name,
             Err(error) => return problem(StatusCode::BAD_REQUEST, &error),
@@ -562,7 +564,7 @@ impl Admin {
         stream_answer(self.look_at_streams(move |router| stream_detail::shown(router, &name)).await)
     }
 
-    async fn exporters(&self, query: &str) -> Answer {
+    async fn exporters(&self, query: &str) -> HttpResponse {
         let wanted = match exporters::wanted(query) {
             Ok(wanted) => wanted,
             Err(error) => return problem(StatusCode::BAD_REQUEST, &error),
@@ -573,7 +575,7 @@ impl Admin {
         }
     }
 
-    async fn exporter(&self, name: &str) -> Answer {
+    async fn exporter(&self, name: &str) -> HttpResponse {
         let name = decoded(name);
         match self.look_at_streams(move |router| exporters::shown(router, &name)).await {
             Some(exporter) => json(StatusCode::OK, &exporter),
@@ -612,7 +614,7 @@ impl Admin {
         .await
     }
 
-    async fn reload(&self, query: &str) -> Answer {
+    async fn reload(&self, query: &str) -> HttpResponse {
         match dry_run(query) {
             Ok(false) => {}
             Ok(true) => return self.plan_reload().await,
@@ -634,7 +636,7 @@ impl Admin {
     }
 
     /// What a reload would do.
-    async fn plan_reload(&self) -> Answer {
+    async fn plan_reload(&self) -> HttpResponse {
         match self.router.plan_reload().await {
             Ok(plan) => {
                 let mut plan = json!(plan);
@@ -656,7 +658,7 @@ impl Admin {
 }
 
 /// What is shown of a stream, if there is one of the name that was asked for.
-fn stream_answer(shown: Result<Option<serde_json::Value>, String>) -> Answer {
+fn stream_answer(shown: Result<Option<serde_json::Value>, String>) -> HttpResponse {
     match shown {
         Ok(Some(shown)) => json(StatusCode::OK, &shown),
         Ok(None) => problem(StatusCode::NOT_FOUND, "there is no stream of this name, and was none lately"),
@@ -665,7 +667,7 @@ fn stream_answer(shown: Result<Option<serde_json::Value>, String>) -> Answer {
 }
 
 /// What is shown of a tenant, if there is one of the id that was asked for.
-fn tenant_answer(shown: Option<serde_json::Value>) -> Answer {
+fn tenant_answer(shown: Option<serde_json::Value>) -> HttpResponse {
     match shown {
         Some(shown) => json(StatusCode::OK, &shown),
         None => problem(StatusCode::NOT_FOUND, "there is no tenant of this id"),
@@ -687,7 +689,7 @@ fn dry_run(text: &str) -> Result<bool, String> {
 }
 
 /// The body of an answer that is there as a whole.
-async fn json_of(answer: Answer) -> Bytes {
+async fn json_of(answer: HttpResponse) -> Bytes {
     let Ok(body) = answer.into_body().collect().await;
     body.to_bytes()
 }
@@ -714,26 +716,26 @@ fn bearer_token(head: &Parts) -> Option<&[u8]> {
     (scheme.eq_ignore_ascii_case(b"Bearer ") && !token.is_empty()).then_some(token)
 }
 
-pub(super) fn not_allowed(method: &'static str) -> Answer {
+pub(super) fn not_allowed(method: &'static str) -> HttpResponse {
     let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, &format!("this page takes {method}\n"));
     answer.headers_mut().insert(ALLOW, HeaderValue::from_static(method));
     answer
 }
 
-pub(super) fn text(status: StatusCode, body: &str) -> Answer {
+pub(super) fn text(status: StatusCode, body: &str) -> HttpResponse {
     answer(status, TEXT, body.to_owned())
 }
 
-pub(super) fn json(status: StatusCode, body: &serde_json::Value) -> Answer {
+pub(super) fn json(status: StatusCode, body: &serde_json::Value) -> HttpResponse {
     answer(status, JSON, body.to_string() + "\n")
 }
 
-pub(super) fn problem(status: StatusCode, error: &str) -> Answer {
+pub(super) fn problem(status: StatusCode, error: &str) -> HttpResponse {
     json(status, &json!({ "error": error }))
 }
 
-fn answer(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Answer {
-    let mut answer = Response::new(AnswerBody::from(body.into()));
+fn answer(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> HttpResponse {
+    let mut answer = Response::new(ResponseBody::from(body.into()));
     *answer.status_mut() = status;
     let headers = answer.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));

@@ -12,7 +12,7 @@ use serde_json::json;
 use super::server::{json as answer_json, problem};
 use super::{follow, query};
 use crate::query::QueryError;
-use crate::receive::Answer;
+use crate::receive::HttpResponse;
 use crate::run::Router;
 use crate::tap::{TapEvent, TapReader};
 
@@ -23,7 +23,7 @@ const RECORDS: usize = 100;
 const MOST: usize = 1000;
 
 /// Opens a tap, or says what is wrong.
-pub(super) fn open(router: &Router, text: &str) -> Answer {
+pub(super) fn open(router: &Router, text: &str) -> HttpResponse {
     let (mut wanted, mut limit) = (String::new(), RECORDS);
     for (name, value) in query::parameters(text) {
         match name {
@@ -40,7 +40,7 @@ pub(super) fn open(router: &Router, text: &str) -> Answer {
     }
     let observer = &router.intake().observer;
     let tap = match observer.read_query(&wanted) {
-        Ok(query) => observer.tap(&query, limit as u32),
+        Ok(query) => TapReader::open(observer, &query, limit as u32),
         Err(error) => return wrong_query(&error),
     };
     match tap {
@@ -50,13 +50,13 @@ pub(super) fn open(router: &Router, text: &str) -> Answer {
 }
 
 /// What is said of a query that can't be read.
-pub(super) fn wrong_query(error: &QueryError) -> Answer {
+pub(super) fn wrong_query(error: &QueryError) -> HttpResponse {
     let QueryError { column, message } = error;
     answer_json(StatusCode::BAD_REQUEST, &json!({ "error": message, "column": column }))
 }
 
 /// The events of a tap for as long as somebody reads them.
-fn events(reader: TapReader) -> Answer {
+fn events(reader: TapReader) -> HttpResponse {
     let events = stream::unfold((reader, false), async |(mut reader, begun)| {
         // The first bytes say at once that the tap is open.
         let bytes = if begun { event(reader.next().await?) } else { Bytes::from_static(b": open\n\n") };

@@ -20,7 +20,7 @@ use super::{body, query};
 use crate::access::AdminCredential;
 use crate::config::{self, LARGEST_ROW};
 use crate::export::ReleasedStreams;
-use crate::receive::Answer;
+use crate::receive::HttpResponse;
 use crate::run::{IssuedToken, RemovedTenant, Router, SwitchedTenant, TenantChangeError, TenantSwitch};
 use crate::tenants::Tenant;
 use crate::utc::rfc3339;
@@ -147,7 +147,7 @@ pub(super) async fn change(
     head: &Parts,
     body: Incoming,
     credential: AdminCredential,
-) -> Answer {
+) -> HttpResponse {
     let fields = match &change {
         TenantChange::Create | TenantChange::Replace(_) => {
             body::object(head, body, &[JSON], false, LARGEST_ROW).await
@@ -200,7 +200,7 @@ enum ChangeRefusal {
 
 /// What has come of a request.
 struct AppliedChange {
-    answer: Answer,
+    answer: HttpResponse,
     /// After a release.
     released: Option<ReleasedStreams>,
 }
@@ -259,7 +259,7 @@ async fn apply(
     Ok(AppliedChange { answer, released: None })
 }
 
-fn changed(tenant: &Tenant) -> Answer {
+fn changed(tenant: &Tenant) -> HttpResponse {
     server::json(StatusCode::OK, &row_json(tenant))
 }
 
@@ -295,7 +295,7 @@ fn rotation(fields: &Map<String, Value>) -> Result<(Option<String>, Duration), C
 }
 
 impl ChangeRefusal {
-    fn answer(&self) -> Answer {
+    fn answer(&self) -> HttpResponse {
         let problems = match self {
             Self::Change(error) => error.problems(),
             _ => &[],

@@ -25,7 +25,7 @@ use crate::dead_letters::{
 use crate::encoding::Encoding;
 use crate::export::{Exporter, Fate, HoldScope, StreamHold, TENANT_REMOVED};
 use crate::otlp;
-use crate::receive::Snapshot;
+use crate::receive::ConfigSnapshot;
 use crate::route::{EntryRoutes, RequestHeaders, Values as _};
 use crate::stream::{
     Admission, Full, Loss, Misplaced, Placement, Receipt, Refused, Reservation, StreamName, Writing,
@@ -605,7 +605,7 @@ fn held_for(exporter: &Exporter, name: &StreamName) -> Option<String> {
 
 /// What a letter that never had an exporter is to be divided into by the routes in use, or why it is left.
 fn address(
-    snapshot: &Snapshot,
+    snapshot: &ConfigSnapshot,
     table: Arc<Table>,
     letter: &StoredDeadLetter,
 ) -> Result<Vec<DeadLetterPart>, String> {

@@ -13,7 +13,7 @@ use super::report::{OVERLAPS, ReloadError};
 use super::router::Router;
 use crate::config::Compiled;
 use crate::net::Network;
-use crate::receive::{Bound, Leaving, Listener, ListenerSettings, Protocol};
+use crate::receive::{BoundListener, Leaving, Listener, ListenerSettings, Protocol};
 
 /// How long connections may go on using a listener that is no longer configured, or has moved: several times the
 /// interval at which applications export.
@@ -42,7 +42,7 @@ impl Role {
 }
 
 /// Puts a bound listener to work in its role.
-pub type Serve = Box<dyn Fn(&Arc<Router>, Role, Bound) -> Listener + Send + Sync>;
+pub type Serve = Box<dyn Fn(&Arc<Router>, Role, BoundListener) -> Listener + Send + Sync>;
 
 /// The listeners at work, and those that no configuration asks for any more.
 #[derive(Default)]
@@ -58,7 +58,7 @@ pub(super) enum Bindable {
     /// One at work listens there already.
     Kept(ListenerSettings),
     /// Bound, and not served yet.
-    New(Bound),
+    New(BoundListener),
 }
 
 impl Listeners {
@@ -114,7 +114,7 @@ impl Listeners {
                 }
                 let ours =
                     self.at_work.iter().any(|(_, listener)| listener.address().port() == address.port());
-                let bound = Bound::bind(network, settings).map_err(|reason| ReloadError::Listen {
+                let bound = BoundListener::bind(network, settings).map_err(|reason| ReloadError::Listen {
                     address,
                     hint: if reason.kind() != io::ErrorKind::AddrInUse {
                         ""
@@ -135,7 +135,7 @@ impl Listeners {
     pub(super) fn serve(
         &mut self,
         mut bound: Vec<(Role, Bindable)>,
-        serve: impl Fn(Role, Bound) -> Listener,
+        serve: impl Fn(Role, BoundListener) -> Listener,
     ) {
         bound.sort_by_key(|(role, _)| role.takes_telemetry());
         let mut old = std::mem::take(&mut self.at_work);

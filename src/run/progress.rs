@@ -8,7 +8,7 @@ use tracing::info;
 use super::Router;
 use crate::export::Fate;
 use crate::otlp::Signal;
-use crate::receive::{Answered, Outcome};
+use crate::receive::{Outcome, RequestOutcome};
 
 /// Sums over all signals and exporters.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -35,7 +35,7 @@ impl Totals {
             totals.received += counters.records(signal, Outcome::Accepted);
             totals.bytes += counters.bytes(signal);
             totals.refused += counters.records(signal, Outcome::Refused);
-            totals.refused_requests += counters.requests(signal, Answered::Refused);
+            totals.refused_requests += counters.requests(signal, RequestOutcome::Refused);
             totals.rejected += counters.records(signal, Outcome::Rejected);
             totals.lost += counters.without_exporter(signal);
             let ended = |fate| counted.ended(signal, fate);

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::report::ReloadError;
 use crate::config::{Compiled, ConfigDifference, ConfigOutline, Problem, TenantRows};
 use crate::export::Exporter;
-use crate::receive::Snapshot;
+use crate::receive::ConfigSnapshot;
 
 /// What a reload would do. Holds no secret.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -55,7 +55,7 @@ pub struct ChangedPart {
 impl ReloadPlan {
     /// What becomes of the configuration with this snapshot and outline by another one, by which these exporters are changed. Blocks.
     pub(super) fn of(
-        snapshot: &Snapshot,
+        snapshot: &ConfigSnapshot,
         before: &ConfigOutline,
         mut changed: Vec<Arc<str>>,
         compiled: Compiled,

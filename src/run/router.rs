@@ -36,7 +36,9 @@ use crate::descriptors::descriptors;
 use crate::export::{Active, Exporter};
 use crate::journal::JournalSettings;
 use crate::net::Network;
-use crate::receive::{FlowPaths, FlowTotals, Intake, ListenerSettings, RecordSample, Snapshot, TlsServer};
+use crate::receive::{
+    ConfigSnapshot, FlowPaths, FlowTotals, Intake, ListenerSettings, RecordSample, TlsServer,
+};
 use crate::route::RouteTable;
 use crate::stream::{Budget, EngineState, StreamCount};
 use crate::tap::RecordObserver;
@@ -109,7 +111,7 @@ struct Live {
     /// Exporters that drain or are paused, and the version that removed them.
     removed: Vec<(Arc<Exporter>, u64)>,
     /// What requests may still use beside the snapshot of now.
-    former: Vec<Weak<Snapshot>>,
+    former: Vec<Weak<ConfigSnapshot>>,
     /// What the journal has of exporters that the configuration doesn't have.
     found: Found,
     route_streams: HashMap<String, Arc<StreamCount>>,
@@ -156,7 +158,7 @@ impl Router {
             journal.clone(),
             tenants.clone(),
         ));
-        let nothing = Snapshot {
+        let nothing = ConfigSnapshot {
             version: 0,
             routes: Arc::new(RouteTable::new(Vec::new(), compiled.unrouted)),
             flow: FlowPaths::default(),
@@ -507,7 +509,7 @@ impl Router {
         let names = exporters.iter().map(|exporter| exporter.name().clone()).collect();
         let flow = FlowPaths::new(&self.flow, receivers, &compiled.routes, names);
         let routes = Arc::new(RouteTable::new(compiled.routes, compiled.unrouted));
-        let snapshot = Snapshot {
+        let snapshot = ConfigSnapshot {
             version,
             routes,
             flow,

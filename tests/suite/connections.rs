@@ -8,7 +8,7 @@ use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use sluice::net::Network;
 use sluice::otlp::Signal;
-use sluice::receive::{Answer, Bound, Handler, ListenerSettings};
+use sluice::receive::{BoundListener, Handler, HttpResponse, ListenerSettings};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
@@ -197,19 +197,21 @@ struct Slow {
 }
 
 impl Handler for Slow {
-    async fn answer(&self, _: &ListenerSettings, _: http::Request<Incoming>) -> Answer {
+    async fn answer(&self, _: &ListenerSettings, _: http::Request<Incoming>) -> HttpResponse {
         self.begun.notify_one();
         self.go_on.notified().await;
-        http::Response::new(sluice::receive::AnswerBody::from(bytes::Bytes::new()))
+        http::Response::new(sluice::receive::ResponseBody::from(bytes::Bytes::new()))
     }
 }
 
 #[tokio::test]
 async fn a_request_that_outlives_the_patience_of_a_stopped_listener_is_cut_not_answered() {
     let slow = Arc::new(Slow::default());
-    let bound =
-        Bound::bind(&Network::Machine, ListenerSettings::for_people("slow", "127.0.0.1:0".parse().unwrap()))
-            .unwrap();
+    let bound = BoundListener::bind(
+        &Network::Machine,
+        ListenerSettings::for_people("slow", "127.0.0.1:0".parse().unwrap()),
+    )
+    .unwrap();
     let listener = bound.serve(slow.clone());
 
     let mut first = Wire::open(listener.address()).await;
@@ -232,9 +234,11 @@ async fn a_request_that_outlives_the_patience_of_a_stopped_listener_is_cut_not_a
 #[tokio::test]
 async fn a_request_within_the_patience_of_a_stopped_listener_is_answered() {
     let slow = Arc::new(Slow::default());
-    let bound =
-        Bound::bind(&Network::Machine, ListenerSettings::for_people("slow", "127.0.0.1:0".parse().unwrap()))
-            .unwrap();
+    let bound = BoundListener::bind(
+        &Network::Machine,
+        ListenerSettings::for_people("slow", "127.0.0.1:0".parse().unwrap()),
+    )
+    .unwrap();
     let listener = bound.serve(slow.clone());
     let mut wire = Wire::open(listener.address()).await;
     wire.request("POST /v1/logs", &[PROTOBUF, "content-length: 0"], "").await;

@@ -47,6 +47,15 @@ impl Glob {
             Self::Pattern(pattern) => wildcard(pattern, value),
         }
     }
+
+    /// A value that the glob matches, with `filler` in place of each `*`.
+    pub(crate) fn example(&self, filler: &str) -> String {
+        match self {
+            Self::Any => filler.to_owned(),
+            Self::Literal(text) => text.clone(),
+            Self::Pattern(pattern) => pattern.replace('*', filler).replace('?', "x"),
+        }
+    }
 }
 
 /// As it is written.

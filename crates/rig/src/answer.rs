@@ -10,7 +10,7 @@ use prost::Message;
 
 use otlp::Signal;
 use sluice_engine::client::retry_after;
-use sluice_engine::receive::AnswerBody;
+use sluice_engine::receive::ResponseBody;
 use sluice_engine::rpc::trailers::STATUS;
 use sluice_engine::rpc::{self, Code, MEDIA_TYPE, RetryInfo, framed};
 
@@ -107,7 +107,7 @@ pub(crate) async fn in_json(signal: Signal, response: Response<Full<Bytes>>) -> 
 /// The same answer as the end of a gRPC call, whose code is the one that stands for the HTTP status. `RetryInfo` comes
 /// with what has `Retry-After`, and with 429, which without it would mean that a retry is of no use (rule 18). A
 /// redirect has no counterpart, and is answered as it is.
-pub(crate) async fn in_grpc(response: Response<Full<Bytes>>) -> Response<AnswerBody> {
+pub(crate) async fn in_grpc(response: Response<Full<Bytes>>) -> Response<ResponseBody> {
     let (head, body) = response.into_parts();
     let Ok(collected) = body.collect().await;
     let body = collected.to_bytes();
@@ -117,13 +117,13 @@ pub(crate) async fn in_grpc(response: Response<Full<Bytes>>) -> Response<AnswerB
     let mut answer = if head.status.is_success() {
         let mut trailers = HeaderMap::with_capacity(1);
         trailers.insert(STATUS, HeaderValue::from(Code::Ok as i32));
-        Response::new(AnswerBody::with_trailers(framed(&body, false), trailers))
+        Response::new(ResponseBody::with_trailers(framed(&body, false), trailers))
     } else {
         let why = ErrorStatus::decode(body).unwrap_or_default().message;
         let at_once = (head.status == StatusCode::TOO_MANY_REQUESTS).then_some(Duration::ZERO);
         let delay = retry_after(&head.headers, SystemTime::now()).or(at_once);
         let detail = delay.map(|delay| RetryInfo::after(delay).detail());
-        let mut answer = Response::new(AnswerBody::from(Bytes::new()));
+        let mut answer = Response::new(ResponseBody::from(Bytes::new()));
         *answer.headers_mut() = rpc::Status::new(code(head.status), &why, detail).trailers();
         answer
     };

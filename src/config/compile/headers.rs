@@ -12,7 +12,7 @@ use crate::config::node::Node;
 use crate::config::problem::Span;
 use crate::config::secrets::REDACTED;
 use crate::export::{Compression, FRAMING_HEADERS, SecretTemplate};
-use crate::route::{Place, Template};
+use crate::route::{Template, TemplateTarget};
 
 /// Compiles the headers below `node`. No value is ever part of a problem.
 pub(super) fn compile(
@@ -147,7 +147,7 @@ fn template(value: &str, name: &str, node: &Node, context: &mut Context<'_>) -> 
         }
     }
     let sendable = template
-        .render(&Sample::of(&template), Place::Header)
+        .render(&Sample::of(&template), TemplateTarget::Header)
         .is_ok_and(|value| HeaderValue::from_str(&value).is_ok());
     if !sendable {
         context

@@ -15,7 +15,8 @@ use crate::export::{ExporterSettings, SecretTemplate, TargetError, alternatives}
 use crate::glob::Glob;
 use crate::otlp::Signal;
 use crate::route::{
-    KeySource, KeySpec, Place, RenderError, RouteSpec, RoutingKey, TENANT_ID, Template, TemplateValue, Values,
+    KeySource, KeySpec, RenderError, RouteSpec, RoutingKey, TENANT_ID, Template, TemplateTarget,
+    TemplateValue, Values,
 };
 use crate::tenants::Tenant;
 
@@ -203,7 +204,7 @@ impl Values for RowWithout<'_> {
 fn needed_values(template: &Template, key: &RoutingKey) -> Vec<String> {
     let needed = template.row_reads().filter(|name| {
         matches!(
-            template.render(&RowWithout { name, key }, Place::Key),
+            template.render(&RowWithout { name, key }, TemplateTarget::Key),
             Err(RenderError::Missing(TemplateValue::Tenant(missing))) if missing == *name
         )
     });
@@ -292,7 +293,7 @@ fn check_credentials(
         if template.row_reads().any(is_assumed) {
             continue;
         }
-        let Ok(value) = template.render(stream, Place::Header) else { continue };
+        let Ok(value) = template.render(stream, TemplateTarget::Header) else { continue };
         let why = match MisshapenCredential::of_header(&value) {
             Some(MisshapenCredential::TwoSchemes) => {
                 "the header that it goes into has a scheme before it already"

@@ -9,7 +9,7 @@ use http::uri::Authority;
 use super::Context;
 use crate::config::node::Node;
 use crate::otlp::Signal;
-use crate::route::{Place, RoutingKey, Template, TemplateError, TemplateValue, Values};
+use crate::route::{RoutingKey, Template, TemplateError, TemplateTarget, TemplateValue, Values};
 
 /// What to write instead of a template that is none.
 pub(super) const TEMPLATES: &str = "templates are `{{ key }}`, `{{ key.part }}`, `{{ signal }}` and `{{ tenant.NAME }}`, and in a route's `key` and the values of its processors `{{ resource[\"service.name\"] }}`; \
@@ -123,7 +123,7 @@ pub(super) fn server(text: &str, scheme: &str, node: &Node, context: &mut Contex
     let moved = |at: usize| (at + added.len()).saturating_sub(cut);
     let literal: Vec<_> = node.literal().iter().map(|range| moved(range.start)..moved(range.end)).collect();
     let server = whole(&format!("{added}{endpoint}"), &literal, "", node, context)?;
-    let rendered = server.url.render(&Sample::of(&server.url), Place::Url).ok()?;
+    let rendered = server.url.render(&Sample::of(&server.url), TemplateTarget::Url).ok()?;
     let rest = rendered.split_once("://").map_or("", |(_, rest)| rest);
     if rest.find(['/', '?']).is_some_and(|end| rest[end..] != *"/") {
         let subject = context.subject(node);
@@ -157,7 +157,9 @@ const TEXT: &str = "<text>";
 fn inspect(url: &Template, path: &str) -> Result<(bool, bool), (&'static str, &'static str)> {
     const EXAMPLE: &str = "write a URL such as `https://ingest.example.com/otlp`";
 
-    let Ok(text) = url.render(&Sample::of(url), Place::Url) else { return Err(("it is no URL", EXAMPLE)) };
+    let Ok(text) = url.render(&Sample::of(url), TemplateTarget::Url) else {
+        return Err(("it is no URL", EXAMPLE));
+    };
     if text.contains('#') {
         return Err(("it has a fragment (`#`)", "remove it"));
     }

@@ -8,7 +8,7 @@ use super::*;
 use crate::config::presets::{PRESETS, Preset, PresetAccess};
 use crate::export::{ExporterSettings, Statuses};
 use crate::otlp::Signal;
-use crate::route::{Place, RoutingKey, Template, Values};
+use crate::route::{RoutingKey, Template, TemplateTarget, Values};
 
 /// A stream, for templates.
 struct ExampleStream(RoutingKey, Signal);
@@ -50,7 +50,7 @@ fn headers(settings: &ExporterSettings, key: &str, signal: Signal) -> Vec<String
     let stream = ExampleStream(RoutingKey::written(key), signal);
     headers
         .iter()
-        .map(|(name, value)| format!("{name}: {}", value.0.render(&stream, Place::Header).unwrap()))
+        .map(|(name, value)| format!("{name}: {}", value.0.render(&stream, TemplateTarget::Header).unwrap()))
         .collect()
 }
 
@@ -259,7 +259,7 @@ fn the_path_of_an_endpoint_is_added_where_none_is_written() {
     ));
     let url = http(&compiled.exporters[0].1).urls[0].clone().unwrap();
     let stream = ExampleStream(RoutingKey::written("a"), Signal::Logs);
-    assert_eq!(url.render(&stream, Place::Url).unwrap(), "https://a.b.s2.dev/otlp/v1/traces");
+    assert_eq!(url.render(&stream, TemplateTarget::Url).unwrap(), "https://a.b.s2.dev/otlp/v1/traces");
     assert_eq!(compiled.warnings, []);
 }
 

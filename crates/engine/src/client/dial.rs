@@ -32,7 +32,7 @@ const CONNECTING: f64 = 0.9;
 /// After this time without traffic the kernel begins to ask whether the other side still lives.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 
-/// What a connection takes while it is opened: a socket for each family of addresses, of which one is kept.
+/// The descriptors of a connection while it is opened: a socket for each family of addresses, of which one is kept.
 const WHILE_OPENED: usize = 2;
 
 /// The part of the time for a connection that it may wait for its descriptors: the rest is for the connection.
@@ -84,26 +84,25 @@ pub enum DialError {
     Proxy {
         /// The proxy.
         proxy: Origin,
-        /// What went wrong.
+        /// The error.
         source: io::Error,
     },
     /// The handshake failed: mostly a certificate that is not trusted.
     #[error("no TLS with `{with}`: {source}{}", hint(source, *of_proxy))]
     Handshake {
-        /// With whom.
+        /// The server.
         with: Origin,
-        /// What went wrong.
+        /// The error.
         source: io::Error,
         /// Whether that is a proxy.
         of_proxy: bool,
     },
-    /// What TLS needs on our side is not there.
+    /// TLS can't be set up on our side.
     #[error(transparent)]
     Tls(#[from] TlsError),
 }
 
-/// What can be done about the most common failures. Sent a handshake, a server without TLS answers in its own protocol or hangs
-/// up.
+/// A hint what to do about the most common failures. A server without TLS answers a handshake in its own protocol or hangs up.
 fn hint(error: &io::Error, of_proxy: bool) -> &'static str {
     let cause = error.get_ref().and_then(|inner| inner.downcast_ref());
     match cause {
@@ -140,14 +139,14 @@ fn hung_up(error: &io::Error) -> bool {
     )
 }
 
-/// What `openssl req -x509` makes unless it is told otherwise.
+/// Whether the error is that the server uses an authority's certificate, as `openssl req -x509` makes it by default.
 fn is_authority(error: &CertificateError) -> bool {
     matches!(error, CertificateError::Other(error) if format!("{error:?}").contains("CaUsedAsEndEntity"))
 }
 
 impl Connector {
-    /// For attempts of at most `timeout`; zero: without an end. Of what is opened, `room` closes what is idle when there are
-    /// no descriptors for more.
+    /// A connector for attempts of at most `timeout`; zero: without a limit. When there are no descriptors for more connections, `room`
+    /// closes idle ones.
     pub(crate) fn new(network: &Network, timeout: Duration, room: Weak<dyn MakesRoom>) -> Self {
         let limit = match timeout {
             Duration::ZERO => CONNECT_TIMEOUT,
@@ -305,7 +304,7 @@ impl Dialer {
         Ok(Self { connector: Connector::new(&Network::Machine, timeout, Weak::<()>::new()), tls, origin })
     }
 
-    /// Opens one.
+    /// Opens a connection.
     pub async fn dial(&self) -> Result<Box<dyn Transmission>, DialError> {
         dial(&self.connector, &self.tls, &self.origin, &Way::Direct).await.map(|(io, _)| io)
     }
@@ -320,7 +319,7 @@ async fn reach(connector: &Connector, tls: &Tls, proxy: &Origin) -> Result<Box<d
     // A proxy is reached by its own name: `server_name_override` is about the upstream.
     let name = server_name(&proxy.host)?;
     let (config, _) = tls.current().await?;
-    // Whatever is spoken with the upstream behind it.
+    // The protocol with the proxy, whatever the one with the upstream behind it is.
     let mut config = (*config).clone();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     let secured = TlsConnector::from(Arc::new(config))

@@ -1,4 +1,4 @@
-//! What a server speaks, as far as the first bytes that come from it tell: for errors that say what to write instead.
+//! The protocol that a server speaks, as far as the first bytes that come from it tell: for errors that say what to write instead.
 
 use std::sync::Arc;
 
@@ -7,19 +7,19 @@ use tokio_util::io::InspectReader;
 
 use crate::net::Transmission;
 
-/// As many bytes as tell the protocols apart.
+/// The number of bytes by which the protocols can be told apart.
 const TELLING: usize = 4;
 
-/// What a server speaks.
+/// The protocol that a server speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Spoken {
-    /// It began with an alert, or a handshake.
+    /// TLS: it began with an alert or a handshake.
     Tls,
-    /// It began with the head of an answer.
+    /// HTTP/1: it began with the head of an answer.
     Http1,
-    /// It began with its settings.
+    /// HTTP/2: it began with its settings.
     Http2,
-    /// Something else, such as the greeting of a mail server.
+    /// Another protocol, such as that of a mail server with its greeting.
     Other,
 }
 
@@ -41,7 +41,7 @@ impl FirstBytes {
         self.0.lock().is_empty()
     }
 
-    /// What they are the beginning of, if that can be told.
+    /// The protocol that they are the beginning of, if there are enough of them.
     pub(crate) fn spoken(&self) -> Option<Spoken> {
         match self.0.lock()[..] {
             [0x15 | 0x16, 0x03, ..] => Some(Spoken::Tls),

@@ -1,5 +1,5 @@
-//! What a client of HTTP servers needs before there is a request: URLs, proxies, TLS and connections; and what it tells people of
-//! refusals, without secrets. Exporters, the fetching of tokens and alerts use it; it knows none of them.
+//! The parts of a client of HTTP servers before there is a request: URLs, proxies, TLS and connections; and the messages of refusals for
+//! people, without secrets. Exporters, the fetching of tokens and alerts use this module; it knows none of them.
 
 mod dial;
 mod first_bytes;

@@ -1,4 +1,4 @@
-//! Which way a request takes: straight, or through a proxy.
+//! The way of a request to its origin: direct, or through a proxy.
 
 use std::fmt;
 use std::io;

@@ -1,4 +1,4 @@
-//! What a server says of a request that it does not take: why, and when to come again.
+//! Refusals of servers: the message of an error, and when to retry.
 
 use std::time::{Duration, SystemTime};
 
@@ -52,7 +52,7 @@ pub fn error_message(headers: &HeaderMap, body: &[u8]) -> String {
     understood(headers, body).unwrap_or_else(|| String::from_utf8_lossy(body).into_owned())
 }
 
-/// The same, if it is one of these.
+/// The message of an error body, if it is in one of the known formats or is text.
 pub(crate) fn understood(headers: &HeaderMap, body: &[u8]) -> Option<String> {
     let text = byte_order_mark::strip_bytes(body);
     if let Ok(value) = serde_json::from_slice::<Value>(text) {

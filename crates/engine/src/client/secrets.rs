@@ -1,4 +1,4 @@
-//! What an upstream or an error says, made fit for a log: short, without control characters, without secrets.
+//! Texts of upstreams and errors, made fit for a log: short, without control characters, without secrets.
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -15,7 +15,7 @@ use crate::terminal::is_obeyed;
 /// Characters of an upstream's message that are kept.
 pub(crate) const MAX_CHARS: usize = 256;
 
-/// How far into an upstream's text we look for those.
+/// The bytes of an upstream's text that are searched for these characters.
 const MAX_SEARCHED: usize = 16 * 1024;
 
 /// Bytes or characters beyond those that are kept in which secrets are looked for, so that none is cut in two before it is found.
@@ -62,7 +62,7 @@ impl Secrets {
         self.0.insert(at, secret.to_owned());
     }
 
-    /// These and others.
+    /// These secrets and others.
     pub(crate) fn with(&self, others: &Self) -> Self {
         let mut all = self.clone();
         for secret in &others.0 {
@@ -71,18 +71,18 @@ impl Secrets {
         all
     }
 
-    /// `text` for people.
+    /// `text` for people: in one line, shortened, without secrets.
     pub fn clean(&self, text: &str) -> String {
         let (text, doubtful) = searched(text);
         shortened(without_last(&one_line(&self.hide(text)), doubtful))
     }
 
-    /// Each of these as it stands in a line.
+    /// Each secret as it would stand in a line.
     pub(crate) fn in_line(&self) -> impl Iterator<Item = String> {
         self.0.iter().map(|secret| one_line(secret)).filter(|secret| secret.len() >= MIN_SECRET)
     }
 
-    /// The text without these.
+    /// The text without secrets.
     fn hide<'t>(&self, text: &'t str) -> Cow<'t, str> {
         let mut text = Cow::Borrowed(text);
         for secret in &self.0 {
@@ -132,7 +132,7 @@ pub(crate) fn without_last(text: &str, chars: usize) -> &str {
     all.as_str()
 }
 
-/// What is kept of a line.
+/// A line, cut to [`MAX_CHARS`].
 pub(crate) fn shortened(line: &str) -> String {
     match line.char_indices().nth(MAX_CHARS) {
         Some((end, _)) => format!("{}…", &line[..end]),

@@ -15,31 +15,31 @@ use tokio::time::Instant;
 /// How long roots that are missing are taken to be missing still, where a connection needs them.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
 
-/// Where the roots come from, and what is known of them.
+/// The trusted roots of the system, as far as they have been looked for.
 #[derive(Debug)]
 pub(super) struct SystemRoots {
     read: fn() -> RootCertStore,
-    known: Mutex<Known>,
+    known: Mutex<KnownRoots>,
     /// Held by the connection that looks for them, while others wait to learn from it.
     looking: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug)]
-enum Known {
+enum KnownRoots {
     Nothing,
-    /// At least one.
+    /// At least one root was found.
     Found(Arc<RootCertStore>),
-    /// There were none at that time.
+    /// There were no roots at that time.
     Missing(Instant),
 }
 
 impl SystemRoots {
     /// Roots that `read` finds when they are asked for.
     pub(super) const fn new(read: fn() -> RootCertStore) -> Self {
-        Self { read, known: Mutex::new(Known::Nothing), looking: tokio::sync::Mutex::const_new(()) }
+        Self { read, known: Mutex::new(KnownRoots::Nothing), looking: tokio::sync::Mutex::const_new(()) }
     }
 
-    /// Those of the machine.
+    /// The roots of the machine.
     pub(super) fn of_process() -> &'static Self {
         static ROOTS: SystemRoots = SystemRoots::new(|| {
             let mut roots = RootCertStore::empty();
@@ -65,33 +65,34 @@ impl SystemRoots {
     /// The roots, if the system has any now: for whoever starts Sluice or reloads its configuration, perhaps just after having
     /// installed them. Blocks on their files, unless they were found before.
     pub(super) fn look_now(&self) -> Option<Arc<RootCertStore>> {
-        if let Known::Found(roots) = &*self.known.lock() {
+        if let KnownRoots::Found(roots) = &*self.known.lock() {
             return Some(roots.clone());
         }
         // Not under the lock, which connections ask.
         let roots = Arc::new((self.read)());
         let is_missing = roots.is_empty();
         let mut known = self.known.lock();
-        if let Known::Found(others) = &*known {
+        if let KnownRoots::Found(others) = &*known {
             return Some(others.clone());
         }
-        *known = if is_missing { Known::Missing(Instant::now()) } else { Known::Found(roots.clone()) };
+        *known =
+            if is_missing { KnownRoots::Missing(Instant::now()) } else { KnownRoots::Found(roots.clone()) };
         (!is_missing).then_some(roots)
     }
 
-    /// What [`SystemRoots::get`] gives, unless it has to look for them.
+    /// The result of [`SystemRoots::get`], unless it has to look for the roots.
     fn known(&self) -> Poll<Option<Arc<RootCertStore>>> {
         match &*self.known.lock() {
-            Known::Found(roots) => Poll::Ready(Some(roots.clone())),
-            Known::Missing(at) if at.elapsed() < LOOK_AGAIN => Poll::Ready(None),
-            Known::Missing(_) | Known::Nothing => Poll::Pending,
+            KnownRoots::Found(roots) => Poll::Ready(Some(roots.clone())),
+            KnownRoots::Missing(at) if at.elapsed() < LOOK_AGAIN => Poll::Ready(None),
+            KnownRoots::Missing(_) | KnownRoots::Nothing => Poll::Pending,
         }
     }
 
     /// As if roots that are missing had last been looked for long ago.
     #[cfg(test)]
     pub(super) fn expire(&self) {
-        if let Known::Missing(at) = &mut *self.known.lock() {
+        if let KnownRoots::Missing(at) = &mut *self.known.lock() {
             *at -= LOOK_AGAIN;
         }
     }

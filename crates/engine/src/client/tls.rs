@@ -1,4 +1,4 @@
-//! TLS towards upstreams: what is trusted, who we are, and both again when the files change.
+//! TLS towards upstreams: the trusted roots, our certificate, and both again when the files change.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -43,7 +43,7 @@ pub enum TlsError {
     /// A file can't be used.
     #[error(transparent)]
     Pem(#[from] PemError),
-    /// One of the two files of an identity is missing.
+    /// One of the two files of a client certificate is missing.
     #[error("`tls.{given}` needs `tls.{missing}` as well")]
     HalfIdentity {
         /// The option that is there.
@@ -71,21 +71,21 @@ pub(crate) struct Tls {
     protocol: &'static [u8],
     /// Trusted where no `ca_file` is configured.
     system: &'static SystemRoots,
-    state: Mutex<Option<Loaded>>,
+    state: Mutex<Option<LoadedClientTls>>,
     /// Held while the files are read for the first time, which the first connections all wait for: read by each of them,
     /// each would have a configuration of its own and void the connections of the others.
     first: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug)]
-struct Loaded {
+struct LoadedClientTls {
     config: Arc<ClientConfig>,
     /// Goes up with every change; a pooled connection of an older one is not used again.
     generation: u64,
     /// When a certificate of the chain that is shown ends, the first of them, if one is shown.
     certificate_expiry: Option<SystemTime>,
-    /// What was read last, even if it could not be used, so that a bad file is complained about once.
-    files: Files,
+    /// The files that were read last, even if they could not be used, so that a bad file is logged once.
+    files: TlsClientFiles,
     checked: Instant,
 }
 
@@ -121,7 +121,7 @@ impl Tls {
         let (state, first) = (Mutex::new(None), tokio::sync::Mutex::new(()));
         let tls = Self { settings, protocol, system, state, first };
         if wanted || tls.has_files() {
-            let files = Files::read(&tls.settings)?;
+            let files = TlsClientFiles::read(&tls.settings)?;
             let system = if tls.trusts_system() { system.look_now() } else { None };
             let config = files.config(&tls.settings, protocol, system)?;
             tls.install(files, Ok(config))?;
@@ -139,7 +139,7 @@ impl Tls {
                     return Ok((Arc::clone(&loaded.config), loaded.generation));
                 }
                 Some(loaded) => {
-                    // Others go on with what there is while this one looks.
+                    // Other connections go on with the current files while this one reads them.
                     loaded.checked = Instant::now();
                     break Some(loaded.files.clone());
                 }
@@ -152,7 +152,7 @@ impl Tls {
             if self.trusts_system() { Some(self.system.get().await.ok_or(TlsError::NoRoots)?) } else { None };
         let (settings, protocol) = (self.settings.clone(), self.protocol);
         let read = tokio::task::spawn_blocking(move || {
-            let files = Files::read(&settings)?;
+            let files = TlsClientFiles::read(&settings)?;
             let config = (Some(&files) != known.as_ref()).then(|| files.config(&settings, protocol, system));
             Ok((files, config))
         });
@@ -193,15 +193,15 @@ impl Tls {
         self.settings.ca_file.is_some() || self.settings.cert_file.is_some()
     }
 
-    /// Whether what is trusted comes from the system.
+    /// Whether the system's roots are trusted.
     fn trusts_system(&self) -> bool {
         self.settings.ca_file.is_none() && !self.settings.insecure_skip_verify
     }
 
-    fn install(&self, files: Files, config: Result<ClientConfig, TlsError>) -> Result<(), TlsError> {
+    fn install(&self, files: TlsClientFiles, config: Result<ClientConfig, TlsError>) -> Result<(), TlsError> {
         let mut state = self.state.lock();
         let config = match (config, state.as_mut()) {
-            // Somebody else has read them meanwhile.
+            // Another connection has read the files meanwhile.
             (_, Some(old)) if old.files == files => return Ok(()),
             (Ok(config), _) => Arc::new(config),
             (Err(error), Some(old)) => {
@@ -216,7 +216,8 @@ impl Tls {
             info!(generation, "the TLS files have changed: new connections use what they hold now");
         }
         let certificate_expiry = files.cert.as_ref().and_then(Pem::expiry);
-        *state = Some(Loaded { config, generation, certificate_expiry, files, checked: Instant::now() });
+        *state =
+            Some(LoadedClientTls { config, generation, certificate_expiry, files, checked: Instant::now() });
         Ok(())
     }
 
@@ -231,13 +232,13 @@ impl Tls {
 
 /// The contents of the files that are configured.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Files {
+struct TlsClientFiles {
     ca: Option<Pem>,
     cert: Option<Pem>,
     key: Option<Pem>,
 }
 
-impl Files {
+impl TlsClientFiles {
     fn read(settings: &TlsClientSettings) -> Result<Self, TlsError> {
         let read =
             |option, path: &Option<PathBuf>| path.as_ref().map(|path| Pem::read(option, path)).transpose();
@@ -274,7 +275,7 @@ impl Files {
         Ok(config)
     }
 
-    /// What is trusted: these roots of the system, where no file is configured.
+    /// The trusted roots: those of the configured file, else those of the system.
     fn roots(&self, system: Option<Arc<RootCertStore>>) -> Result<Arc<RootCertStore>, TlsError> {
         match &self.ca {
             Some(ca) => Ok(Arc::new(ca.authorities()?)),

@@ -1,6 +1,6 @@
 //! `auth` of exporters: the header that each attempt at sending is authenticated with.
 //!
-//! What it promises: the header is that of the moment in which the attempt is made, so that a token or a password that
+//! The header is made anew for each attempt, so that a token or a password that
 //! changes takes effect at the next attempt, without a reload. Files are read again when they change; a token of OAuth 2.0
 //! is fetched when it is first needed, kept, and renewed before it ends. Without a header there is an error that says why.
 //! No secret is in an error, a log line or a `Debug` text.
@@ -61,7 +61,7 @@ pub enum CredentialsError {
 )]
 pub struct HeaderValueError(pub HeaderName);
 
-/// What one exporter authenticates its attempts with.
+/// The credentials that one exporter authenticates its attempts with.
 #[derive(Debug)]
 pub struct AuthHeaders {
     settings: ExporterAuth,
@@ -83,7 +83,7 @@ pub(crate) struct AuthHeader {
     name: HeaderName,
     /// Marked as sensitive.
     value: HeaderValue,
-    /// What must not be seen of it if the upstream says it back.
+    /// The texts of the header that are not shown if the upstream echoes them.
     secrets: Secrets,
 }
 

@@ -24,15 +24,15 @@ const LARGEST: u64 = 64 * 1024;
 /// Why a secret can't be used. The messages name the extension and the file, and never what is in it.
 #[derive(Debug, Error)]
 pub enum SecretError {
-    /// One of the configuration.
+    /// The secret stands in the configuration.
     #[error("`{authenticator}`: a secret of the configuration can't be used: {reason}")]
     Text {
         /// The extension.
         authenticator: Arc<str>,
-        /// What is wrong with it.
+        /// Why it can't be used.
         reason: &'static str,
     },
-    /// One of a file.
+    /// The secret stands in a file.
     #[error("`{authenticator}`: `{}` of `{option}` can't be used: {reason}", path.display())]
     File {
         /// The extension.
@@ -46,10 +46,10 @@ pub enum SecretError {
     },
 }
 
-/// What a secret is used as, which decides what of a file it is and what it may look like.
+/// The use of a secret, which decides which part of a file it is and which characters it may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SecretUse {
-    /// It stands in a header as it is. Of a file it is the first line.
+    /// It is put into a header as it is. In a file it is the first line.
     Token,
     /// It is the user's name in HTTP's basic authentication.
     Username,
@@ -166,7 +166,7 @@ impl SecretState {
         if self.looked.is_some_and(|looked| looked.elapsed() < RECHECK) {
             return Err(Arc::clone(&self.secret));
         }
-        // Others go on with what there is while this one looks.
+        // Other attempts go on with the current secret while this one reads the file.
         self.looked = Some(Instant::now());
         self.begun += 1;
         Ok(self.begun)

@@ -1,4 +1,4 @@
-//! What the configuration says of an exporter's `auth`, compiled.
+//! The compiled settings of an exporter's `auth`.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::client::TlsClientSettings;
 pub struct ExporterAuth {
     /// The extension's name, such as `oauth2client/ingest`.
     pub authenticator: Arc<str>,
-    /// What it does.
+    /// How it authenticates.
     pub method: ExporterAuthMethod,
 }
 
@@ -37,7 +37,7 @@ pub enum ExporterAuthMethod {
     Bearer {
         /// The header's name.
         header: HeaderName,
-        /// What stands before the token, and a space; nothing if it is empty.
+        /// The scheme before the token and a space; no scheme if it is empty.
         scheme: String,
         /// The token. Of a file it is the first line.
         token: SecretSource,
@@ -62,13 +62,13 @@ pub struct OAuth2Settings {
     pub client_secret: SecretSource,
     /// Where tokens are fetched. Its query may hold a secret.
     pub token_url: SecretString,
-    /// What the token is to be good for.
+    /// The scopes that the token is asked for.
     pub scopes: Vec<String>,
     /// More parameters of the request for a token, by their names.
     pub endpoint_params: Vec<(String, SecretString)>,
-    /// For one request to the token endpoint; zero sets no limit.
+    /// The time for one request to the token endpoint; zero sets no limit.
     pub timeout: Duration,
-    /// For an `https` URL.
+    /// The TLS settings for an `https` URL.
     pub tls: TlsClientSettings,
     /// How long before its end a token is renewed.
     pub expiry_buffer: Duration,

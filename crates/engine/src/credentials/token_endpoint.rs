@@ -1,10 +1,10 @@
-//! One request for a token of OAuth 2.0, by the grant of client credentials (RFC 6749, section 4.4), and what its answer
-//! means.
+//! One request for a token of OAuth 2.0, by the grant of client credentials (RFC 6749, section 4.4), and the meaning of its
+//! answer.
 //!
 //! Servers differ in where they look for the client's name and secret. As in the Collector (`golang.org/x/oauth2`), they
 //! stand in an `Authorization: Basic` header first, which every server has to take, each encoded as in a form. A server that
-//! refuses that is asked once more, at once, with both in the form. What it has given a token for is what it gets from then
-//! on.
+//! refuses that is asked once more, at once, with both in the form. It gets the credentials from then on where it has taken
+//! them.
 
 use std::fmt;
 use std::sync::{Arc, Weak};
@@ -41,7 +41,7 @@ const MAX_ANSWER: usize = 64 * 1024;
 /// Bytes of an answer's head, and those that are read at a time.
 const READ_BUFFER: usize = 16 * 1024;
 
-/// What a form leaves as it is.
+/// The characters that a form does not encode.
 const FORM: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'*');
 
 /// Why there is no token endpoint at what is configured.
@@ -49,7 +49,7 @@ const FORM: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_')
 #[error("`{authenticator}`: `{url}` of `token_url` is {source}")]
 pub struct TokenEndpointError {
     authenticator: Arc<str>,
-    /// Without user information and query.
+    /// The URL without user information and query.
     url: String,
     source: UrlError,
 }
@@ -60,18 +60,18 @@ pub(super) struct TokenEndpoint {
     authenticator: Arc<str>,
     client_id: ReadSecret,
     client_secret: ReadSecret,
-    /// Of every request: the grant, scopes and configured parameters, encoded.
+    /// The form of every request: the grant, scopes and configured parameters, encoded.
     form: SecretString,
     origin: Origin,
     way: Way,
-    /// As it stands in the request line: a path, or the whole URL for a proxy.
+    /// The target in the request line: a path, or the whole URL for a proxy.
     uri: Uri,
     /// For people.
     url: String,
     timeout: Duration,
     connector: Connector,
     tls: Tls,
-    /// What must not be seen if the server says it back, beside the client's secret.
+    /// Texts that are not shown if the server echoes them, beside the client's secret.
     secrets: Secrets,
     /// The place for the credentials that it has given a token for.
     place: Mutex<Option<CredentialsPlace>>,
@@ -84,22 +84,22 @@ enum CredentialsPlace {
     Form,
 }
 
-/// What an endpoint has given.
+/// A token that an endpoint has given.
 pub(super) struct AccessToken {
     pub(super) header: AuthHeader,
-    /// How long it is good, if that was said.
+    /// How long it is valid, if the endpoint said so.
     pub(super) lifetime: Option<Duration>,
 }
 
 /// Why there is no token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TokenError {
-    /// For people, without secrets: a line of limited length.
+    /// The reason for people, without secrets: a line of limited length.
     detail: String,
     refused: bool,
     /// Whether other credentials, or the same in another place, may be taken.
     of_credentials: bool,
-    /// What the server asks to wait.
+    /// How long the server asks to wait.
     pub(super) after: Option<Duration>,
 }
 
@@ -198,7 +198,7 @@ impl TokenEndpoint {
         }
     }
 
-    /// One request and its answer.
+    /// Sends one request and reads its answer.
     async fn ask(
         &self,
         client: ClientCredentials<'_>,
@@ -303,7 +303,7 @@ impl TokenEndpoint {
             }
             300..=399 => {
                 let location = headers.get(LOCATION).and_then(|value| value.to_str().ok());
-                // It may repeat the query that was sent.
+                // The location may repeat the query that was sent.
                 let location = secrets.clean(&shown_url(location.unwrap_or("nowhere")));
                 let reason = format!(
                     "{status}: redirects are not followed; `token_url` should name what `{location}` is"
@@ -342,7 +342,7 @@ impl TokenEndpoint {
     }
 }
 
-/// What stands before the reason of a refusal.
+/// The text before the reason of a refusal.
 const REFUSED: &str = " gives no token: ";
 
 /// The client's name and secret.
@@ -368,7 +368,7 @@ impl ClientCredentials<'_> {
     }
 }
 
-/// What every request says.
+/// The form of every request.
 fn form(settings: &OAuth2Settings) -> SecretString {
     let mut form = String::new();
     // Some servers want another word for the grant.

@@ -29,13 +29,13 @@ const WAITS: RetrySettings = RetrySettings {
     max_elapsed_time: Duration::ZERO,
 };
 
-/// So long after a token that the upstream did not take could have been replaced, the next one is replaced at once again.
+/// Once a refused token could have been replaced this long ago, the next refused token is replaced at once again.
 const CALM: Duration = Duration::from_secs(60);
 
 /// The part of its life that a token is used for at least before it is renewed, however short that is.
 const LEAST_USE: f64 = 0.5;
 
-/// See the module.
+/// The source of one exporter's tokens; see the module.
 #[derive(Debug)]
 pub(super) struct TokenSource {
     authenticator: Arc<str>,
@@ -51,7 +51,7 @@ struct TokenState {
     token: Option<KeptToken>,
     /// Whether a request for a token is on its way.
     fetching: bool,
-    /// What became of the last request, if it has brought none.
+    /// The failure of the last request for a token, if it failed.
     failure: Option<FetchFailure>,
     /// How often tokens are replaced that the upstream does not take.
     refusals: Option<Refusals>,
@@ -176,7 +176,7 @@ impl TokenState {
         may
     }
 
-    /// What an attempt is made with, or comes to; `None`: that is not known before the request ends that is on its way.
+    /// The header for an attempt, or why there is none; `None` if that is known only when the current request for a token ends.
     fn known(&self, now: Instant) -> Option<Result<Arc<AuthHeader>, Arc<TokenError>>> {
         match &self.token {
             Some(token) if token.is_good(now) && !(token.refused && self.fetching) => {

@@ -1,4 +1,4 @@
-//! What is in a dead letter, for people: its entries as OTLP/JSON, and what of it can't be read.
+//! The contents of a dead letter, for people: its entries as OTLP/JSON, and the parts that can't be read.
 
 use std::io;
 
@@ -18,18 +18,18 @@ const MOST_READ: usize = 8 << 20;
 /// Bytes of an entry that are shown in one piece. A larger one is shown in several, each with its resource and scope.
 const PIECE: usize = 64 << 10;
 
-/// Parts that can't be read, of which is told.
+/// The most parts that can't be read and are named.
 const MOST_FAULTS: usize = 100;
 
-/// What is in a letter.
+/// The contents of a letter.
 #[derive(Debug, Default)]
 pub struct DeadLetterContents {
-    /// Its entries, as in OTLP/JSON: a `ResourceSpans`, `ResourceMetrics` or `ResourceLogs` each. Of a letter whose bytes are JSON,
-    /// what is no JSON is a text.
+    /// Its entries, as in OTLP/JSON: a `ResourceSpans`, `ResourceMetrics` or `ResourceLogs` each. In a letter of JSON, a line that is no
+    /// JSON is a text.
     pub entries: Vec<Value>,
     /// The positions of those that are the reason why the letter is here, as far as that is known.
     pub offending: Vec<usize>,
-    /// What is no valid OTLP.
+    /// The parts that are no valid OTLP.
     pub faults: Vec<DeadLetterFault>,
     /// Whether there is more than that.
     pub truncated: bool,
@@ -40,7 +40,7 @@ pub struct DeadLetterContents {
 pub struct DeadLetterFault {
     /// The path of the field that is at fault.
     pub path: String,
-    /// What is wrong with it.
+    /// The fault of that field.
     pub reason: String,
 }
 
@@ -53,7 +53,7 @@ impl DeadLetterContents {
             Encoding::Proto => contents.put_protobuf(letter.signal(), &bytes, redaction),
             Encoding::Json => contents.put_json(letter.signal(), &bytes, redaction),
         }
-        // What no route takes is as it should be: nothing in it is at fault.
+        // Entries that no route takes are valid: nothing in them is at fault.
         let is_refused = letter.exporter().is_some() || letter.encoding() == Encoding::Json;
         if is_refused && letter.records() == 1 && contents.entries.len() == 1 && !contents.truncated {
             contents.offending = vec![0];
@@ -93,7 +93,7 @@ impl DeadLetterContents {
                 break;
             }
         }
-        // Of the last entry that was read not all may be there.
+        // The last entry may not have been read as a whole.
         if read < bytes.len() && !self.truncated {
             self.put_fault(String::new(), "it is no request in protobuf behind what is shown".to_owned());
         }

@@ -16,7 +16,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::contents::DeadLetterContents;
-use super::files::{Files, Note, TEMPORARY, private_file, temporary};
+use super::files::{LetterFiles, Note, TEMPORARY, private_file, temporary};
 use super::filter::DeadLetterFilter;
 use super::letter::{DeadLetter, DeadLetterPlace};
 use super::list::{DeadLetterPage, ListedDeadLetter, named, page};
@@ -54,14 +54,14 @@ pub enum StoreError {
 /// The dead-letter directory. Cloning shares it.
 #[derive(Clone, Debug)]
 pub struct DeadLetters {
-    shared: Arc<Directory>,
+    shared: Arc<LetterDirectory>,
     turns: Arc<DeadLetterTurns>,
-    /// Held by who goes through the directory to list it.
+    /// Held while the directory is listed.
     listing: Arc<Semaphore>,
 }
 
 #[derive(Debug)]
-struct Directory {
+struct LetterDirectory {
     path: PathBuf,
     max_size: AtomicU64,
     synced: bool,
@@ -69,8 +69,8 @@ struct Directory {
     size: AtomicU64,
     /// Notes in the directory.
     letters: AtomicU64,
-    /// Held together by those who store a letter, from its counting on until it is there, and alone by who counts the directory: a
-    /// letter that is in it and not counted yet would count twice.
+    /// Held for reading while a letter is stored, from its counting on until it is there, and for writing while the directory is counted:
+    /// a letter that is in it and not counted yet would count twice.
     storing: RwLock<()>,
     /// The place that was last taken.
     last: Mutex<DeadLetterPlace>,
@@ -86,7 +86,7 @@ impl DeadLetters {
         fs::create_dir_all(settings.directory.parent().unwrap_or(&settings.directory))?;
         DirBuilder::new().recursive(true).mode(0o700).create(&settings.directory)?;
         let held = DirectorySize::of(&settings.directory)?;
-        let shared = Directory {
+        let shared = LetterDirectory {
             size: AtomicU64::new(held.bytes),
             letters: AtomicU64::new(held.letters),
             storing: RwLock::new(()),
@@ -202,7 +202,7 @@ impl DeadLetters {
         self.shared.size.load(Ordering::Relaxed)
     }
 
-    /// Letters in the directory, counted as [`DeadLetters::bytes`] are.
+    /// The number of letters in the directory, counted as [`DeadLetters::bytes`] are.
     pub fn letters(&self) -> u64 {
         self.shared.letters.load(Ordering::Relaxed)
     }
@@ -219,7 +219,7 @@ impl DeadLetters {
         self.look(move |directory| page(directory, before.as_deref(), most, &filter)).await
     }
 
-    /// Has somebody read in the directory, one at a time.
+    /// Reads in the directory by `look`, one call at a time.
     pub(super) async fn look<T: Send + 'static>(
         &self,
         look: impl FnOnce(&Path) -> io::Result<T> + Send + 'static,
@@ -248,7 +248,7 @@ impl DeadLetters {
     }
 }
 
-impl Directory {
+impl LetterDirectory {
     fn store(&self, place: DeadLetterPlace, letter: &DeadLetter) -> Result<(), StoreError> {
         let note = Note::of(letter).text();
         let size = note.len() as u64 + letter.bytes.iter().map(|piece| piece.len() as u64).sum::<u64>();
@@ -285,7 +285,7 @@ impl Directory {
     /// Writes both files.
     fn put(&self, place: DeadLetterPlace, letter: &DeadLetter, note: &[u8]) -> io::Result<()> {
         let (note_path, claim) = self.begin(place, letter)?;
-        let files = Files { note: &note_path, encoding: letter.encoding, synced: self.synced };
+        let files = LetterFiles { note: &note_path, encoding: letter.encoding, synced: self.synced };
         files
             .write(claim, letter.bytes.iter().map(Bytes::as_ref), note)
             .and_then(|()| if self.synced { File::open(&self.path)?.sync_all() } else { Ok(()) })

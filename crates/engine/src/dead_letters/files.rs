@@ -50,14 +50,14 @@ pub(super) struct KeyPart {
 }
 
 /// The two files of a letter that is being written.
-pub(super) struct Files<'f> {
+pub(super) struct LetterFiles<'f> {
     /// The path of its note.
     pub(super) note: &'f Path,
     pub(super) encoding: Encoding,
     pub(super) synced: bool,
 }
 
-impl Files<'_> {
+impl LetterFiles<'_> {
     /// Writes the bytes, and then the note into its temporary file, and gives both their names.
     pub(super) fn write<'a>(
         &self,
@@ -126,7 +126,7 @@ impl Note {
         }
     }
 
-    /// As it stands in its file, for people as well.
+    /// The note's text in its file, which people can read as well.
     pub(super) fn text(&self) -> Vec<u8> {
         let mut text = serde_json::to_vec_pretty(self).expect("a note has only strings for keys");
         text.push(b'\n');

@@ -1,4 +1,4 @@
-//! Which dead letters are meant: the conditions that the API and `sluice replay` take, by the same names.
+//! The conditions that select dead letters, by the names that the API and `sluice replay` take.
 
 use std::fmt;
 
@@ -27,10 +27,10 @@ pub struct DeadLetterFilter {
     to: Option<String>,
 }
 
-/// Why a condition can't be had.
+/// Why a condition can't be set.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ConditionError {
-    /// There is none of this name.
+    /// There is no condition of this name.
     #[error("unknown condition `{0}`: there are exporter, tenant, key, reason, signal, from and to")]
     Unknown(String),
     /// Not a signal.
@@ -41,7 +41,7 @@ pub enum ConditionError {
     Moment {
         /// The condition.
         name: &'static str,
-        /// What it was to be.
+        /// The value that it was to have.
         value: String,
     },
 }

@@ -42,7 +42,7 @@ pub struct DeadLetterOrigin {
     /// The other side of the connection, which may be a proxy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peer: Option<String>,
-    /// What it has said of itself, shortened and printable.
+    /// The sender's user agent, shortened and printable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_agent: Option<String>,
     /// The tenant whose sender it was, if the receiver asks the table of tenants.

@@ -26,7 +26,7 @@ const NOTE: &str = "json";
 /// The endings of a letter's bytes.
 const PAYLOADS: [&str; 2] = ["pb", "jsonl"];
 
-/// What a dead-letter directory holds.
+/// The letters in a dead-letter directory.
 #[derive(Debug, Default)]
 pub struct FoundDeadLetters {
     /// Whole letters, in the order in which they were stored.
@@ -40,7 +40,7 @@ pub struct FoundDeadLetters {
 pub struct DeadLetterPage {
     /// Letters in the whole directory, whatever was asked for.
     pub total: u64,
-    /// Those of the page.
+    /// The letters of the page.
     pub letters: Vec<ListedDeadLetter>,
     /// Behind which the next page goes on, if there are older ones that may be asked for.
     pub next: Option<String>,
@@ -76,7 +76,7 @@ pub(super) fn oldest(
 ) -> io::Result<(Vec<ListedDeadLetter>, Option<String>)> {
     let mut oldest = Names::new();
     for_each_file(directory, |stem, ending| {
-        // What is not named as a letter is comes behind all that is.
+        // A file that is not named like a letter comes behind all letters.
         let is_too_new = stem >= until && stem.get(..20).is_some_and(utc::is_compact);
         if after.is_some_and(|after| stem <= after) || is_too_new || !filter.may_take(stem) {
             return;

@@ -4,8 +4,8 @@ use std::fs::{File, TryLockError};
 use std::io;
 use std::path::Path;
 
-/// Held by who replays or deletes letters, so that nobody else sends the same ones meanwhile. New letters are stored beside that. A
-/// process that ends has let go of it.
+/// Held while letters are replayed or deleted, so that no other walk sends the same ones meanwhile. New letters are stored all the
+/// same. A process that ends releases it.
 #[derive(Debug)]
 pub struct DeadLettersLock {
     /// The directory itself, which has the lock, so that no file in it has to. None where the file system has no locks.
@@ -19,7 +19,7 @@ impl DeadLettersLock {
         match file.try_lock() {
             Ok(()) => Ok(Some(Self { _directory: Some(file) })),
             Err(TryLockError::WouldBlock) => Ok(None),
-            // Such as a network file system that locks only what is written to.
+            // The file system can't lock, such as a network file system that locks only files that are written to.
             Err(TryLockError::Error(_)) => Ok(Some(Self { _directory: None })),
         }
     }

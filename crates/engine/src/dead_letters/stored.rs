@@ -11,13 +11,15 @@ use bytes::Bytes;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
-use super::files::{Files, KeyPart, Note, VERSION, ending, part_path, payload_path, private_file, temporary};
+use super::files::{
+    KeyPart, LetterFiles, Note, VERSION, ending, part_path, payload_path, private_file, temporary,
+};
 use super::letter::DeadLetterOrigin;
 use crate::encoding::Encoding;
 use crate::route::{RoutingKey, Values};
 use otlp::Signal;
 
-/// What is said of a link, a directory, a pipe or a device in the place of a file.
+/// The error of a link, a directory, a pipe or a device in the place of a file.
 pub(super) const NO_FILE: &str = "not a file";
 
 /// A part of a letter that is to become a letter itself.
@@ -172,7 +174,7 @@ impl StoredDeadLetter {
             ..self.note.clone()
         };
         let path = part_path(&self.path, index);
-        let files = Files { note: &path, encoding: Encoding::Proto, synced: true };
+        let files = LetterFiles { note: &path, encoding: Encoding::Proto, synced: true };
         let claim = private_file().create(true).truncate(true).open(temporary(&path))?;
         files.write(claim, std::iter::once(&*part.bytes), &note.text()).inspect_err(|_| files.remove())
     }
@@ -192,7 +194,7 @@ impl StoredDeadLetter {
 fn open_file(path: &Path) -> io::Result<File> {
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
     let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
-        // What the system says of a link, and of a socket.
+        // The errors of the system for a link, and for a socket.
         Err(error)
             if error
                 .raw_os_error()

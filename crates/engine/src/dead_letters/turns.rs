@@ -1,5 +1,5 @@
-//! The order in which letters are written. Exporters take turns, so that one with many letters doesn't keep those of another from being written, and
-//! the letters of each come in the order in which they were to be stored.
+//! The order in which letters are written. Exporters take turns, so that one with many letters doesn't keep those of another from
+//! being written, and the letters of each come in the order in which they were to be stored.
 
 use std::collections::VecDeque;
 use std::future::pending;
@@ -11,11 +11,11 @@ use tokio::sync::{Notify, oneshot};
 /// Turns at a time, and with them threads that write.
 const WRITERS: usize = 4;
 
-/// Whose turn it is in a directory.
+/// The turns to store letters in a directory.
 #[derive(Debug, Default)]
 pub(super) struct DeadLetterTurns {
     state: Mutex<TurnState>,
-    /// Told when a turn ends for which nobody waits.
+    /// Notified when a turn ends and nobody waits for one.
     ended: Notify,
 }
 
@@ -23,7 +23,7 @@ pub(super) struct DeadLetterTurns {
 struct TurnState {
     /// Turns that have not ended. If there are fewer than may be, nobody waits.
     begun: usize,
-    /// Those who wait, by their exporters; the exporter first that has its turn next. Of each there is at least one.
+    /// The waiting letters by their exporters; the exporter first that has its turn next. Each exporter has at least one.
     waiting: VecDeque<(Option<String>, VecDeque<oneshot::Sender<DeadLetterTurn>>)>,
     is_closed: bool,
 }
@@ -106,7 +106,7 @@ impl Drop for DeadLetterTurn {
             next
         };
         match next {
-            // Who has gone since gives the turn to the next one in the same way.
+            // A waiting letter that is gone by now gives the turn to the next one in the same way.
             Some(next) => drop(next.send(Self(Arc::clone(&self.0)))),
             None => self.0.ended.notify_waiters(),
         }

@@ -10,12 +10,12 @@ use super::lock::DeadLettersLock;
 /// Letters that are looked at in one go.
 const STEP: usize = 1000;
 
-/// Which letters are meant.
+/// The letters that a walk goes through.
 #[derive(Clone, Debug)]
 pub enum DeadLetterSelection {
-    /// Those of these names.
+    /// The letters of these names.
     Files(Vec<String>),
-    /// Those that meet the conditions; without a condition also what is no whole letter.
+    /// The letters that meet the conditions; without a condition also files that are no whole letter.
     Matching(DeadLetterFilter),
 }
 
@@ -24,14 +24,14 @@ pub enum DeadLetterSelection {
 #[derive(Debug)]
 pub struct DeadLetterWalk {
     letters: DeadLetters,
-    rest: Rest,
+    rest: WalkRest,
     _lock: DeadLettersLock,
 }
 
-/// What is left of a walk.
+/// The part of a walk that is left.
 #[derive(Debug)]
-enum Rest {
-    /// These names, the next one last.
+enum WalkRest {
+    /// The letters of these names, the next one last.
     Named(Vec<String>),
     Matching {
         filter: DeadLetterFilter,
@@ -58,10 +58,10 @@ impl DeadLetterWalk {
             DeadLetterSelection::Files(mut names) => {
                 names.sort_unstable_by(|one, other| other.cmp(one));
                 names.dedup();
-                Rest::Named(names)
+                WalkRest::Named(names)
             }
             DeadLetterSelection::Matching(filter) => {
-                Rest::Matching { filter, after: None, until: letters.end() }
+                WalkRest::Matching { filter, after: None, until: letters.end() }
             }
         };
         Ok(Some(Self { letters: letters.clone(), rest, _lock: lock }))
@@ -74,14 +74,14 @@ impl DeadLetterWalk {
 
     /// The next letters; `None` at the end.
     pub async fn next(&mut self) -> io::Result<Option<WalkedDeadLetters>> {
-        match std::mem::replace(&mut self.rest, Rest::Nothing) {
-            Rest::Nothing => Ok(None),
-            Rest::Named(mut names) => {
+        match std::mem::replace(&mut self.rest, WalkRest::Nothing) {
+            WalkRest::Nothing => Ok(None),
+            WalkRest::Named(mut names) => {
                 let next = names.split_off(names.len().saturating_sub(STEP));
                 if next.is_empty() {
                     return Ok(None);
                 }
-                self.rest = Rest::Named(names);
+                self.rest = WalkRest::Named(names);
                 let walked = self.letters.look(move |directory| {
                     let mut walked = WalkedDeadLetters::default();
                     for name in next.into_iter().rev() {
@@ -94,7 +94,7 @@ impl DeadLetterWalk {
                 });
                 walked.await.map(Some)
             }
-            Rest::Matching { filter, after, until } => {
+            WalkRest::Matching { filter, after, until } => {
                 let (of_step, wanted) = (until.clone(), filter.clone());
                 let (mut letters, last) = self
                     .letters
@@ -105,7 +105,7 @@ impl DeadLetterWalk {
                     Ok(letter) => filter.takes(letter),
                     Err(_) => filter.is_empty(),
                 });
-                self.rest = Rest::Matching { filter, after: Some(last), until };
+                self.rest = WalkRest::Matching { filter, after: Some(last), until };
                 Ok(Some(WalkedDeadLetters { letters, missing: Vec::new() }))
             }
         }

@@ -1,4 +1,4 @@
-//! What values are compared with.
+//! The bounds that values are compared with.
 
 use std::fmt;
 
@@ -23,7 +23,7 @@ pub enum QueryBound {
     Signal(Signal),
 }
 
-/// How bad a record is.
+/// The severity of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SeverityLevel {
     /// Severity numbers 1 to 4.
@@ -44,7 +44,7 @@ impl SeverityLevel {
     /// In their order.
     const ALL: [Self; 6] = [Self::Trace, Self::Debug, Self::Info, Self::Warn, Self::Error, Self::Fatal];
 
-    /// What it is called.
+    /// The name of the level.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Trace => "trace",
@@ -92,7 +92,7 @@ impl SeverityLevel {
     }
 }
 
-/// What to write for a level.
+/// The hint what to write for a level.
 const LEVELS: &str = "write trace, debug, info, warn, error or fatal";
 
 /// The bound that a text is for a field; or what to write. That does not repeat the text, which may be a secret.

@@ -1,4 +1,4 @@
-//! What is wrong with a query.
+//! The error of a query that can't be read.
 
 use thiserror::Error;
 
@@ -8,6 +8,7 @@ use thiserror::Error;
 pub struct QueryError {
     /// The character at which it is wrong, from 1.
     pub column: usize,
-    /// What is wrong, and what to write. Nothing of the query is repeated in it, so that it can be shown to whoever may not see that.
+    /// The fault, and what to write. No part of the query is repeated in it, so that it can be shown to readers who may not see the
+    /// query.
     pub message: String,
 }

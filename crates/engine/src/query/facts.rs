@@ -1,8 +1,8 @@
-//! What is known of an entry and of a record of it while queries are asked: each thing is read when the first condition asks for it,
-//! and once.
+//! The facts that are known of an entry and of a record of it while queries are asked: each is read when the first condition asks for
+//! it, and once.
 //!
-//! What several records have in common - the resource, a scope, a metric - is read once for all of them, and what a condition has
-//! come to on it is remembered. So however few bytes a record has, no more than those are gone through for it.
+//! The parts that several records have in common - the resource, a scope, a metric - are read once for all of them, and the results of
+//! conditions on them are remembered. So no more bytes are gone through for a record than it has itself.
 
 use std::borrow::Cow;
 use std::cell::{Cell, OnceCell, RefCell};
@@ -11,10 +11,10 @@ use std::rc::Rc;
 use smallvec::SmallVec;
 
 use super::bound::SeverityLevel;
-use super::compile::{RememberedMatcher, WantedNames};
-use super::evaluate::RecordOrigin;
 use super::field::AttributePlace;
-use super::pattern::TextMatcher;
+use super::matcher::{RememberedMatcher, TextMatcher};
+use super::names::WantedNames;
+use super::origin::RecordOrigin;
 use otlp::{
     self, AttributeView, REDACTED, ReadValue, RecordFields, RecordView, Redaction, Signal,
     resource_attributes,
@@ -26,10 +26,10 @@ pub(super) const LOOKED_AT: usize = 64 * 1024;
 /// Before so many bytes of texts are looked at, it is asked again whether there is time.
 const BYTES_AT_ONCE: usize = 4 * 1024;
 
-/// How queries look at records.
+/// What queries see of records, and for how long they may look.
 #[derive(Clone, Copy)]
 pub struct QuerySight<'s> {
-    /// What they don't see, as if it was not there.
+    /// The redaction of texts that queries must not see.
     pub redaction: Option<&'s Redaction>,
     /// Whether there is time to look on. Asked before each record, and before each long text, or so many short ones.
     pub has_time: &'s dyn Fn() -> bool,
@@ -40,7 +40,7 @@ impl QuerySight<'static> {
     pub const EVERYTHING: Self = Self { redaction: None, has_time: &|| true };
 }
 
-/// Where something stands that records have in common.
+/// A part of an entry that its records have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CommonPlace {
     /// In the entry, or with it.
@@ -67,14 +67,14 @@ pub(super) enum SeenValue<'a> {
     Text(Cow<'a, str>),
     Int(i64),
     Double(f64),
-    /// Of what is no text and no number, the text that it is compared as.
+    /// The text that a value is compared as which is no text and no number.
     Written(Cow<'a, str>),
     List(Vec<SeenValue<'a>>),
-    /// It is there, and is too long.
+    /// The value is there, and is too long to be looked at.
     Unseen,
 }
 
-/// What is known of an entry.
+/// The facts about an entry.
 pub(super) struct EntryFacts<'f, 'a> {
     names: &'f WantedNames,
     pub(super) origin: &'f RecordOrigin<'f>,
@@ -85,23 +85,23 @@ pub(super) struct EntryFacts<'f, 'a> {
     resource: OnceCell<FoundValues<'a>>,
     scope: CommonFacts<'a>,
     metric: CommonFacts<'a>,
-    /// What conditions have come to in each [`CommonPlace`].
+    /// The results of conditions in each [`CommonPlace`].
     remembered: RefCell<SmallVec<[[CommonResult; 3]; 4]>>,
     /// Bytes of texts that were looked at since it was asked whether there is time.
     looked_at: Cell<usize>,
     ran_out: Cell<bool>,
 }
 
-/// What a condition has come to.
+/// The result of a condition.
 #[derive(Clone, Copy, Debug, Default)]
 struct CommonResult {
     /// On which of the scopes, of the metrics, counted from 1; 0 if it was not asked.
     of: u32,
-    /// Nothing if what it asks for is not there.
+    /// `None` if the attribute that it asks for is not there.
     passes: Option<bool>,
 }
 
-/// What is known of the scope, or the metric, that was looked at last.
+/// The facts about the scope, or the metric, that was looked at last.
 struct CommonFacts<'a> {
     /// Where it stands.
     position: Cell<*const u8>,
@@ -110,7 +110,7 @@ struct CommonFacts<'a> {
     values: RefCell<Option<Rc<FoundValues<'a>>>>,
 }
 
-/// What is known of a record.
+/// The facts about a record.
 pub(super) struct RecordFacts<'f, 'a> {
     entry: &'f EntryFacts<'f, 'a>,
     record: &'f RecordView<'f, 'a>,
@@ -142,7 +142,7 @@ impl<'a> CommonFacts<'a> {
 }
 
 impl<'f, 'a> EntryFacts<'f, 'a> {
-    /// Of which nothing is known yet; so many conditions are remembered.
+    /// The facts about an entry, none of which is known yet; so many conditions are remembered.
     pub(super) fn new(
         names: &'f WantedNames,
         origin: &'f RecordOrigin<'f>,
@@ -178,7 +178,7 @@ impl<'f, 'a> EntryFacts<'f, 'a> {
         self.ran_out.get()
     }
 
-    /// The same before so many bytes are looked at.
+    /// Whether there is time to look at so many bytes.
     fn has_time_for(&self, bytes: usize) -> bool {
         let looked_at = self.looked_at.get() + bytes;
         if looked_at < BYTES_AT_ONCE {
@@ -200,7 +200,8 @@ impl<'f, 'a> EntryFacts<'f, 'a> {
         values
     }
 
-    /// What a condition comes to on what stands there, of which this is so many'th, if `decide` has not been asked before.
+    /// The result of a condition on the entry, on the `count`th scope or on the `count`th metric; `decide` is called if that is not
+    /// remembered.
     fn remember(
         &self,
         memory: usize,
@@ -217,7 +218,7 @@ impl<'f, 'a> EntryFacts<'f, 'a> {
         passes
     }
 
-    /// The same for what an entry has once.
+    /// The result of a condition on the entry, its origin or its resource.
     pub(super) fn remember_of_entry(
         &self,
         memory: usize,
@@ -274,7 +275,7 @@ impl<'f, 'a> EntryFacts<'f, 'a> {
         }
     }
 
-    /// What is made of a list or map, if it is seen: `whole` makes it of one in which nothing is hidden.
+    /// The result of `whole` on a list or map in which nothing is hidden, or else of `clean` on the redacted one; `None` if it is not seen.
     fn see_list_or_map<T>(
         &self,
         value: &ReadValue<'a>,
@@ -291,7 +292,8 @@ impl<'f, 'a> EntryFacts<'f, 'a> {
         })
     }
 
-    /// What is made of a number, a boolean or bytes, if that is seen: `whole` makes it of one in which nothing is hidden.
+    /// The result of `whole` on a number, a boolean or bytes in which nothing is hidden, or else of `clean` on the redacted text; `None`
+    /// if it is not seen.
     fn see_scalar<T>(
         &self,
         value: &ReadValue<'a>,
@@ -324,7 +326,7 @@ impl<'f, 'a> EntryFacts<'f, 'a> {
 }
 
 impl<'f, 'a> RecordFacts<'f, 'a> {
-    /// Of which nothing is known yet.
+    /// The facts about a record, none of which is known yet.
     pub(super) fn new(entry: &'f EntryFacts<'f, 'a>, record: &'f RecordView<'f, 'a>) -> Self {
         Self {
             entry,
@@ -336,7 +338,7 @@ impl<'f, 'a> RecordFacts<'f, 'a> {
         }
     }
 
-    /// What is known of its entry.
+    /// The facts about its entry.
     pub(super) fn entry(&self) -> &EntryFacts<'f, 'a> {
         self.entry
     }
@@ -460,7 +462,7 @@ impl<'f, 'a> RecordFacts<'f, 'a> {
         })
     }
 
-    /// What is decided by the metric alone, if the record is a data point of one.
+    /// The result of a condition that depends on the metric alone, if the record is a data point.
     fn of_metric(&self, memory: usize, decide: impl FnOnce() -> bool) -> bool {
         let Some(position) = self.record.metric_position() else { return decide() };
         let count = self.entry.metric.enter(position);

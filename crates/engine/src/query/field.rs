@@ -1,4 +1,4 @@
-//! What a query can name.
+//! The fields that a query can name.
 
 use std::fmt;
 
@@ -79,7 +79,7 @@ const WORDS: [(&str, QueryField); 20] = [
     ("scope", QueryField::Scope),
 ];
 
-/// What stands before an attribute that is looked for in one place.
+/// The prefixes of attributes that are looked for in one place.
 const PLACES: [(&str, AttributePlace); 3] = [
     ("attributes.", AttributePlace::Record),
     ("scope.", AttributePlace::Scope),
@@ -103,7 +103,7 @@ const SHORT: [(&str, &[&str]); 12] = [
 ];
 
 impl QueryField {
-    /// What a word names.
+    /// The field that a word names.
     pub(super) fn named(word: &str) -> Self {
         if let Some((_, field)) = WORDS.iter().find(|(known, _)| *known == word) {
             return field.clone();
@@ -128,7 +128,7 @@ impl QueryField {
         name.into_iter().chain(long.iter().copied())
     }
 
-    /// What it is called.
+    /// The name of the field, as it is printed.
     pub(super) fn word(&self) -> String {
         let word = WORDS.iter().find(|(_, field)| field == self).map(|(word, _)| (*word).to_owned());
         word.unwrap_or_else(|| match self {

@@ -5,14 +5,18 @@
 //! came, and builds no message. `docs/tap.md` says what queries mean.
 
 mod bound;
-mod compile;
 mod error;
-mod evaluate;
 mod facts;
 mod field;
+mod interval;
+mod matcher;
+mod names;
+mod node;
+mod origin;
 mod parse;
 mod pattern;
 mod print;
+mod set;
 #[cfg(test)]
 mod tests;
 mod wildcard;
@@ -23,13 +27,14 @@ use pattern::TextPattern;
 
 pub use bound::{SeverityLevel, rfc3339, time as read_time};
 pub use error::QueryError;
-pub use evaluate::{LookedAt, QuerySet, RecordOrigin};
 pub use facts::QuerySight;
+pub use origin::RecordOrigin;
+pub use set::{ExaminedEntry, QuerySet};
 
 #[cfg(any(test, fuzzing, feature = "fuzzed"))]
 pub use parse::check_query;
 
-/// What records are looked for.
+/// A query: a condition on records.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum Query {
     /// Every record.
@@ -48,18 +53,18 @@ pub enum Query {
     Field(QueryField, FieldTest),
 }
 
-/// What is asked of a field.
+/// A test of a field.
 #[derive(Clone, Debug, PartialEq)]
 pub enum FieldTest {
     /// Its text is like this.
     Matches(TextPattern),
-    /// It is so to this bound.
+    /// It compares to this bound in this way.
     Compare(Comparison, QueryBound),
-    /// It is between these, themselves included.
+    /// It is between these bounds, which are included.
     Between(Option<QueryBound>, Option<QueryBound>),
 }
 
-/// How a value is to a bound.
+/// The comparison of a value with a bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Comparison {
     /// `field:bound`.
@@ -75,6 +80,24 @@ pub enum Comparison {
 }
 
 impl Query {
+    /// Reads a query.
+    ///
+    /// # Errors
+    ///
+    /// The first thing that is wrong, with what to write.
+    pub fn parse(text: &str) -> Result<Self, QueryError> {
+        Self::parse_without(text, &|_| false)
+    }
+
+    /// Reads a query of somebody from whom attributes of some names are hidden, and who could find out their values by asking.
+    ///
+    /// # Errors
+    ///
+    /// As [`Query::parse`]; a field that is, or is short for, a hidden attribute is wrong.
+    pub fn parse_without(text: &str, is_hidden: &dyn Fn(&str) -> bool) -> Result<Self, QueryError> {
+        parse::query(text, is_hidden)
+    }
+
     /// The records among these that belong to a tenant whose id is like one of the globs.
     #[must_use]
     pub fn of_tenants<'g>(self, globs: impl IntoIterator<Item = &'g str>) -> Self {
@@ -82,7 +105,7 @@ impl Query {
         Self::And(vec![Self::Or(globs.into_iter().map(of_tenant).collect()), self])
     }
 
-    /// The same with `mask` in place of every text, and of every name of an attribute, that may not be shown.
+    /// The query with `mask` in place of every text, and of every name of an attribute, that may not be shown.
     #[must_use]
     pub fn masked(&self, is_shown: &dyn Fn(&str) -> bool, mask: &str) -> Self {
         let all = |parts: &[Self]| parts.iter().map(|part| part.masked(is_shown, mask)).collect();

@@ -26,36 +26,21 @@ const MOST_TERMS: usize = 128;
 /// The deepest that brackets and `NOT` may be nested.
 const DEEPEST: usize = 32;
 
-impl Query {
-    /// Reads a query.
-    ///
-    /// # Errors
-    ///
-    /// The first thing that is wrong, with what to write.
-    pub fn parse(text: &str) -> Result<Self, QueryError> {
-        Self::parse_without(text, &|_| false)
+/// Reads a query in which no attribute may be asked for whose name `is_hidden`.
+pub(super) fn query(text: &str, is_hidden: &dyn Fn(&str) -> bool) -> Result<Query, QueryError> {
+    let mut parser = QueryParser { chars: text.chars().collect(), at: 0, terms: 0, depth: 0, is_hidden };
+    if parser.chars.len() > LONGEST {
+        let message = format!("a query has at most {LONGEST} characters: write a shorter one");
+        return Err(QueryError { column: LONGEST + 1, message });
     }
-
-    /// Reads a query of somebody from whom attributes of some names are hidden, and who could find out their values by asking.
-    ///
-    /// # Errors
-    ///
-    /// The same; a field that is, or is short for, a hidden attribute is wrong.
-    pub fn parse_without(text: &str, is_hidden: &dyn Fn(&str) -> bool) -> Result<Self, QueryError> {
-        let mut parser = QueryParser { chars: text.chars().collect(), at: 0, terms: 0, depth: 0, is_hidden };
-        if parser.chars.len() > LONGEST {
-            let message = format!("a query has at most {LONGEST} characters: write a shorter one");
-            return Err(QueryError { column: LONGEST + 1, message });
-        }
-        parser.skip_space();
-        if parser.peek().is_none() {
-            return Ok(Self::Everything);
-        }
-        let query = parser.either(None)?;
-        match parser.peek() {
-            None => Ok(query),
-            Some(_) => Err(parser.wrong("nothing is open that `)` could close: leave it out")),
-        }
+    parser.skip_space();
+    if parser.peek().is_none() {
+        return Ok(Query::Everything);
+    }
+    let query = parser.either(None)?;
+    match parser.peek() {
+        None => Ok(query),
+        Some(_) => Err(parser.wrong("nothing is open that `)` could close: leave it out")),
     }
 }
 
@@ -278,7 +263,7 @@ impl QueryParser<'_> {
         Ok(Query::Text(pattern))
     }
 
-    /// What is asked of a field.
+    /// Reads the test of a field.
     fn value(&mut self, field: &QueryField) -> Result<Query, QueryError> {
         let start = self.at;
         let test = match self.peek() {
@@ -500,7 +485,7 @@ fn is_ordered(field: &QueryField) -> bool {
     )
 }
 
-/// One part alone is itself, and parts of the same kind are one list.
+/// Joins parts: one part alone stays as it is, and parts that are joined in the same way become one list.
 fn joined(mut parts: Vec<Query>, join: fn(Vec<Query>) -> Query) -> Query {
     if parts.len() == 1 {
         return parts.remove(0);

@@ -1,7 +1,5 @@
 //! Texts with wildcards.
 
-use super::wildcard::WildcardMatcher;
-
 /// A text in which `*` stands for any characters, also none, and `?` for any one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TextPattern {
@@ -55,7 +53,7 @@ impl TextPattern {
         self.parts.push(PatternPart::One);
     }
 
-    /// The same, or `mask` if one of its texts may not be shown.
+    /// The pattern, or `mask` if one of its texts may not be shown.
     pub(super) fn masked(&self, is_shown: &dyn Fn(&str) -> bool, mask: &str) -> Self {
         let is_hidden = |part: &PatternPart| matches!(part, PatternPart::Text(text) if !is_shown(text));
         if self.parts.iter().any(is_hidden) {
@@ -64,7 +62,7 @@ impl TextPattern {
         self.clone()
     }
 
-    /// What it is made of.
+    /// The parts that it is made of.
     pub(super) fn parts(&self) -> &[PatternPart] {
         &self.parts
     }
@@ -81,61 +79,5 @@ impl TextPattern {
     /// Whether it is `*` alone, which whatever is there matches.
     pub(super) fn is_any(&self) -> bool {
         self.parts == [PatternPart::Run]
-    }
-}
-
-/// A pattern as it is compared.
-#[derive(Clone, Debug)]
-pub(super) enum TextMatcher {
-    /// Anything.
-    Any,
-    /// This text and no other.
-    Whole(Box<str>),
-    /// The same, the case of letters included.
-    Exactly(Box<str>),
-    /// What has to be looked for.
-    Wildcard(WildcardMatcher),
-}
-
-impl TextMatcher {
-    /// For texts that are like the pattern as a whole.
-    pub(super) fn whole(pattern: &TextPattern) -> Self {
-        match pattern.literal() {
-            Some(text) => Self::Whole(text.into()),
-            None if pattern.is_any() => Self::Any,
-            None => Self::Wildcard(WildcardMatcher::new(pattern, false, true)),
-        }
-    }
-
-    /// The same for names, which differ if their letters have another case.
-    pub(super) fn exactly(pattern: &TextPattern) -> Self {
-        match pattern.literal() {
-            Some(text) => Self::Exactly(text.into()),
-            None if pattern.is_any() => Self::Any,
-            None => Self::Wildcard(WildcardMatcher::new(pattern, false, false)),
-        }
-    }
-
-    /// For texts that have it somewhere.
-    pub(super) fn containing(pattern: &TextPattern) -> Self {
-        if pattern.literal() == Some("") || pattern.is_any() {
-            return Self::Any;
-        }
-        Self::Wildcard(WildcardMatcher::new(pattern, true, true))
-    }
-
-    /// How often it may go through a text.
-    pub(super) fn passes(&self) -> usize {
-        if let Self::Wildcard(matcher) = self { matcher.passes() } else { 0 }
-    }
-
-    /// Whether a text matches.
-    pub(super) fn matches(&self, text: &str) -> bool {
-        match self {
-            Self::Any => true,
-            Self::Whole(whole) => whole.eq_ignore_ascii_case(text),
-            Self::Exactly(whole) => **whole == *text,
-            Self::Wildcard(matcher) => matcher.matches(text),
-        }
     }
 }

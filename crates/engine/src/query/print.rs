@@ -81,7 +81,7 @@ impl fmt::Display for FieldTest {
     }
 }
 
-/// What stands between the parts, in brackets where the part would be read otherwise.
+/// Writes parts with a text `between` them, each in brackets where it would be read otherwise without.
 fn put_joined(parts: &[Query], between: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     for (nth, part) in parts.iter().enumerate() {
         if nth > 0 {

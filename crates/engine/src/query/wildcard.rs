@@ -1,6 +1,6 @@
 //! Looks for texts with wildcards, in a time that grows with the text and not with how the pattern fits it.
 //!
-//! What stands between two `*` is looked for from left to right, each piece where it is found first: no later place could leave more
+//! The pieces between two `*` are looked for from left to right, each where it is found first: no later place could leave more
 //! for the pieces behind it. A piece is found by shift-and: a bit for each of its bytes says whether the bytes that were just read
 //! are like the piece up to there, and one step for each byte of the text moves all bits along.
 
@@ -14,7 +14,7 @@ const WORD: usize = u64::BITS as usize;
 /// A pattern with wildcards, or a text that is looked for anywhere.
 #[derive(Clone, Debug)]
 pub(super) struct WildcardMatcher {
-    /// What stands before, between and behind its `*`. None of them is empty.
+    /// The pieces before, between and behind its `*`. None of them is empty.
     pieces: Box<[WildcardPiece]>,
     /// The text has to begin with the first piece.
     from_start: bool,
@@ -35,12 +35,12 @@ struct WildcardPiece {
     ones: Box<[u64]>,
 }
 
-/// What is wanted at a place.
+/// The byte that a place of a piece asks for.
 #[derive(Clone, Copy, Debug)]
 enum WantedByte {
-    /// This one.
+    /// This byte.
     Is(u8),
-    /// The first of a character, and the others of it.
+    /// The first byte of any character, and the other bytes of it.
     One,
 }
 
@@ -55,8 +55,8 @@ impl WantedByte {
 }
 
 impl WildcardMatcher {
-    /// For texts that are like the pattern from start to end, or that have it `anywhere`. `folds`: of ASCII letters the case does not
-    /// count.
+    /// A matcher of texts that match the pattern from start to end, or that have a match `anywhere`. `folds`: the case of ASCII letters
+    /// does not count.
     pub(super) fn new(pattern: &TextPattern, anywhere: bool, folds: bool) -> Self {
         let parts = pattern.parts();
         let is_run = |part: Option<&PatternPart>| part == Some(&PatternPart::Run);

@@ -1,7 +1,7 @@
 //! Work that would keep other tasks waiting for milliseconds if a worker of the runtime did it.
 //!
-//! Whatever is done to the bytes of a whole body, or of a step of it, comes by here. Whether it is too much for a worker is
-//! decided by whoever knows the most that it can come to, before it is begun.
+//! All work on the bytes of a whole body, or of a step of it, is done through [`aside`]. The caller knows the most work that it can
+//! be, and decides before it begins whether that is too much for a worker.
 
 use std::sync::LazyLock;
 
@@ -19,7 +19,7 @@ static AT_A_TIME: LazyLock<Semaphore> =
 
 /// Does `work`. If it is `large`, it waits for its turn, and another thread takes over what else this worker has to do.
 pub(super) async fn aside<T>(large: bool, work: impl FnOnce() -> T) -> T {
-    // With one thread there is nobody to take over.
+    // With one thread no other thread can take over.
     let several = || Handle::try_current().is_ok_and(|it| it.runtime_flavor() == RuntimeFlavor::MultiThread);
     if !large || !several() {
         #[cfg(test)]
@@ -41,16 +41,16 @@ pub(super) mod counted {
 
     /// Pieces of work that were done.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-    pub(in crate::receive) struct Done {
+    pub(in crate::receive) struct WorkDone {
         pub(in crate::receive) by_worker: usize,
         pub(in crate::receive) aside: usize,
     }
 
     thread_local! {
-        static DONE: Cell<Done> = Cell::default();
+        static DONE: Cell<WorkDone> = Cell::default();
     }
 
-    pub(super) fn add(more: impl FnOnce(&mut Done)) {
+    pub(super) fn add(more: impl FnOnce(&mut WorkDone)) {
         let mut done = DONE.get();
         more(&mut done);
         DONE.set(done);
@@ -59,17 +59,17 @@ pub(super) mod counted {
     /// A future that gives, beside what it comes to, what was done in it.
     pub(in crate::receive) struct Counted<F> {
         work: Pin<Box<F>>,
-        done: Done,
+        done: WorkDone,
     }
 
     impl<F: Future> Counted<F> {
         pub(in crate::receive) fn new(work: F) -> Self {
-            Self { work: Box::pin(work), done: Done::default() }
+            Self { work: Box::pin(work), done: WorkDone::default() }
         }
     }
 
     impl<F: Future> Future for Counted<F> {
-        type Output = (F::Output, Done);
+        type Output = (F::Output, WorkDone);
 
         fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
             DONE.take();

@@ -23,20 +23,19 @@ use hyper::body::Incoming;
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use self::chunks::Chunks;
+use self::chunks::BodyChunks;
 use self::decoder::{Decoder, SnappyBlock};
 use self::lz4::Filled;
 use super::aside::{MOST_OF_A_WORKER, aside};
-use super::copy::{COPYING, CopyLeave};
-use super::grpc::framing::{FramingError, Part, Unframe};
-use super::head::Holding;
+use super::copy::{COPYING, CopyPermit};
+use super::framing::{FramingError, MessagePart, MessageReader};
 use crate::coding::Coding;
 use crate::stream::{Budget, Patience, Reservation};
 
 #[cfg(any(test, fuzzing, feature = "fuzzed"))]
 pub use self::check::check as check_decompression;
 
-/// A declared length is believed as far as so many times what has really come.
+/// A declared length is believed up to this many times the bytes that have really come.
 const BELIEVED: usize = 4;
 
 /// The same once [`MUCH`] of a body has come that is not compressed, while memory is plenty: what comes in one piece need not be copied
@@ -44,18 +43,18 @@ const BELIEVED: usize = 4;
 const BELIEVED_OF_MUCH: usize = 16;
 const MUCH: usize = 64 * 1024;
 
-/// The least that is taken for what comes in pieces.
+/// The least memory that is reserved for a body that comes in pieces.
 const LEAST_PIECE: usize = 256;
 
-/// The most that is taken at once for bytes of which nobody knows how many will come, and what is decoded before other
+/// The most memory that is reserved at once for a body of unknown length, and the most bytes that are decoded before other
 /// tasks have their turn: less than a millisecond's work.
 const STEP: usize = 256 * 1024;
 
-/// What is read of a compressed body before other tasks have their turn, whether anything comes out or not: of parts that hold
-/// nothing, this much takes a millisecond.
+/// The most compressed bytes that are read before other tasks have their turn, whether anything comes out of them or not: empty
+/// parts of this size take a millisecond.
 const STEP_INPUT: usize = 64 * 1024;
 
-/// What is decoded is expected to be so many times as large, when memory for the first of it is taken.
+/// The factor by which a decoded body is expected to be larger, for the first reservation.
 const EXPANSION: usize = 8;
 
 /// Compressed bodies up to this size are decoded by the worker that has read them, but for steps that may come to more than
@@ -64,45 +63,45 @@ const SMALL: usize = 32 * 1024;
 
 /// The bounds of one body.
 #[derive(Clone, Debug)]
-pub(super) struct Limits {
+pub(super) struct BodyLimits {
     /// Bytes, as sent and again after decompression.
     pub size: u64,
-    /// For the whole body.
+    /// The time in which the whole body must arrive.
     pub timeout: Duration,
-    /// What its memory is reserved on.
+    /// The budget that its memory is reserved on.
     pub budget: Arc<Budget>,
-    /// Whether more of it arrives also while nobody reads it, as on HTTP/2.
+    /// Whether more of it arrives while nobody reads it, as on HTTP/2.
     pub arrives: bool,
 }
 
 /// Why a body was not read.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum BodyError {
-    /// More than the limit.
+pub(super) enum BodyReadError {
+    /// The body is larger than the limit.
     #[error("the body is larger than {0} bytes{after}", after = if *.1 { " after decompression" } else { "" })]
     TooLarge(u64, bool),
-    /// No memory now.
+    /// There is no memory for the body now.
     #[error("the memory limit is reached")]
     NoMemory,
-    /// It did not arrive in time.
+    /// The body did not arrive in time.
     #[error("the body did not arrive within {0:?}")]
     TimedOut(Duration),
     /// The connection ended in the middle of it.
     #[error("the body ended early")]
     Aborted,
-    /// Not one message of gRPC.
+    /// The body is not one message of gRPC.
     #[error(transparent)]
     Framing(#[from] FramingError),
-    /// Not what its encoding says.
+    /// The body is not encoded as its header says.
     #[error("the body is not valid {0:?} data: {1}")]
     Corrupt(Coding, std::io::Error),
-    /// More than the memory limit is needed beside what comes out.
+    /// Decompressing the body takes more than the memory limit beside the result.
     #[error("decompressing the body takes more than the memory limit of {0} bytes, so it can never be taken")]
     NeverFits(u64),
 }
 
-impl BodyError {
-    /// Whether the sender has more to say, and should be let finish so that it hears why that was in vain.
+impl BodyReadError {
+    /// Whether the sender may still be sending, and has to finish before it reads the answer.
     pub(super) fn is_worth_draining(&self) -> bool {
         !matches!(self, Self::TimedOut(_) | Self::Aborted)
     }
@@ -123,11 +122,11 @@ pub struct Received {
 pub(super) async fn read(
     body: &mut Incoming,
     coding: Coding,
-    limits: &Limits,
-) -> Result<Received, BodyError> {
+    limits: &BodyLimits,
+) -> Result<Received, BodyReadError> {
     let declared = body.size_hint().exact();
-    let mut pieces = Pieces::new(body, limits);
-    let mut reading = Reading::new(coding, declared, limits)?;
+    let mut pieces = BodyPieces::new(body, limits);
+    let mut reading = BodyReading::new(coding, declared, limits)?;
     while let Some((data, last)) = pieces.next().await? {
         reading.take(data, last).await?;
     }
@@ -138,24 +137,24 @@ pub(super) async fn read(
 pub(super) async fn read_message(
     body: &mut Incoming,
     coding: Coding,
-    limits: &Limits,
-) -> Result<Received, BodyError> {
-    let mut pieces = Pieces::new(body, limits);
-    let mut unframe = Unframe::default();
+    limits: &BodyLimits,
+) -> Result<Received, BodyReadError> {
+    let mut pieces = BodyPieces::new(body, limits);
+    let mut unframe = MessageReader::default();
     let mut reading = None;
     while let Some((mut data, _)) = pieces.next().await? {
         while let Some(part) = unframe.next(&mut data)? {
             match (part, &mut reading) {
-                (Part::Begin { compressed, len }, reading) => {
+                (MessagePart::Begin { compressed, len }, reading) => {
                     let coding = match (compressed, coding) {
                         (false, _) => Coding::Identity,
                         (true, Coding::Identity) => return Err(FramingError::Encoding.into()),
                         (true, coding) => coding,
                     };
-                    *reading = Some(Reading::new(coding, Some(len as u64), limits)?);
+                    *reading = Some(BodyReading::new(coding, Some(len as u64), limits)?);
                 }
-                (Part::Data { bytes, last }, Some(reading)) => reading.take(bytes, last).await?,
-                (Part::Data { .. }, None) => unreachable!("a message has begun before its data comes"),
+                (MessagePart::Data { bytes, last }, Some(reading)) => reading.take(bytes, last).await?,
+                (MessagePart::Data { .. }, None) => unreachable!("a message has begun before its data comes"),
             }
         }
     }
@@ -163,34 +162,28 @@ pub(super) async fn read_message(
     reading.expect("a message that has ended has begun").finish().await
 }
 
-/// Reads on what a sender still has to say before it listens, and forgets it. `held` is what the request holds until then.
-pub(super) async fn drain(mut body: Incoming, held: Option<Holding>, time: Duration) {
-    let _held = held;
-    let _ = tokio::time::timeout(time, async { while let Some(Ok(_)) = body.frame().await {} }).await;
-}
-
 /// A body as it comes, in time.
-struct Pieces<'b> {
+struct BodyPieces<'b> {
     body: &'b mut Incoming,
     timeout: Duration,
     deadline: Instant,
 }
 
-impl<'b> Pieces<'b> {
-    fn new(body: &'b mut Incoming, limits: &Limits) -> Self {
+impl<'b> BodyPieces<'b> {
+    fn new(body: &'b mut Incoming, limits: &BodyLimits) -> Self {
         let timeout = limits.timeout;
         Self { body, timeout, deadline: Instant::now() + timeout }
     }
 
     /// The next piece that has anything in it (how many may have nothing is bounded by the connection), and whether it is known
     /// to be the last.
-    async fn next(&mut self) -> Result<Option<(Bytes, bool)>, BodyError> {
+    async fn next(&mut self) -> Result<Option<(Bytes, bool)>, BodyReadError> {
         loop {
             let frame = timeout_at(self.deadline, self.body.frame());
-            let Some(frame) = frame.await.map_err(|_| BodyError::TimedOut(self.timeout))? else {
+            let Some(frame) = frame.await.map_err(|_| BodyReadError::TimedOut(self.timeout))? else {
                 return Ok(None);
             };
-            let Ok(data) = frame.map_err(|_| BodyError::Aborted)?.into_data() else { continue };
+            let Ok(data) = frame.map_err(|_| BodyReadError::Aborted)?.into_data() else { continue };
             if !data.is_empty() {
                 return Ok(Some((data, self.body.is_end_stream())));
             }
@@ -199,43 +192,51 @@ impl<'b> Pieces<'b> {
 }
 
 /// A body that is coming.
-struct Reading {
+struct BodyReading {
     coding: Coding,
     size: u64,
     /// Bytes as sent.
     read: u64,
     declared: Option<u64>,
-    room: Room,
-    gathered: Chunks,
+    room: BodyRoom,
+    gathered: BodyChunks,
     /// Whether what is gathered is in the memory of what has read it, with other bytes.
     is_borrowed: bool,
 }
 
-/// Where the memory for a body comes from. What is reserved is at all times what is allocated for it.
-struct Room {
+/// The memory for a body. The reservation is at all times as large as the memory that is allocated.
+struct BodyRoom {
     reservation: Reservation,
     patience: Patience,
-    /// Whether more of the body may arrive while nobody reads.
+    /// Whether more of the body may arrive while nobody reads it.
     arrives: bool,
 }
 
-impl Reading {
-    fn new(coding: Coding, declared: Option<u64>, limits: &Limits) -> Result<Self, BodyError> {
+impl BodyReading {
+    fn new(coding: Coding, declared: Option<u64>, limits: &BodyLimits) -> Result<Self, BodyReadError> {
         let size = limits.size.min(limits.budget.limit());
         if declared.is_some_and(|declared| declared > size) {
-            return Err(BodyError::TooLarge(size, false));
+            return Err(BodyReadError::TooLarge(size, false));
         }
         let reservation = Reservation::empty(limits.budget.clone());
-        let room = Room { reservation, patience: Patience::default(), arrives: limits.arrives };
-        Ok(Self { coding, size, read: 0, declared, room, gathered: Chunks::default(), is_borrowed: false })
+        let room = BodyRoom { reservation, patience: Patience::default(), arrives: limits.arrives };
+        Ok(Self {
+            coding,
+            size,
+            read: 0,
+            declared,
+            room,
+            gathered: BodyChunks::default(),
+            is_borrowed: false,
+        })
     }
 
     /// Takes the next piece, which is not empty.
-    async fn take(&mut self, data: Bytes, last: bool) -> Result<(), BodyError> {
+    async fn take(&mut self, data: Bytes, last: bool) -> Result<(), BodyReadError> {
         let before = self.read as usize;
         self.read += data.len() as u64;
         if self.read > self.size {
-            return Err(BodyError::TooLarge(self.size, false));
+            return Err(BodyReadError::TooLarge(self.size, false));
         }
         // Bytes that are still to come, where that is known.
         let rest = self.declared.map(|declared| declared.saturating_sub(self.read));
@@ -272,21 +273,21 @@ impl Reading {
         Ok(())
     }
 
-    /// As many times what has come of it the body is expected to have, if its sender says so.
+    /// How many times the bytes that have come the body is believed to have, if its sender declares as many.
     fn believed(&self) -> usize {
         let is_plenty = self.coding == Coding::Identity && self.room.reservation.budget().is_ample();
         if is_plenty && self.read as usize >= MUCH { BELIEVED_OF_MUCH } else { BELIEVED }
     }
 
-    /// What the body comes to, once all of it has been taken.
-    async fn finish(self) -> Result<Received, BodyError> {
+    /// The body, decoded, once all of it has been taken.
+    async fn finish(self) -> Result<Received, BodyReadError> {
         let Self { coding, size, read, mut room, gathered, is_borrowed, .. } = self;
         let is_as_sent = coding == Coding::Identity || read == 0;
-        // No bytes are no bytes, however they say that they are compressed.
+        // An empty body is empty, whatever coding its header names.
         let whole = if is_as_sent {
             gathered
         } else {
-            // Boxed: what a connection's task takes it takes all the time.
+            // Boxed, since a connection's task is as large all the time as its largest state.
             Box::pin(Decoding { coding, size, room: &mut room }.decode(gathered)).await?
         };
         let (len, held) = (whole.len(), whole.held());
@@ -308,11 +309,11 @@ impl Reading {
 struct Decoding<'r> {
     coding: Coding,
     size: u64,
-    room: &'r mut Room,
+    room: &'r mut BodyRoom,
 }
 
 impl Decoding<'_> {
-    async fn decode(self, input: Chunks) -> Result<Chunks, BodyError> {
+    async fn decode(self, input: BodyChunks) -> Result<BodyChunks, BodyReadError> {
         if self.coding == Coding::Snappy
             && let Some(block) = SnappyBlock::announced(&input).map_err(|error| self.corrupt(error))?
         {
@@ -323,7 +324,7 @@ impl Decoding<'_> {
         let mut memory = Decoder::first_memory(self.coding);
         self.room.fit(memory).await?;
         let mut decoder = Decoder::new(self.coding, input).map_err(|error| self.corrupt(error))?;
-        let mut decoded = Chunks::default();
+        let mut decoded = BodyChunks::default();
         loop {
             self.room.fit(expected).await?;
             let mut piece = vec![0; expected];
@@ -361,7 +362,7 @@ impl Decoding<'_> {
                 self.room.give_back(expected);
             }
             if decoded.len() as u64 > self.size {
-                return Err(BodyError::TooLarge(self.size, true));
+                return Err(BodyReadError::TooLarge(self.size, true));
             }
             if ended {
                 break;
@@ -376,9 +377,9 @@ impl Decoding<'_> {
     }
 
     /// A block of snappy refers to any part of itself, so that it is decoded in one piece, from one piece.
-    async fn decode_block(self, block: &SnappyBlock, input: Chunks) -> Result<Chunks, BodyError> {
+    async fn decode_block(self, block: &SnappyBlock, input: BodyChunks) -> Result<BodyChunks, BodyReadError> {
         if block.len as u64 > self.size {
-            return Err(BodyError::TooLarge(self.size, true));
+            return Err(BodyReadError::TooLarge(self.size, true));
         }
         let (len, held) = (input.len(), input.held());
         let input = match input.whole() {
@@ -394,18 +395,18 @@ impl Decoding<'_> {
         let decoded = aside(block.len > STEP, || block.decode(&input)).await;
         let decoded = decoded.map_err(|error| self.corrupt(error))?;
         drop(input);
-        let mut whole = Chunks::default();
+        let mut whole = BodyChunks::default();
         whole.push(decoded, block.len);
         self.room.give_back(self.room.held() - whole.held());
         Ok(whole)
     }
 
-    fn corrupt(&self, error: std::io::Error) -> BodyError {
-        BodyError::Corrupt(self.coding, error)
+    fn corrupt(&self, error: std::io::Error) -> BodyReadError {
+        BodyReadError::Corrupt(self.coding, error)
     }
 }
 
-impl Room {
+impl BodyRoom {
     /// Bytes that are reserved.
     fn held(&self) -> usize {
         self.reservation.bytes() as usize
@@ -413,26 +414,26 @@ impl Room {
 
     /// Reserves so many bytes more, of a body of which `rest` are still to come; if there is no memory, it waits a moment
     /// for some. What arrives meanwhile has to be bounded: where a length was not declared, that can't be known.
-    async fn grow(&mut self, bytes: usize, rest: Option<u64>) -> Result<(), BodyError> {
+    async fn grow(&mut self, bytes: usize, rest: Option<u64>) -> Result<(), BodyReadError> {
         let bytes = bytes as u64;
         if self.reservation.grow(bytes) {
             return Ok(());
         }
         let unread = match rest {
             _ if !self.arrives => 0,
-            None => return Err(BodyError::NoMemory),
+            None => return Err(BodyReadError::NoMemory),
             Some(rest) => rest,
         };
-        // Boxed: it is rare, and what a connection's task takes it takes all the time.
+        // Boxed, since it is rare, and a connection's task is as large all the time as its largest state.
         let room = Box::pin(self.reservation.grow_soon(bytes, unread, &mut self.patience)).await;
-        if room { Ok(()) } else { Err(BodyError::NoMemory) }
+        if room { Ok(()) } else { Err(BodyReadError::NoMemory) }
     }
 
     /// Reserves so many bytes more, for a body that is there as a whole, if that can ever fit beside what it takes already.
-    async fn fit(&mut self, bytes: usize) -> Result<(), BodyError> {
+    async fn fit(&mut self, bytes: usize) -> Result<(), BodyReadError> {
         let limit = self.reservation.budget().limit();
         if self.reservation.bytes() + bytes as u64 > limit {
-            return Err(BodyError::NeverFits(limit));
+            return Err(BodyReadError::NeverFits(limit));
         }
         self.grow(bytes, Some(0)).await
     }
@@ -442,15 +443,15 @@ impl Room {
     }
 
     /// The bytes of a body in one piece, which stay reserved.
-    async fn join(&mut self, mut pieces: Chunks) -> Result<Bytes, BodyError> {
+    async fn join(&mut self, mut pieces: BodyChunks) -> Result<Bytes, BodyReadError> {
         let (len, held) = (pieces.len(), pieces.held());
         loop {
             let reservation = &mut self.reservation;
-            let joined = aside(len > MOST_OF_A_WORKER, || match CopyLeave::take(len, reservation) {
+            let joined = aside(len > MOST_OF_A_WORKER, || match CopyPermit::take(len, reservation) {
                 None => Err(pieces),
                 Some(_leave) => {
                     let joined = pieces.join();
-                    CopyLeave::end(len, reservation);
+                    CopyPermit::end(len, reservation);
                     Ok(joined)
                 }
             });
@@ -459,7 +460,7 @@ impl Room {
                     self.give_back(held - len);
                     return Ok(joined);
                 }
-                Err(_) if self.patience.is_over() => return Err(BodyError::NoMemory),
+                Err(_) if self.patience.is_over() => return Err(BodyReadError::NoMemory),
                 Err(back) => pieces = back,
             }
             sleep(COPYING).await;

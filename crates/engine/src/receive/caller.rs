@@ -1,4 +1,4 @@
-//! Whoever has sent a request: by which receiver, from where, what it says of itself, and who it has proved to be.
+//! The caller of a request: its receiver, address, user agent and authenticated identity.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -6,35 +6,25 @@ use std::sync::Arc;
 use ::http::header::{HeaderMap, HeaderValue, USER_AGENT};
 use ::http::request::Parts;
 
-use super::{ListenerSettings, SenderIdentity};
+use super::sender::{ConnectionPeer, SenderIdentity};
 use crate::route::{RequestHeaders, RouteTable};
 use crate::telemetry::{RequestTrace, text};
-use crate::tenants::CertificateNames;
 use crate::terminal::is_obeyed;
 use otlp::{self, Cut, Entry, Found, ReadValue};
 
-/// The attribute by which people know what has sent.
+/// The attribute by which people know the service that has sent an entry.
 const SERVICE: [&str; 1] = ["service.name"];
 
-/// The attribute by which a process knows what it has sent itself.
+/// The attribute by which a process recognises its own telemetry.
 const INSTANCE: [&str; 1] = ["service.instance.id"];
 
-/// Characters that are shown of what a sender has chosen.
+/// The most characters that are shown of a text that a sender has chosen.
 const SHOWN: usize = 100;
 
 /// Longer parts of JSON are not read again for the sake of a log line.
 const LONGEST_JSON: usize = 16 * 1024;
 
-/// The other side of a connection. Put into the extensions of a request by its connection.
-#[derive(Clone, Debug)]
-pub struct Peer {
-    /// Where it connects from.
-    pub address: SocketAddr,
-    /// What stands in its certificate, if TLS has verified one.
-    pub certificate: Option<Arc<CertificateNames>>,
-}
-
-/// What is known of whoever has sent a request. All but its identity is for the log: nobody has proved it.
+/// The sender of a request. Everything but its identity is unproved, and for the log alone.
 #[derive(Clone, Debug)]
 pub struct Caller {
     receiver: Arc<str>,
@@ -47,24 +37,24 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// What the head of a request says, that came by this receiver, and who has been found to have sent it.
-    pub(super) fn of(settings: &ListenerSettings, head: &Parts, identity: Option<SenderIdentity>) -> Self {
+    /// The caller of a request that came by this receiver, by its head and the sender's identity, if that is known.
+    pub(super) fn of(receiver: &Arc<str>, head: &Parts, identity: Option<SenderIdentity>) -> Self {
         let trace = head.extensions.get::<RequestTrace>().cloned().unwrap_or_default();
         if let Some(identity) = &identity {
             trace.set("sluice.tenant", || text(&*identity.tenant.id));
         }
         Self {
             trace,
-            receiver: settings.name.clone(),
+            receiver: receiver.clone(),
             identity,
-            address: head.extensions.get().map(|peer: &Peer| peer.address),
+            address: head.extensions.get().map(|peer: &ConnectionPeer| peer.address),
             user_agent: user_agent(&head.headers).cloned(),
             service: None,
             headers: RequestHeaders::default(),
         }
     }
 
-    /// The same, with what its request has of the headers that routes look at.
+    /// The caller with the headers of its request that routes look at.
     pub(super) fn with_headers(mut self, routes: &RouteTable, head: &Parts) -> Self {
         self.headers = RequestHeaders::of(routes.headers(), &head.headers);
         self
@@ -80,7 +70,7 @@ impl Caller {
         &self.trace
     }
 
-    /// All of its request is what this process tells of itself, and has come by way of others.
+    /// Notes that the whole request is this process's own telemetry, which others have sent on.
     pub(super) fn is_this_process(&mut self) {
         self.trace.withhold();
     }
@@ -90,7 +80,7 @@ impl Caller {
         &self.receiver
     }
 
-    /// Who sends, if the receiver has asked the table of tenants.
+    /// The sender's identity, if the receiver has looked it up in the table of tenants.
     pub fn identity(&self) -> Option<&SenderIdentity> {
         self.identity.as_ref()
     }
@@ -100,7 +90,7 @@ impl Caller {
         self.address
     }
 
-    /// The same in words.
+    /// The address as text.
     pub(super) fn peer(&self) -> Option<String> {
         self.address.map(|address| address.to_string())
     }
@@ -179,7 +169,8 @@ fn service_of_request(request: &[u8]) -> Option<String> {
     Some(printable(name)).filter(|name| !name.is_empty())
 }
 
-/// As much of what a sender has chosen as fits into a line or an answer, without anything that a terminal would obey.
+/// The beginning of a text that a sender has chosen, as much as fits into a log line or an answer, without characters that a terminal
+/// would obey.
 pub(super) fn printable(text: &str) -> String {
     let mut characters = text.chars();
     let shown = characters.by_ref().take(SHOWN);

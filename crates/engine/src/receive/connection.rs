@@ -25,17 +25,16 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::either::Either;
 use tracing::debug;
 
-use super::answer;
 use super::auth::names_of;
-use super::caller::Peer;
 use super::connection_errors::ConnectionError;
+use super::handler::Handler;
 use super::head::{self, Holding};
-use super::listener::{Answer, Handler};
-use super::opening::{self, Opening, Reread};
-use super::otlp::DRAIN;
+use super::opening::{self, Opening, PrefixedIo};
+use super::response::{self, HttpResponse};
+use super::sender::ConnectionPeer;
+use super::settings::{ListenerSettings, Protocol};
 use super::tls::TlsServer;
-use super::watch::{End, InProgress, Watched, WatchedIo};
-use super::{ListenerSettings, Protocol};
+use super::watch::{DRAIN, End, InProgress, Watched, WatchedIo};
 use crate::net::Socket;
 use crate::panics::ContainedExecutor;
 use crate::stream::{Budget, Reservation};
@@ -52,14 +51,14 @@ const SMALL_READ_BUFFER: usize = head::LARGEST as usize;
 /// 100 ms, and not as much as a connection could make of it that measures its own way.
 const WINDOW: u32 = 1024 * 1024;
 
-/// How long an idle HTTP/2 connection that was told to go may still answer what has crossed the farewell.
+/// How long an idle HTTP/2 connection that was sent GOAWAY may still answer requests that crossed it.
 const FAREWELL: Duration = Duration::from_secs(10);
 
-/// The part of itself by which `max_connection_age` varies, so that senders that came together don't go together.
+/// The part by which `max_connection_age` varies, so that connections that were opened together aren't closed together.
 const AGE_SPREAD: f64 = 0.1;
 
 /// A connection that has been accepted.
-pub(super) struct Connection<H> {
+pub(super) struct AcceptedConnection<H> {
     pub(super) peer: SocketAddr,
     pub(super) watched: Arc<Watched>,
     pub(super) settings: Arc<ArcSwap<ListenerSettings>>,
@@ -69,10 +68,10 @@ pub(super) struct Connection<H> {
     pub(super) life: watch::Receiver<Life>,
 }
 
-/// How far a listener is in its life.
+/// The states of a listener, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
 pub(super) enum Life {
-    /// At work.
+    /// It accepts connections.
     Accepting,
     /// No new connections; an answer says that it is the connection's last.
     Leaving,
@@ -82,8 +81,8 @@ pub(super) enum Life {
     Over,
 }
 
-impl<H: Handler> Connection<H> {
-    /// Serves it to its end.
+impl<H: Handler> AcceptedConnection<H> {
+    /// Serves the connection to its end.
     pub(super) async fn run(mut self, socket: Socket) {
         // Answers are small and are waited for.
         let _ = socket.set_nodelay();
@@ -102,11 +101,11 @@ impl<H: Handler> Connection<H> {
         }
     }
 
-    /// Waits until it says what it speaks.
-    async fn look<S: AsyncRead + Unpin>(&mut self, socket: S) -> Option<(Opening, Reread<S>)> {
+    /// Waits for the first bytes, which tell the protocol.
+    async fn look<S: AsyncRead + Unpin>(&mut self, socket: S) -> Option<(Opening, PrefixedIo<S>)> {
         let peer = self.peer;
         tokio::select! {
-            // What has come is looked at before the connection makes room: there may be a request in it.
+            // Bytes that have come are looked at before the connection makes room: there may be a request in them.
             biased;
             looked = opening::look(socket, || self.watched.begin_head()) => {
                 looked.inspect_err(|error| debug!(%peer, "connection ended: {error}")).ok()
@@ -171,7 +170,7 @@ impl<H: Handler> Connection<H> {
         }
     }
 
-    /// A slow handshake delays nobody else.
+    /// Makes the TLS handshake, within the time for a head.
     async fn shake_hands<S>(
         &mut self,
         socket: S,
@@ -216,12 +215,12 @@ impl<H: Handler> Connection<H> {
         let service = {
             let (watched, settings, handler) =
                 (self.watched.clone(), self.settings.clone(), self.handler.clone());
-            let peer = Peer { address: self.peer, certificate };
+            let peer = ConnectionPeer { address: self.peer, certificate };
             service_fn(move |mut request: Request<Incoming>| {
                 hide_credentials(request.headers_mut());
                 request.extensions_mut().insert(peer.clone());
                 // Before the task runs that answers it: until then, others may come in any number.
-                let begun = Begun::new(watched.clone(), handler.budget(), request);
+                let begun = BegunRequest::new(watched.clone(), handler.budget(), request);
                 begun.answer(&settings, &handler)
             })
         };
@@ -250,7 +249,7 @@ impl<H: Handler> Connection<H> {
         }
     }
 
-    /// Serves what is spoken by now, until it ends or has to end.
+    /// Serves the protocol's connection until it ends or has to be closed.
     async fn drive<C>(mut self, mut connection: Pin<&mut C>, settings: &ListenerSettings)
     where
         C: GracefulConnection<Error = hyper::Error>,
@@ -317,7 +316,7 @@ impl<H: Handler> Connection<H> {
         }
     }
 
-    /// Tells why a connection ended by itself, if that says something about its sender.
+    /// Reports why a connection ended by itself, if that says something about its sender.
     fn broke(&self, settings: &ListenerSettings, error: &hyper::Error) {
         if error.is_parse_too_large() {
             let taken = head::LARGEST / 1024;
@@ -336,31 +335,31 @@ impl<H: Handler> Connection<H> {
     }
 }
 
-/// Marks what no log may show, whatever it is that is logged.
+/// Marks credentials as sensitive, so that no log shows them.
 fn hide_credentials(headers: &mut HeaderMap) {
     if let Entry::Occupied(mut credentials) = headers.entry(AUTHORIZATION) {
         credentials.iter_mut().for_each(|value| value.set_sensitive(true));
     }
 }
 
-/// A request that has come as far as to the end of its head, and what it holds.
-struct Begun {
+/// A request whose head has come, and what it holds.
+struct BegunRequest {
     watched: Arc<Watched>,
     in_progress: InProgress,
     holding: Holding,
     head: Parts,
-    /// Without it there is no memory for the request.
+    /// `None` if there is no memory for the request.
     body: Option<Incoming>,
 }
 
 /// The answer of a request, now or in a while. What is not there yet is in a box, so that an answer that waits to be taken takes
 /// no room for what it was made by.
 type Answering = Either<
-    Ready<Result<Answer, Infallible>>,
-    Pin<Box<dyn Future<Output = Result<Answer, Infallible>> + Send>>,
+    Ready<Result<HttpResponse, Infallible>>,
+    Pin<Box<dyn Future<Output = Result<HttpResponse, Infallible>> + Send>>,
 >;
 
-impl Begun {
+impl BegunRequest {
     fn new(watched: Arc<Watched>, budget: Option<&Arc<Budget>>, request: Request<Incoming>) -> Self {
         let in_progress = watched.request();
         let open = watched.open();
@@ -389,7 +388,7 @@ impl Begun {
         let budget = handler.budget().cloned();
         // HTTP/2 has GOAWAY instead.
         let one_by_one = head.version < Version::HTTP_2;
-        let finished = move |mut answer: Answer| {
+        let finished = move |mut answer: HttpResponse| {
             if one_by_one && in_progress.is_last() {
                 answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
@@ -401,7 +400,7 @@ impl Begun {
                 (watched.answer(), room)
             });
             answer.body_mut().keep_in_progress(in_progress);
-            answer::hold(&mut answer, (untaken, holding));
+            response::hold(&mut answer, (untaken, holding));
             Ok(answer)
         };
         let settings = settings.load_full();
@@ -431,7 +430,7 @@ async fn answer_plainly(mut socket: impl AsyncRead + AsyncWrite + Unpin, message
     let _ = timeout(DRAIN, farewell).await;
 }
 
-/// Ready when a connection has to go, if ever.
+/// Ready when a connection has reached its largest age, if there is one.
 async fn grown_old(max_age: Option<Duration>) {
     match max_age {
         Some(age) => {
@@ -441,7 +440,7 @@ async fn grown_old(max_age: Option<Duration>) {
     }
 }
 
-/// What can be done about the most common failures.
+/// A hint what to do about the most common failures.
 fn hint(error: &std::io::Error) -> &'static str {
     match error.get_ref().and_then(|inner| inner.downcast_ref()) {
         Some(rustls::Error::InvalidMessage(_)) => "; does it speak without TLS?",

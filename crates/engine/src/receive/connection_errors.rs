@@ -1,4 +1,4 @@
-//! What is wrong with connections themselves, counted by receiver and cause, and told in the log by cause and peer.
+//! Errors of connections, counted by receiver and cause, and logged by cause and peer.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -10,23 +10,23 @@ use tracing::warn;
 
 use crate::notice::WINDOW;
 
-/// So many pairs of cause and peer are told of in one [`WINDOW`]; others are only counted.
+/// The most pairs of cause and peer that are logged in one [`WINDOW`]; others are only counted.
 const TOLD: usize = 64;
 
 /// Why a connection came to nothing, or was ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConnectionError {
-    /// It began with TLS, where none is spoken.
+    /// The connection began with TLS on a listener without TLS.
     TlsToPlaintext,
-    /// It began without TLS, where TLS is spoken.
+    /// The connection began without TLS on a listener with TLS.
     PlaintextToTls,
     /// The handshake of TLS failed.
     Handshake,
-    /// What came was not HTTP.
+    /// The bytes that came were not HTTP.
     NotHttp,
     /// A head was larger than what its connection takes.
     HeadTooLarge,
-    /// There was no memory for what had come of a head.
+    /// There was no memory for an incomplete head.
     NoMemory,
     /// The other side did not take its answer.
     AnswerNotTaken,
@@ -63,19 +63,19 @@ impl ConnectionError {
 pub struct ConnectionErrors {
     /// By the receiver's name. Those come from the configuration, so that there are few.
     counts: Mutex<BTreeMap<String, [u64; ConnectionError::ALL.len()]>>,
-    told: Mutex<Told>,
+    told: Mutex<LoggedErrors>,
 }
 
-/// What was told of lately.
+/// The errors that were logged lately.
 #[derive(Debug, Default)]
-struct Told {
+struct LoggedErrors {
     lately: Vec<(ConnectionError, IpAddr, Instant)>,
-    /// Not told since the last one that was.
+    /// Errors that were not logged since the last one that was.
     suppressed: u64,
 }
 
 impl ConnectionErrors {
-    /// Counts an error, and tells of it unless that was done lately.
+    /// Counts an error, and logs it unless that was done lately.
     pub(super) fn add(
         &self,
         receiver: &str,
@@ -107,7 +107,7 @@ impl ConnectionErrors {
     }
 }
 
-impl Told {
+impl LoggedErrors {
     /// Whether an error of this peer may be told now, and how many were not since the last line.
     fn due(&mut self, error: ConnectionError, peer: IpAddr) -> Option<u64> {
         let now = Instant::now();
@@ -128,7 +128,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn each_cause_is_told_once_for_each_peer_and_window_and_many_peers_are_only_counted() {
-        let mut told = Told::default();
+        let mut told = LoggedErrors::default();
         let peer = |number: u8| IpAddr::from([10, 0, 0, number]);
         assert_eq!(told.due(ConnectionError::NotHttp, peer(0)), Some(0));
         assert_eq!(told.due(ConnectionError::NotHttp, peer(0)), None);

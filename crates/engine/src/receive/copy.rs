@@ -1,4 +1,4 @@
-//! Leave to have a body in memory twice for a moment.
+//! Permission to have a body in memory twice for a moment.
 
 use std::time::Duration;
 
@@ -6,22 +6,22 @@ use parking_lot::{Mutex, MutexGuard};
 
 use crate::stream::Reservation;
 
-/// While a body is copied it is there twice. Up to this size nobody counts that.
+/// While a body is copied, it is in memory twice. Copies up to this size are not counted.
 const ORDINARY: usize = 1024 * 1024;
 
-/// A large body is copied within milliseconds: who has no leave asks again after this time.
+/// A large body is copied within milliseconds: a request without a permit asks again after this time.
 pub(super) const COPYING: Duration = Duration::from_millis(1);
 
 /// Held while a larger body is copied that there is no room to count twice: one such at a time is what Sluice has room
 /// for beside `limits.memory`.
 static UNCOUNTED: Mutex<()> = Mutex::new(());
 
-/// Leave to copy a body, until this is dropped.
-pub(super) struct CopyLeave {
+/// Permission to copy a body, until this is dropped.
+pub(super) struct CopyPermit {
     _alone: Option<MutexGuard<'static, ()>>,
 }
 
-impl CopyLeave {
+impl CopyPermit {
     /// Makes sure that there is memory for a second copy of a body: counted where there is room, or alone.
     pub(super) fn take(len: usize, reservation: &mut Reservation) -> Option<Self> {
         if len <= ORDINARY {
@@ -34,7 +34,7 @@ impl CopyLeave {
         UNCOUNTED.try_lock().map(|alone| Self { _alone: Some(alone) })
     }
 
-    /// Gives back what [`CopyLeave::take`] has counted.
+    /// Gives back what [`CopyPermit::take`] has counted.
     pub(super) fn end(len: usize, reservation: &mut Reservation) {
         if len > ORDINARY {
             reservation.charge_spare(0);

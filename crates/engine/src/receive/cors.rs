@@ -8,14 +8,14 @@ use ::http::header::{
 use ::http::{HeaderName, HeaderValue, Response, StatusCode};
 use bytes::Bytes;
 
-use super::listener::Answer;
-use super::{AnswerBody, CorsSettings};
+use super::response::{HttpResponse, ResponseBody};
+use super::settings::CorsSettings;
 use crate::route::Glob;
 
 /// Headers that OTLP exporters in browsers send and that need leave.
 const ALWAYS_ALLOWED: &str = "content-type, content-encoding";
 
-/// What allows all origins, or all headers.
+/// The pattern that allows all origins, or all headers.
 const ALL: &str = "*";
 
 /// The origin of a request whose page may send.
@@ -38,8 +38,8 @@ pub(super) fn allowed(cors: &CorsSettings, headers: &HeaderMap) -> Option<Allowe
 }
 
 /// The answer to a preflight request.
-pub(super) fn preflight(cors: &CorsSettings, origin: &Allowed, request: &HeaderMap) -> Answer {
-    let mut answer = Response::new(AnswerBody::from(Bytes::new()));
+pub(super) fn preflight(cors: &CorsSettings, origin: &Allowed, request: &HeaderMap) -> HttpResponse {
+    let mut answer = Response::new(ResponseBody::from(Bytes::new()));
     *answer.status_mut() = StatusCode::NO_CONTENT;
     let headers = answer.headers_mut();
     origin.allow(headers);

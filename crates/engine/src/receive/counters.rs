@@ -1,26 +1,27 @@
-//! What has been received, for the metrics.
+//! The counts of what has been received, for the metrics.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{AuthFailures, ConnectionErrors};
+use super::auth::AuthFailures;
+use super::connection_errors::ConnectionErrors;
 use crate::outcome::Outcome;
 use otlp::Signal;
 
-/// What a request came to in which OTLP was looked for.
+/// The outcome of a request whose body was taken for OTLP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answered {
-    /// All of it is taken, which of an empty one is nothing.
+pub enum RequestOutcome {
+    /// All of it is taken; an empty request is accepted as well.
     Accepted,
-    /// It is taken, and its sender was told something by partial success: what is not taken of it, or a warning.
+    /// It is taken, and its sender is told by partial success what is not taken of it, or a warning.
     Partial,
-    /// None of it is taken; the sender is to send it again, or has gone without an answer.
+    /// Nothing of it is taken; the sender is to send it again, or has gone without an answer.
     Refused,
-    /// None of it is taken, nor will be.
+    /// Nothing of it is taken, nor will be.
     Rejected,
 }
 
-impl Answered {
-    /// Every way.
+impl RequestOutcome {
+    /// Every outcome.
     pub const ALL: [Self; 4] = [Self::Accepted, Self::Partial, Self::Refused, Self::Rejected];
 
     /// The `outcome` label of `sluice_received_requests_total`.
@@ -34,8 +35,8 @@ impl Answered {
     }
 }
 
-/// What is wrong with the head of a request, so that no OTLP is looked for behind it. Such requests are counted by
-/// themselves: they have no records that could be counted, and often not even a signal.
+/// Why the body of a request is not taken for OTLP: a fault of its head. These requests are counted by themselves, since they have
+/// no records that could be counted, and often not even a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Misdirection {
     /// No signal is received on its path.
@@ -44,12 +45,12 @@ pub enum Misdirection {
     Method,
     /// Its `Content-Type` or `Content-Encoding` is not taken.
     Format,
-    /// It has no `Host`, several, or one that is none.
+    /// Its `Host` is missing, not valid, or not the only one.
     Host,
 }
 
 impl Misdirection {
-    /// Every kind.
+    /// Every fault.
     pub const ALL: [Self; 4] = [Self::Path, Self::Method, Self::Format, Self::Host];
 
     /// The HTTP status that it is answered with, the `code` label of `sluice_misdirected_requests_total`.
@@ -63,16 +64,16 @@ impl Misdirection {
     }
 }
 
-/// How a request came.
+/// The transport by which a request came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Transport {
+pub enum RequestTransport {
     /// OTLP/HTTP.
     Http,
     /// OTLP/gRPC.
     Grpc,
 }
 
-impl Transport {
+impl RequestTransport {
     /// Every transport.
     pub const ALL: [Self; 2] = [Self::Http, Self::Grpc];
 
@@ -87,13 +88,13 @@ impl Transport {
 
 /// The counters of all receivers.
 #[derive(Debug, Default)]
-pub struct Counters {
+pub struct ReceiveCounters {
     transports: [TransportCounters; 2],
     /// Records that became dead letters without an exporter.
     dead_lettered: [AtomicU64; 3],
-    /// What was wrong with connections.
+    /// The errors of connections.
     pub connection_errors: ConnectionErrors,
-    /// Requests that were refused for what their senders have shown.
+    /// The failed authentications.
     pub auth_failures: AuthFailures,
 }
 
@@ -108,9 +109,9 @@ pub struct TransportCounters {
     misdirected: [AtomicU64; Misdirection::ALL.len()],
 }
 
-impl Counters {
-    /// Those of one transport.
-    pub fn of(&self, transport: Transport) -> &TransportCounters {
+impl ReceiveCounters {
+    /// The counters of one transport.
+    pub fn of(&self, transport: RequestTransport) -> &TransportCounters {
         &self.transports[transport as usize]
     }
 
@@ -120,12 +121,12 @@ impl Counters {
     }
 
     /// Requests that were answered so, whatever the transport.
-    pub fn requests(&self, signal: Signal, answered: Answered) -> u64 {
+    pub fn requests(&self, signal: Signal, answered: RequestOutcome) -> u64 {
         self.transports.iter().map(|counters| counters.requests(signal, answered)).sum()
     }
 
-    /// Of the dropped records those that had no exporter, whatever the transport: no route took them, or their tenants are not
-    /// in the table. The others were shed by exporters, which count them, too.
+    /// The dropped records that had no exporter, of all transports: no route took them, or their tenants are not in the table. The
+    /// other dropped records were shed by exporters, which count them, too.
     pub fn without_exporter(&self, signal: Signal) -> u64 {
         let of =
             |counters: &TransportCounters| counters.without_exporter[signal.index()].load(Ordering::Relaxed);
@@ -157,7 +158,7 @@ impl TransportCounters {
     }
 
     /// Counts a request, once, when it is known what it has come to.
-    pub fn count_request(&self, signal: Signal, answered: Answered) {
+    pub fn count_request(&self, signal: Signal, answered: RequestOutcome) {
         self.requests[signal.index()][answered as usize].fetch_add(1, Ordering::Relaxed);
     }
 
@@ -191,7 +192,7 @@ impl TransportCounters {
     }
 
     /// Requests by what they came to.
-    pub fn requests(&self, signal: Signal, answered: Answered) -> u64 {
+    pub fn requests(&self, signal: Signal, answered: RequestOutcome) -> u64 {
         self.requests[signal.index()][answered as usize].load(Ordering::Relaxed)
     }
 

@@ -22,9 +22,9 @@ pub(super) struct EditedCopies<'e> {
 
 /// Why there is no copy.
 pub(super) enum Uneditable {
-    /// A value that the edits need can't be had, or even by itself the entry would take too much memory.
+    /// A value that the edits need is missing, or the edited entry alone would take too much memory.
     Entry(EditError),
-    /// There is no memory for it beside what else is there.
+    /// There is no memory for the copy now.
     Refused(Refused),
 }
 
@@ -64,7 +64,7 @@ impl<'e> EditedCopies<'e> {
         let mut fits_alone = true;
         let (copy, asked) = admission.make_copy(|room| {
             let copy = route::edited(edits, &taken, room)?;
-            // It is in each queue in the end while it is still here.
+            // The copy is in each queue in the end while this one still exists.
             let bytes = copy.as_ref().map_or(0, |copy| copy.len() as u64);
             fits_alone = (1 + queues) * bytes <= limit;
             if fits_alone { Ok(copy) } else { Err(EditError::NoRoom) }

@@ -1,4 +1,4 @@
-//! How much goes which way: from receivers to routes, and from routes to exporters.
+//! The volume of data from receivers to routes, and from routes to exporters.
 //!
 //! A request collects what it is placed in, and counts that once it is admitted: a few relaxed additions for each way that it takes, of
 //! which the place is known by position. What the counters are found by are the names of the configuration, so that they go on when
@@ -16,17 +16,17 @@ use crate::route::RouteSpec;
 /// Among so many of the ways that a request has taken last, one that it takes again is looked for. Beyond that it is collected twice.
 const RECENT: usize = 8;
 
-/// From where to where.
+/// An edge of the flow of data.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FlowEdge {
-    /// What a receiver has taken that a route takes.
+    /// Data that a receiver has taken and a route takes.
     Received {
         /// The name of the receiver.
         receiver: Arc<str>,
         /// The name of the route.
         route: Arc<str>,
     },
-    /// What a route has sent to an exporter.
+    /// Data that a route has sent to an exporter.
     Routed {
         /// The name of the route.
         route: Arc<str>,
@@ -35,7 +35,7 @@ pub enum FlowEdge {
     },
 }
 
-/// How much has gone one way so far.
+/// The volume that has gone through an edge.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FlowVolume {
     /// Spans, data points and log records.
@@ -75,7 +75,7 @@ struct RoutePaths {
     to_others: OnceLock<Box<[OnceLock<Arc<FlowCounter>>]>>,
 }
 
-/// What one request brings which way.
+/// The volumes that one request brings, by route and exporter.
 #[derive(Debug, Default)]
 pub struct RequestFlow(SmallVec<[FlowPart; 2]>);
 

@@ -1,4 +1,4 @@
-//! Frames of HTTP/2 as they come in, as far as to know whether a head has begun and not ended.
+//! Frames of HTTP/2 as they come in, parsed as far as needed to know whether a head has begun and not ended.
 //!
 //! A head may go on in any number of `CONTINUATION` frames (RFC 9113, section 6.10), and what has come of it is decoded and
 //! held. h2 says nothing of it before it is whole.
@@ -10,7 +10,7 @@ const HEADERS: u8 = 1;
 const CONTINUATION: u8 = 9;
 const END_HEADERS: u8 = 4;
 
-/// What is known of the frames of a connection.
+/// The state of the frames that come in on a connection.
 #[derive(Debug, Default)]
 pub(super) struct Frames {
     /// Length, kind and flags of a frame that has begun.
@@ -25,7 +25,7 @@ pub(super) struct Frames {
 }
 
 impl Frames {
-    /// Those that come behind so many other bytes.
+    /// The frames that come behind so many other bytes.
     pub(super) fn behind(bytes: usize) -> Self {
         Self { left: bytes, ..Self::default() }
     }

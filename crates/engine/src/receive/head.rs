@@ -1,4 +1,4 @@
-//! What a request holds before its body: its head, and what it takes to serve it.
+//! The memory that a request holds before its body: for its head, and for the task that answers it.
 //!
 //! On HTTP/2 a header that takes a hundred bytes of memory may be a single byte on the wire, and one connection begins
 //! hundreds of requests. So what they hold is counted against `limits.memory`, as bodies are. hyper gives headers as
@@ -20,17 +20,17 @@ use crate::stream::{Budget, Reservation};
 /// which is 32 bytes more for each header. On HTTP/1.1, connections with a large buffer take larger ones.
 pub(super) const LARGEST: u32 = 16 * 1024;
 
-/// What a request on HTTP/2 takes beside its head and what is [reserved](super::watch) for every request at a time: a task, and the
-/// answer on its way. 5 KiB were measured for both together.
+/// The memory of a request on HTTP/2 beside its head and the part that is [reserved](super::watch) for each concurrent request: a task,
+/// and the answer on its way. 5 KiB were measured for both together.
 const REQUEST: u64 = 4 * 1024;
 
-/// What a header takes in a [`HeaderMap`] beside its name and value, at the most.
+/// The most memory of a header in a [`HeaderMap`] beside its name and value.
 const HEADER: u64 = 192;
 
 /// A head up to this size is one of those that the 16 KiB of its connection are for.
 const SMALL: u64 = 4 * 1024;
 
-/// Bytes that a head takes here.
+/// Bytes of memory that a head takes.
 fn size(head: &Parts) -> u64 {
     let uri = &head.uri;
     let uri = uri.path_and_query().map_or(0, |path| path.as_str().len())
@@ -58,11 +58,11 @@ pub(super) fn reserve(
     if reservation.grow(bytes) { Ok(Some(reservation)) } else { Err(NoMemory) }
 }
 
-/// There is no memory for a request.
+/// The error that there is no memory for a request.
 pub(super) struct NoMemory;
 
-/// What a request on HTTP/2 holds, until the last that belongs to it is gone: the task that answers it, the answer on its way, and
-/// what is read of a body that nobody wants. On HTTP/1.1 no other request begins before.
+/// The memory that a request on HTTP/2 holds until the last of these is gone: the task that answers it, the answer on its way, and the
+/// task that drains its body. On HTTP/1.1 no other request begins before.
 #[derive(Clone, Debug)]
 pub(super) struct Holding {
     _held: Arc<(Option<Reservation>, OpenRequest)>,
@@ -73,7 +73,7 @@ impl Holding {
         Self { _held: Arc::new((reservation, open)) }
     }
 
-    /// What a request holds, for someone who is a part of that.
+    /// The holding of a request, shared with a task that is a part of it.
     pub(super) fn of(head: &Parts) -> Option<Self> {
         head.extensions.get().cloned()
     }
@@ -87,8 +87,8 @@ pub(super) fn detach(head: &mut Parts) {
     }
 }
 
-/// What is wrong with the `Host` of a request, if anything (RFC 9112, section 3.2). One that two readers take for two different
-/// ones may be sent for the sake of that.
+/// The fault of a request's `Host`, if it has one (RFC 9112, section 3.2). A `Host` that two readers take for different hosts may be
+/// an attack.
 pub fn wrong_host(head: &Parts) -> Option<&'static str> {
     if head.version >= Version::HTTP_2 {
         return None;

@@ -10,34 +10,27 @@ use ::http::request::Parts;
 use ::http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use bytes::Bytes;
 use hyper::body::Incoming;
-use tracing::warn;
 
-use super::answer::{compress, takes_gzip};
-use super::auth::authenticate;
-use super::body::{self, BodyError, Limits};
-use super::caller::{printable, written};
+use super::auth::{AuthFailure, Authenticator, UNAUTHORIZED};
+use super::body::{self, BodyLimits, BodyReadError};
+use super::caller::{Caller, printable};
 use super::cors;
-use super::head::{Holding, wrong_host};
-use super::intake::{Intake, Verdict};
-use super::listener::Answer;
-use super::otlp::{DRAIN, RETRY_AFTER_SECONDS, UNAUTHORIZED};
-use super::status::Encoding;
-use super::{
-    AnswerBody, AuthFailure, Authenticator, Caller, ListenerSettings, Misdirection, SenderIdentity, Transport,
-};
+use super::counters::{Misdirection, RequestTransport};
+use super::drain::drain;
+use super::head::wrong_host;
+use super::intake::Intake;
+use super::misdirected::{Misdirected, coding, media_types, unsupported};
+use super::refusals;
+use super::response::{HttpResponse, ResponseBody, compress, takes_gzip};
+use super::sender::SenderIdentity;
+use super::settings::ListenerSettings;
+use super::status::ResponseEncoding;
+use super::verdict::{RETRY_AFTER_SECONDS, Verdict};
 use crate::coding::Coding;
-use crate::notice;
-use crate::panics::spawn_contained;
 use crate::rpc::Code;
 use crate::stream::Budget;
 use crate::tenants::RateExceeded;
 use otlp::Signal;
-
-/// A request whose body is not worth reading, and what to do instead.
-pub(super) struct Misdirected {
-    pub(super) how: Misdirection,
-    pub(super) message: String,
-}
 
 /// Answers a request.
 pub(super) async fn answer(
@@ -45,7 +38,7 @@ pub(super) async fn answer(
     settings: &ListenerSettings,
     budget: &Arc<Budget>,
     request: Request<Incoming>,
-) -> Answer {
+) -> HttpResponse {
     let (mut head, body) = request.into_parts();
     let origin = settings.cors.as_ref().and_then(|cors| cors::allowed(cors, &head.headers));
     if let (Some(cors), Some(origin)) = (&settings.cors, &origin)
@@ -53,11 +46,11 @@ pub(super) async fn answer(
     {
         return cors::preflight(cors, origin, &head.headers);
     }
-    let mut answer = match authenticate(intake, settings, &mut head).await {
+    let mut answer = match intake.authenticate(settings, &mut head).await {
         Ok(identity) => take(intake, settings, budget, &head, identity, body).await,
         Err(failure) => {
             leave_unread(&head, body);
-            let encoding = encoding(&head.headers).unwrap_or(Encoding::Protobuf);
+            let encoding = encoding(&head.headers).unwrap_or(ResponseEncoding::Protobuf);
             unauthenticated(encoding, failure, settings.auth.as_deref())
         }
     };
@@ -78,25 +71,29 @@ async fn take(
     head: &Parts,
     identity: Option<SenderIdentity>,
     mut body: Incoming,
-) -> Answer {
+) -> HttpResponse {
     let (signal, coding, encoding) = match accept(settings, head) {
         Ok(accepted) => accepted,
         Err(misdirected) => {
-            intake.counters.of(Transport::Http).count_misdirected(misdirected.how);
-            let caller = Caller::of(settings, head, identity);
-            misdirected.log(misdirected.how.code(), settings, &caller);
+            intake.counters.of(RequestTransport::Http).count_misdirected(misdirected.how);
+            let caller = Caller::of(&settings.name, head, identity);
+            misdirected.log(misdirected.how.code(), &caller);
             leave_unread(head, body);
-            return misdirected.answer(encoding(&head.headers).unwrap_or(Encoding::Protobuf));
+            return self::misdirected(
+                encoding(&head.headers).unwrap_or(ResponseEncoding::Protobuf),
+                &misdirected,
+            );
         }
     };
-    let limits = Limits {
+    let limits = BodyLimits {
         size: settings.max_request_body_size,
         timeout: settings.read_timeout,
         budget: budget.clone(),
         arrives: head.version >= Version::HTTP_2,
     };
-    let caller = Caller::of(settings, head, identity).with_headers(&intake.snapshot.load().routes, head);
-    if let Some(exceeded) = intake.refuse_unread(signal, Transport::Http, &caller) {
+    let caller =
+        Caller::of(&settings.name, head, identity).with_headers(&intake.snapshot.load().routes, head);
+    if let Some(exceeded) = intake.refuse_unread(signal, RequestTransport::Http, &caller) {
         leave_unread(head, body);
         return over_rate(encoding, &exceeded);
     }
@@ -104,13 +101,15 @@ async fn take(
     match read {
         Ok(received) => {
             let taken = match encoding {
-                Encoding::Protobuf => intake.take(signal, Transport::Http, caller, received, None).await,
-                Encoding::Json => intake.take_json(signal, caller, received).await,
+                ResponseEncoding::Protobuf => {
+                    intake.take(signal, RequestTransport::Http, caller, received, None).await
+                }
+                ResponseEncoding::Json => intake.take_json(signal, caller, received).await,
             };
             verdict(signal, encoding, taken)
         }
         Err(error) => {
-            intake.unread(signal, Transport::Http, &caller, &error);
+            refusals::unread(intake.counters.of(RequestTransport::Http), signal, &caller, &error);
             if error.is_worth_draining() {
                 leave_unread(head, body);
             }
@@ -122,17 +121,18 @@ async fn take(
 /// Forgets a body that is not worth reading. A sender that waits for `100 Continue` has not begun and needs no draining.
 fn leave_unread(head: &Parts, body: Incoming) {
     if !head.headers.contains_key(EXPECT) {
-        spawn_contained(body::drain(body, Holding::of(head), DRAIN));
+        drain(head, body);
     }
 }
 
 /// Answers a request for which there is no memory now.
-pub(super) fn no_memory(intake: &Intake, settings: &ListenerSettings, head: &Parts) -> Answer {
-    let error = BodyError::NoMemory;
-    if let Some(signal) = signal(settings, head.uri.path()) {
-        intake.unread(signal, Transport::Http, &Caller::of(settings, head, None), &error);
+pub(super) fn no_memory(intake: &Intake, settings: &ListenerSettings, head: &Parts) -> HttpResponse {
+    let error = BodyReadError::NoMemory;
+    if let Some(signal) = settings.signal_of(head.uri.path()) {
+        let caller = Caller::of(&settings.name, head, None);
+        refusals::unread(intake.counters.of(RequestTransport::Http), signal, &caller, &error);
     }
-    let mut answer = unread(encoding(&head.headers).unwrap_or(Encoding::Protobuf), &error, false);
+    let mut answer = unread(encoding(&head.headers).unwrap_or(ResponseEncoding::Protobuf), &error, false);
     if let Some(origin) = settings.cors.as_ref().and_then(|cors| cors::allowed(cors, &head.headers)) {
         origin.allow(answer.headers_mut());
     }
@@ -140,13 +140,16 @@ pub(super) fn no_memory(intake: &Intake, settings: &ListenerSettings, head: &Par
 }
 
 /// Looks at the head alone.
-fn accept(settings: &ListenerSettings, head: &Parts) -> Result<(Signal, Coding, Encoding), Misdirected> {
+fn accept(
+    settings: &ListenerSettings,
+    head: &Parts,
+) -> Result<(Signal, Coding, ResponseEncoding), Misdirected> {
     if let Some(message) = wrong_host(head) {
         return Err(Misdirected { how: Misdirection::Host, message: message.to_owned() });
     }
     let encoding = encoding(&head.headers);
     let path = head.uri.path();
-    let Some(signal) = signal(settings, path) else {
+    let Some(signal) = settings.signal_of(path) else {
         let message = if path.ends_with("/v1development/profiles") || path.ends_with("/v1/profiles") {
             "profiles are not supported; the signals are traces, metrics and logs".to_owned()
         } else {
@@ -177,81 +180,15 @@ fn accept(settings: &ListenerSettings, head: &Parts) -> Result<(Signal, Coding, 
     Ok((signal, coding(&head.headers, "Content-Encoding")?, encoding))
 }
 
-impl Misdirected {
-    fn answer(&self, encoding: Encoding) -> Answer {
-        let (status, code) = match self.how {
-            Misdirection::Host => (StatusCode::BAD_REQUEST, Code::InvalidArgument),
-            Misdirection::Path => (StatusCode::NOT_FOUND, Code::NotFound),
-            Misdirection::Method => (StatusCode::METHOD_NOT_ALLOWED, Code::Unimplemented),
-            Misdirection::Format => (StatusCode::UNSUPPORTED_MEDIA_TYPE, Code::InvalidArgument),
-        };
-        let mut answer = refuse(encoding, status, code, &self.message);
-        if self.how == Misdirection::Method {
-            answer.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
-        }
-        answer
-    }
-
-    /// Whoever sent it may not say what it was answered, and loses everything that it sends.
-    pub(super) fn log(&self, code: &'static str, settings: &ListenerSettings, caller: &Caller) {
-        if let Some(suppressed) = notice::due(&settings.name, code) {
-            let (receiver, peer, user_agent) = (&*settings.name, caller.peer(), caller.user_agent());
-            warn!(receiver, peer, user_agent, code, suppressed, "request not taken: {}", self.message);
-        }
-    }
-}
-
-/// How the header `name` says that a body is compressed: by one coding that is known, if there is such a header.
-pub(super) fn coding(headers: &HeaderMap, name: &str) -> Result<Coding, Misdirected> {
-    let mut codings = headers.get_all(name).iter();
-    let coding = match (codings.next(), codings.next()) {
-        (None, _) => Some(Coding::Identity),
-        (Some(coding), None) => coding.to_str().ok().and_then(Coding::of),
-        (Some(_), Some(_)) => None,
-    };
-    coding.ok_or_else(|| {
-        let instead = Coding::names(&Coding::OF_REQUESTS);
-        unsupported(headers, name, &format!("send {instead}, or no such header"))
-    })
-}
-
-/// A request whose header `name` is missing or says something else than what is taken.
-pub(super) fn unsupported(headers: &HeaderMap, name: &str, instead: &str) -> Misdirected {
-    let message = match written(headers, name) {
-        Some(value) => format!("`{name}: {value}` is not taken: {instead}"),
-        None => format!("there is no `{name}`: {instead}"),
-    };
-    Misdirected { how: Misdirection::Format, message }
-}
-
-/// The media types that `Content-Type` names, without their parameters. There should be one; but some that forward requests
-/// add another, in a line of its own or after a comma, which is the same (RFC 9110, sections 5.3 and 8.3).
-pub(super) fn media_types(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
-    headers
-        .get_all(CONTENT_TYPE)
-        .iter()
-        .flat_map(|line| {
-            // A parameter may have commas between quotes.
-            let (mut quoted, mut escaped) = (false, false);
-            line.as_bytes().split(move |byte| {
-                quoted ^= *byte == b'"' && !escaped;
-                escaped = quoted && *byte == b'\\' && !escaped;
-                *byte == b',' && !quoted
-            })
-        })
-        .map(|member| member.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii())
-        .filter(|media_type| !media_type.is_empty())
-}
-
 /// How the body is encoded, if all that `Content-Type` says of it is the same: which of two readers would follow which of two
 /// contradicting types can't be known.
-fn encoding(headers: &HeaderMap) -> Option<Encoding> {
+fn encoding(headers: &HeaderMap) -> Option<ResponseEncoding> {
     let mut encodings = media_types(headers).map(|media_type| {
         let is = |known: &str| media_type.eq_ignore_ascii_case(known.as_bytes());
         if is("application/x-protobuf") || is("application/protobuf") {
-            Some(Encoding::Protobuf)
+            Some(ResponseEncoding::Protobuf)
         } else if is("application/json") {
-            Some(Encoding::Json)
+            Some(ResponseEncoding::Json)
         } else {
             None
         }
@@ -260,15 +197,22 @@ fn encoding(headers: &HeaderMap) -> Option<Encoding> {
     encodings.all(|encoding| encoding == Some(first)).then_some(first)
 }
 
-/// The signal that is received on a path.
-pub(super) fn signal(settings: &ListenerSettings, path: &str) -> Option<Signal> {
-    let known = path.strip_prefix("/otlp").filter(|rest| rest.starts_with('/')).unwrap_or(path);
-    Signal::ALL
-        .into_iter()
-        .find(|signal| signal.path() == known || settings.url_paths[signal.index()].as_deref() == Some(path))
+/// The answer to a request in whose body no OTLP is looked for.
+fn misdirected(encoding: ResponseEncoding, Misdirected { how, message }: &Misdirected) -> HttpResponse {
+    let (status, code) = match how {
+        Misdirection::Host => (StatusCode::BAD_REQUEST, Code::InvalidArgument),
+        Misdirection::Path => (StatusCode::NOT_FOUND, Code::NotFound),
+        Misdirection::Method => (StatusCode::METHOD_NOT_ALLOWED, Code::Unimplemented),
+        Misdirection::Format => (StatusCode::UNSUPPORTED_MEDIA_TYPE, Code::InvalidArgument),
+    };
+    let mut answer = refuse(encoding, status, code, message);
+    if *how == Misdirection::Method {
+        answer.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
+    }
+    answer
 }
 
-fn verdict(signal: Signal, encoding: Encoding, verdict: Verdict) -> Answer {
+fn verdict(signal: Signal, encoding: ResponseEncoding, verdict: Verdict) -> HttpResponse {
     match verdict {
         Verdict::Accepted => respond(encoding, StatusCode::OK, encoding.success(signal, None)),
         Verdict::Partly { rejected, message } => {
@@ -290,10 +234,10 @@ fn verdict(signal: Signal, encoding: Encoding, verdict: Verdict) -> Answer {
 
 /// The answer to a request whose sender may not send, or not now.
 fn unauthenticated(
-    encoding: Encoding,
+    encoding: ResponseEncoding,
     failure: AuthFailure,
     authenticator: Option<&Authenticator>,
-) -> Answer {
+) -> HttpResponse {
     if let Some(message) = failure.passes() {
         return later(encoding, message);
     }
@@ -304,15 +248,15 @@ fn unauthenticated(
     answer
 }
 
-fn unread(encoding: Encoding, error: &BodyError, expected: bool) -> Answer {
+fn unread(encoding: ResponseEncoding, error: &BodyReadError, expected: bool) -> HttpResponse {
     let message = error.to_string();
     let mut answer = match error {
-        BodyError::TooLarge(..) | BodyError::NeverFits(_) => too_large(encoding, &message),
-        BodyError::NoMemory => later(encoding, &message),
-        BodyError::TimedOut(_) => {
+        BodyReadError::TooLarge(..) | BodyReadError::NeverFits(_) => too_large(encoding, &message),
+        BodyReadError::NoMemory => later(encoding, &message),
+        BodyReadError::TimedOut(_) => {
             refuse(encoding, StatusCode::REQUEST_TIMEOUT, Code::DeadlineExceeded, &message)
         }
-        BodyError::Aborted | BodyError::Corrupt(..) | BodyError::Framing(_) => {
+        BodyReadError::Aborted | BodyReadError::Corrupt(..) | BodyReadError::Framing(_) => {
             refuse(encoding, StatusCode::BAD_REQUEST, Code::InvalidArgument, &message)
         }
     };
@@ -322,12 +266,12 @@ fn unread(encoding: Encoding, error: &BodyError, expected: bool) -> Answer {
     answer
 }
 
-fn too_large(encoding: Encoding, message: &str) -> Answer {
+fn too_large(encoding: ResponseEncoding, message: &str) -> HttpResponse {
     refuse(encoding, StatusCode::PAYLOAD_TOO_LARGE, Code::ResourceExhausted, message)
 }
 
 /// A refusal that passes at a time that is known. `Retry-After` has whole seconds (RFC 9110, section 10.2.3).
-fn over_rate(encoding: Encoding, exceeded: &RateExceeded) -> Answer {
+fn over_rate(encoding: ResponseEncoding, exceeded: &RateExceeded) -> HttpResponse {
     let (status, code) = (StatusCode::TOO_MANY_REQUESTS, Code::ResourceExhausted);
     let mut answer = refuse(encoding, status, code, &exceeded.to_string());
     let seconds = exceeded.retry_after.as_nanos().div_ceil(Duration::from_secs(1).as_nanos());
@@ -337,19 +281,19 @@ fn over_rate(encoding: Encoding, exceeded: &RateExceeded) -> Answer {
 }
 
 /// A refusal that passes: 503, not 429, on which older Python exporters drop (rules 41, 42).
-fn later(encoding: Encoding, message: &str) -> Answer {
+fn later(encoding: ResponseEncoding, message: &str) -> HttpResponse {
     let mut answer = refuse(encoding, StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable, message);
     let seconds = rand::random_range(RETRY_AFTER_SECONDS);
     answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
     answer
 }
 
-fn refuse(encoding: Encoding, status: StatusCode, code: Code, message: &str) -> Answer {
+fn refuse(encoding: ResponseEncoding, status: StatusCode, code: Code, message: &str) -> HttpResponse {
     respond(encoding, status, encoding.status(code, message, None))
 }
 
-fn respond(encoding: Encoding, status: StatusCode, body: Bytes) -> Answer {
-    let mut answer = Response::new(AnswerBody::from(body));
+fn respond(encoding: ResponseEncoding, status: StatusCode, body: Bytes) -> HttpResponse {
+    let mut answer = Response::new(ResponseBody::from(body));
     *answer.status_mut() = status;
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(encoding.content_type()));
     answer

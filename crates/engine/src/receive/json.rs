@@ -12,16 +12,16 @@ const LARGE: usize = 256 * 1024;
 #[derive(Debug)]
 pub(super) enum Untranscoded {
     Malformed(Malformed),
-    /// With the records that the body has.
+    /// There is no memory; with the number of records in the body.
     Refused(Refused, u64),
 }
 
-/// What has come of an attempt.
+/// The result of an attempt to transcode.
 enum Attempt {
     Done(Result<(Received, Omitted), Untranscoded>),
-    /// There was not so much more memory for it.
+    /// This much more memory was needed than there was.
     Short(Received, u64),
-    /// There never is.
+    /// There never is enough memory for it.
     TooLarge(Received),
 }
 

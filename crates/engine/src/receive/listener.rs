@@ -1,8 +1,8 @@
 //! A listening socket and its connections.
 //!
-//! A listener that stops loses nobody who has found it. Who waits in the kernel's accept queue is still accepted,
-//! connections that are kept alive may send one more request, and are told with its answer that it was the last: closing
-//! them at once would cross with what their senders are about to send.
+//! A listener that stops loses no request of a sender that has connected. Connections in the kernel's accept queue are still
+//! accepted, and connections that are kept alive may send one more request, whose answer says that it was the last: if they were
+//! closed at once, that would cross with a request that is just being sent.
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,27 +10,20 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use ::http::request::Parts;
-use ::http::{Request, Response, StatusCode};
 use arc_swap::ArcSwap;
-use bytes::Bytes;
-use hyper::body::Incoming;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing::warn;
 
-use super::connection::{Connection, Life};
+use super::connection::{AcceptedConnection, Life};
+use super::handler::Handler;
+use super::settings::ListenerSettings;
 use super::watch::Watch;
-use super::{AnswerBody, ConnectionErrors, ListenerSettings};
 use crate::descriptors::{MakesRoom, TakenDescriptors, Use, User, descriptors};
 use crate::net::{ACCEPT_QUEUE, Acceptor, Network, Socket};
 use crate::notice;
 use crate::panics::spawn_contained;
-use crate::stream::Budget;
-
-/// What is said to those for whose requests there is no memory.
-pub(super) const NO_MEMORY: &str = "the memory limit is reached";
 
 /// How long a listener that is full gives those connections that it closes, before it closes more.
 const EVICTION: Duration = Duration::from_millis(50);
@@ -39,39 +32,9 @@ const EVICTION: Duration = Duration::from_millis(50);
 /// little beside the 64 MiB that Sluice needs for itself.
 const LARGE_READERS: usize = 128;
 
-/// What is answered on a listener.
-pub type Answer = Response<AnswerBody>;
-
-/// Answers the requests of a listener.
-pub trait Handler: Send + Sync + 'static {
-    /// Answers one request.
-    fn answer(
-        &self,
-        settings: &ListenerSettings,
-        request: Request<Incoming>,
-    ) -> impl Future<Output = Answer> + Send;
-
-    /// What requests and answers are reserved on, as long as the connection holds them. Without it they are not counted.
-    fn budget(&self) -> Option<&Arc<Budget>> {
-        None
-    }
-
-    /// Answers a request for which there is no memory now.
-    fn no_memory(&self, _: &ListenerSettings, _: &Parts) -> Answer {
-        let mut answer = Response::new(AnswerBody::from(Bytes::from_static(NO_MEMORY.as_bytes())));
-        *answer.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-        answer
-    }
-
-    /// Where it is counted what is wrong with connections.
-    fn connection_errors(&self) -> Option<&ConnectionErrors> {
-        None
-    }
-}
-
 /// A socket that is bound but not served yet: senders already queue up.
 #[derive(Debug)]
-pub struct Bound {
+pub struct BoundListener {
     listener: Acceptor,
     address: SocketAddr,
     settings: ListenerSettings,
@@ -87,11 +50,11 @@ pub struct Listener {
     watch: Arc<Watch>,
     /// Wakes a listener that waits for a place: there may be more of them now.
     changed: Arc<Notify>,
-    /// One that accepts, and one that looks for slow connections for as long as there may be any.
+    /// The task that accepts connections, and the one that closes slow connections.
     tasks: JoinSet<()>,
 }
 
-impl Bound {
+impl BoundListener {
     /// Binds the listener's address.
     pub fn bind(network: &Network, settings: ListenerSettings) -> io::Result<Self> {
         let listener = network.bind(settings.endpoint)?;
@@ -201,8 +164,8 @@ impl Leaving {
     }
 }
 
-/// What a connection holds as long as it is there.
-struct Place {
+/// A connection's place among those of its listener, and its file descriptor, held as long as the connection is open.
+struct ConnectionPlace {
     _of_listener: OwnedSemaphorePermit,
     _descriptor: Option<TakenDescriptors>,
 }
@@ -223,12 +186,12 @@ impl<H: Handler> Accepting<H> {
         let mut most = self.settings.load().max_connections;
         let mut places = Arc::new(Semaphore::new(most));
         let mut life = self.life.clone();
-        // Accepted, and without a place yet.
+        // A connection that is accepted and has no place yet.
         let mut waiting = None;
         loop {
             let wanted = self.settings.load().max_connections;
             if wanted != most {
-                // Connections of before don't count against the new limit.
+                // Connections from before the change don't count against the new limit.
                 (most, places) = (wanted, Arc::new(Semaphore::new(wanted)));
             }
             if places.available_permits() == 0 {
@@ -260,37 +223,39 @@ impl<H: Handler> Accepting<H> {
         self.accept_queued(listener, &places).await;
     }
 
-    /// A place for one more connection. If there is none, those make room that do the least.
-    async fn place(&self, places: &Arc<Semaphore>) -> Place {
+    /// A place for one more connection. If there is none, the least active connections are closed.
+    async fn place(&self, places: &Arc<Semaphore>) -> ConnectionPlace {
         loop {
             if let Ok(place) = places.clone().try_acquire_owned() {
                 return self.with_descriptor(place).await;
             }
             let settings = self.settings.load();
             self.watch.evict(settings.makes_room);
-            // Others may have become idle when that time is over.
+            // After this time other connections may have become idle.
             if let Ok(place) = timeout(EVICTION, places.clone().acquire_owned()).await {
                 return self.with_descriptor(place.expect("the semaphore is never closed")).await;
             }
         }
     }
 
-    /// The same without asking its own connections for a place: for those that come when it ends.
-    async fn last_place(&self, places: &Arc<Semaphore>) -> Place {
+    /// A place for one more connection without closing others: for those that are accepted while the listener ends.
+    async fn last_place(&self, places: &Arc<Semaphore>) -> ConnectionPlace {
         let place = places.clone().acquire_owned().await.expect("the semaphore is never closed");
         self.with_descriptor(place).await
     }
 
-    /// A place, and the descriptor for it. If there is none, those of all receivers make room that do the least.
-    async fn with_descriptor(&self, of_listener: OwnedSemaphorePermit) -> Place {
-        let Some(user) = &self.user else { return Place { _of_listener: of_listener, _descriptor: None } };
+    /// A place, and a file descriptor for it. If there is none, the least active connections of all receivers are closed.
+    async fn with_descriptor(&self, of_listener: OwnedSemaphorePermit) -> ConnectionPlace {
+        let Some(user) = &self.user else {
+            return ConnectionPlace { _of_listener: of_listener, _descriptor: None };
+        };
         let descriptor = if let Some(descriptor) = user.try_take(1) {
             descriptor
         } else {
             self.say_no_descriptors();
             user.take(1).await
         };
-        Place { _of_listener: of_listener, _descriptor: Some(descriptor) }
+        ConnectionPlace { _of_listener: of_listener, _descriptor: Some(descriptor) }
     }
 
     fn say_no_descriptors(&self) {
@@ -317,10 +282,10 @@ impl<H: Handler> Accepting<H> {
         }
     }
 
-    /// Accepts what the kernel has taken for us already, and would reset with the socket.
+    /// Accepts the connections in the kernel's queue, which would be reset when the socket is closed.
     async fn accept_queued(&self, listener: Acceptor, places: &Arc<Semaphore>) {
         let Ok(queued) = listener.close() else { return };
-        // Not for ever: whoever comes from now on may as well find the address closed.
+        // Bounded: senders that connect from now on may find the address closed.
         for _ in 0..=ACCEPT_QUEUE {
             match queued.accept() {
                 Ok(Some((socket, peer))) => {
@@ -333,7 +298,7 @@ impl<H: Handler> Accepting<H> {
         }
     }
 
-    /// Running out of file descriptors is no reason to end, nor to spin.
+    /// Logs that a connection was not accepted, and waits, so that a lack of file descriptors makes no busy loop.
     async fn not_accepted(&self, error: &io::Error) {
         if let Some(suppressed) = notice::due(&self.settings.load().name, "accept") {
             warn!(suppressed, "connection not accepted: {error}");
@@ -341,10 +306,10 @@ impl<H: Handler> Accepting<H> {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 
-    fn connect(&self, socket: Socket, peer: SocketAddr, place: Place) {
+    fn connect(&self, socket: Socket, peer: SocketAddr, place: ConnectionPlace) {
         let id = self.next_connection.fetch_add(1, Ordering::Relaxed);
         let watched = self.watch.enter(id, self.handler.budget().cloned());
-        let connection = Connection {
+        let connection = AcceptedConnection {
             peer,
             watched: Arc::new(watched),
             settings: self.settings.clone(),

@@ -1,7 +1,8 @@
 //! The parts of a request that are not admitted: parts that are not valid, entries that no route takes or whose tenants are not
 //! in the table, and what `when_full: shed` cut out.
 //!
-//! They become dead letters once the request has its answer, and not if it is refused, since its sender then sends all of it again.
+//! These parts become dead letters once the request has its answer, and not if it is refused, since its sender then sends all of it
+//! again.
 //! Until the letters are written, their bytes are charged to the memory budget. An answer that promises that nothing is lost with the
 //! process, and does not name these parts, waits until the letters are written.
 
@@ -11,14 +12,15 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use tokio::task::JoinHandle;
+use tokio_util::task::TaskTracker;
 use tracing::warn;
 
-use super::Caller;
-use super::acknowledge::Acknowledge;
-use super::intake::{Intake, Snapshot, Verdict};
+use super::caller::Caller;
+use super::counters::ReceiveCounters;
+use super::verdict::Verdict;
 use crate::dead_letters::{DeadLetter, DeadLetterOrigin};
 use crate::encoding::Encoding;
-use crate::export::{self, Fate, UndeliveredCause};
+use crate::export::{self, DeadLetterBox, Exporter, Fate, UndeliveredCause};
 use crate::notice;
 use crate::stream::{Budget, Reservation, Shed};
 use crate::telemetry::LogScope;
@@ -35,7 +37,7 @@ const LARGEST_UNROUTED: usize = 512 << 10;
 #[derive(Debug, Default)]
 pub(super) struct PendingDeadLetters(Option<JoinHandle<()>>);
 
-/// What becomes of a request, once the dead letters are written that its answer waits for.
+/// A request's verdict, which is told once the dead letters are written that its answer waits for.
 #[derive(Debug)]
 pub(super) struct Finished {
     pub(super) verdict: Verdict,
@@ -68,7 +70,7 @@ pub(super) struct NotAdmitted {
     pub(super) sheds: Vec<Shed>,
     pub(super) cuts: Vec<Cut>,
     unrouted: UnroutedEntries,
-    /// Memory for the bytes of each; without it there are none.
+    /// The reservation for the bytes of each kind; without it the bytes are not kept.
     for_sheds: Option<Reservation>,
     for_cuts: Option<Reservation>,
     for_unrouted: Option<Reservation>,
@@ -128,6 +130,57 @@ impl UnroutedEntries {
     }
 }
 
+/// Where dead letters of requests are written.
+pub(super) struct LetterStore<'i> {
+    pub(super) directory: &'i DeadLetterBox,
+    /// The tasks that write, for which the shutdown waits.
+    pub(super) tasks: &'i TaskTracker,
+    pub(super) counters: &'i Arc<ReceiveCounters>,
+}
+
+impl LetterStore<'_> {
+    /// Whether there is a dead-letter directory now.
+    pub(super) fn is_there(&self) -> bool {
+        self.directory.load().is_some()
+    }
+
+    /// Memory for bytes that wait to be written as dead letters; `None` if there are none, no directory, or no memory.
+    fn hold(&self, bytes: u64, budget: &Arc<Budget>) -> Option<Reservation> {
+        let mut held = Reservation::empty(budget.clone());
+        (bytes > 0 && self.is_there() && held.grow(bytes)).then_some(held)
+    }
+
+    /// Writes letters, for which there is memory `held`, at places that they have from now on: behind those of the requests that
+    /// were answered before, so that a replay keeps the order in which they came.
+    fn write(
+        &self,
+        signal: Signal,
+        scope: LogScope,
+        letters: Vec<DeadLetter>,
+        held: Reservation,
+    ) -> Option<JoinHandle<()>> {
+        let Some(directory) = self.directory.load_full() else {
+            if let Some(suppressed) = notice::due("dead_letter", "no directory") {
+                let records: u64 = letters.iter().map(|letter| letter.records).sum();
+                warn!(%signal, records, suppressed, "dead letters dropped: a reload has taken `dead_letter` away");
+            }
+            return None;
+        };
+        let counters = self.counters.clone();
+        let placed: Vec<_> = letters.into_iter().map(|letter| (directory.take_place(), letter)).collect();
+        Some(self.tasks.spawn(scope.of(async move {
+            for (place, letter) in placed {
+                let records = letter.records;
+                if export::store_dead_letter_at(&directory, place, letter).await != Fate::DeadLettered {
+                    break;
+                }
+                counters.count_dead_lettered(signal, records);
+            }
+            drop(held);
+        })))
+    }
+}
+
 impl NotAdmitted {
     /// The parts of a request that are not valid, and the entries that have no exporter.
     pub(super) fn of(encoding: Encoding, cuts: Vec<Cut>, unrouted: UnroutedEntries) -> Self {
@@ -141,37 +194,35 @@ impl NotAdmitted {
             for_unrouted: None,
         }
     }
-}
 
-impl Intake {
     /// Keeps the parts that are not admitted, with their bytes if there is a dead-letter directory for them, and memory. More may
     /// come later.
-    pub(super) fn keep(&self, not_admitted: &mut NotAdmitted, sheds: Vec<Shed>, budget: &Arc<Budget>) {
-        let NotAdmitted { cuts, for_cuts, .. } = not_admitted;
+    pub(super) fn keep(&mut self, store: &LetterStore<'_>, sheds: Vec<Shed>, budget: &Arc<Budget>) {
+        let Self { cuts, for_cuts, .. } = self;
         if for_cuts.is_none() {
-            *for_cuts = self.hold(cuts.iter().map(|cut| cut.bytes.len() as u64).sum(), budget);
+            *for_cuts = store.hold(cuts.iter().map(|cut| cut.bytes.len() as u64).sum(), budget);
             if for_cuts.is_none() {
                 for cut in cuts {
                     cut.bytes = Vec::new();
                 }
             }
         }
-        not_admitted.for_sheds = self.hold(sheds.iter().map(|shed| shed.bytes.len() as u64).sum(), budget);
-        not_admitted.sheds = sheds;
-        if not_admitted.for_sheds.is_none() {
-            for shed in &mut not_admitted.sheds {
+        self.for_sheds = store.hold(sheds.iter().map(|shed| shed.bytes.len() as u64).sum(), budget);
+        self.sheds = sheds;
+        if self.for_sheds.is_none() {
+            for shed in &mut self.sheds {
                 shed.bytes = Vec::new();
             }
         }
     }
 
     /// Keeps the entries that have no exporter from now on, if there is a dead-letter directory for them, and memory.
-    pub(super) fn keep_unrouted(&self, not_admitted: &mut NotAdmitted, budget: &Arc<Budget>) {
-        not_admitted.for_unrouted = self.hold(not_admitted.unrouted.memory(), budget);
-        if not_admitted.for_unrouted.is_some() {
+    pub(super) fn keep_unrouted(&mut self, store: &LetterStore<'_>, budget: &Arc<Budget>) {
+        self.for_unrouted = store.hold(self.unrouted.memory(), budget);
+        if self.for_unrouted.is_some() {
             return;
         }
-        let records = std::mem::take(&mut not_admitted.unrouted).records();
+        let records = std::mem::take(&mut self.unrouted).records();
         if records > 0
             && let Some(suppressed) = notice::due("dead_letter", "no memory for dead letters")
         {
@@ -184,24 +235,20 @@ impl Intake {
         }
     }
 
-    /// Memory for bytes that wait to be written as dead letters; `None` if there are none, no directory, or no memory.
-    fn hold(&self, bytes: u64, budget: &Arc<Budget>) -> Option<Reservation> {
-        let mut held = Reservation::empty(budget.clone());
-        (bytes > 0 && self.dead_letters.load().is_some() && held.grow(bytes)).then_some(held)
-    }
-
-    /// Ends the parts of a request that are not admitted.
+    /// Ends the parts of a request of this caller, which came with these `exporters` in use. `is_durable`: its answer promises that
+    /// nothing is lost with the process.
     pub(super) fn dead_letter(
-        &self,
-        snapshot: &Snapshot,
+        self,
+        store: &LetterStore<'_>,
+        exporters: &[Arc<Exporter>],
         signal: Signal,
         caller: &Caller,
-        not_admitted: NotAdmitted,
+        is_durable: bool,
     ) -> PendingDeadLetters {
-        let NotAdmitted { encoding, sheds, cuts, unrouted, for_sheds, for_cuts, for_unrouted } = not_admitted;
+        let Self { encoding, sheds, cuts, unrouted, for_sheds, for_cuts, for_unrouted } = self;
         let scope = caller.trace().log_scope();
         if !sheds.is_empty() {
-            dead_letter_sheds(snapshot, scope, sheds, for_sheds);
+            dead_letter_sheds(exporters, scope, sheds, for_sheds);
         }
         let letter = |encoding, tenant: Option<Arc<str>>, reason, records, bytes: Vec<u8>| DeadLetter {
             exporter: None,
@@ -221,13 +268,13 @@ impl Intake {
             time: SystemTime::now(),
         };
         if let Some(held) = for_cuts {
-            // Of a part of a JSON document there was perhaps no memory for a copy.
+            // There may have been no memory for a copy of a part of a JSON document.
             let cuts = cuts.into_iter().filter(|cut| !cut.bytes.is_empty());
             let letters = cuts.map(|cut| {
                 let reason = format!("{} at byte {}: {}", cut.path, cut.offset, cut.reason);
                 letter(encoding, None, reason, cut.records, cut.bytes)
             });
-            self.store_dead_letters(signal, scope, letters.collect(), held);
+            store.write(signal, scope, letters.collect(), held);
         }
         let mut under_way = PendingDeadLetters::default();
         if let Some(held) = for_unrouted {
@@ -235,51 +282,24 @@ impl Intake {
                 unrouted.list.into_iter().map(|UnroutedBatch { tenant, reason, records, bytes }| {
                     letter(Encoding::Proto, tenant, reason.to_string(), records, bytes)
                 });
-            under_way.0 = self.store_dead_letters(signal, scope, letters.collect(), held);
+            under_way.0 = store.write(signal, scope, letters.collect(), held);
         }
-        // Of what is cut out and shed the sender is told.
-        let is_durable = self.journal.is_some() || snapshot.acknowledge == Acknowledge::Delivered;
+        // Parts that are cut out or shed are named to the sender.
         if is_durable { under_way } else { PendingDeadLetters::default() }
-    }
-
-    /// Writes letters, for which there is memory `held`, at places that they have from now on: behind those of the requests that
-    /// were answered before, so that a replay keeps the order in which they came.
-    fn store_dead_letters(
-        &self,
-        signal: Signal,
-        scope: LogScope,
-        letters: Vec<DeadLetter>,
-        held: Reservation,
-    ) -> Option<JoinHandle<()>> {
-        let Some(directory) = self.dead_letters.load_full() else {
-            if let Some(suppressed) = notice::due("dead_letter", "no directory") {
-                let records: u64 = letters.iter().map(|letter| letter.records).sum();
-                warn!(%signal, records, suppressed, "dead letters dropped: a reload has taken `dead_letter` away");
-            }
-            return None;
-        };
-        let counters = self.counters.clone();
-        let placed: Vec<_> = letters.into_iter().map(|letter| (directory.take_place(), letter)).collect();
-        Some(self.dead_letter_tasks.spawn(scope.of(async move {
-            for (place, letter) in placed {
-                let records = letter.records;
-                if export::store_dead_letter_at(&directory, place, letter).await != Fate::DeadLettered {
-                    break;
-                }
-                counters.count_dead_lettered(signal, records);
-            }
-            drop(held);
-        })))
     }
 }
 
-/// Ends what `when_full: shed` cut out: as dead letters if there is memory `held` for that, else as dropped. An exporter
-/// counts it as routed, too, and as pending while it is being written, so that its sum holds.
-fn dead_letter_sheds(snapshot: &Snapshot, scope: LogScope, sheds: Vec<Shed>, held: Option<Reservation>) {
+/// Makes dead letters of the entries that `when_full: shed` cut out, if there is memory `held` for that, and else drops them. Their
+/// exporter counts them as routed, and as pending while they are being written, so that its sum holds.
+fn dead_letter_sheds(
+    exporters: &[Arc<Exporter>],
+    scope: LogScope,
+    sheds: Vec<Shed>,
+    held: Option<Reservation>,
+) {
     let mut letters = Vec::new();
     for shed in sheds {
-        let found =
-            snapshot.exporters.iter().find(|exporter| Arc::ptr_eq(exporter.registry(), &shed.registry));
+        let found = exporters.iter().find(|exporter| Arc::ptr_eq(exporter.registry(), &shed.registry));
         let exporter = found.expect("an entry is shed by an exporter of its snapshot").clone();
         let ending = exporter.registry().count_shed(&shed.name, shed.records, shed.bytes.len() as u64);
         if held.is_some() {
@@ -297,7 +317,7 @@ fn dead_letter_sheds(snapshot: &Snapshot, scope: LogScope, sheds: Vec<Shed>, hel
     if letters.is_empty() {
         return;
     }
-    // What waits for them waits until nothing is pending.
+    // The shutdown waits for these letters, since it waits until nothing is pending.
     tokio::spawn(scope.of(async move {
         for (exporter, shed, ending) in letters {
             let reason = shed.full.to_string();

@@ -12,7 +12,7 @@ pub(super) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// The first byte of a TLS handshake (RFC 8446, section 5.1). No method of HTTP begins with it.
 const HANDSHAKE: u8 = 22;
 
-/// What a connection seems to speak.
+/// The protocol that a connection seems to speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Opening {
     /// HTTP/2, without an upgrade.
@@ -25,7 +25,7 @@ pub(super) enum Opening {
 
 /// A connection whose first bytes were looked at, and are read again.
 #[derive(Debug)]
-pub(super) struct Reread<S> {
+pub(super) struct PrefixedIo<S> {
     io: S,
     start: [u8; PREFACE.len()],
     /// The part of `start` that is still to be read again.
@@ -36,7 +36,7 @@ pub(super) struct Reread<S> {
 pub(super) async fn look<S: AsyncRead + Unpin>(
     mut io: S,
     begun: impl Fn(),
-) -> io::Result<(Opening, Reread<S>)> {
+) -> io::Result<(Opening, PrefixedIo<S>)> {
     let mut start = [0; PREFACE.len()];
     let mut len = 0;
     let opening = loop {
@@ -56,10 +56,10 @@ pub(super) async fn look<S: AsyncRead + Unpin>(
             break Opening::Http2;
         }
     };
-    Ok((opening, Reread { io, start, left: 0..len as u8 }))
+    Ok((opening, PrefixedIo { io, start, left: 0..len as u8 }))
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Reread<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for PrefixedIo<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -76,7 +76,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Reread<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Reread<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for PrefixedIo<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.io).poll_write(cx, buf)
     }
@@ -108,7 +108,7 @@ mod tests {
 
     use super::*;
 
-    /// What is made of bytes that come in pieces of this size, and what can be read then.
+    /// The protocol that bytes in pieces of this size are taken for, and the bytes that can be read afterwards.
     async fn looked_at(bytes: &'static [u8], piece: usize) -> (Opening, Vec<u8>) {
         let (mut there, here) = tokio::io::duplex(piece);
         tokio::spawn(async move { there.write_all(bytes).await });

@@ -1,5 +1,5 @@
-//! Whose an entry is: its sender's tenant, or the one that its resource names where the sender may send for it, or where
-//! the receiver asks nobody who they are.
+//! The owner of an entry: its sender's tenant, or the tenant that its resource names where the sender may send for it, or where
+//! the receiver authenticates nobody.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -7,28 +7,28 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::SenderIdentity;
 use super::caller::printable;
+use super::sender::SenderIdentity;
 use crate::tenants::{Table, TableRow, Tenant, UnknownTenant};
 use otlp::{self, Entry, Found, ReadValue};
 
 /// The id of the row that stands in for tenants which are not in the table.
 const STAND_IN: &str = "default";
 
-/// Whose an entry is.
+/// The owner of an entry.
 #[derive(Clone, Debug)]
 pub enum Owner<'t> {
-    /// No tenant's: there is no table, or nobody is named.
+    /// No tenant: there is no table, or the entry names no tenant.
     Nobody,
-    /// That tenant's.
+    /// This tenant.
     Tenant(&'t Arc<Tenant>),
-    /// Its resource names a tenant that is not in the table.
+    /// The resource names a tenant that is not in the table.
     Unknown(UnknownOwner),
-    /// Its resource names another tenant than the sender's.
+    /// The resource names a tenant that the sender may not send for.
     Foreign(ForeignOwner),
-    /// Its resource names several.
+    /// The resource names several tenants by this attribute.
     Conflicting(String),
-    /// Its tenant's row can't be used now.
+    /// The tenant's row can't be used now.
     Unavailable(UnavailableOwner),
 }
 
@@ -46,19 +46,19 @@ pub struct ForeignOwner {
     sender: String,
 }
 
-/// A tenant of whom nothing is taken now, which its senders are to try again.
+/// A tenant whose data is not taken now, so that its senders are to retry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UnavailableOwner {
-    /// Its row is broken, and never was any better. Its id may be anything that stands in the table.
+    /// Its row is broken, and was never read without a fault. Its id may be any text that stands in the table.
     Broken(String),
-    /// It is paused.
+    /// The tenant is paused.
     Paused(String),
-    /// The row has the sender's credential no more, and may be another tenant's by now.
+    /// The row does not have the sender's credential any more, and may be another tenant's by now.
     Changed(String),
 }
 
 impl<'t> Owner<'t> {
-    /// Whose an entry with this encoded resource is, that this sender has sent if the receiver knows its senders.
+    /// The owner of an entry with this encoded resource; `sender` is who has sent it, if the receiver knows its senders.
     pub fn of(table: &'t Table, sender: Option<&'t SenderIdentity>, resource: &[u8]) -> Self {
         if !table.is_configured() {
             return Self::Nobody;
@@ -108,7 +108,7 @@ impl<'t> Owner<'t> {
         }
     }
 
-    /// Whose an entry is that names nobody.
+    /// The owner of an entry that names no tenant.
     fn unnamed(table: &'t Table) -> Self {
         match table.unknown() {
             UnknownTenant::Default => Self::stand_in(table),
@@ -153,8 +153,8 @@ impl<'t> Owner<'t> {
     }
 }
 
-/// Whose each entry is, of a request of this sender. Where the table asks for that, it is written into the resources of a sender's
-/// entries; what it may not send is left as it is.
+/// The owners of a request's entries. Where the table asks for that, the tenant's id is written into the resources of a sender's
+/// entries; entries that the sender may not send are left as they are.
 pub(super) fn owners<'t>(
     table: &'t Table,
     sender: Option<&'t SenderIdentity>,
@@ -191,7 +191,7 @@ fn named<'a>(
     Ok(None)
 }
 
-/// Why an entry is nobody's that it could be taken for.
+/// Describes the owner; for the log and the sender.
 impl fmt::Display for Owner<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -207,14 +207,14 @@ impl fmt::Display for Owner<'_> {
     }
 }
 
-/// What its sender is told.
+/// The message for the sender.
 impl fmt::Display for UnknownOwner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "there is no tenant `{}`", self.named)
     }
 }
 
-/// What its sender is told.
+/// The message for the sender.
 impl fmt::Display for ForeignOwner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { attribute, named, sender } = self;
@@ -222,7 +222,7 @@ impl fmt::Display for ForeignOwner {
     }
 }
 
-/// What its sender is told.
+/// The message for the sender.
 impl fmt::Display for UnavailableOwner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -3,15 +3,14 @@
 use smallvec::SmallVec;
 use tracing::warn;
 
-use super::Caller;
-use super::caller::printable;
+use super::caller::{Caller, printable};
 use super::owner::Owner;
 use crate::notice;
 use crate::route::{EntryOrigin, Overridden, RouteTable};
 use crate::stream::Reservation;
 use otlp::{Entry, NoRoom, Signal};
 
-/// What came of dividing the entries of a request.
+/// The result of dividing the entries of a request.
 #[derive(Default)]
 pub(super) struct Partitioned {
     /// The memory that was reserved for it.
@@ -81,7 +80,8 @@ pub(super) fn partition(
     Ok(partitioned)
 }
 
-/// Says that an attribute of records counted, unless that was said just now: whoever has written the resource's may not know.
+/// Logs that the value of an attribute on records was used in place of the resource's, unless that was logged just now: the author of
+/// the resource's value may not know.
 pub(super) fn log_overridden(signal: Signal, tenant: Option<&str>, overridden: &Overridden<'_>) {
     let cause = "overridden by records";
     let due = match tenant {

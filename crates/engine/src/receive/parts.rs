@@ -1,4 +1,4 @@
-//! Which part of a request is whose, so that what becomes of it is counted for its tenant as well.
+//! The parts of a request by tenants, so that the outcome of each part is counted for its tenant as well.
 //!
 //! An entry is in the part of its tenant. One that has none, such as one that names a tenant that its sender may not send for,
 //! is in that of its sender's tenant, where the receiver knows its senders; else it counts for no tenant.
@@ -8,12 +8,13 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+use super::caller::Caller;
 use super::owner::Owner;
-use super::{Caller, Outcome};
+use crate::outcome::Outcome;
 use crate::tenants::{TenantAccount, Tenants};
 use otlp::{self, Entry, Signal};
 
-/// So many parts are looked through one by one.
+/// Up to this many parts are searched one by one.
 const FEW: usize = 8;
 
 /// The parts of a request, each of one tenant.
@@ -28,28 +29,28 @@ pub(super) struct TenantParts {
     last: usize,
 }
 
-/// What of a request belongs to one tenant.
+/// The part of a request that belongs to one tenant.
 #[derive(Debug)]
 struct TenantPart {
     account: Arc<TenantAccount>,
-    /// Of valid entries.
+    /// Records of valid entries.
     records: u64,
     bytes: u64,
-    /// Of `records` those that nobody takes.
+    /// Those of `records` that no stream takes.
     rejected: u64,
-    /// Of `records` those that a written policy ends.
+    /// Those of `records` that a configured policy drops or makes dead letters.
     dropped: u64,
     /// Records that are not valid, beside `records`.
     invalid: u64,
 }
 
 impl TenantParts {
-    /// Of a request with so many records, whose entries are added one by one.
+    /// The parts of a request with so many records, to which its entries are added one by one.
     pub(super) fn new(records: u64) -> Self {
         Self { records, parts: SmallVec::new(), by_id: HashMap::new(), last: 0 }
     }
 
-    /// Of a request that is not looked into: all of it is in the part of its sender's tenant.
+    /// The parts of a request that is not split: all of it is in the part of its sender's tenant.
     pub(super) fn unread(tenants: &Tenants, caller: &Caller, records: u64) -> Self {
         let mut parts = Self::new(records);
         if let Some(part) = parts.of_sender(tenants, caller) {
@@ -133,14 +134,14 @@ impl TenantParts {
         }
     }
 
-    /// Notes that nobody takes records of a part.
+    /// Notes that no stream takes records of a part.
     pub(super) fn reject(&mut self, part: Option<usize>, records: u64) {
         if let Some(part) = part {
             self.parts[part].rejected += records;
         }
     }
 
-    /// Notes that a written policy ends records of a part.
+    /// Notes that a configured policy drops records of a part, or makes dead letters of them.
     pub(super) fn drop_records(&mut self, part: Option<usize>, records: u64) {
         if let Some(part) = part {
             self.parts[part].dropped += records;
@@ -154,7 +155,7 @@ impl TenantParts {
         }
     }
 
-    /// Counts a request that came to one thing as a whole.
+    /// Counts a request all of whose records have the same outcome.
     pub(super) fn count(&self, signal: Signal, outcome: Outcome) {
         for TenantPart { account, records, bytes, .. } in &self.parts {
             account.totals().count_bytes(signal, *bytes);
@@ -168,6 +169,10 @@ impl TenantParts {
     /// Counts a request of which all is taken that was neither rejected nor dropped.
     pub(super) fn count_taken(&self, signal: Signal) {
         for TenantPart { account, records, bytes, rejected, dropped, invalid } in &self.parts {
+            debug_assert!(
+                rejected + dropped <= *records,
+                "each record of a part is rejected or dropped once"
+            );
             let totals = account.totals();
             totals.count_bytes(signal, *bytes);
             totals.count_received(signal, Outcome::Accepted, records - rejected - dropped);

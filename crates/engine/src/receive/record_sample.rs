@@ -1,4 +1,4 @@
-//! A look now and then at whether records have what routes look for on their resources.
+//! An occasional check whether records have the attributes that routes look for on their resources.
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -17,7 +17,7 @@ pub struct RecordSample {
 impl RecordSample {
     /// Whether an entry of this signal is to be looked at.
     pub(super) fn is_due(&self, signal: Signal) -> bool {
-        // Who holds it looks at one.
+        // Another request that holds the lock looks at an entry.
         let Some(mut next) = self.next[signal.index()].try_lock() else { return false };
         let now = Instant::now();
         let is_due = next.is_none_or(|next| next <= now);

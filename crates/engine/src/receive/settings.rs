@@ -1,16 +1,18 @@
-//! What the configuration says about receivers, compiled.
+//! The compiled settings of receivers.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Authenticator, Evicted, TlsServer};
+use super::auth::Authenticator;
+use super::tls::TlsServer;
 use crate::descriptors::descriptors;
+use otlp::Signal;
 
 /// Requests at a time on one HTTP/2 connection.
 pub const MAX_CONCURRENT_STREAMS: u32 = 256;
 
-/// What a listener is there for. Either takes calls of both, which are told apart by their content type.
+/// The protocol that a listener is configured for. Both take requests of either protocol, which are told apart by their content type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
     /// `protocols.http`, and what people and their tools speak.
@@ -19,14 +21,14 @@ pub enum Protocol {
     Grpc,
 }
 
-/// One listener.
+/// The settings of one listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenerSettings {
     /// The receiver's name in the configuration, such as `otlp` or `otlp/internal`.
     pub name: Arc<str>,
-    /// What it is there for.
+    /// The protocol that it is configured for.
     pub protocol: Protocol,
-    /// Where it listens. A host name such as `localhost` is resolved when the configuration is compiled.
+    /// The address that it listens on. A host name such as `localhost` is resolved when the configuration is compiled.
     pub endpoint: SocketAddr,
     /// The names by which it is known: the host that the endpoint was written with, if that is a name, and further ones.
     pub hosts: Vec<String>,
@@ -42,9 +44,9 @@ pub struct ListenerSettings {
     pub write_timeout: Duration,
     /// `tls`, if it is spoken.
     pub tls: Option<Arc<TlsServer>>,
-    /// `auth`: what knows its senders. Without it, whoever reaches it may send.
+    /// `auth`: the authenticator of its senders. Without it, everybody who reaches it may send.
     pub auth: Option<Arc<Authenticator>>,
-    /// What holds for HTTP/2 alone.
+    /// The settings of HTTP/2 connections.
     pub http2: Http2Settings,
     /// Connections at a time; beyond, one more waits until another closes.
     pub max_connections: usize,
@@ -79,24 +81,42 @@ impl ListenerSettings {
         }
     }
 
+    /// The signal that is received on a URL path.
+    pub(super) fn signal_of(&self, path: &str) -> Option<Signal> {
+        let known = path.strip_prefix("/otlp").filter(|rest| rest.starts_with('/')).unwrap_or(path);
+        Signal::ALL
+            .into_iter()
+            .find(|signal| signal.path() == known || self.url_paths[signal.index()].as_deref() == Some(path))
+    }
+
     /// Whether its connections are those of senders, and not of people and their tools, for whom descriptors are reserved.
     pub(super) fn is_of_senders(&self) -> bool {
         self.makes_room == Evicted::Headless
     }
 }
 
-/// What holds for the HTTP/2 connections of a listener.
+/// Which connections are closed for a new one when a listener is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Evicted {
+    /// Connections on which no whole head has come in some seconds.
+    Headless,
+    /// Connections on which no head has come at all, then those that don't take their answers, and then those that have been idle
+    /// longest.
+    Idle,
+}
+
+/// The settings of a listener's HTTP/2 connections.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Http2Settings {
     /// Requests at a time on one connection.
     pub max_concurrent_streams: u32,
-    /// After this time without a word the other side is asked whether it still lives.
+    /// After this time without traffic a ping asks whether the other side still lives.
     pub keepalive_time: Duration,
-    /// It has this long to answer.
+    /// The time in which the ping has to be answered.
     pub keepalive_timeout: Duration,
-    /// Beyond this age, more or less, a connection is told to go.
+    /// The age at which, more or less, a connection is sent GOAWAY.
     pub max_connection_age: Option<Duration>,
-    /// The requests on it have this long to end.
+    /// The time that the requests on it have to end after that.
     pub max_connection_age_grace: Duration,
 }
 

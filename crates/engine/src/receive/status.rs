@@ -13,9 +13,9 @@ use serde_json::json;
 use crate::rpc::{BAD_REQUEST, BadRequest, Code, Status};
 use otlp::Signal;
 
-/// The two encodings of OTLP/HTTP (rules 25, 26).
+/// The two encodings of OTLP/HTTP (rules 25, 26): a response has that of its request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Encoding {
+pub(super) enum ResponseEncoding {
     /// `application/x-protobuf`.
     Protobuf,
     /// `application/json`.
@@ -25,7 +25,7 @@ pub(super) enum Encoding {
 /// Longer messages are cut: answers are limited (rules 6, 34), and a sender logs them whole.
 const LONGEST_MESSAGE: usize = 1024;
 
-impl Encoding {
+impl ResponseEncoding {
     /// The `Content-Type`.
     pub(super) const fn content_type(self) -> &'static str {
         match self {
@@ -116,34 +116,36 @@ mod tests {
     #[test]
     fn rule_37_an_error_is_a_status_in_the_requests_encoding() {
         let status =
-            Status::decode(Encoding::Protobuf.status(Code::InvalidArgument, "no", Some("a.b"))).unwrap();
+            Status::decode(ResponseEncoding::Protobuf.status(Code::InvalidArgument, "no", Some("a.b")))
+                .unwrap();
         assert_eq!((status.code, status.message.as_str()), (3, "no"));
         let detail = BadRequest::decode(&*status.details[0].value).unwrap();
         assert_eq!(detail.field_violations[0].field, "a.b");
         let json: serde_json::Value =
-            serde_json::from_slice(&Encoding::Json.status(Code::Unavailable, "later", None)).unwrap();
+            serde_json::from_slice(&ResponseEncoding::Json.status(Code::Unavailable, "later", None)).unwrap();
         assert_eq!(json, json!({"code": 14, "message": "later"}));
     }
 
     #[test]
     fn rule_10_full_success_leaves_partial_success_unset() {
-        assert!(Encoding::Protobuf.success(Signal::Logs, None).is_empty());
-        assert_eq!(Encoding::Json.success(Signal::Logs, None), "{}");
+        assert!(ResponseEncoding::Protobuf.success(Signal::Logs, None).is_empty());
+        assert_eq!(ResponseEncoding::Json.success(Signal::Logs, None), "{}");
     }
 
     #[test]
     fn rule_11_partial_success_counts_in_the_signals_own_field() {
-        let body = Encoding::Protobuf.success(Signal::Metrics, Some((3, "why")));
+        let body = ResponseEncoding::Protobuf.success(Signal::Metrics, Some((3, "why")));
         let partial = ExportMetricsServiceResponse::decode(body).unwrap().partial_success.unwrap();
         assert_eq!((partial.rejected_data_points, partial.error_message.as_str()), (3, "why"));
         let json: serde_json::Value =
-            serde_json::from_slice(&Encoding::Json.success(Signal::Traces, Some((2, "why")))).unwrap();
+            serde_json::from_slice(&ResponseEncoding::Json.success(Signal::Traces, Some((2, "why"))))
+                .unwrap();
         assert_eq!(json, json!({"partialSuccess": {"rejectedSpans": "2", "errorMessage": "why"}}));
     }
 
     #[test]
     fn rule_6_messages_are_trimmed() {
-        let body = Encoding::Protobuf.status(Code::NotFound, &"ä".repeat(5000), None);
+        let body = ResponseEncoding::Protobuf.status(Code::NotFound, &"ä".repeat(5000), None);
         assert!(body.len() < 3 * LONGEST_MESSAGE);
     }
 }

@@ -1,55 +1,54 @@
-//! How the records of a request have ended.
+//! The outcomes of a request's records.
 
 use std::collections::HashMap;
-use std::fmt::Write as _;
 
 use smallvec::SmallVec;
 
 use super::parts::TenantParts;
-use super::remarks::{Remarks, Why};
+use super::remarks::{RemarkCause, Remarks};
 use crate::stream::{Loss, Shed};
 
-/// How a request's entries ended.
+/// The outcomes of a request's entries.
 #[derive(Debug, Default)]
-pub(super) struct Tally {
+pub(super) struct RequestTally {
     /// The entries that were placed, in their order.
     pub(super) placed: SmallVec<[PlacedEntry; 8]>,
-    /// Records that `unrouted: drop` ended, of which the sender is told nothing.
+    /// Records that `unrouted: drop` dropped, of which the sender is told nothing.
     pub(super) unrouted: u64,
-    /// Records that no route takes, which `unrouted: dead_letter` ended.
+    /// Records that no route takes and `unrouted: dead_letter` makes dead letters.
     pub(super) unrouted_letters: u64,
-    /// Records whose tenant is not in the table, which `unknown: dead_letter` ended.
+    /// Records whose tenant is not in the table and `unknown: dead_letter` makes dead letters.
     pub(super) unknown_letters: u64,
-    /// Records that every one of their streams had to shed.
+    /// Records that all of their streams shed.
     pub(super) shed: u64,
-    /// Records that no stream delivered, and at least one tried to.
+    /// Records that no stream delivered, although at least one did not shed them.
     undelivered: u64,
 }
 
-/// An entry that was placed.
+/// An entry that was placed in at least one stream.
 #[derive(Debug)]
 pub(super) struct PlacedEntry {
-    /// Among what is left of the request's entries, once they are partitioned.
+    /// Its position among the request's valid entries, after partitioning.
     pub(super) position: usize,
-    /// Among the entries of the request, as it came. Several may have been one entry there.
+    /// Its position among the entries of the request as it came. Several may have been one entry there.
     pub(super) index: usize,
     pub(super) records: u64,
-    /// In how many streams.
+    /// The number of streams that it was placed in.
     pub(super) streams: usize,
-    /// In which part of the request it is.
+    /// The position of the tenant's part that it is in.
     pub(super) part: Option<usize>,
 }
 
-/// What became of one entry where it was not taken: by exporter and routing key of the stream, the records.
+/// The records of one entry that were shed or not delivered, by exporter and routing key of the stream.
 #[derive(Default)]
-struct Untaken<'a> {
+struct UntakenEntry<'a> {
     by_stream: HashMap<(&'a str, &'a str), u64>,
     shed: Option<&'a Shed>,
     loss: Option<&'a Loss>,
 }
 
-impl Tally {
-    /// Records that a written policy ended which had no exporter.
+impl RequestTally {
+    /// Records without an exporter that a configured policy dropped or made dead letters.
     pub(super) fn without_exporter(&self) -> u64 {
         self.unrouted + self.unrouted_letters + self.unknown_letters
     }
@@ -64,7 +63,7 @@ impl Tally {
         self.placed() - self.shed - self.undelivered
     }
 
-    /// In which part of the request an entry is that was placed.
+    /// The tenant's part that a placed entry is in.
     pub(super) fn part_of(&self, index: usize) -> Option<usize> {
         let at = self.placed.binary_search_by_key(&index, |placed| placed.index).ok()?;
         self.placed[at].part
@@ -83,8 +82,8 @@ impl Tally {
         if sheds.is_empty() && losses.is_empty() {
             return;
         }
-        // An entry that was split for size ends piece by piece.
-        let mut by_entry: HashMap<usize, Untaken<'_>> = HashMap::new();
+        // An entry that was split for size has an outcome for each piece.
+        let mut by_entry: HashMap<usize, UntakenEntry<'_>> = HashMap::new();
         for shed in sheds {
             let untaken = by_entry.entry(shed.index).or_default();
             untaken.add(shed.registry.exporter(), shed.name.key.as_written(), shed.records);
@@ -93,7 +92,7 @@ impl Tally {
         for loss in losses {
             let untaken = by_entry.entry(loss.index).or_default();
             untaken.add(&loss.exporter, loss.name.key.as_written(), loss.records);
-            // What was only a warning says less than what came with a loss.
+            // A warning alone says less than a loss.
             if untaken.loss.is_none_or(|known| known.records == 0) {
                 untaken.loss = Some(loss);
             }
@@ -110,24 +109,20 @@ impl Tally {
             self.undelivered += undelivered;
             parts.drop_records(*part, shed_lost);
             parts.reject(*part, undelivered);
-            if let Some(first) = untaken.shed {
-                remarks.add(Why::Shed, shed_lost, |text| {
-                    write!(text, "entry {index} was shed by `{}`: {}", first.registry.exporter(), first.full)
-                        .expect("writing to a String can't fail");
-                });
+            if let Some(Shed { registry, full, .. }) = untaken.shed {
+                let remark = format_args!("entry {index} was shed by `{}`: {full}", registry.exporter());
+                remarks.add(RemarkCause::Shed, shed_lost, remark);
             }
-            if let Some(first) = untaken.loss {
-                remarks.add(Why::Undelivered, undelivered, |text| {
-                    let said = if first.records > 0 { "was not delivered by" } else { "was delivered, says" };
-                    write!(text, "entry {index} {said} `{}`: {}", first.exporter, first.reason)
-                        .expect("writing to a String can't fail");
-                });
+            if let Some(Loss { exporter, records, reason, .. }) = untaken.loss {
+                let said = if *records > 0 { "was not delivered by" } else { "was delivered, says" };
+                let remark = format_args!("entry {index} {said} `{exporter}`: {reason}");
+                remarks.add(RemarkCause::Undelivered, undelivered, remark);
             }
         }
     }
 }
 
-impl<'a> Untaken<'a> {
+impl<'a> UntakenEntry<'a> {
     fn add(&mut self, exporter: &'a str, key: &'a str, records: u64) {
         *self.by_stream.entry((exporter, key)).or_default() += records;
     }

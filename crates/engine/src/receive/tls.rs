@@ -1,6 +1,6 @@
-//! TLS towards senders: who we are, whom we let in, and both again when the files change.
+//! TLS towards senders: the certificate that is shown, the authorities that are trusted, and both again when the files change.
 //!
-//! A connection keeps what its handshake was made with, so that a new certificate drops none.
+//! A connection keeps the certificate of its handshake, so that a new one closes no connection.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -34,35 +34,36 @@ pub struct TlsServerSettings {
 #[derive(Debug)]
 pub struct TlsServer {
     settings: TlsServerSettings,
-    state: Mutex<Loaded>,
+    state: Mutex<LoadedServerTls>,
 }
 
 #[derive(Debug)]
-struct Loaded {
+struct LoadedServerTls {
     config: Arc<ServerConfig>,
     /// When a certificate of that chain ends, the first of them.
     certificate_expiry: Option<SystemTime>,
-    /// What was read last, even if it could not be used, so that a bad file is complained about once.
-    files: Option<Files>,
+    /// The files that were read last, even if they could not be used, so that a bad file is logged once.
+    files: Option<TlsServerFiles>,
     checked: Instant,
 }
 
 impl TlsServer {
     /// Reads the files. Blocks.
     pub fn load(settings: TlsServerSettings) -> Result<Self, PemError> {
-        let files = Files::read(&settings)?;
+        let files = TlsServerFiles::read(&settings)?;
         let config = Arc::new(files.config(&settings)?);
         let certificate_expiry = files.cert.expiry();
-        let state = Loaded { config, certificate_expiry, files: Some(files), checked: Instant::now() };
+        let state =
+            LoadedServerTls { config, certificate_expiry, files: Some(files), checked: Instant::now() };
         Ok(Self { settings, state: Mutex::new(state) })
     }
 
-    /// The file of that certificate.
+    /// The file of the server's certificate.
     pub fn certificate_file(&self) -> &Path {
         &self.settings.cert_file
     }
 
-    /// Whether nobody is let in without a certificate that one of its authorities has signed.
+    /// Whether every sender has to show a certificate that one of the configured authorities has signed.
     pub fn demands_certificates(&self) -> bool {
         self.settings.client_ca_file.is_some()
     }
@@ -72,8 +73,8 @@ impl TlsServer {
         self.state.lock().certificate_expiry
     }
 
-    /// What a new connection is served with. Looks at the files if that was too long ago; if they can't be used, the
-    /// last good ones stay, with a warning.
+    /// The configuration for a new connection. Reads the files again if that was too long ago; if they can't be used, the last good
+    /// ones stay in use, with a warning.
     pub async fn current(&self) -> Arc<ServerConfig> {
         let interval = self.settings.reload_interval;
         let known = {
@@ -81,13 +82,13 @@ impl TlsServer {
             if interval.is_zero() || state.checked.elapsed() < interval {
                 return state.config.clone();
             }
-            // Others go on with what there is while this one looks.
+            // Other handshakes go on with the current files while this one reads them.
             state.checked = Instant::now();
             state.files.clone()
         };
         let settings = self.settings.clone();
         let read = tokio::task::spawn_blocking(move || {
-            let files = Files::read(&settings)?;
+            let files = TlsServerFiles::read(&settings)?;
             let config = (Some(&files) != known.as_ref()).then(|| files.config(&settings));
             Ok::<_, PemError>((files, config))
         });
@@ -125,13 +126,13 @@ impl PartialEq for TlsServer {
 impl Eq for TlsServer {}
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Files {
+struct TlsServerFiles {
     cert: Pem,
     key: Pem,
     client_ca: Option<Pem>,
 }
 
-impl Files {
+impl TlsServerFiles {
     fn read(settings: &TlsServerSettings) -> Result<Self, PemError> {
         let client_ca = settings.client_ca_file.as_ref();
         Ok(Self {

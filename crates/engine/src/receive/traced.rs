@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use ::http::{HeaderMap, Method, Request};
 
-use super::caller::{Peer, written};
-use super::listener::Answer;
-use super::{ListenerSettings, http};
+use super::caller::written;
+use super::response::HttpResponse;
+use super::sender::ConnectionPeer;
+use super::settings::ListenerSettings;
 use crate::rpc;
 use crate::rpc::trailers::STATUS;
 use crate::telemetry::{OpenSpan, OwnTelemetry, RequestTrace, SpanEnd, integer, text};
@@ -18,7 +19,7 @@ use otlp::Signal;
 /// `DATA_LOSS`.
 const SERVER_ERRORS: [u64; 6] = [2, 4, 12, 13, 14, 15];
 
-/// What stands for any other method.
+/// The method attribute of a method that HTTP itself does not have.
 const OTHER_METHOD: &str = "_OTHER";
 
 /// The outcome of a request that ended without an answer: its sender has gone, or Sluice has closed the connection.
@@ -31,7 +32,7 @@ pub(super) fn name<B>(settings: &ListenerSettings, request: &Request<B>) -> Cow<
         let method = Signal::from_method(path).map(|signal| signal.method().trim_start_matches('/'));
         return method.unwrap_or("a call that is not known").into();
     }
-    match (method_name(method), http::signal(settings, path)) {
+    match (method_name(method), settings.signal_of(path)) {
         (OTHER_METHOD, _) => "HTTP".into(),
         (method, Some(signal)) => format!("{method} {}", signal.path()).into(),
         (method, None) => method.into(),
@@ -56,7 +57,7 @@ impl<'t> TracedRequest<'t> {
         let is_call = rpc::is_call(request.version(), request.headers());
         let RequestTrace::Sampled(span) = trace else { return Self { telemetry, span: None, is_call } };
         let path = request.uri().path();
-        let signal = if is_call { Signal::from_method(path) } else { http::signal(settings, path) };
+        let signal = if is_call { Signal::from_method(path) } else { settings.signal_of(path) };
         span.set("sluice.receiver", text(&*settings.name));
         if let Some(signal) = signal {
             span.set("sluice.signal", text(signal.name()));
@@ -69,7 +70,7 @@ impl<'t> TracedRequest<'t> {
                 span.set("http.route", text(signal.path()));
             }
         }
-        if let Some(peer) = request.extensions().get::<Peer>() {
+        if let Some(peer) = request.extensions().get::<ConnectionPeer>() {
             span.set("client.address", text(peer.address.ip().to_string()));
         }
         if let Some(agent) = written(request.headers(), "user-agent") {
@@ -79,7 +80,7 @@ impl<'t> TracedRequest<'t> {
     }
 
     /// Ends the span by what is answered.
-    pub(super) fn answered(mut self, answer: &Answer) {
+    pub(super) fn answered(mut self, answer: &HttpResponse) {
         let Some(span) = self.span.take() else { return };
         let status = u64::from(answer.status().as_u16());
         let end = if self.is_call {
@@ -88,7 +89,7 @@ impl<'t> TracedRequest<'t> {
             if SERVER_ERRORS.contains(&code) { failed(&format!("code {code}")) } else { SpanEnd::Well }
         } else {
             span.set("http.response.status_code", integer(status));
-            // What a sender has done wrong is no error of a server.
+            // A sender's mistake is no error of the server.
             if status >= 500 { failed(&format!("status {status}")) } else { SpanEnd::Well }
         };
         self.telemetry.end_span(&span, end, None);
@@ -104,7 +105,7 @@ impl Drop for TracedRequest<'_> {
     }
 }
 
-/// The name of a method that HTTP itself has. There is no end of the names that a sender may make up.
+/// The name of a method that HTTP itself has. Senders may make up any number of others.
 fn method_name(method: &Method) -> &'static str {
     match *method {
         Method::POST => "POST",

@@ -1,5 +1,5 @@
-//! Connections that keep a listener waiting: slow heads, idle keep-alive, answers that nobody takes, and what outlives the
-//! listener's end.
+//! Watches the connections of a listener, and closes those with slow heads, idle ones, and ones that don't take their answers, and
+//! all that are left when the listener ends.
 //!
 //! A timer per request would cost more than the request's routing. So a connection only notes, against a clock that
 //! ticks once a second, since when it has been idle, in the middle of a head or in the middle of an answer, and one task per
@@ -17,28 +17,30 @@ use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
 
-use super::ListenerSettings;
 use super::frames::Frames;
 use super::opening::PREFACE;
-use super::otlp::DRAIN;
+use super::settings::{Evicted, ListenerSettings};
 use crate::descriptors::MakesRoom;
 use crate::stream::{Budget, Reservation};
 
-/// What comes of a head of HTTP/1.1 is read into a buffer of 8 KiB, and further into larger ones.
+/// A sender that is refused before its body is read may send for that much longer, so that it sees the answer.
+pub(super) const DRAIN: Duration = Duration::from_secs(1);
+
+/// The first part of an HTTP/1.1 head is read into a buffer of 8 KiB, the rest into larger ones.
 const SMALL_HALF_HEAD: u32 = 8 * 1024;
 
-/// What a half head beyond that takes: its buffer, which grows by doubling.
+/// The memory of an incomplete head beyond that: its buffer, which grows by doubling.
 const HALF_HEAD: u64 = 32 * 1024;
 
-/// What the part of a head takes that has come in whole frames of HTTP/2, decoded.
+/// The memory of the decoded part of an incomplete HTTP/2 head.
 const HALF_HEAD_OF_FRAMES: u64 = 96 * 1024;
 
-/// What each request at a time but the first takes on an HTTP/2 connection, beside what is reserved for it alone: a refusal that is
-/// not taken, 2 KiB, and afterwards the room of 1.1 KiB that h2 keeps for a further one.
+/// The memory of each concurrent request but the first on an HTTP/2 connection, beside what is reserved for the request itself: an
+/// answer that refuses it and is not taken, 2 KiB, and afterwards the 1.1 KiB that h2 keeps for another request.
 const SLOT: u64 = 2560;
 
-/// What the connections of a listener may take for such requests beside `limits.memory` once that is reached, so that there is
-/// an answer that asks their senders to wait. It is part of the 64 MiB that Sluice needs for itself.
+/// The memory that the connections of a listener may take for concurrent requests beside `limits.memory` once that is reached, so that
+/// their senders get an answer that asks them to wait. It is part of the 64 MiB that Sluice needs for itself.
 const SPARE: u64 = 4 * 1024 * 1024;
 
 /// Memory is short once less than this part of it is left.
@@ -58,34 +60,34 @@ pub(super) struct Watch {
     clock: AtomicU32,
     /// The listener stops: what is answered from now on is the last of its connection.
     leaving: AtomicBool,
-    /// What is left of [`SPARE`].
+    /// The part of [`SPARE`] that is left.
     spare: Arc<Budget>,
-    connections: DashMap<u64, Arc<Activity>>,
+    connections: DashMap<u64, Arc<ConnectionActivity>>,
 }
 
-/// What one connection is doing.
+/// The state of one connection.
 #[derive(Debug, Default)]
-pub(super) struct Activity {
+pub(super) struct ConnectionActivity {
     /// Requests being answered.
     in_progress: AtomicU32,
-    /// Requests of which anything is held: they are answered, or their answers are on their way or go on.
+    /// Requests that still hold anything: they are being answered, or their answers are being sent.
     open: AtomicU32,
-    /// On HTTP/2, so many of them at a time have been reserved for, but for the first one.
+    /// On HTTP/2, the number of concurrent open requests that memory is reserved for, the first one not counted.
     slots: AtomicU32,
-    /// Answers of which not everything has been handed to the socket.
+    /// Answers that have not been handed to the socket as a whole.
     untaken: AtomicU32,
-    /// Clock when the last of those was, or the first of them began, plus one; 0 if there are none.
+    /// The clock when the last of these answers was handed over, or the first of them began, plus one; 0 if there are none.
     taken: AtomicU32,
-    /// Clock since which the socket takes nothing more, plus one; 0 if it does.
+    /// The clock since which the socket takes nothing more, plus one; 0 if it takes data.
     blocked: AtomicU32,
     /// The connection has begun a head that is not complete.
     in_head: AtomicBool,
     multiplexed: AtomicBool,
-    /// There is no memory for what has come of a head.
+    /// There is no memory for an incomplete head.
     lacking: AtomicBool,
-    /// A request's head has come.
+    /// At least one head has come whole.
     served: AtomicBool,
-    /// Clock at the last change of what it is doing.
+    /// The clock at the last change of its state.
     since: AtomicU32,
     /// Counts how often the connection's task has run.
     turn: AtomicU32,
@@ -97,24 +99,14 @@ pub(super) struct Activity {
 /// Why a connection has to be closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
-    /// It is idle, or its head comes too slowly.
+    /// The connection is idle, or its head comes too slowly.
     Late = 1,
     /// The other side does not take its answer.
     NotTaken = 2,
     /// Another connection needs its place.
     Evicted = 3,
-    /// There is no memory for what has come of a head.
+    /// There is no memory for an incomplete head.
     NoMemory = 4,
-}
-
-/// Which connections make room for a new one when a listener is full.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Evicted {
-    /// Those on which no whole head has come in some seconds.
-    Headless,
-    /// Those on which none has come at all, then those that don't take their answers, and then those that have been idle
-    /// longest.
-    Idle,
 }
 
 impl Default for Watch {
@@ -131,7 +123,7 @@ impl Default for Watch {
 impl Watch {
     /// Notes a new connection, until the returned guard is dropped. What has come of its heads is reserved on `budget`.
     pub(super) fn enter(self: &Arc<Self>, id: u64, budget: Option<Arc<Budget>>) -> Watched {
-        let activity = Arc::new(Activity::default());
+        let activity = Arc::new(ConnectionActivity::default());
         activity.since.store(self.now(), Ordering::Relaxed);
         self.connections.insert(id, activity.clone());
         Watched {
@@ -172,7 +164,7 @@ impl Watch {
             let limit = |timeout: Duration| u32::try_from(timeout.as_secs().max(1)).unwrap_or(u32::MAX);
             let (head, idle) = (limit(settings.read_header_timeout), limit(settings.idle_timeout));
             let short = budget.as_ref().is_some_and(|budget| !budget.has_room(budget.limit() / SHORT));
-            // Pages that nobody takes must not keep others from theirs. Senders have the time that they were promised.
+            // Pages of the dashboard that are not read must not keep others from being answered. Senders have the configured time.
             let answer =
                 if short && !settings.is_of_senders() { GRACE } else { limit(settings.write_timeout) };
             for activity in &self.connections {
@@ -189,7 +181,7 @@ impl Watch {
                 {
                     activity.close(End::Late);
                 } else if short && activity.keeps_slots() && age > 0 {
-                    // Its sender comes again when it has something to say, and others have its memory until then.
+                    // Its sender connects again when it has more to send, and others can use its memory until then.
                     activity.close(End::Late);
                 }
             }
@@ -207,7 +199,7 @@ impl Watch {
         for activity in &self.connections {
             let end = activity.end.load(Ordering::Relaxed);
             if end != 0 {
-                // One that is idle for too long may still take its time, and makes no room at once.
+                // A connection that is closed because it was idle may take its time, and makes no room at once.
                 ending |= end == End::Evicted as u8;
                 continue;
             }
@@ -219,7 +211,7 @@ impl Watch {
                 (true, true, None) => (&mut idle, since),
                 (false, _, None) => continue,
             };
-            // Those of the same second, in the order in which they came.
+            // Connections of the same second rank in the order in which they came.
             of.push(((since, *activity.key()), activity.value().clone()));
         }
         let at_once = self.connections.len() / EVICTED_AT_ONCE + 1;
@@ -243,15 +235,15 @@ impl Watch {
 }
 
 /// Connections, each with the clock since which it is as it is, and its id.
-type Ranked = Vec<((u32, u64), Arc<Activity>)>;
+type Ranked = Vec<((u32, u64), Arc<ConnectionActivity>)>;
 
-/// Those of which [`GRACE`] is over, and the others.
+/// The connections whose [`GRACE`] is over, and the others.
 fn beyond_grace(connections: Ranked, now: u32) -> (Ranked, Ranked) {
     connections.into_iter().partition(|((since, _), _)| now.saturating_sub(*since) > GRACE)
 }
 
-/// Those that may be closed: of which [`GRACE`] is over. If there are none, too many have come together for that: then all but
-/// the last so many, who may be about to do what they came for.
+/// The connections that may be closed: those whose [`GRACE`] is over. If there are none, too many have come within that time: then
+/// all but the last so many, which may be about to send their requests.
 fn longest(connections: Ranked, now: u32, spared: usize) -> Ranked {
     let (late, mut fresh) = beyond_grace(connections, now);
     if !late.is_empty() {
@@ -262,14 +254,14 @@ fn longest(connections: Ranked, now: u32, spared: usize) -> Ranked {
     fresh
 }
 
-/// Asked of receivers alone.
+/// For receivers, whose connections share the file descriptors.
 impl MakesRoom for Watch {
     fn make_room(&self) -> bool {
         self.evict(Evicted::Headless)
     }
 }
 
-impl Activity {
+impl ConnectionActivity {
     /// Whether there is no request.
     fn is_idle(&self) -> bool {
         self.in_progress.load(Ordering::Relaxed) == 0
@@ -308,18 +300,18 @@ impl Activity {
 pub(super) struct Watched {
     watch: Arc<Watch>,
     id: u64,
-    activity: Arc<Activity>,
-    /// What is reserved for a head that has not come whole; `None` if nothing is counted.
+    activity: Arc<ConnectionActivity>,
+    /// The reservation for an incomplete head; `None` if nothing is counted.
     half_head: Mutex<Option<Reservation>>,
-    /// Bytes that have come of it, on HTTP/1.1.
+    /// Bytes of that head that have come, on HTTP/1.1.
     half_head_come: AtomicU32,
-    /// Whether something is reserved for it.
+    /// Whether anything is reserved for that head.
     half_head_counted: AtomicBool,
-    /// What is reserved for requests at a time; `None` if nothing is counted.
+    /// The reservation for concurrent requests; `None` if nothing is counted.
     slots: Mutex<Option<Slots>>,
 }
 
-/// What is reserved for the requests that an HTTP/2 connection has had at a time, until it ends.
+/// The reservation for the most concurrent requests that an HTTP/2 connection has had, until it ends.
 #[derive(Debug)]
 struct Slots {
     counted: Reservation,
@@ -364,11 +356,11 @@ impl Watched {
     }
 
     /// Notes an answer that is on its way, until the returned guard is dropped.
-    pub(super) fn answer(self: &Arc<Self>) -> Untaken {
+    pub(super) fn answer(self: &Arc<Self>) -> UntakenAnswer {
         if self.activity.untaken.fetch_add(1, Ordering::SeqCst) == 0 {
             self.activity.taken.store(self.watch.now() + 1, Ordering::SeqCst);
         }
-        Untaken(self.clone())
+        UntakenAnswer(self.clone())
     }
 
     /// Notes a request of which something is held, until the returned guard is dropped.
@@ -386,7 +378,7 @@ impl Watched {
         if wanted <= had {
             return true;
         }
-        // That room doubles.
+        // The room that h2 keeps doubles.
         let wanted = wanted.next_power_of_two();
         let room = self.slots.lock().as_mut().is_none_or(|Slots { counted, spare }| {
             let bytes = u64::from(wanted - had) * SLOT;
@@ -515,7 +507,7 @@ impl InProgress {
     }
 
     /// Notes a piece of its answer that is on its way, until the returned guard is dropped.
-    pub(super) fn answer(&self) -> Untaken {
+    pub(super) fn answer(&self) -> UntakenAnswer {
         self.0.answer()
     }
 }
@@ -523,25 +515,27 @@ impl InProgress {
 impl Drop for InProgress {
     fn drop(&mut self) {
         self.0.touch();
-        self.0.activity.in_progress.fetch_sub(1, Ordering::Relaxed);
+        let before = self.0.activity.in_progress.fetch_sub(1, Ordering::Relaxed);
+        debug_assert!(before > 0, "a request ends once");
     }
 }
 
 /// A request of which something is held.
 #[derive(Debug)]
-pub(super) struct OpenRequest(Arc<Activity>);
+pub(super) struct OpenRequest(Arc<ConnectionActivity>);
 
 impl Drop for OpenRequest {
     fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Ordering::Relaxed);
+        let before = self.0.open.fetch_sub(1, Ordering::Relaxed);
+        debug_assert!(before > 0, "what a request holds is released once");
     }
 }
 
 /// An answer that is on its way.
 #[derive(Debug)]
-pub(super) struct Untaken(Arc<Watched>);
+pub(super) struct UntakenAnswer(Arc<Watched>);
 
-impl Drop for Untaken {
+impl Drop for UntakenAnswer {
     fn drop(&mut self) {
         let activity = &self.0.activity;
         let now = self.0.watch.now() + 1;
@@ -591,7 +585,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for WatchedIo<S> {
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         if !this.watched.has_room(this.frames.as_ref()) {
-            // Whoever waits for that end closes the connection.
+            // The connection's task waits for this end, and closes the connection.
             this.watched.activity.close(End::NoMemory);
             return Poll::Pending;
         }
@@ -682,7 +676,7 @@ mod tests {
     use http_body_util::{BodyExt as _, StreamBody};
 
     use super::*;
-    use crate::receive::AnswerBody;
+    use crate::receive::ResponseBody;
 
     fn enter(watch: &Arc<Watch>, id: u64) -> Arc<Watched> {
         Arc::new(watch.enter(id, None))
@@ -855,7 +849,7 @@ mod tests {
         let going = || connection.activity.end.load(Ordering::Relaxed) != 0;
         let pieces = || {
             let pieces = futures_util::stream::repeat_with(|| Ok(Frame::data(Bytes::from_static(b"x"))));
-            let mut body = AnswerBody::lasting_stream(StreamBody::new(pieces));
+            let mut body = ResponseBody::lasting_stream(StreamBody::new(pieces));
             body.keep_in_progress(connection.request());
             body
         };

@@ -7,16 +7,16 @@ use ::http::request::Parts;
 use ::http::{StatusCode, Version};
 use hyper::body::Incoming;
 
-use super::body::{self, BodyError, Limits, Received};
-use super::http::coding;
+use super::body::{self, BodyLimits, BodyReadError, Received};
+use super::misdirected::coding;
 use crate::stream::Budget;
 
 /// Why a body was not read.
 #[derive(Clone, Debug)]
 pub struct UnreadBody {
-    /// What that is answered with.
+    /// The HTTP status of the answer.
     pub status: StatusCode,
-    /// What is wrong, and what to send instead.
+    /// The problem, and what to send instead.
     pub message: String,
 }
 
@@ -33,13 +33,15 @@ pub async fn whole_body(
         message: misdirected.message,
     })?;
     let arrives = head.version >= Version::HTTP_2;
-    let limits = Limits { size: largest as u64, timeout, budget: budget.clone(), arrives };
+    let limits = BodyLimits { size: largest as u64, timeout, budget: budget.clone(), arrives };
     body::read(&mut body, coding, &limits).await.map_err(|error| {
         let status = match error {
-            BodyError::TooLarge(..) | BodyError::NeverFits(_) => StatusCode::PAYLOAD_TOO_LARGE,
-            BodyError::NoMemory => StatusCode::SERVICE_UNAVAILABLE,
-            BodyError::TimedOut(_) => StatusCode::REQUEST_TIMEOUT,
-            BodyError::Aborted | BodyError::Corrupt(..) | BodyError::Framing(_) => StatusCode::BAD_REQUEST,
+            BodyReadError::TooLarge(..) | BodyReadError::NeverFits(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            BodyReadError::NoMemory => StatusCode::SERVICE_UNAVAILABLE,
+            BodyReadError::TimedOut(_) => StatusCode::REQUEST_TIMEOUT,
+            BodyReadError::Aborted | BodyReadError::Corrupt(..) | BodyReadError::Framing(_) => {
+                StatusCode::BAD_REQUEST
+            }
         };
         UnreadBody { status, message: error.to_string() }
     })

@@ -6,17 +6,17 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use super::{Place, RenderError, RoutingKey, TENANT_ID, Template, Values};
+use super::{RenderError, RoutingKey, TENANT_ID, Template, TemplateTarget, Values};
 use crate::tenants::Tenant;
 use otlp::{self, Edit, EditBound, EditMemory, EditTexts, Found, NoRoom, ReadValue, RoomCheck, Signal};
 
-/// What one processor changes.
+/// The changes of one processor.
 pub struct RouteEdit {
-    /// What the processor is called.
+    /// The name of the processor.
     pub name: Box<str>,
-    /// What it changes.
+    /// The edit that it makes.
     pub edit: Edit,
-    /// What [`otlp::ValueSource::Text`] counts: the templates of its values.
+    /// The templates of its values, which [`otlp::ValueSource::Text`] numbers.
     pub templates: Vec<Template>,
 }
 
@@ -42,7 +42,7 @@ pub struct TakenEntry<'e> {
     pub resource: &'e [u8],
     /// The routing key that the route has made for it, as it is [written](RoutingKey::written).
     pub key: &'e str,
-    /// The tenant whose it is.
+    /// The tenant that it belongs to.
     pub tenant: Option<&'e Tenant>,
 }
 
@@ -66,7 +66,7 @@ impl From<NoRoom> for EditError {
     }
 }
 
-/// Without what is written and looked for, which may be secret.
+/// The name alone: the values that are written and looked for may be secret.
 impl fmt::Debug for RouteEdit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RouteEdit").field("name", &self.name).finish_non_exhaustive()
@@ -81,7 +81,7 @@ struct TemplateTexts<'e> {
     made: Vec<OnceCell<Result<String, EditError>>>,
 }
 
-/// What a template of an edit reads.
+/// The values that a template of an edit reads.
 struct EntryValues<'e> {
     entry: &'e TakenEntry<'e>,
     key: RoutingKey,
@@ -143,7 +143,7 @@ impl EditTexts for TemplateTexts<'_> {
 }
 
 impl<'e> EntryValues<'e> {
-    /// What a template gives for an entry.
+    /// The text that a template gives for an entry.
     fn fill(template: &'e Template, entry: &'e TakenEntry<'e>) -> Result<String, EditError> {
         let names: Vec<&str> = template.attributes().collect();
         let mut found = vec![Found::Absent; names.len()];
@@ -159,7 +159,7 @@ impl<'e> EntryValues<'e> {
             }
         }
         let values = Self { entry, key: RoutingKey::written(entry.key), attributes };
-        Ok(template.render(&values, Place::Key)?)
+        Ok(template.render(&values, TemplateTarget::Key)?)
     }
 }
 

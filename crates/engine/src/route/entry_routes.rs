@@ -1,4 +1,4 @@
-//! Where a configuration sends an entry, for those who ask without a request that could be admitted.
+//! The streams that a configuration sends an entry to, for explanations and replays, which admit no request.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -7,17 +7,17 @@ use super::{EntryOrigin, Hit, Miss, RequestHeaders, RouteTable, Unroutable};
 use crate::tenants::{Table, Tenant};
 use otlp::{Entry, NoRoom, Signal};
 
-/// Bytes that the copies of an entry may still take which routes and edits make of it.
+/// The bytes that may still be taken by copies of an entry, which partitioning and edits make.
 #[derive(Debug)]
 pub struct CopyAllowance(Cell<usize>);
 
 impl CopyAllowance {
-    /// So many bytes.
+    /// An allowance of so many bytes.
     pub fn new(bytes: usize) -> Self {
         Self(Cell::new(bytes))
     }
 
-    /// Takes some of them, or none if they are too many.
+    /// Takes so many bytes, or none if fewer are left.
     pub fn take(&self, bytes: usize) -> bool {
         let left = self.0.get().checked_sub(bytes);
         self.0.set(left.unwrap_or(self.0.get()));
@@ -34,7 +34,7 @@ pub struct EntryRoutes {
     pub exporters: Vec<Arc<str>>,
     /// The tenants.
     pub table: Arc<Table>,
-    /// What the request has of the headers that routes look at.
+    /// The request's values of the headers that routes look at.
     pub request: RequestHeaders,
 }
 
@@ -43,7 +43,8 @@ impl EntryRoutes {
         EntryOrigin { receiver, request: Some(&self.request), tenant, exporters: None }
     }
 
-    /// What a receiver makes of an entry whose records go different ways, as [`RouteTable::partition`]; else the entry itself.
+    /// The entries that a receiver divides an entry into whose records go to different streams, as [`RouteTable::partition`]; else the
+    /// entry itself.
     pub fn partition<'a>(
         &self,
         signal: Signal,

@@ -26,7 +26,7 @@ const PART: char = '\0';
 /// Everything but the unreserved characters of RFC 3986, section 2.3.
 pub(super) const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// What names a stream among those of its exporter and signal. Two entries share a stream if theirs are equal.
+/// The name of a stream among those of its exporter and signal. Two entries share a stream if their keys are equal.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RoutingKey(Arc<str>);
 
@@ -50,12 +50,12 @@ impl RoutingKey {
         Self(written.into())
     }
 
-    /// All of it as one text.
+    /// The whole key, tenant and parts included, as one text.
     pub fn as_written(&self) -> &Arc<str> {
         &self.0
     }
 
-    /// Whose data it is, by the tenant's id.
+    /// The id of the tenant that the key belongs to.
     pub fn tenant(&self) -> Option<&str> {
         split(&self.0).0
     }
@@ -82,7 +82,7 @@ impl RoutingKey {
         split(&self.0).1
     }
 
-    /// For people, and for `{{ key }}`: the text; or the values of the parts, percent-encoded, with `/` between them.
+    /// The key for people, and for `{{ key }}`: its text; or the values of its parts, percent-encoded, with `/` between them.
     pub fn text(&self) -> Cow<'_, str> {
         let key = self.without_tenant();
         if !key.starts_with(PART) {
@@ -93,7 +93,7 @@ impl RoutingKey {
         Cow::Owned(text)
     }
 
-    /// Its [text](RoutingKey::text), which is written into `room` where it is not there as it is.
+    /// The key's [text](RoutingKey::text), which is written into `room` where it differs from the key as it is written.
     pub fn text_in<'s>(&'s self, room: &'s mut String) -> &'s str {
         let key = self.without_tenant();
         if !key.starts_with(PART) {

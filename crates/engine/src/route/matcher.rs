@@ -1,12 +1,12 @@
-//! What the value of an attribute must be for a route to match.
+//! The conditions that a route has on the values of attributes.
 
 use regex::Regex;
 
-use super::tested_value::{TestedValue, Unusable, as_key};
+use super::tested_value::{TestedValue, UnusableValue, as_key};
 use crate::glob::Glob;
 use otlp::ReadValue;
 
-/// A condition on one attribute. Globs are asked about what can name a stream; for them all else counts as absent.
+/// A condition on one attribute. Globs are matched with values that can name a stream; for them all other values count as absent.
 #[derive(Clone, Debug)]
 pub enum Matcher {
     /// The value matches the glob.
@@ -21,7 +21,7 @@ pub enum Matcher {
     Not(Box<Matcher>),
     /// The attribute is there, or is not.
     Exists(bool),
-    /// All of these hold.
+    /// All of these conditions hold.
     All(Vec<Matcher>),
 }
 
@@ -39,9 +39,9 @@ pub enum ExactValue {
 /// Why a condition does not hold for a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mismatch {
-    /// What the value is as the condition looks at it, or that it is absent.
+    /// The value in words, as the condition looks at it, or that it is absent.
     pub seen: String,
-    /// What is wrong with that.
+    /// Why the condition does not hold for it.
     pub verdict: &'static str,
 }
 
@@ -57,7 +57,7 @@ impl ExactValue {
         }
     }
 
-    /// All values that it is.
+    /// All values that are equal to it.
     fn values(&self) -> Vec<ReadValue<'_>> {
         match self {
             Self::Text(text) => vec![ReadValue::Text(text)],
@@ -70,7 +70,7 @@ impl ExactValue {
 }
 
 impl Matcher {
-    /// How many regular expressions are looked for.
+    /// How many regular expressions the condition has.
     pub(super) fn patterns(&self) -> usize {
         match self {
             Self::Regex(_) => 1,
@@ -97,10 +97,10 @@ impl Matcher {
     }
 
     /// Why the value counts as absent for the condition, if it does.
-    pub(super) fn unusable_in(&self, value: &TestedValue<'_>) -> Option<Unusable> {
+    pub(super) fn unusable_in(&self, value: &TestedValue<'_>) -> Option<UnusableValue> {
         match self.unmet(value) {
             Self::Glob(_) | Self::AnyOf(_) => value.usable().err(),
-            _ => (!value.is_there()).then_some(Unusable::Absent),
+            _ => (!value.is_there()).then_some(UnusableValue::Absent),
         }
     }
 
@@ -149,7 +149,7 @@ impl Matcher {
             Self::Equals(values) => values.iter().all(|value| match value {
                 ExactValue::Text(text) => as_key(text).is_ok(),
                 ExactValue::Boolean(_) => true,
-                // It may be a double.
+                // The value may be a double.
                 ExactValue::Number(_) => false,
             }),
             Self::Regex(_) | Self::Exists(_) | Self::Not(_) => false,
@@ -157,7 +157,7 @@ impl Matcher {
         }
     }
 
-    /// Whether this one and `other` never hold both. May miss a case (regular expressions are only asked about single values),
+    /// Whether this condition and `other` exclude each other. May miss a case (regular expressions are only asked about single values),
     /// never claims a wrong one.
     pub fn excludes(&self, other: &Self) -> bool {
         let is_none_of = |values: Option<Vec<ReadValue<'_>>>, other: &Self| {
@@ -178,7 +178,7 @@ impl Matcher {
         }
     }
 
-    /// The globs of which one has to match; none if it is no matter of globs.
+    /// The globs of which one has to match; none if the condition has no globs.
     fn globs(&self) -> &[Glob] {
         match self {
             Self::Glob(glob) => std::slice::from_ref(glob),
@@ -230,6 +230,22 @@ impl Matcher {
             (Self::Exists(mine), Self::Exists(theirs)) => mine == theirs,
             (Self::Exists(false), Self::Not(theirs)) => theirs.needs_presence(),
             _ => false,
+        }
+    }
+
+    /// A value that the condition may hold for; `None` where the attribute is better left out.
+    pub(super) fn example(&self, filler: &str) -> Option<String> {
+        match self {
+            Self::Glob(glob) => Some(glob.example(filler)),
+            Self::AnyOf(globs) => globs.first().map(|glob| glob.example(filler)),
+            Self::Equals(values) => values.first().map(|value| match value {
+                ExactValue::Text(text) => text.clone(),
+                ExactValue::Number(number) => number.to_string(),
+                ExactValue::Boolean(flag) => flag.to_string(),
+            }),
+            Self::Regex(_) | Self::Exists(true) => Some(filler.to_owned()),
+            Self::Exists(false) | Self::Not(_) => None,
+            Self::All(all) => all.iter().find_map(|one| one.example(filler)),
         }
     }
 }

@@ -12,6 +12,7 @@ mod spec;
 mod table;
 mod template;
 mod tested_value;
+mod unroutable;
 
 pub use crate::glob::Glob;
 pub use edits::{EditError, RouteEdit, TakenEntry, edited};
@@ -20,8 +21,9 @@ pub use key::RoutingKey;
 pub use matcher::{ExactValue, Matcher, Mismatch};
 pub use request::RequestHeaders;
 pub use spec::{KeySource, KeySpec, RouteSpec, Unrouted};
-pub use table::{EntryOrigin, Hit, Miss, Overridden, RecordHint, RouteTable, Unroutable};
+pub use table::{EntryOrigin, Hit, Miss, Overridden, RecordHint, RouteTable};
 pub use template::{
-    Place, RenderError, RenderedUrl, TENANT_ID, Template, TemplateError, TemplateValue, Values,
+    RenderError, RenderedUrl, TENANT_ID, Template, TemplateError, TemplateTarget, TemplateValue, Values,
 };
-pub use tested_value::{LONGEST_KEY, TestedValue, Unusable};
+pub use tested_value::{LONGEST_KEY, TestedValue, UnusableValue};
+pub use unroutable::Unroutable;

@@ -1,35 +1,36 @@
 //! Headers of requests, as far as routes look at them.
 //!
-//! An entry is routed after the head of its request is gone. So what routes look at is read off the head first, and kept with
-//! whatever is known of the sender.
+//! An entry is routed after the head of its request is gone. So the headers that routes look at are copied from the head first, and
+//! kept with the caller.
 
 use std::fmt;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::{TestedValue, Unroutable};
+use super::tested_value::TestedValue;
+use super::unroutable::Unroutable;
 use otlp::ReadValue;
 
 /// The headers of one request that the routes of a configuration look at. Values may be credentials, and are not shown.
 #[derive(Clone, Default)]
 pub struct RequestHeaders(Vec<(HeaderName, HeaderContent)>);
 
-/// What a head has of a header.
+/// The content of a header in a request's head.
 #[derive(Clone)]
 enum HeaderContent {
     Absent,
     Value(HeaderValue),
-    /// It occurs several times, with different values.
+    /// The header occurs several times, with different values.
     Conflicting,
 }
 
 impl RequestHeaders {
-    /// What a head has of the headers of these names. By gRPC these are its metadata.
+    /// The values that a head has for headers of these names. In gRPC they are the call's metadata.
     pub fn of(names: &[HeaderName], head: &HeaderMap) -> Self {
         Self(names.iter().map(|name| (name.clone(), HeaderContent::of(name, head))).collect())
     }
 
-    /// Whether all of these were looked at.
+    /// Whether all of these headers were looked at.
     pub fn cover(&self, names: &[HeaderName]) -> bool {
         names.iter().all(|name| self.0.iter().any(|(known, _)| known == name))
     }
@@ -55,7 +56,7 @@ impl HeaderContent {
     }
 }
 
-/// The names alone.
+/// Shows the names alone.
 impl fmt::Debug for RequestHeaders {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.0.iter().map(|(name, _)| name)).finish()
@@ -65,7 +66,7 @@ impl fmt::Debug for RequestHeaders {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::route::Unusable;
+    use crate::route::UnusableValue;
 
     #[test]
     fn a_header_has_one_value_and_it_is_text() {
@@ -80,10 +81,10 @@ mod tests {
         };
         assert_eq!(read(&[b"acme"]), Ok(Ok("acme".to_owned())));
         assert_eq!(read(&[b"acme", b"acme"]), Ok(Ok("acme".to_owned())), "a proxy may repeat it");
-        assert_eq!(read(&[]), Ok(Err(Unusable::Absent)));
-        assert_eq!(read(&[b""]), Ok(Err(Unusable::Empty)));
-        assert_eq!(read(&[b"\xff"]), Ok(Err(Unusable::Kind)));
-        assert_eq!(read(&[&[b'x'; 513]]), Ok(Err(Unusable::TooLong)));
+        assert_eq!(read(&[]), Ok(Err(UnusableValue::Absent)));
+        assert_eq!(read(&[b""]), Ok(Err(UnusableValue::Empty)));
+        assert_eq!(read(&[b"\xff"]), Ok(Err(UnusableValue::Kind)));
+        assert_eq!(read(&[&[b'x'; 513]]), Ok(Err(UnusableValue::TooLong)));
         assert_eq!(read(&[b"acme", b"globex"]), Err(Unroutable::ConflictingInRequest("x-tenant".to_owned())));
     }
 

@@ -1,4 +1,4 @@
-//! What the configuration says about routing, compiled.
+//! The compiled settings of routes.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use super::edits::RouteEdit;
 use super::matcher::Matcher;
 use super::template::Template;
 
-/// One route.
+/// The settings of one route.
 #[derive(Clone, Debug)]
 pub struct RouteSpec {
     /// The configured name, or `route-N` by position from 1.
@@ -22,15 +22,15 @@ pub struct RouteSpec {
     pub record_alone_matches: Vec<(String, Matcher)>,
     /// Headers of the request and what must hold for them; all must.
     pub request_matches: Vec<(HeaderName, Matcher)>,
-    /// The tenants whose entries it takes; `None` takes those of all, and those of nobody.
+    /// The tenants whose entries it takes; `None` takes those of all tenants, and those without a tenant.
     pub tenants: Option<Vec<Glob>>,
     /// The names of the receivers whose entries it takes; `None` takes those of all.
     pub receivers: Option<Vec<String>>,
     /// Which signals it takes, by `Signal::index`.
     pub signals: [bool; 3],
-    /// What names the stream.
+    /// The source of the stream's routing key.
     pub key: KeySpec,
-    /// What is changed in its copies of the entries that it takes, one after the other.
+    /// The edits of its copies of the entries that it takes, in order.
     pub edits: Vec<Arc<RouteEdit>>,
     /// Positions in the list of exporters; each gets every entry. Never empty, without repetition.
     pub exporters: Vec<usize>,
@@ -40,14 +40,14 @@ pub struct RouteSpec {
     pub max_streams: Option<usize>,
 }
 
-/// What names the stream of an entry.
+/// The source of an entry's routing key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeySpec {
-    /// Nothing in the data: the route is one stream, named like the route.
+    /// No data: the route is one stream, named like the route.
     Route,
-    /// One value.
+    /// One value names the stream.
     One(KeySource),
-    /// Several, by their names.
+    /// Several values name the stream, each with the name of its part.
     Parts(Vec<(String, KeySource)>),
 }
 
@@ -67,7 +67,7 @@ pub enum KeySource {
     Request {
         /// Its name.
         header: HeaderName,
-        /// What stands for one that is not there; without it there is no key then.
+        /// The value if the header is absent; without it there is no key then.
         default: Option<String>,
     },
     /// A template over resource attributes, the tenant's row and the signal; never over the key itself.
@@ -123,7 +123,7 @@ impl KeySource {
     }
 }
 
-/// What happens to entries that no route takes.
+/// The fate of entries that no route takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unrouted {
     /// The sender is told of them by partial success.
@@ -131,8 +131,8 @@ pub enum Unrouted {
         /// Whether a request of which no route takes any record is answered by an error instead.
         whole_as_error: bool,
     },
-    /// They are dropped, and counted.
+    /// The entries are dropped, and counted.
     Drop,
-    /// They become dead letters, if there is a directory for them; else they are rejected.
+    /// The entries become dead letters, if there is a directory for them; else they are rejected.
     DeadLetter,
 }

@@ -1,11 +1,11 @@
 //! The routing table: from the attributes of an entry's resource, and of its records, to the streams it belongs to.
 //!
 //! One walk over the resource finds every attribute that any route or template names; the routes are then asked in
-//! order. Nothing is allocated for an entry unless a route's key is a template, or a regular expression is asked about what is neither a
-//! string, an integer nor a boolean.
+//! order. Nothing is allocated for an entry unless a route's key is a template, or a regular expression is matched with a value that is
+//! neither a string, an integer nor a boolean.
 //!
-//! Records are looked at only where a route for their signal asks for it. Those of an entry may differ then, so that it has to
-//! be [partitioned](RouteTable::partition) first; of what comes out, the first record speaks for all.
+//! Records are looked at only where a route for their signal asks for it. The records of an entry may differ then, so that the entry
+//! has to be [partitioned](RouteTable::partition) first; in each of the resulting entries, the first record stands for all.
 
 mod example;
 mod partition;
@@ -17,17 +17,19 @@ use std::sync::Arc;
 use http::HeaderName;
 use smallvec::{SmallVec, smallvec};
 
+use self::partition::RouteWays;
 pub use record_hints::RecordHint;
 
 use super::edits;
 use super::key::{put_part, put_tenant};
-use super::tested_value::{TestedValue, Unusable, as_key, is_usable};
+use super::tested_value::{TestedValue, UnusableValue, as_key, is_usable};
+use super::unroutable::Unroutable;
 use super::{
-    Glob, KeySource, KeySpec, Matcher, Mismatch, Place, RequestHeaders, RouteEdit, RouteSpec, RoutingKey,
-    TENANT_ID, Template, TemplateValue, Unrouted, Values,
+    Glob, KeySource, KeySpec, Matcher, Mismatch, RequestHeaders, RouteEdit, RouteSpec, RoutingKey, TENANT_ID,
+    Template, TemplateTarget, TemplateValue, Unrouted, Values,
 };
 use crate::tenants::Tenant;
-use otlp::{self, EditBound, Entry, Found, RecordAttribute, RecordAttributes, Signal};
+use otlp::{self, EditBound, Entry, Found, NoRoom, RecordAttribute, RecordAttributes, RoomCheck, Signal};
 
 /// Attributes that are shown of a resource that no route takes.
 const SHOWN_VALUES: usize = 4;
@@ -48,21 +50,21 @@ pub struct RouteTable {
     unrouted: Unrouted,
     /// By signal.
     asked: [RouteInputs; 3],
-    /// By signal, the most work that it is to edit what routes take; `None` if none of them edits.
+    /// By signal, the most work that the edits of routes can be; `None` if no route edits.
     edits: [Option<EditBound>; 3],
-    /// By signal, how many regular expressions are looked for in attributes.
+    /// By signal, how many regular expressions are matched with attributes.
     patterns: [AskedPatterns; 3],
     missing: [Box<str>; 3],
 }
 
-/// What the routes for one signal look at, in their order.
+/// The attributes, values and headers that the routes for one signal look at, in their order.
 #[derive(Debug, Default)]
 struct RouteInputs {
-    /// Positions of attributes of resources, and what for.
+    /// Attributes of resources, with their use in keys and conditions.
     resource: Vec<AskedAttribute>,
     /// Positions of attributes of records.
     records: Vec<usize>,
-    /// The same attributes.
+    /// The attributes of records at these positions.
     record_attributes: Vec<RecordAttribute>,
     /// The names of values of the tenant's row.
     row_values: Vec<Box<str>>,
@@ -117,14 +119,14 @@ struct EitherAttribute {
     resource: usize,
 }
 
-/// Where an entry comes from.
+/// The origin of an entry.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct EntryOrigin<'o> {
-    /// The receiver that it came by; `None` if that is not known, so that it may be any.
+    /// The receiver that it came by; `None` if that is not known, which matches any receiver.
     pub receiver: Option<&'o str>,
     /// The headers of the request that it came in; without them, all are absent.
     pub request: Option<&'o RequestHeaders>,
-    /// The tenant whose it is.
+    /// The tenant that it belongs to.
     pub tenant: Option<&'o Tenant>,
     /// The positions of the exporters that it goes to in place of those of its route.
     pub exporters: Option<&'o [usize]>,
@@ -139,7 +141,7 @@ pub struct Hit<'r> {
     pub exporter: usize,
     /// The stream's routing key, as it is [written](RoutingKey::written).
     pub key: &'r str,
-    /// An attribute of records that counted and is another on the resource.
+    /// An attribute of records that was used and has another value on the resource.
     pub overridden: Option<Overridden<'r>>,
 }
 
@@ -148,24 +150,10 @@ pub struct Hit<'r> {
 pub struct Overridden<'r> {
     /// Its name on the records.
     pub name: &'r str,
-    /// The value that counted.
+    /// The records' value, which was used.
     pub record: &'r str,
-    /// The resource's.
+    /// The resource's value.
     pub resource: &'r str,
-}
-
-/// Why no route is asked for an entry.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unroutable {
-    /// Servers differ in which of the values they take.
-    #[error("the resource attribute `{0}` occurs twice with different values")]
-    Conflicting(String),
-    /// The same of an attribute of its records.
-    #[error("the attribute `{0}` of its records occurs twice with different values")]
-    ConflictingOnRecord(String),
-    /// A header of its request occurs twice with different values.
-    #[error("the header `{0}` of its request occurs twice with different values")]
-    ConflictingInRequest(String),
 }
 
 /// Why a route did not take an entry; for `sluice explain`.
@@ -179,7 +167,7 @@ pub enum Miss {
     Match {
         /// The attribute.
         name: String,
-        /// What it is, and what is wrong with that.
+        /// Its value, and why that does not match.
         why: Mismatch,
     },
     /// An attribute of the records, or of the resource in place of it, does not match.
@@ -187,9 +175,9 @@ pub enum Miss {
     RecordMatch {
         /// The attribute.
         name: String,
-        /// What it is, and what is wrong with that.
+        /// Its value, and why that does not match.
         why: Mismatch,
-        /// What of the entry has it: the resource, the record, or the first of the records.
+        /// The part of the entry that has the value: the resource, the record, or the first of the records.
         whose: String,
     },
     /// A header of the request does not match. Its value may be a credential.
@@ -198,15 +186,15 @@ pub enum Miss {
         /// The header.
         name: String,
         /// Why it counts as absent, if it does.
-        unusable: Option<Unusable>,
+        unusable: Option<UnusableValue>,
     },
-    /// It is for other receivers.
+    /// The route is for other receivers than this one.
     #[error("it is not for the receiver `{0}`")]
     Receiver(String),
-    /// It is for other tenants.
+    /// The route is for other tenants than this one; `None` if the entry has no tenant.
     #[error("{}", .0.as_ref().map_or_else(|| "it is for tenants, and the entry is nobody's".to_owned(), |id| format!("it is not for the tenant `{id}`")))]
     Tenant(Option<String>),
-    /// There is no key, and why: what is wrong with the attributes that it is made of, or with itself.
+    /// There is no routing key: the faults of the attributes that it is made of, or of the key itself.
     #[error("it has no key: {0}")]
     Key(String),
 }
@@ -217,13 +205,13 @@ type TestedValues<'a> = SmallVec<[TestedValue<'a>; 6]>;
 /// The attributes of one entry.
 struct Attributes<'a> {
     names: &'a [Box<str>],
-    /// Of its resource.
+    /// The values of its resource.
     values: TestedValues<'a>,
-    /// Of its first record.
+    /// The values of its first record.
     record: TestedValues<'a>,
     /// How many records it has.
     records: u64,
-    /// The headers of its request.
+    /// The values of its request's headers.
     request: TestedValues<'a>,
     signal: Signal,
     tenant: Option<&'a Tenant>,
@@ -237,7 +225,7 @@ impl Attributes<'_> {
         if record.key_text().is_none() && is_better { (resource, false) } else { (record, true) }
     }
 
-    /// The record that was looked at: others that go the same way may do so for other reasons.
+    /// The record that was looked at, in words: other records with the same streams may have other values.
     fn looked_at(&self) -> String {
         if self.records > 1 { format!("first of its {} records", self.records) } else { "record".to_owned() }
     }
@@ -255,7 +243,7 @@ impl Values for Attributes<'_> {
     }
     fn tenant(&self, name: &str) -> Option<&str> {
         let tenant = self.tenant?;
-        // Of several texts a key has the first, so that it doesn't depend on which of them an upstream takes.
+        // A value with several texts gives a key its first text, so that the key doesn't depend on which of them an upstream takes.
         if name == TENANT_ID { Some(&tenant.id) } else { tenant.values.text(name, 0) }
     }
 }
@@ -340,12 +328,12 @@ impl RouteTable {
         &self.headers
     }
 
-    /// What happens to entries that no route takes.
+    /// The fate of entries that no route takes.
     pub fn unrouted(&self) -> Unrouted {
         self.unrouted
     }
 
-    /// What to tell a sender whose entry no route takes.
+    /// The message for a sender whose entry no route takes.
     pub fn missing(&self, signal: Signal) -> &str {
         &self.missing[signal.index()]
     }
@@ -375,7 +363,7 @@ impl RouteTable {
                     text.extend(value.chars().take(SHOWN_CHARACTERS));
                     text.push_str(if value.chars().nth(SHOWN_CHARACTERS).is_some() { "…`" } else { "`" });
                 }
-                Err(Unusable::Absent) => text.push_str(" absent"),
+                Err(UnusableValue::Absent) => text.push_str(" absent"),
                 Err(why) => write!(text, " {why}").expect("writing to a String can't fail"),
             }
             text.push_str(whose);
@@ -418,7 +406,7 @@ impl RouteTable {
         self.routes[route].exporters.len()
     }
 
-    /// What the route at a position changes in its copies of entries.
+    /// The edits that the route at a position makes in its copies of entries.
     pub fn edits(&self, route: usize) -> &[Arc<RouteEdit>] {
         &self.routes[route].edits
     }
@@ -432,7 +420,7 @@ impl RouteTable {
     /// The most work that it is to look for regular expressions in the attributes of a request, in bytes that could be copied in that
     /// time. It need not be valid.
     pub fn most_matched(&self, signal: Signal, request: &[u8]) -> usize {
-        /// What it takes to look for a pattern in a byte, a list or map made to text included.
+        /// The cost of matching a pattern with a byte, including that of making a list or map into text.
         const PATTERN: usize = 8;
         let AskedPatterns { resource, record } = self.patterns[signal.index()];
         if resource + record == 0 {
@@ -443,6 +431,47 @@ impl RouteTable {
             of_resource.saturating_add(record.saturating_mul(entry.len()))
         };
         otlp::frames(request).map(of_entry).fold(0, usize::saturating_add).saturating_mul(PATTERN)
+    }
+
+    /// Divides an entry of this origin by the streams that its records go to, where routes for its signal look at records: as
+    /// [`otlp::partition`]. `None` where all go to the same.
+    pub fn partition(
+        &self,
+        signal: Signal,
+        entry: &Entry<'_>,
+        origin: &EntryOrigin<'_>,
+        room: &mut RoomCheck<'_>,
+    ) -> Result<Option<Vec<Entry<'static>>>, NoRoom> {
+        let wanted = &self.asked[signal.index()].record_attributes;
+        if wanted.is_empty() {
+            return Ok(None);
+        }
+        // A resource that conflicts with itself is not routed, whatever its records say.
+        let Ok(values) = self.find_on_resource(entry) else { return Ok(None) };
+        let mut ways = RouteWays::new(self, signal, &values, origin);
+        otlp::partition(signal, entry, &RecordAttributes::new(wanted, is_usable), &mut ways, room)
+    }
+
+    /// Whether routes for the signal look at records.
+    pub fn looks_at_records(&self, signal: Signal) -> bool {
+        !self.asked[signal.index()].records.is_empty()
+    }
+
+    /// Hints about attributes that routes look at on the resource alone, and that the entry's first record has.
+    pub fn record_hints(&self, signal: Signal, entry: &Entry<'_>) -> Vec<RecordHint> {
+        RecordHint::of_entry(self, signal, entry)
+    }
+
+    /// For each route that takes the signal, in order, the attributes of a resource that it may take; `filler` is the
+    /// value where any will do.
+    pub fn examples(&self, signal: Signal, filler: &str) -> impl Iterator<Item = Vec<(&str, String)>> {
+        let routes = self.routes.iter().filter(move |route| route.signals[signal.index()]);
+        routes.map(move |route| example::of_route(self, route, filler))
+    }
+
+    /// The attributes of resources that routes look at.
+    pub fn attributes(&self) -> impl Iterator<Item = &str> {
+        self.attributes.iter().map(|name| &**name)
     }
 
     /// Calls `hit` for each stream that an entry goes to, and `miss` for each route that was asked in vain. Returns whether a
@@ -549,7 +578,7 @@ impl RouteTable {
         Ok(routed)
     }
 
-    /// What is wrong with what a route's key is made of, or with the key itself.
+    /// Why a route gives an entry no key: the faults of the values that the key is made of, or of the key itself.
     fn why_no_key(&self, route: &Route, attributes: &Attributes<'_>) -> String {
         let reasons: Vec<String> = match &route.key {
             Key::Route => Vec::new(),
@@ -587,7 +616,7 @@ impl RouteTable {
                     .collect()
             }
             KeyReading::Template(template) => {
-                let rendered = template.render(attributes, Place::Key);
+                let rendered = template.render(attributes, TemplateTarget::Key);
                 let of_row =
                     rendered.as_ref().err().filter(|error| error.is_of_row() && attributes.tenant.is_some());
                 let of_row = of_row.map(ToString::to_string);
@@ -648,7 +677,7 @@ impl RouteTable {
         Ok(Attributes { names, values, record, records, request, signal, tenant })
     }
 
-    /// What the request has of the headers that routes for the signal look at, by position in the table.
+    /// The request's values of the headers that routes for the signal look at, by position in the table.
     fn values_of_request<'a>(
         &self,
         signal: Signal,
@@ -674,7 +703,7 @@ impl RouteTable {
         Ok(values)
     }
 
-    /// What was found on a record, in the order in which routes for the signal ask for it, by position in the table.
+    /// The values that were found on a record in the order in which routes for the signal ask for them, by position in the table.
     fn values_of_record<'a>(
         &self,
         signal: Signal,
@@ -728,7 +757,7 @@ fn position(known: &mut Vec<Box<str>>, name: &str) -> usize {
     })
 }
 
-/// The same of an attribute of records.
+/// The position of an attribute of records among those that are known; a new one is added.
 fn record_position(known: &mut Vec<RecordAttribute>, name: &str, is_alone: bool) -> usize {
     known.iter().position(|known| *known.name == *name && known.is_alone == is_alone).unwrap_or_else(|| {
         known.push(RecordAttribute { name: name.into(), is_alone });
@@ -736,7 +765,7 @@ fn record_position(known: &mut Vec<RecordAttribute>, name: &str, is_alone: bool)
     })
 }
 
-/// The same of a header.
+/// The position of a header among those that are known; a new one is added.
 fn header_position(known: &mut Vec<HeaderName>, name: &HeaderName) -> usize {
     known.iter().position(|known| known == name).unwrap_or_else(|| {
         known.push(name.clone());
@@ -805,7 +834,7 @@ impl Route {
         }
     }
 
-    /// What the key is made of.
+    /// The sources that the key is made of.
     fn key_readings(&self) -> impl Iterator<Item = &KeyReading> {
         let (one, parts): (Option<&KeyReading>, &[_]) = match &self.key {
             Key::Route => (None, &[]),
@@ -862,7 +891,7 @@ impl KeyReading {
                 value.is_some()
             }
             Self::Template(template) => {
-                let rendered = template.render(attributes, Place::Key).unwrap_or_default();
+                let rendered = template.render(attributes, TemplateTarget::Key).unwrap_or_default();
                 out.push_str(&rendered);
                 as_key(&rendered).is_ok()
             }
@@ -870,7 +899,7 @@ impl KeyReading {
     }
 }
 
-/// What to tell whose data no route takes: what routes look at.
+/// The message for senders of data that no route takes, which names what routes look at.
 fn missing(signal: Signal, asked: &RouteInputs, attributes: &[Box<str>], headers: &[HeaderName]) -> Box<str> {
     let quoted = |names: &mut dyn Iterator<Item = &str>| {
         names.map(|name| format!("`{name}`")).collect::<Vec<String>>().join(", ")

@@ -2,7 +2,7 @@
 //! endpoints, headers and keys.
 //!
 //! Between the braces stands a Jinja expression of these values, string literals and filters, which minijinja evaluates.
-//! What comes out of each pair of braces is put into the text by rules of our own, so that a value, which comes from a sender
+//! The result of each pair of braces is put into the text by rules of our own, so that a value, which comes from a sender
 //! or a tenant's row, never changes the shape of what the operator has written around it: in a URL path it is
 //! percent-encoded and can't be `.` or `..`, in a URL host it must be made of host characters, in a header it must be
 //! header-safe: printable, and without spaces around it, which those who read headers cut off.
@@ -23,7 +23,7 @@ use super::RoutingKey;
 use super::key::RESERVED;
 use otlp::Signal;
 
-/// What knows the filters, and nothing else: no functions, no tests, no other templates.
+/// The engine of expressions. It knows the filters, and no functions, tests or other templates.
 static ENGINE: LazyLock<Environment<'static>> = LazyLock::new(|| {
     let mut engine = Environment::empty();
     engine.set_undefined_behavior(UndefinedBehavior::Strict);
@@ -67,26 +67,26 @@ const LONGEST_READ: usize = 1024;
 /// A parsed template. A text without `{{` is a template without values.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
-    pieces: Vec<Piece>,
+    pieces: Vec<TemplatePiece>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Piece {
+enum TemplatePiece {
     Text(String),
     Braces(Braces),
 }
 
-/// What stands between one pair of braces.
+/// The expression between one pair of braces.
 #[derive(Clone)]
 struct Braces {
     /// The values it reads, in the order in which they are named.
     reads: Vec<TemplateValue>,
-    /// What is made of them; `None` if it is the one value itself.
-    made: Option<Made>,
+    /// The expression that is made of these values; `None` if it is one value alone.
+    made: Option<CompiledExpression>,
 }
 
 #[derive(Clone)]
-struct Made {
+struct CompiledExpression {
     /// The expression, in which `v0`, `v1`, … stand for the values.
     source: String,
     expression: Arc<Expression<'static, 'static>>,
@@ -107,9 +107,9 @@ pub enum TemplateValue {
     Tenant(String),
 }
 
-/// Where a template's text is used, which decides what its values may look like.
+/// The place where a template's text is used, which decides which characters its values may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum TemplateTarget {
     /// A routing key: values as they are.
     Key,
     /// An absolute URL.
@@ -118,7 +118,7 @@ pub enum Place {
     Header,
 }
 
-/// What a template is filled with.
+/// The values that a template is filled with.
 pub trait Values {
     /// The routing key.
     fn key(&self) -> Option<&RoutingKey>;
@@ -146,9 +146,9 @@ pub enum TemplateError {
     /// Something else than an expression of known values and filters between the braces.
     #[error("`{expression}` is not an expression: {reason}")]
     Expression {
-        /// As it is written.
+        /// The expression as it is written.
         expression: String,
-        /// What is wrong with it.
+        /// Why it is none.
         reason: String,
     },
 }
@@ -166,7 +166,7 @@ pub enum RenderError {
         read: TemplateValue,
         /// Where it was to go.
         place: &'static str,
-        /// What is wrong with it; never the value itself.
+        /// Why the value is not safe there; never the value itself.
         reason: &'static str,
     },
     /// A filter can't take its value, or gives no text.
@@ -174,7 +174,7 @@ pub enum RenderError {
     NoText {
         /// Which value, as above.
         read: TemplateValue,
-        /// What is wrong; never the value itself.
+        /// Why there is no text; never the value itself.
         reason: String,
     },
 }
@@ -242,9 +242,9 @@ pub const TENANT_ID: &str = "id";
 /// A URL that a template has given.
 #[derive(Debug, PartialEq, Eq)]
 pub struct RenderedUrl {
-    /// As it is asked for.
+    /// The URL that is requested.
     pub url: String,
-    /// For people: what a tenant's row has brought in behind the host is `[redacted]`, as it may be a credential.
+    /// The URL for people: values of a tenant's row behind the host are `[redacted]`, as they may be credentials.
     pub shown: String,
     /// The texts that are not shown.
     pub hidden: Vec<String>,
@@ -259,19 +259,19 @@ impl Template {
     /// Parses a template of which some byte ranges were not written by the operator, but brought in by a variable or a
     /// file. Their text stands for itself, whatever braces are in it; between braces it can only stand in quotes.
     pub fn parse_around(text: &str, literal: &[Range<usize>]) -> Result<Self, TemplateError> {
-        let text = Written { text, literal };
+        let text = TemplateText { text, literal };
         let mut pieces = Vec::new();
         let mut from = 0;
         while let Some(open) = text.find("{{", from) {
             if open > from {
-                pieces.push(Piece::Text(text.text[from..open].to_owned()));
+                pieces.push(TemplatePiece::Text(text.text[from..open].to_owned()));
             }
             let close = text.end_of_braces(open + 2).ok_or(TemplateError::Unclosed(open))?;
-            pieces.push(Piece::Braces(Braces::parse(&text, open + 2..close)?));
+            pieces.push(TemplatePiece::Braces(Braces::parse(&text, open + 2..close)?));
             from = close + 2;
         }
         if from < text.text.len() {
-            pieces.push(Piece::Text(text.text[from..].to_owned()));
+            pieces.push(TemplatePiece::Text(text.text[from..].to_owned()));
         }
         Ok(Self { pieces })
     }
@@ -279,8 +279,8 @@ impl Template {
     /// The values that the template reads.
     pub fn reads(&self) -> impl Iterator<Item = &TemplateValue> {
         self.pieces.iter().flat_map(|piece| match piece {
-            Piece::Text(_) => [].iter(),
-            Piece::Braces(braces) => braces.reads.iter(),
+            TemplatePiece::Text(_) => [].iter(),
+            TemplatePiece::Braces(braces) => braces.reads.iter(),
         })
     }
 
@@ -297,7 +297,7 @@ impl Template {
         })
     }
 
-    /// What stands in the tenant's row for those that are read of it.
+    /// The texts of the values that the template reads of the tenant's row.
     pub fn row_values<'v>(&'v self, values: &'v impl Values) -> impl Iterator<Item = &'v str> {
         row_values(self.reads(), values)
     }
@@ -317,23 +317,23 @@ impl Template {
     pub fn as_text(&self) -> Option<&str> {
         match self.pieces.as_slice() {
             [] => Some(""),
-            [Piece::Text(text)] => Some(text),
+            [TemplatePiece::Text(text)] => Some(text),
             _ => None,
         }
     }
 
     /// The most bytes that the template becomes; `None` where it reads what may be of any length, or makes something of what it reads.
     pub fn longest(&self) -> Option<usize> {
-        self.pieces.iter().map(Piece::longest).sum()
+        self.pieces.iter().map(TemplatePiece::longest).sum()
     }
 
     /// Fills the template.
-    pub fn render(&self, values: &impl Values, place: Place) -> Result<String, RenderError> {
+    pub fn render(&self, values: &impl Values, place: TemplateTarget) -> Result<String, RenderError> {
         let mut out = String::new();
         for piece in &self.pieces {
             match piece {
-                Piece::Text(text) => out.push_str(text),
-                Piece::Braces(braces) => place.put(&mut out, braces, &braces.value(values)?)?,
+                TemplatePiece::Text(text) => out.push_str(text),
+                TemplatePiece::Braces(braces) => place.put(&mut out, braces, &braces.value(values)?)?,
             }
         }
         Ok(out)
@@ -345,11 +345,11 @@ impl Template {
         for piece in &self.pieces {
             let from = url.len();
             match piece {
-                Piece::Text(text) => url.push_str(text),
-                Piece::Braces(braces) => {
+                TemplatePiece::Text(text) => url.push_str(text),
+                TemplatePiece::Braces(braces) => {
                     let in_host = in_authority(&url);
                     let value = braces.value(values)?;
-                    Place::Url.put(&mut url, braces, &value)?;
+                    TemplateTarget::Url.put(&mut url, braces, &value)?;
                     if !in_host && braces.reads_row() {
                         shown.push_str("[redacted]");
                         hidden.extend(braces.row_values(values).map(str::to_owned));
@@ -364,18 +364,18 @@ impl Template {
         Ok(RenderedUrl { url, shown, hidden })
     }
 
-    /// Whether all that it puts into a text is shown elsewhere anyway: the routing key, its parts, whose row it is, the signal. Of text
-    /// around these only marks such as `-` and `/` are harmless: the rest may be a secret.
+    /// Whether the template's text shows nothing that is not shown elsewhere: its values are the routing key, its parts, the tenant's id
+    /// and the signal, and the text around these has only marks such as `-` and `/`. Any other text may be a secret.
     pub fn shows_nothing_new(&self) -> bool {
-        let is_harmless = |piece: &Piece| match piece {
-            Piece::Text(text) => !text.contains(char::is_alphanumeric),
-            Piece::Braces(braces) => braces.made.is_none() && !braces.reads_row(),
+        let is_harmless = |piece: &TemplatePiece| match piece {
+            TemplatePiece::Text(text) => !text.contains(char::is_alphanumeric),
+            TemplatePiece::Braces(braces) => braces.made.is_none() && !braces.reads_row(),
         };
         self.as_text().is_none() && self.pieces.iter().all(is_harmless)
     }
 }
 
-impl Piece {
+impl TemplatePiece {
     fn longest(&self) -> Option<usize> {
         match self {
             Self::Text(text) => Some(text.len()),
@@ -407,13 +407,13 @@ fn row_values<'v>(
     })
 }
 
-/// A template as it is written, and what of it was brought in.
-struct Written<'t> {
+/// A template as it is written, and the parts that a variable or a file has brought in.
+struct TemplateText<'t> {
     text: &'t str,
     literal: &'t [Range<usize>],
 }
 
-impl Written<'_> {
+impl TemplateText<'_> {
     fn is_literal(&self, at: usize) -> bool {
         self.literal.iter().any(|range| range.contains(&at))
     }
@@ -453,7 +453,7 @@ impl Written<'_> {
 
 /// Reads an expression from the left to the right.
 struct Scanner<'t> {
-    written: &'t Written<'t>,
+    written: &'t TemplateText<'t>,
     at: usize,
     end: usize,
 }
@@ -482,7 +482,7 @@ impl<'t> Scanner<'t> {
         &rest[..length]
     }
 
-    /// What stands in quotes, and goes on behind them.
+    /// The text in quotes; reading goes on behind them.
     fn quoted(&mut self) -> Option<&'t str> {
         let open = self.at;
         let close = self.written.end_of_quotes(open).filter(|close| *close < self.end)?;
@@ -516,7 +516,7 @@ impl<'t> Scanner<'t> {
 }
 
 impl Braces {
-    fn parse(written: &Written<'_>, inside: Range<usize>) -> Result<Self, TemplateError> {
+    fn parse(written: &TemplateText<'_>, inside: Range<usize>) -> Result<Self, TemplateError> {
         let wrong = |reason: &str| TemplateError::Expression {
             expression: written.text[inside.clone()].trim().to_owned(),
             reason: reason.to_owned(),
@@ -535,7 +535,7 @@ impl Braces {
                 put_quoted(&mut source, written, from..scanner.at);
             } else if char.is_alphabetic() || char == '_' {
                 let word = scanner.word();
-                // Behind a dot is a member of something else, behind a bar a filter.
+                // A word behind a dot is a member of another value, and behind a bar a filter.
                 if source.trim_end().ends_with(['.', '|']) {
                     source.push_str(word);
                     continue;
@@ -553,7 +553,7 @@ impl Braces {
                         .member()
                         .and_then(|name| name.ok_or("name the value: `tenant.id`"))
                         .map(|name| TemplateValue::Tenant(name.into())),
-                    // Those are the names of what is read in the expression that is compiled.
+                    // These names stand for the values in the expression that is compiled.
                     other if other.strip_prefix('v').is_some_and(is_number) => {
                         return Err(wrong(&no_such_value(other)));
                     }
@@ -577,12 +577,13 @@ impl Braces {
         if source == "v0" {
             return Ok(Self { reads, made: None });
         }
-        let made = Made::compile(source.to_owned(), reads.len()).map_err(|reason| wrong(&reason))?;
+        let made =
+            CompiledExpression::compile(source.to_owned(), reads.len()).map_err(|reason| wrong(&reason))?;
         Ok(Self { reads, made: Some(made) })
     }
 
     /// Whether all that was brought in stands in quotes.
-    fn has_literals_in_quotes(written: &Written<'_>, inside: &Range<usize>) -> bool {
+    fn has_literals_in_quotes(written: &TemplateText<'_>, inside: &Range<usize>) -> bool {
         let mut at = inside.start;
         while at < inside.end {
             if written.is_literal(at) {
@@ -599,7 +600,7 @@ impl Braces {
         true
     }
 
-    /// What is put into the text.
+    /// The text that the expression gives.
     fn value<'v>(&self, values: &'v impl Values) -> Result<Cow<'v, str>, RenderError> {
         let Some(made) = &self.made else {
             let read = &self.reads[0];
@@ -625,8 +626,9 @@ impl Braces {
     }
 }
 
-/// Writes what stands in quotes, with the quotes, so that nothing of what was brought in ends them or means something else.
-fn put_quoted(source: &mut String, written: &Written<'_>, range: Range<usize>) {
+/// Writes a text in quotes, with the quotes, so that no character that a variable or a file has brought in ends them or means
+/// something else.
+fn put_quoted(source: &mut String, written: &TemplateText<'_>, range: Range<usize>) {
     for (at, char) in written.text[range.clone()].char_indices().map(|(at, char)| (range.start + at, char)) {
         if written.is_literal(at) && ['"', '\'', '\\'].contains(&char) {
             source.push('\\');
@@ -635,7 +637,7 @@ fn put_quoted(source: &mut String, written: &Written<'_>, range: Range<usize>) {
     }
 }
 
-impl Made {
+impl CompiledExpression {
     /// Compiles an expression over `v0` and so on, so many of them, or says what is wrong with it.
     fn compile(source: String, reads: usize) -> Result<Self, String> {
         let expression = ENGINE.compile_expression_owned(source.clone()).map_err(|error| said_by(&error))?;
@@ -668,7 +670,7 @@ fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// What an error of the engine says, without anything of the values.
+/// The message of an engine's error, without any part of the values.
 fn said_by(error: &minijinja::Error) -> String {
     match (error.kind(), error.detail()) {
         (kind @ (minijinja::ErrorKind::SyntaxError | minijinja::ErrorKind::UnknownFilter), Some(detail)) => {
@@ -687,14 +689,14 @@ impl PartialEq for Braces {
 
 impl Eq for Braces {}
 
-/// Without the expression, in which there may be a secret.
+/// The values that are read; the expression may hold a secret.
 impl fmt::Debug for Braces {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Braces").field("reads", &self.reads).finish_non_exhaustive()
     }
 }
 
-impl Place {
+impl TemplateTarget {
     fn put(self, out: &mut String, braces: &Braces, value: &str) -> Result<(), RenderError> {
         let refuse = |place, reason| Err(RenderError::Unsafe { read: braces.named(), place, reason });
         match self {
@@ -767,16 +769,16 @@ mod tests {
         Fixed(RoutingKey::written(key))
     }
 
-    fn rendered(text: &str, key: &str, place: Place) -> Result<String, RenderError> {
+    fn rendered(text: &str, key: &str, place: TemplateTarget) -> Result<String, RenderError> {
         Template::parse(text).unwrap_or_else(|error| panic!("{text}: {error}")).render(&fixed(key), place)
     }
 
     fn url(text: &str, key: &str) -> Result<String, RenderError> {
-        rendered(text, key, Place::Url)
+        rendered(text, key, TemplateTarget::Url)
     }
 
     fn key(text: &str) -> String {
-        rendered(text, "Acme Shop", Place::Key).unwrap_or_else(|error| panic!("{text}: {error}"))
+        rendered(text, "Acme Shop", TemplateTarget::Key).unwrap_or_else(|error| panic!("{text}: {error}"))
     }
 
     fn refused(text: &str) -> String {
@@ -786,13 +788,17 @@ mod tests {
     #[test]
     fn fills_key_signal_tenant_and_resource_attributes() {
         let text = r#"{{key}}/{{ signal }}/{{ resource["service.name"] }}/{{ tenant.id }}/{{ tenant['api-token'] }}!"#;
-        assert_eq!(rendered(text, "k", Place::Key).unwrap(), "k/logs/shop/acme/t0ken!");
+        assert_eq!(rendered(text, "k", TemplateTarget::Key).unwrap(), "k/logs/shop/acme/t0ken!");
         assert_eq!(Template::parse(text).unwrap().attributes().collect::<Vec<_>>(), ["service.name"]);
         assert_eq!(
-            rendered("{{ key.zone }}|{{ key['tenant'] }}", "\0tenant\0a b\0zone\0eu", Place::Key).unwrap(),
+            rendered("{{ key.zone }}|{{ key['tenant'] }}", "\0tenant\0a b\0zone\0eu", TemplateTarget::Key)
+                .unwrap(),
             "eu|a b"
         );
-        assert_eq!(rendered("{{ key }}", "\0tenant\0a b\0zone\0eu", Place::Key).unwrap(), "a%20b/eu");
+        assert_eq!(
+            rendered("{{ key }}", "\0tenant\0a b\0zone\0eu", TemplateTarget::Key).unwrap(),
+            "a%20b/eu"
+        );
     }
 
     #[test]
@@ -847,7 +853,7 @@ mod tests {
         assert_eq!(parse("{{ key }}", 7..8), Err(TemplateError::Unclosed(0)));
         let unquoted = parse("{{ key }}", 3..6).unwrap_err().to_string();
         assert!(unquoted.contains("can only stand in quotes"), "{unquoted}");
-        let render = |template: Template| template.render(&fixed("k"), Place::Header).unwrap();
+        let render = |template: Template| template.render(&fixed("k"), TemplateTarget::Header).unwrap();
         assert_eq!(render(parse("{{ key }}-{{ key }}", 10..19).unwrap()), "k-{{ key }}");
         let attribute = parse(r#"{{ resource["service.name"] }}"#, 13..25).unwrap();
         assert_eq!(render(attribute), "shop");
@@ -874,25 +880,25 @@ mod tests {
 
     #[test]
     fn a_value_in_a_header_is_header_safe() {
-        assert_eq!(rendered("Bearer {{ key }}", "abc", Place::Header).unwrap(), "Bearer abc");
-        assert!(rendered("Bearer {{ key }}", "a\r\nb", Place::Header).is_err());
-        assert_eq!(rendered("Bearer {{ key }}", "a b", Place::Header).unwrap(), "Bearer a b");
+        assert_eq!(rendered("Bearer {{ key }}", "abc", TemplateTarget::Header).unwrap(), "Bearer abc");
+        assert!(rendered("Bearer {{ key }}", "a\r\nb", TemplateTarget::Header).is_err());
+        assert_eq!(rendered("Bearer {{ key }}", "a b", TemplateTarget::Header).unwrap(), "Bearer a b");
     }
 
     #[test]
     fn a_value_with_spaces_around_it_can_not_be_put_into_a_header_wherever_it_stands_there() {
         for text in ["{{ key }}", "Bearer {{ key }}", "{{ key }};", "<{{ key }}>"] {
             for key in ["admin ", " admin", "  admin  ", "admin\t", "\tadmin", " "] {
-                let refused = rendered(text, key, Place::Header).unwrap_err().to_string();
+                let refused = rendered(text, key, TemplateTarget::Header).unwrap_err().to_string();
                 assert!(refused.starts_with("the value of `key` can't be put into a header: "), "{refused}");
-                assert_eq!(rendered(text, key, Place::Key).unwrap(), text.replace("{{ key }}", key));
+                assert_eq!(rendered(text, key, TemplateTarget::Key).unwrap(), text.replace("{{ key }}", key));
             }
         }
     }
 
     #[test]
     fn what_is_missing_is_named_and_a_value_of_the_row_is_told_apart() {
-        let error = |text: &str| rendered(text, "k", Place::Header).unwrap_err();
+        let error = |text: &str| rendered(text, "k", TemplateTarget::Header).unwrap_err();
         let missing = error(r#"{{ resource["nope"] | lower }}"#);
         assert_eq!(missing.to_string(), "the resource has no attribute `nope`, which a template needs");
         assert!(!missing.is_of_row());
@@ -954,8 +960,8 @@ mod tests {
             text in r#"([{]{2}|[}]{2}|key|tenant\.|resource|["'\[\]|.\\ ~a]){0,12}"#, from in 0_usize..20, length in 0_usize..8
         ) {
             let literal = from.min(text.len())..(from + length).min(text.len());
-            let _ = Template::parse_around(&text, &[]).map(|template| template.render(&fixed("k"), Place::Url));
-            let _ = Template::parse_around(&text, &[literal]).map(|template| template.render(&fixed("k"), Place::Url));
+            let _ = Template::parse_around(&text, &[]).map(|template| template.render(&fixed("k"), TemplateTarget::Url));
+            let _ = Template::parse_around(&text, &[literal]).map(|template| template.render(&fixed("k"), TemplateTarget::Url));
         }
 
         #[test]
@@ -963,7 +969,7 @@ mod tests {
             let text = format!("<{{{{ {quote}{value}{quote} }}}}>");
             let literal = 5..5 + value.len();
             let template = Template::parse_around(&text, &[literal]).unwrap();
-            prop_assert_eq!(template.render(&fixed("k"), Place::Key).unwrap(), format!("<{value}>"));
+            prop_assert_eq!(template.render(&fixed("k"), TemplateTarget::Key).unwrap(), format!("<{value}>"));
         }
     }
 }

@@ -1,5 +1,5 @@
-//! What an attribute or a header has: as keys read it, a text that can name a stream; and as conditions test it, a value of any type
-//! and length.
+//! The value of an attribute or a header: as keys read it, a text that can name a stream; and as conditions test it, a value of any
+//! type and length.
 
 use std::borrow::Cow;
 
@@ -10,20 +10,20 @@ pub const LONGEST_KEY: usize = 512;
 
 /// Why an attribute counts as absent for keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unusable {
-    /// It is.
+pub enum UnusableValue {
+    /// The attribute is absent.
     #[error("is absent")]
     Absent,
-    /// It is an empty string.
+    /// The value is an empty string.
     #[error("is there but empty")]
     Empty,
-    /// It is longer than a routing key may be.
+    /// The value is longer than a routing key may be.
     #[error("is longer than {LONGEST_KEY} bytes")]
     TooLong,
-    /// It could not be printed.
+    /// The value has control characters.
     #[error("holds control characters")]
     Control,
-    /// It is a double, bytes, a list or nothing.
+    /// The value is a double, bytes, a list, a map or empty.
     #[error("is neither a string, an integer nor a boolean")]
     Kind,
 }
@@ -31,7 +31,7 @@ pub enum Unusable {
 /// An attribute's value as text: a string as it is, an integer in decimal, a boolean in words.
 #[derive(Clone, Copy, Debug)]
 enum Text<'a> {
-    Unusable(Unusable),
+    Unusable(UnusableValue),
     Borrowed(&'a str),
     Number { digits: [u8; 20], len: u8 },
 }
@@ -44,8 +44,8 @@ pub struct TestedValue<'a> {
 }
 
 impl TestedValue<'_> {
-    /// There is none.
-    pub const ABSENT: Self = Self { value: ReadValue::Empty, text: Text::Unusable(Unusable::Absent) };
+    /// The value of an attribute that is absent.
+    pub const ABSENT: Self = Self { value: ReadValue::Empty, text: Text::Unusable(UnusableValue::Absent) };
 
     /// Whether there is a value, whatever it is.
     pub fn is_there(&self) -> bool {
@@ -57,7 +57,7 @@ impl TestedValue<'_> {
         self.usable().ok()
     }
 
-    /// What the value is, with its type; at most its first 200 characters.
+    /// The value in words, with its type; at most its first 200 characters.
     pub(super) fn described(&self) -> String {
         match self.value {
             ReadValue::Empty => "is absent".to_owned(),
@@ -77,7 +77,7 @@ impl TestedValue<'_> {
     }
 
     /// The text that can name a stream, or why there is none.
-    pub fn usable(&self) -> Result<&str, Unusable> {
+    pub fn usable(&self) -> Result<&str, UnusableValue> {
         match &self.text {
             Text::Unusable(why) => Err(*why),
             Text::Borrowed(text) => Ok(text),
@@ -89,7 +89,7 @@ impl TestedValue<'_> {
 }
 
 impl<'a> TestedValue<'a> {
-    /// What was found, unless it conflicts with itself.
+    /// The value that was found; `None` if the attribute occurs with different values.
     pub(super) fn of(found: Found<'a>) -> Option<Self> {
         match found {
             Found::Absent => Some(Self::ABSENT),
@@ -126,7 +126,7 @@ impl<'a> From<ReadValue<'a>> for TestedValue<'a> {
             | ReadValue::Double(_)
             | ReadValue::Bytes(_)
             | ReadValue::List(_)
-            | ReadValue::Map(_) => Text::Unusable(Unusable::Kind),
+            | ReadValue::Map(_) => Text::Unusable(UnusableValue::Kind),
         };
         Self { value, text }
     }
@@ -146,15 +146,15 @@ fn excerpt(text: &str) -> String {
     shown
 }
 
-/// A text that can name a stream; what can't counts as absent.
-pub(super) fn as_key(text: &str) -> Result<&str, Unusable> {
-    // Of spaces alone nothing would be left in a header.
+/// The text, if it can name a stream; one that can't counts as absent.
+pub(super) fn as_key(text: &str) -> Result<&str, UnusableValue> {
+    // In a header nothing would be left of spaces alone.
     if text.trim_matches([' ', '\t']).is_empty() {
-        Err(Unusable::Empty)
+        Err(UnusableValue::Empty)
     } else if text.len() > LONGEST_KEY {
-        Err(Unusable::TooLong)
+        Err(UnusableValue::TooLong)
     } else if text.chars().any(char::is_control) {
-        Err(Unusable::Control)
+        Err(UnusableValue::Control)
     } else {
         Ok(text)
     }

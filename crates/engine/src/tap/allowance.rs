@@ -9,25 +9,25 @@ use tokio::time::Instant;
 /// All taps together may look at records for one part of so many of the time of one core, whoever sends them.
 const PART: u64 = 20;
 
-/// So long they may look at once: a worker that admits a request is kept no longer from other work.
+/// The longest that taps may look at once, so that a worker that admits a request is kept no longer from other work.
 const AT_ONCE: Duration = Duration::from_millis(5);
 
-/// What is taken before it is spent.
+/// The time that a turn takes from the allowance in advance.
 const SLICE: Duration = Duration::from_micros(500);
 
 /// The most that is paid for beyond a slice. Between two questions whether there is time no more is done than that takes; if more has
 /// passed, the system has let others run meanwhile.
 const MOST_BEYOND: Duration = Duration::from_millis(1);
 
-/// What taps have taken of the time that they may take, so that many and slow queries delay senders no further.
+/// The time that taps may still take, so that many and slow queries delay senders no further.
 #[derive(Debug)]
 pub(super) struct TapAllowance {
     started: Instant,
-    /// When the time is there again that was taken, in nanoseconds since then.
+    /// When all time that was taken has been restored, in nanoseconds since `started`.
     restored: AtomicU64,
 }
 
-/// One look, which takes time by slices.
+/// One look of taps at an entry, which takes time from the allowance in slices.
 #[derive(Debug)]
 pub(super) struct TapTurn<'a> {
     allowance: &'a TapAllowance,
@@ -46,7 +46,7 @@ impl Default for TapAllowance {
 }
 
 impl TapAllowance {
-    /// For a look that takes its time from it.
+    /// Begins a look that takes its time from this allowance.
     pub(super) fn turn(&self) -> TapTurn<'_> {
         TapTurn { allowance: self, until: Cell::new(None) }
     }
@@ -64,7 +64,7 @@ impl TapAllowance {
 
 #[cfg(test)]
 impl TapAllowance {
-    /// Takes all that there is.
+    /// Takes all time that is left.
     pub(super) fn spend(&self) {
         while self.take() {}
     }

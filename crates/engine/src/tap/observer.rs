@@ -1,4 +1,4 @@
-//! What is done with entries as they are admitted.
+//! The observer of admitted entries, for taps, watches and recent records.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use super::allowance::TapAllowance;
-use super::reader::{NoTap, Tap, TapReader};
+use super::feed::{NoTap, TapFeed};
 use super::recent::RecentRecords;
 use crate::query::{Query, QueryError, QuerySet, QuerySight, RecordOrigin};
 use crate::stream::{AdmissionObserver, AdmittedEntry, Budget, Reservation};
@@ -20,7 +20,7 @@ const MOST_TAPS: usize = 16;
 /// `tap` of the configuration.
 #[derive(Clone, Debug, Default)]
 pub struct TapSettings {
-    /// What is not shown.
+    /// The redaction of records that are shown.
     pub redaction: Redaction,
     /// Bytes of memory for recent records; 0 keeps none.
     pub recent: u64,
@@ -29,8 +29,8 @@ pub struct TapSettings {
 /// Looks at entries as they are admitted, for taps, watches and recent records.
 #[derive(Debug)]
 pub struct RecordObserver {
-    /// For each signal, how often the bytes of an entry may be gone through: all that a request costs while nobody looks is to read
-    /// one of these.
+    /// For each signal, how often the bytes of an entry may be gone through. While nobody looks, a request only reads one of these
+    /// numbers.
     most_passes: [AtomicUsize; Signal::ALL.len()],
     plan: ArcSwap<ObservationPlan>,
     /// Held while the plan changes.
@@ -41,25 +41,25 @@ pub struct RecordObserver {
     budget: Arc<Budget>,
 }
 
-/// Those for whom entries are looked at.
+/// The watches and taps for which entries are looked at.
 #[derive(Debug, Default)]
 struct ObservingParties {
     watches: Vec<Arc<RecordWatch>>,
-    taps: Vec<Arc<Tap>>,
+    taps: Vec<Arc<TapFeed>>,
 }
 
-/// What is asked of an entry.
+/// The queries that are asked of an entry, compiled.
 #[derive(Debug, Default)]
 struct ObservationPlan {
     watches: Vec<Arc<RecordWatch>>,
     of_watches: QuerySet,
-    taps: Vec<Arc<Tap>>,
+    taps: Vec<Arc<TapFeed>>,
     of_taps: QuerySet,
 }
 
 impl RecordObserver {
-    /// One for which nobody looks; what is kept is reserved on `budget`. What it is configured to hide is in `redaction` for all who
-    /// show something of records.
+    /// An observer without taps and watches. Records that it keeps are reserved on `budget`. It puts the configured redaction into
+    /// `redaction`, for all who show records.
     pub fn new(budget: Arc<Budget>, redaction: Arc<ArcSwap<Redaction>>) -> Self {
         Self {
             most_passes: [const { AtomicUsize::new(0) }; Signal::ALL.len()],
@@ -83,7 +83,7 @@ impl RecordObserver {
         self.most_passes[signal.index()].load(Ordering::Relaxed)
     }
 
-    /// Takes what a configuration says.
+    /// Takes over the settings and watches of a configuration.
     pub fn configure(&self, settings: TapSettings, watches: Vec<Arc<RecordWatch>>) {
         self.redaction.store(settings.redaction.into());
         self.recent.set_limit(settings.recent);
@@ -92,14 +92,14 @@ impl RecordObserver {
         self.use_parties(&parties);
     }
 
-    /// Ends all taps: who may look is decided anew.
+    /// Ends all taps, when the rights to open one may have changed.
     pub fn end_taps(&self) {
         let mut parties = self.parties.lock();
         parties.taps.drain(..).for_each(|tap| tap.end());
         self.use_parties(&parties);
     }
 
-    /// What is not shown.
+    /// The redaction of records that are shown.
     pub fn redaction(&self) -> Arc<Redaction> {
         self.redaction.load_full()
     }
@@ -114,7 +114,7 @@ impl RecordObserver {
         self.parties.lock().watches.clone()
     }
 
-    /// A query of somebody who is shown what matches: it may not name what is hidden.
+    /// Reads a query of somebody who is shown the records that match: it may not name a hidden attribute.
     ///
     /// # Errors
     ///
@@ -124,24 +124,21 @@ impl RecordObserver {
         Query::parse_without(text, &|name| redaction.hides(name))
     }
 
-    /// Opens a tap that is shown at most `limit` records in a second.
-    ///
-    /// # Errors
-    ///
-    /// Why there can be none now.
-    pub fn tap(self: &Arc<Self>, query: &Query, limit: u32) -> Result<TapReader, NoTap> {
+    /// Memory for one more tap.
+    pub(super) fn reserve_tap(&self) -> Result<Reservation, NoTap> {
         let mut memory = Reservation::empty(self.budget.clone());
-        if !memory.grow(Tap::MEMORY) {
-            return Err(NoTap::Memory);
-        }
+        if memory.grow(TapFeed::MEMORY) { Ok(memory) } else { Err(NoTap::Memory) }
+    }
+
+    /// Offers records to one more tap from now on, unless as many are open as may be.
+    pub(super) fn add_tap(&self, tap: Arc<TapFeed>) -> Result<(), NoTap> {
         let mut parties = self.parties.lock();
         if parties.taps.len() >= MOST_TAPS {
             return Err(NoTap::TooMany { most: MOST_TAPS });
         }
-        let (tap, reader) = Tap::open(query, limit, memory, self.clone());
         parties.taps.push(tap);
         self.use_parties(&parties);
-        Ok(reader)
+        Ok(())
     }
 
     /// Leaves taps no time.
@@ -150,8 +147,8 @@ impl RecordObserver {
         self.allowance.spend();
     }
 
-    /// Forgets a tap.
-    pub(super) fn close(&self, tap: &Arc<Tap>) {
+    /// Offers no more records to a tap.
+    pub(super) fn close(&self, tap: &Arc<TapFeed>) {
         let mut parties = self.parties.lock();
         parties.taps.retain(|other| !Arc::ptr_eq(other, tap));
         self.use_parties(&parties);

@@ -18,13 +18,13 @@ use crate::query::{Query, QuerySet, QuerySight, RecordOrigin};
 use crate::stream::{AdmittedEntry, Budget, Reservation};
 use otlp::{Redaction, Signal, visit_records};
 
-/// Bytes that an entry is counted with beside its own.
+/// The bytes that an entry takes beside its own.
 const OVERHEAD: u64 = 256;
 
 /// Entries that a search holds at a time, at the most.
 const HELD: usize = 256;
 
-/// Bytes of them, unless one alone has more.
+/// The most bytes of the entries that a search holds, unless one entry alone has more.
 const HELD_BYTES: u64 = 1 << 20;
 
 /// Newest entries, those without a tenant under an empty id.
@@ -39,7 +39,7 @@ pub struct RecentRecords {
 
 #[derive(Debug, Default)]
 struct KeptEntries {
-    /// By the order in which they were admitted.
+    /// The entries by numbers in the order in which they were admitted.
     entries: BTreeMap<u64, Arc<KeptEntry>>,
     of_tenants: HashMap<Arc<str>, OfTenant>,
     /// Tenants by the bytes that they have.
@@ -47,10 +47,10 @@ struct KeptEntries {
     next: u64,
 }
 
-/// What is kept of a tenant.
+/// The kept entries of one tenant.
 #[derive(Debug, Default)]
 struct OfTenant {
-    /// The oldest first.
+    /// The numbers of its entries, the oldest first.
     numbers: VecDeque<u64>,
     bytes: u64,
 }
@@ -66,37 +66,37 @@ struct KeptEntry {
     reserved: EntryRoom,
 }
 
-/// What an entry takes, in the ring and of the memory.
+/// The reservations for an entry, in the ring and in the process's memory.
 #[derive(Debug)]
 struct EntryRoom {
     of_ring: Reservation,
     _of_memory: Reservation,
 }
 
-/// In which order records are found.
+/// The order in which records are found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RecordOrder {
-    /// What was admitted last comes first.
+    /// The newest records come first.
     #[default]
     NewestFirst,
-    /// What was admitted first comes first.
+    /// The oldest records come first.
     OldestFirst,
 }
 
-/// What is searched for.
+/// The conditions of a search.
 #[derive(Clone, Debug)]
 pub struct RecentSearch {
-    /// What has to hold.
+    /// The query that records have to match.
     pub query: Query,
-    /// Of one tenant alone.
+    /// The tenant whose records are searched; `None`: all.
     pub tenant: Option<String>,
-    /// The time of a record at the least, in nanoseconds since 1970.
+    /// The earliest time of a record, in nanoseconds since 1970.
     pub from: Option<u64>,
-    /// The same at the most.
+    /// The latest time of a record, in nanoseconds since 1970.
     pub to: Option<u64>,
     /// Records of one page.
     pub batch_size: usize,
-    /// In which order.
+    /// The order of the records.
     pub order: RecordOrder,
     /// Where the page begins, as the page before has said.
     pub after: Option<SearchCursor>,
@@ -111,7 +111,7 @@ pub struct SearchCursor {
     pub behind: Option<usize>,
 }
 
-/// What ends a search before all was looked at.
+/// The conditions that end a search before all entries were looked at.
 #[derive(Clone, Copy)]
 pub struct SearchEnd<'e> {
     /// No other entry is looked at after that.
@@ -151,7 +151,7 @@ impl SearchCursor {
 }
 
 impl RecentRecords {
-    /// None, and nothing will be kept; what is, is reserved of `memory`.
+    /// An empty ring of size 0, which keeps nothing. What it keeps later is reserved on `memory`.
     pub(super) fn new(memory: Arc<Budget>) -> Self {
         Self { room: Arc::new(Budget::new(0)), memory, kept: Mutex::default() }
     }
@@ -294,7 +294,7 @@ impl KeptEntry {
         positions
     }
 
-    /// Shows the records at these positions, without what is hidden.
+    /// Adds the records at these positions, redacted, to `shown`.
     fn show(&self, positions: &[usize], redaction: &Redaction, shown: &mut Vec<Json>) {
         if positions.is_empty() {
             return;
@@ -333,7 +333,7 @@ impl KeptEntries {
         self.entries.insert(number, Arc::new(entry));
     }
 
-    /// Lets the oldest entry of the tenant go that has the most, if there is one.
+    /// Forgets the oldest entry of the tenant that has the most bytes, if there is any.
     fn drop_oldest(&mut self) -> bool {
         let Some((bytes, tenant)) = self.by_size.pop_last() else { return false };
         let of_tenant = self.of_tenants.get_mut(&tenant).expect("whoever has a size has entries");

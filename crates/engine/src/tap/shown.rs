@@ -68,7 +68,7 @@ fn put_origin(origin: &RecordOrigin<'_>, shown: &mut Map<String, Json>) {
     }
 }
 
-/// What records of every signal have.
+/// Puts the fields that records of every signal have.
 fn put_common(record: &RecordView<'_, '_>, fields: &RecordFields<'_>, shown: &mut Map<String, Json>) {
     let resource = attributes(record.resource_attributes());
     for (name, key) in [("service", "service.name"), ("host", "host.name")] {

@@ -55,7 +55,7 @@ fn admit(observer: &RecordObserver, tenant: Option<&str>, entry: &[u8]) {
 }
 
 fn tap(observer: &Arc<RecordObserver>, query: &str, limit: u32) -> TapReader {
-    observer.tap(&observer.read_query(query).unwrap(), limit).unwrap()
+    TapReader::open(observer, &observer.read_query(query).unwrap(), limit).unwrap()
 }
 
 /// The bodies that wait to be shown.
@@ -130,9 +130,9 @@ async fn a_reader_that_does_not_read_holds_a_mebibyte_and_loses_the_rest() {
 async fn as_many_taps_as_may_be_are_open_at_a_time() {
     let (observer, _) = observer(&[], 0);
     let readers: Vec<TapReader> = (0..16).map(|_| tap(&observer, "", 1)).collect();
-    assert_eq!(observer.tap(&Query::default(), 1).unwrap_err(), NoTap::TooMany { most: 16 });
+    assert_eq!(TapReader::open(&observer, &Query::default(), 1).unwrap_err(), NoTap::TooMany { most: 16 });
     drop(readers);
-    assert!(observer.tap(&Query::default(), 1).is_ok());
+    assert!(TapReader::open(&observer, &Query::default(), 1).is_ok());
 }
 
 #[tokio::test(start_paused = true)]

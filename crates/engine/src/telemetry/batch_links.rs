@@ -4,7 +4,7 @@ use opentelemetry_proto::tonic::trace::v1::span::Link;
 
 use super::TraceContext;
 
-/// So many requests are named; more are only counted.
+/// The most requests that are named; more are only counted.
 const MOST: usize = 32;
 
 /// The spans of the traced requests that have entries in a batch.
@@ -12,14 +12,14 @@ const MOST: usize = 32;
 pub struct BatchLinks {
     /// In the order in which the requests were admitted.
     requests: Vec<TraceContext>,
-    /// The one that was admitted last, which may be unnamed. Entries of one request come one behind the other.
+    /// The request that was admitted last, which may be unnamed. Entries of one request come one behind the other.
     last: TraceContext,
-    /// Requests beyond those.
+    /// The number of requests that are not named.
     unnamed: u32,
 }
 
 impl BatchLinks {
-    /// The request of this span has an entry in the batch.
+    /// Adds the request of this span, which has an entry in the batch.
     pub fn add(links: &mut Option<Box<Self>>, request: TraceContext) {
         let Some(links) = links else {
             *links = Some(Box::new(Self { requests: vec![request], last: request, unnamed: 0 }));
@@ -35,7 +35,7 @@ impl BatchLinks {
         }
     }
 
-    /// As OTLP has them, and how many there are more.
+    /// The links in OTLP, and how many more requests there are.
     pub(super) fn as_otlp(&self) -> (Vec<Link>, u32) {
         let link = |request: &TraceContext| Link {
             trace_id: request.trace_id().to_vec(),

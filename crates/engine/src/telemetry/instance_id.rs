@@ -1,4 +1,4 @@
-//! By what a process knows what it has told of itself.
+//! The id by which a process recognises its own telemetry.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ pub struct InstanceId {
 }
 
 impl InstanceId {
-    /// New ones.
+    /// A new id.
     pub(super) fn random() -> Self {
         // As a random UUID (RFC 9562, section 5.4).
         let bits = rand::random::<u128>() & !(0xf << 76) & !(0x3 << 62) | 0x4 << 76 | 0x2 << 62;
@@ -21,7 +21,7 @@ impl InstanceId {
         Self { published: parts.join("-").into(), secret: secret.into() }
     }
 
-    /// The `service.instance.id` of what is told.
+    /// The `service.instance.id` of own telemetry.
     pub fn published(&self) -> &str {
         &self.published
     }

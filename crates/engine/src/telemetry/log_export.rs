@@ -24,21 +24,22 @@ const LONGEST_TEXT: usize = 4096;
 /// request with own telemetry would make more lines than are in it.
 const OWN_CRATES: [&str; 2] = ["sluice", "sluice_engine"];
 
-/// The log is the process's, and so is what waits to be sent of it.
+/// The log records of the process that wait to be sent.
 static LOG_RECORDS: RecordBuffer = RecordBuffer::new();
 
 task_local! {
     static SCOPE: Cell<LogScope>;
 }
 
-/// What the lines of a task are about.
+/// The subject of a task's log lines.
 #[derive(Clone, Copy, Debug)]
 pub enum LogScope {
-    /// Neither of the following.
+    /// The lines are about neither of the following.
     Other,
-    /// A traced request, by its span.
+    /// The lines are about the traced request of this span.
     Request(TraceContext),
-    /// Own telemetry on its way: its lines are written to the log, and not sent. Each would be followed by the next one about its own way.
+    /// The lines are about own telemetry that is being received: they are written to the log, and not sent, since each of them would
+    /// cause the next one.
     Withheld,
 }
 
@@ -53,7 +54,7 @@ impl LogScope {
         SCOPE.sync_scope(Cell::new(self), work)
     }
 
-    /// What the work that has a scope goes on to log is in this one instead. Work without a scope has none after that either.
+    /// Changes the scope of the work that is being done. Work without a scope gets none.
     pub fn enter(self) {
         let _ = SCOPE.try_with(|scope| scope.set(self));
     }
@@ -64,7 +65,7 @@ pub fn log_records() -> &'static RecordBuffer {
     &LOG_RECORDS
 }
 
-/// A layer for whoever writes the log: what it gets waits to be sent, while that is wanted.
+/// A layer of the log whose lines wait to be sent, while the log is exported.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LogExport;
 
@@ -113,7 +114,7 @@ fn severity(level: Level) -> SeverityNumber {
     }
 }
 
-/// What a line says.
+/// The message and the fields of a log line.
 #[derive(Default)]
 struct LineFields {
     message: Option<String>,
@@ -145,7 +146,7 @@ impl Visit for LineFields {
 
     fn record_str(&mut self, field: &Field, value: &str) {
         let mut shortened = Shortened::default();
-        // It takes what it has room for.
+        // The text is cut to the room that there is.
         let _ = shortened.write_str(value);
         self.add(field, text(shortened.0));
     }

@@ -1,4 +1,4 @@
-//! What Sluice tells of itself by OTLP, until it is sent: spans of requests and attempts, and the lines of its log.
+//! Sluice's own telemetry, until it is sent by OTLP: spans of requests and attempts, and the lines of its log.
 //!
 //! [`OwnTelemetry`] decides which requests are traced, and keeps spans that have ended. A traced request is known by its
 //! [`TraceContext`], which goes with its entries into their batches ([`BatchLinks`]), so that an attempt to send one can name
@@ -7,8 +7,8 @@
 //! Everything that waits to be sent is in a [`RecordBuffer`], which has a limit: what comes while it is full is counted and
 //! forgotten, and nobody waits. While nothing is to be sent, a request costs one look at a flag, and so does a line of the log.
 //!
-//! Nothing of this tells of itself. Requests that carry own telemetry are known by [`INSTANCE_HEADER`]; an entry of it that comes by way of
-//! others is known by the `service.instance.id` of its resource ([`InstanceId`]). A request with nothing else has no span
+//! No telemetry is made about own telemetry. Requests that carry it are known by [`INSTANCE_HEADER`]; an entry of it that others have sent
+//! on is known by the `service.instance.id` of its resource ([`InstanceId`]). A request with nothing else has no span
 //! ([`RequestTrace::OwnTelemetry`]), and what is logged about it, or about a stream that has got any, is
 //! [withheld](LogScope::Withheld).
 //!

@@ -1,4 +1,4 @@
-//! What is told of this process, and what has become of it.
+//! The telemetry of this process about itself, and what has become of its records.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -6,29 +6,28 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::{HeaderMap, HeaderName};
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
-use parking_lot::Mutex;
 
 use super::log_export::log_records;
 use super::span::RemoteParent;
 use super::trace_state::trace_state;
-use super::trouble::KeptTrouble;
+use super::trouble::{SignalTroubles, TelemetryTrouble};
 use super::{
     BatchLinks, InstanceId, OpenSpan, RecordBuffer, RequestTrace, SpanEnd, TRACEPARENT, TraceContext,
 };
 use otlp::Signal;
 
-/// The header of every request with own telemetry, whose value the process knows that it tells of.
+/// The header of every request with own telemetry, by whose value the process that has sent it recognises it.
 pub const INSTANCE_HEADER: HeaderName = HeaderName::from_static("sluice-instance");
 
 /// The numbers of traces are below this.
 const NUMBERS: f64 = (1_u64 << 63) as f64;
 
-/// What has become of a record of own telemetry.
+/// The outcome of a record of own telemetry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TelemetryOutcome {
     /// The endpoint has taken it.
     Sent,
-    /// There was no room for it, or the endpoint does not want it.
+    /// There was no room for the record, or the endpoint has refused it.
     Dropped,
 }
 
@@ -45,7 +44,7 @@ impl TelemetryOutcome {
     }
 }
 
-/// What this process tells of itself, until it is sent.
+/// The telemetry of this process about itself, until it is sent.
 #[derive(Debug)]
 pub struct OwnTelemetry {
     instance_id: InstanceId,
@@ -53,41 +52,41 @@ pub struct OwnTelemetry {
     sampled_below: AtomicU64,
     spans: RecordBuffer,
     counts: [[AtomicU64; 2]; 3],
-    /// By signal, while its endpoint takes nothing of it.
-    pub(super) troubles: Mutex<[Option<KeptTrouble>; 3]>,
+    /// The signals whose endpoint takes nothing now.
+    troubles: SignalTroubles,
 }
 
 impl Default for OwnTelemetry {
-    /// One that tells nothing yet.
+    /// Own telemetry that is not enabled yet.
     fn default() -> Self {
         Self {
             instance_id: InstanceId::random(),
             sampled_below: AtomicU64::new(0),
             spans: RecordBuffer::new(),
             counts: Default::default(),
-            troubles: Mutex::default(),
+            troubles: SignalTroubles::default(),
         }
     }
 }
 
 impl OwnTelemetry {
-    /// Tells of requests from now on, and traces the part `sampling` of those whose senders say nothing of a trace.
+    /// Records spans of requests from now on. Of requests whose senders name no trace, the part `sampling` is traced.
     pub fn enable(&self, sampling: f64) {
         self.sampled_below.store((sampling * NUMBERS) as u64, Ordering::Relaxed);
         self.spans.want(true);
     }
 
-    /// Tells of nothing from now on, and forgets the spans that wait to be sent.
+    /// Records no spans from now on, and forgets those that wait to be sent.
     pub fn disable(&self) {
         self.spans.want(false);
     }
 
-    /// Whether anything is told.
+    /// Whether spans are recorded.
     pub fn is_enabled(&self) -> bool {
         self.spans.is_wanted()
     }
 
-    /// By what it is known that something tells of this process.
+    /// The id by which this process's own telemetry is recognised.
     pub fn instance_id(&self) -> &InstanceId {
         &self.instance_id
     }
@@ -147,12 +146,12 @@ impl OwnTelemetry {
         }
     }
 
-    /// Counts records of what is sent by this signal.
+    /// Counts records of own telemetry of this signal.
     pub fn count(&self, signal: Signal, outcome: TelemetryOutcome, records: u64) {
         self.counts[signal.index()][outcome as usize].fetch_add(records, Ordering::Relaxed);
     }
 
-    /// Records that have ended so.
+    /// Records with this outcome.
     pub fn counted(&self, signal: Signal, outcome: TelemetryOutcome) -> u64 {
         let without_room = match (signal, outcome) {
             (_, TelemetryOutcome::Sent) | (Signal::Metrics, _) => 0,
@@ -161,9 +160,30 @@ impl OwnTelemetry {
         };
         self.counts[signal.index()][outcome as usize].load(Ordering::Relaxed) + without_room
     }
+
+    /// Notes that the endpoint has not taken a request of this signal, before anything of it is counted as dropped.
+    pub fn begin_trouble(&self, signal: Signal, code: &str) {
+        self.troubles.begin(signal, code, || self.counted(signal, TelemetryOutcome::Dropped));
+    }
+
+    /// Notes that the endpoint has taken something of this signal, or that there is another one.
+    pub fn end_trouble(&self, signal: Signal) {
+        self.troubles.end(signal);
+    }
+
+    /// Notes that there is nothing of this signal to send. Nobody knows whether the endpoint would take anything now, and the records
+    /// that it has not taken are gone: after a while there is nothing left to attend to.
+    pub fn forget_trouble(&self, signal: Signal) {
+        self.troubles.forget(signal);
+    }
+
+    /// The trouble with a signal, if there is any.
+    pub fn trouble(&self, signal: Signal) -> Option<TelemetryTrouble> {
+        self.troubles.current(signal, || self.counted(signal, TelemetryOutcome::Dropped))
+    }
 }
 
-/// The span that the sender of a request with these headers names. Which of two it means is not known.
+/// The span that the sender of a request with these headers names; none if it names several.
 fn parent(headers: &HeaderMap) -> Option<TraceContext> {
     let mut parents = headers.get_all(TRACEPARENT).iter();
     let parent = parents.next().filter(|_| parents.next().is_none())?;

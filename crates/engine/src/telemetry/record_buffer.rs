@@ -1,4 +1,4 @@
-//! What waits to be sent, up to a limit.
+//! Records that wait to be sent, up to a limit.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -6,48 +6,48 @@ use parking_lot::Mutex;
 use prost::Message;
 use tokio::sync::Notify;
 
-/// Records of a buffer that are not sent yet.
+/// The most records of a buffer.
 const MOST: usize = 2048;
 
-/// Their bytes.
+/// The most bytes of these records.
 const MOST_BYTES: usize = 4 << 20;
 
-/// So many records are worth being sent at once.
+/// As many records are sent at once, without waiting for more.
 const MANY: usize = 512;
 
-/// And so many bytes.
+/// As many bytes are sent at once.
 const MANY_BYTES: usize = 1 << 20;
 
 /// Spans or log records that wait to be sent, encoded. Nobody ever waits for room: what comes while it is full is counted and forgotten.
 ///
-/// Whoever sends them [takes](Self::take) all of them, and they count towards the limit until it says that they have
+/// The task that sends them [takes](Self::take) all of them, and they count towards the limit until it notes that they have
 /// [left](Self::taken_have_left).
 #[derive(Debug)]
 pub struct RecordBuffer {
-    held: Mutex<Held>,
+    held: Mutex<BufferedRecords>,
     is_wanted: AtomicBool,
     dropped: AtomicU64,
     many: Notify,
 }
 
-/// What a buffer holds.
+/// The contents of a buffer.
 #[derive(Debug)]
-struct Held {
+struct BufferedRecords {
     records: Vec<Vec<u8>>,
-    /// Of the records that nobody has taken yet.
-    waiting: Amount,
-    /// Of those that somebody has taken and not sent yet.
-    taken: Amount,
+    /// The amount of records that nobody has taken yet.
+    waiting: BufferedAmount,
+    /// The amount of records that were taken and have not left yet.
+    taken: BufferedAmount,
 }
 
-/// How much there is.
+/// An amount of records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Amount {
+struct BufferedAmount {
     records: usize,
     bytes: usize,
 }
 
-impl Amount {
+impl BufferedAmount {
     const NONE: Self = Self { records: 0, bytes: 0 };
 
     fn plus(self, other: Self) -> Self {
@@ -64,10 +64,14 @@ impl Amount {
 }
 
 impl RecordBuffer {
-    /// One that takes nothing yet.
+    /// A buffer that takes no records yet.
     pub(super) const fn new() -> Self {
         Self {
-            held: Mutex::new(Held { records: Vec::new(), waiting: Amount::NONE, taken: Amount::NONE }),
+            held: Mutex::new(BufferedRecords {
+                records: Vec::new(),
+                waiting: BufferedAmount::NONE,
+                taken: BufferedAmount::NONE,
+            }),
             is_wanted: AtomicBool::new(false),
             dropped: AtomicU64::new(0),
             many: Notify::const_new(),
@@ -79,12 +83,12 @@ impl RecordBuffer {
         self.is_wanted.load(Ordering::Relaxed)
     }
 
-    /// Says whether anything is to be sent. What waits then is not, and does not count as dropped: nobody has asked for it.
+    /// Says whether records are wanted. Records that wait when they are not wanted any more are forgotten, and do not count as dropped.
     pub fn want(&self, is_wanted: bool) {
         let mut held = self.held.lock();
         self.is_wanted.store(is_wanted, Ordering::Relaxed);
         if !is_wanted {
-            (held.records, held.waiting) = (Vec::new(), Amount::NONE);
+            (held.records, held.waiting) = (Vec::new(), BufferedAmount::NONE);
         }
     }
 
@@ -92,13 +96,13 @@ impl RecordBuffer {
     pub(super) fn push(&self, record: &impl Message) {
         let record = record.encode_to_vec();
         let mut held = self.held.lock();
-        // Whoever has made the record has asked before. Since then it may have ended, and what comes later would be of another
-        // configuration, with another endpoint.
+        // The caller has asked before it made the record. Since then a reload may have changed that, and the record would be sent to the
+        // endpoint of another configuration.
         if !self.is_wanted() {
             return;
         }
         let before = held.waiting;
-        let with_it = before.plus(Amount { records: 1, bytes: record.len() });
+        let with_it = before.plus(BufferedAmount { records: 1, bytes: record.len() });
         if with_it.plus(held.taken).is_too_much() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
             return;
@@ -114,13 +118,13 @@ impl RecordBuffer {
     pub fn take(&self) -> Vec<Vec<u8>> {
         let mut held = self.held.lock();
         held.taken = held.taken.plus(held.waiting);
-        held.waiting = Amount::NONE;
+        held.waiting = BufferedAmount::NONE;
         std::mem::take(&mut held.records)
     }
 
-    /// Nothing that was taken is kept any more: it was sent, or given up.
+    /// Notes that the records that were taken have been sent or given up.
     pub fn taken_have_left(&self) {
-        self.held.lock().taken = Amount::NONE;
+        self.held.lock().taken = BufferedAmount::NONE;
     }
 
     /// Ready once many wait.

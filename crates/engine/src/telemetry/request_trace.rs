@@ -9,24 +9,24 @@ use super::{LogScope, OpenSpan, TraceContext};
 /// Whether a request is traced.
 #[derive(Clone, Debug, Default)]
 pub enum RequestTrace {
-    /// It is not.
+    /// The request is not traced.
     #[default]
     Untraced,
-    /// It is, by this span.
+    /// The request is traced by this span.
     Sampled(Arc<OpenSpan>),
-    /// All that it carries is what this very process tells of itself, and nothing is told of that.
+    /// All that the request carries is this process's own telemetry, of which no span or log record is sent.
     OwnTelemetry,
 }
 
 impl RequestTrace {
-    /// Gives its span an attribute, if it has one.
+    /// Gives the request's span an attribute, if it has a span.
     pub fn set(&self, key: &'static str, value: impl FnOnce() -> Value) {
         if let Self::Sampled(span) = self {
             span.set(key, value());
         }
     }
 
-    /// Its span, by which its entries are known while they wait to be sent.
+    /// The request's span, which its entries are linked with while they wait to be sent.
     pub fn context(&self) -> Option<TraceContext> {
         match self {
             Self::Sampled(span) => (!span.is_discarded()).then(|| span.context()),
@@ -34,7 +34,7 @@ impl RequestTrace {
         }
     }
 
-    /// The scope of what is logged about it.
+    /// The scope of the log lines about the request.
     pub fn log_scope(&self) -> LogScope {
         match self {
             Self::OwnTelemetry => LogScope::Withheld,
@@ -42,7 +42,7 @@ impl RequestTrace {
         }
     }
 
-    /// Whoever has sent it is known: what that says of its own span decides.
+    /// Notes that the sender is authenticated: whether its own span is sampled decides from now on.
     pub fn trust_sender(&self) {
         if let Self::Sampled(span) = self {
             span.trust_sender();
@@ -50,8 +50,8 @@ impl RequestTrace {
         }
     }
 
-    /// All that it carries has turned out to be what this process tells of itself, which has come by way of others: from now on nothing
-    /// is told of it.
+    /// Notes that the request carries nothing but this process's own telemetry, which others have sent on: from now on no span or log
+    /// record of it is sent.
     pub fn withhold(&mut self) {
         if let Self::Sampled(span) = std::mem::replace(self, Self::OwnTelemetry) {
             span.discard();

@@ -24,9 +24,9 @@ pub struct OpenSpan {
     kind: SpanKind,
     name: Cow<'static, str>,
     context: TraceContext,
-    /// That of its sender, in another process.
+    /// The span of the request's sender, in another process.
     parent: Option<RemoteParent>,
-    /// By both clocks, since that of the system may be set meanwhile.
+    /// The time by both clocks, since the system's clock may be set meanwhile.
     began: OnceLock<(SystemTime, Instant)>,
     attributes: Mutex<Vec<KeyValue>>,
     is_discarded: AtomicBool,
@@ -36,16 +36,16 @@ pub struct OpenSpan {
 #[derive(Clone, Debug)]
 pub(super) struct RemoteParent {
     pub(super) context: TraceContext,
-    /// What is to go with all spans of its trace, as its `tracestate` has it.
+    /// The `tracestate` that goes with all spans of the trace.
     pub(super) state: Option<String>,
 }
 
 /// How a span has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SpanEnd {
-    /// Not by an error of Sluice, nor of whom it has asked; which it is not if it ends without an answer.
+    /// The span has ended without an error of Sluice or of the upstream; a request that ends without an answer is no error.
     Well,
-    /// By an error: in words, without secrets.
+    /// The span has ended by this error: in words, without secrets.
     Failed(String),
 }
 
@@ -60,17 +60,17 @@ impl OpenSpan {
         Self { kind, name, context, parent, began, attributes: Mutex::default(), is_discarded }
     }
 
-    /// It begins now, unless it has begun.
+    /// Begins the span now, unless it has begun.
     pub fn begin(&self) {
         self.began.get_or_init(|| (SystemTime::now(), Instant::now()));
     }
 
-    /// By which others name it.
+    /// The context by which other spans name it.
     pub fn context(&self) -> TraceContext {
         self.context
     }
 
-    /// Gives it an attribute, in place of the value that the attribute has, if it has one.
+    /// Sets an attribute of the span.
     pub fn set(&self, key: &'static str, value: Value) {
         let mut attributes = self.attributes.lock();
         attributes.retain(|known| known.key != key);
@@ -86,7 +86,7 @@ impl OpenSpan {
         }
     }
 
-    /// Has it not be told of when it ends.
+    /// Has the span not sent when it ends.
     pub fn discard(&self) {
         self.is_discarded.store(true, Ordering::Relaxed);
     }
@@ -95,14 +95,14 @@ impl OpenSpan {
         self.is_discarded.load(Ordering::Relaxed)
     }
 
-    /// What the sender says of its own span decides from now on whether this one is told of, if it says anything.
+    /// Lets the sender's span, if it names one, decide whether this span is sent.
     pub(super) fn trust_sender(&self) {
         if let Some(parent) = &self.parent {
             self.is_discarded.store(!parent.context.is_sampled(), Ordering::Relaxed);
         }
     }
 
-    /// The span as OTLP has it, which ends now; none if it has not begun, or is not to be told of.
+    /// The span in OTLP, which ends now; none if it has not begun, or is discarded.
     pub(super) fn ended(&self, end: SpanEnd, links: Option<&BatchLinks>) -> Option<Span> {
         let (began, clock) = *self.began.get().filter(|_| !self.is_discarded())?;
         let parent = self.parent.as_ref();

@@ -1,4 +1,4 @@
-//! Which span something belongs to, as the header `traceparent` says it (W3C Trace Context, level 1,
+//! The span that a request belongs to, as the header `traceparent` names it (W3C Trace Context, level 1,
 //! <https://www.w3.org/TR/trace-context/#traceparent-header>).
 
 use std::fmt;

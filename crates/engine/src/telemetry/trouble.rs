@@ -1,10 +1,10 @@
-//! That the endpoint does not take own telemetry: since when, for what, and how much was lost meanwhile.
+//! Endpoints that do not take own telemetry: since when, why, and how much was lost meanwhile.
 
 use std::time::{Duration, SystemTime};
 
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::{OwnTelemetry, TelemetryOutcome};
 use otlp::Signal;
 
 /// How long after its last failure a trouble is over, if nothing has come since that could be sent.
@@ -13,9 +13,9 @@ const FORGOTTEN: Duration = Duration::from_secs(300);
 /// The trouble with one signal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TelemetryTrouble {
-    /// When the first request was not taken after the last one that was.
+    /// When the first request failed after the last one that succeeded.
     pub since: SystemTime,
-    /// What has come of the newest one, as the `code` of `sluice_export_attempts_total`.
+    /// The result of the newest request, as the `code` of `sluice_export_attempts_total`.
     pub code: String,
     /// Records of the signal that were dropped since then.
     pub dropped: u64,
@@ -23,51 +23,55 @@ pub struct TelemetryTrouble {
 
 /// A trouble as it is kept.
 #[derive(Debug)]
-pub(super) struct KeptTrouble {
+struct KeptTrouble {
     since: SystemTime,
     failed_at: Instant,
     code: String,
     dropped_before: u64,
 }
 
-impl OwnTelemetry {
-    /// Notes that the endpoint has not taken a request of this signal, before anything of it is counted as dropped.
-    pub fn begin_trouble(&self, signal: Signal, code: &str) {
-        let mut troubles = self.troubles.lock();
+/// The troubles with all signals, by their indexes.
+#[derive(Debug, Default)]
+pub(super) struct SignalTroubles(Mutex<[Option<KeptTrouble>; 3]>);
+
+impl SignalTroubles {
+    /// Notes that the endpoint has not taken a request of this signal, of which so many records were `dropped` before that.
+    pub(super) fn begin(&self, signal: Signal, code: &str, dropped: impl FnOnce() -> u64) {
+        let mut troubles = self.0.lock();
         if let Some(kept) = &mut troubles[signal.index()] {
             kept.failed_at = Instant::now();
             code.clone_into(&mut kept.code);
             return;
         }
-        let dropped_before = self.counted(signal, TelemetryOutcome::Dropped);
         let (since, failed_at) = (SystemTime::now(), Instant::now());
         troubles[signal.index()] =
-            Some(KeptTrouble { since, failed_at, code: code.to_owned(), dropped_before });
+            Some(KeptTrouble { since, failed_at, code: code.to_owned(), dropped_before: dropped() });
     }
 
-    /// Notes that the endpoint has taken something of this signal, or that there is another one.
-    pub fn end_trouble(&self, signal: Signal) {
-        self.troubles.lock()[signal.index()] = None;
+    /// Ends the trouble with a signal.
+    pub(super) fn end(&self, signal: Signal) {
+        self.0.lock()[signal.index()] = None;
     }
 
-    /// Notes that there is nothing of this signal to send. Whether the endpoint would take it now nobody knows, and what it has not taken
-    /// is gone: after a while there is nothing left to attend to.
-    pub fn forget_trouble(&self, signal: Signal) {
-        self.troubles.lock()[signal.index()].take_if(|kept| kept.failed_at.elapsed() >= FORGOTTEN);
+    /// Ends the trouble with a signal if nothing has failed for a while.
+    pub(super) fn forget(&self, signal: Signal) {
+        self.0.lock()[signal.index()].take_if(|kept| kept.failed_at.elapsed() >= FORGOTTEN);
     }
 
-    /// The trouble with a signal, if there is any.
-    pub fn trouble(&self, signal: Signal) -> Option<TelemetryTrouble> {
-        let troubles = self.troubles.lock();
+    /// The trouble with a signal, of which so many records were `dropped` by now.
+    pub(super) fn current(&self, signal: Signal, dropped: impl FnOnce() -> u64) -> Option<TelemetryTrouble> {
+        let troubles = self.0.lock();
         let KeptTrouble { since, code, dropped_before, .. } = troubles[signal.index()].as_ref()?;
-        let dropped = self.counted(signal, TelemetryOutcome::Dropped) - dropped_before;
-        Some(TelemetryTrouble { since: *since, code: code.clone(), dropped })
+        let dropped = dropped();
+        debug_assert!(dropped >= *dropped_before, "records that were dropped stay counted");
+        Some(TelemetryTrouble { since: *since, code: code.clone(), dropped: dropped - dropped_before })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::{OwnTelemetry, TelemetryOutcome};
 
     #[test]
     fn a_trouble_is_as_old_as_the_first_failure_has_the_newest_code_and_counts_what_was_lost_since() {

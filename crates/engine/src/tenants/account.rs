@@ -1,4 +1,4 @@
-//! What belongs to a tenant and not to its row, which may change, go and come back.
+//! The account of a tenant, which stays while its row changes, goes and comes back.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,13 +9,13 @@ use super::quota::Quota;
 use super::table::TableRow;
 use super::totals::TenantTotals;
 
-/// What is kept of a tenant that has sent or has streams, whatever becomes of its row. Receivers, streams and exporters share it. It
-/// is forgotten some time after nothing else is left of the tenant.
+/// The account of a tenant that has sent or has streams, whatever becomes of its row. Receivers, streams and exporters share it. It is
+/// forgotten some time after nothing else is left of the tenant.
 #[derive(Debug)]
 pub struct TenantAccount {
     id: Arc<str>,
     row_changed: Notify,
-    /// As its row says, or has said when there was one; true for one that was never seen in this process.
+    /// `hold` of its row, or of its last row when there is none; true if there has been no row in this process.
     hold: AtomicBool,
     given_up: AtomicBool,
     /// Whether nothing else was left of the tenant when that was last looked at.
@@ -42,7 +42,7 @@ impl TenantAccount {
         Arc::as_ptr(self).addr()
     }
 
-    /// Whose it is.
+    /// The id of the tenant.
     pub fn id(&self) -> &Arc<str> {
         &self.id
     }
@@ -67,8 +67,8 @@ impl TenantAccount {
         self.hold.load(Ordering::Acquire)
     }
 
-    /// Has all become dead letters that is pending while there is no row, until there is one again: a request that was admitted
-    /// when there was a row may put something into a queue later. What is being attempted may still be delivered.
+    /// Has all pending entries become dead letters as long as there is no row: a request that was admitted when there was a row may put
+    /// more into a queue later. Entries that are being sent may still be delivered.
     pub fn give_up(&self) {
         self.given_up.store(true, Ordering::Release);
         self.row_changed.notify_waiters();
@@ -95,7 +95,7 @@ impl TenantAccount {
         self.quota.release_idle();
     }
 
-    /// What became of its records.
+    /// The totals of its records.
     pub fn totals(&self) -> &TenantTotals {
         &self.totals
     }

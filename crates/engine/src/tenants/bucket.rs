@@ -1,4 +1,4 @@
-//! A token bucket whose rate and size may be others each time that it is looked at.
+//! A token bucket whose rate and size may have changed each time that it is used.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::tenant::Rate;
 /// Billionths of a byte: what a byte a second is in a nanosecond, so that nothing is rounded.
 const BYTE: u128 = 1_000_000_000;
 
-/// What was spent of a burst, and comes back at a rate.
+/// The spent part of a burst, which is restored at a rate.
 ///
 /// A rate that has changed since it was last looked at counts from now on. Of a debt from before nothing is left then but that
 /// the burst is used up.
@@ -18,7 +18,7 @@ pub(super) struct Bucket {
     /// Billionths of a byte. More than the burst is a debt.
     spent: u128,
     at: Instant,
-    /// As it was then.
+    /// The rate at that time.
     rate: Option<Rate>,
 }
 

@@ -1,4 +1,4 @@
-//! What a sender proves who it is with, of which only hashes are kept.
+//! The credentials of senders, of which only hashes are kept.
 
 use crate::secret_hash::SecretHash;
 
@@ -14,19 +14,19 @@ pub enum Credential {
 }
 
 impl Credential {
-    /// That of a bearer token.
+    /// The credential of a bearer token.
     pub fn token(token: &[u8]) -> Self {
         Self::Token(SecretHash::of(&[token]))
     }
 
-    /// That of a user name and a password.
+    /// The credential of a user name and a password.
     pub fn basic(username: &[u8], password: &[u8]) -> Self {
         // The length keeps `ab` and `c` apart from `a` and `bc`.
         let length = (username.len() as u64).to_be_bytes();
         Self::Basic(SecretHash::of(&[&length, username, password]))
     }
 
-    /// What kind of credential it is, in the words of the configuration.
+    /// The kind of credential, in the words of the configuration.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Token(_) => "token",
@@ -35,7 +35,7 @@ impl Credential {
         }
     }
 
-    /// As much of it as may be shown to whoever may read: of a token the beginning of its hash, by which people can tell which of two
+    /// The part of the credential that readers may be shown: of a token the beginning of its hash, by which people can tell which of two
     /// is in use; of a user and a password nothing; of a certificate its name, which is no secret.
     pub fn masked(&self) -> String {
         match self {

@@ -9,15 +9,15 @@ use secrecy::SecretString;
 
 use crate::secret_hash::SecretHash;
 
-/// What each begins with, so that scanners for secrets find one where it should not be.
+/// The prefix of each token, so that scanners for secrets find one where it should not be.
 const PREFIX: &str = "slc_";
 
-/// Bytes of chance in a token.
+/// The random bytes in a token.
 const BYTES: usize = 32;
 
 /// A bearer token that nobody has seen yet, and what may be kept of it.
 pub struct GeneratedToken {
-    /// As a sender shows it.
+    /// The token as a sender shows it.
     pub token: SecretString,
     /// Its SHA-256 in hexadecimal digits.
     pub sha256: String,

@@ -14,7 +14,7 @@ use super::tenant::TenantLimits;
 #[derive(Debug, Default)]
 pub struct Tenants {
     table: ArcSwap<Table>,
-    /// Of tenants that have sent, or have had streams, and of which there is anything else left.
+    /// The accounts of tenants that have sent, or have had streams, and of which anything else is left.
     accounts: DashMap<Arc<str>, Arc<TenantAccount>>,
 }
 
@@ -35,7 +35,7 @@ impl Tenants {
         };
         let opened = || {
             let account = TenantAccount::new(id.clone());
-            // Whoever swaps the table later finds the account, which nobody else does until it is in its place.
+            // A later swap of the table finds the account; nobody else does before it is in its place.
             if let Some(row) = self.table.load().tenant(&id) {
                 account.note_row(row);
             }
@@ -56,7 +56,7 @@ impl Tenants {
         let (table, before) = (self.table.load(), self.accounts.len());
         self.accounts.retain(|id, account| {
             account.release_idle();
-            // Nobody can come to use it meanwhile: accounts are handed out under the lock that is held here.
+            // No other user can appear meanwhile: accounts are handed out under the lock that is held here.
             let is_used = Arc::strong_count(account) > 1;
             let is_left_over =
                 !is_used && table.tenant(id).is_none() && account.totals().pending_records() == 0;
@@ -75,7 +75,7 @@ impl Tenants {
         });
     }
 
-    /// The same, until `look` has found enough.
+    /// Looks at every account there is, in no order, until `look` breaks.
     pub fn for_each_account_until(&self, mut look: impl FnMut(&Arc<TenantAccount>) -> ControlFlow<()>) {
         for account in &self.accounts {
             if look(&account).is_break() {

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use super::bucket::Bucket;
 use super::tenant::{Rate, TenantLimits};
 
-/// For how long something that was refused for a limit is recent.
+/// How long a refusal for a limit is recent.
 const RECENT: Duration = Duration::from_secs(60);
 
 /// How much of its limits a tenant has used.
@@ -28,7 +28,7 @@ pub struct Quota {
     journal: QuotaShare,
 }
 
-/// What a tenant has used lately, which is freed once it says nothing any more.
+/// The recent use of a tenant's burst, and its last refusal; freed once both are over.
 #[derive(Debug)]
 struct RecentUse {
     bucket: Bucket,
@@ -36,7 +36,7 @@ struct RecentUse {
     last_refusal: Option<Instant>,
 }
 
-/// Framed bytes that all streams of a tenant hold of something.
+/// The framed bytes that all streams of a tenant hold, in memory or in the journal.
 #[derive(Debug, Default)]
 pub struct QuotaShare(AtomicU64);
 
@@ -67,7 +67,7 @@ pub enum TenantLimit {
 /// A tenant has sent more than its rate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RateExceeded {
-    /// Whose rate it is.
+    /// The tenant whose rate it is.
     pub tenant: Arc<str>,
     /// When its next request is taken, if no other comes before.
     pub retry_after: Duration,
@@ -132,12 +132,12 @@ impl Quota {
         debug_assert!(live > 0, "no more streams leave than have joined");
     }
 
-    /// What its streams hold in memory.
+    /// The bytes that its streams hold in memory.
     pub fn memory(&self) -> &QuotaShare {
         &self.memory
     }
 
-    /// What its streams hold in the journal.
+    /// The bytes that its streams hold in the journal.
     pub fn journal(&self) -> &QuotaShare {
         &self.journal
     }
@@ -167,7 +167,7 @@ impl Quota {
 }
 
 impl RecentUse {
-    /// What there is of it, or a new one.
+    /// The recent use that is kept, or a new one.
     fn of(kept: &mut Option<Box<Self>>, now: Instant) -> &mut Self {
         kept.get_or_insert_with(|| Box::new(Self { bucket: Bucket::full(now), last_refusal: None }))
     }
@@ -176,7 +176,7 @@ impl RecentUse {
         self.last_refusal.is_some_and(|at| now.saturating_duration_since(at) < RECENT)
     }
 
-    /// Whether a new one would tell the same.
+    /// Whether nothing of the burst is spent and no refusal is recent, so that it need not be kept.
     fn is_over(&mut self, now: Instant) -> bool {
         self.bucket.is_full(now) && !self.was_refused(now)
     }
@@ -214,7 +214,7 @@ impl QuotaShare {
 }
 
 impl TenantLimit {
-    /// As the row has it.
+    /// The name of the limit in the tenant's row.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Streams => "limits.streams",
@@ -224,7 +224,7 @@ impl TenantLimit {
     }
 }
 
-/// What its sender is told.
+/// The message for the sender.
 impl fmt::Display for RateExceeded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { tenant, retry_after } = self;

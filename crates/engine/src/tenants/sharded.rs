@@ -6,7 +6,7 @@ use std::fmt;
 use std::hash::{BuildHasher as _, Hash, RandomState};
 use std::sync::Arc;
 
-/// So many parts. Of a hundred thousand rows, a copy in which one row changes copies four hundred.
+/// The number of parts. Of a hundred thousand rows, a copy in which one row changes copies four hundred.
 const SHARDS: usize = 256;
 
 /// A hash map in parts, of which a copy that changes copies only the ones in which something changes.
@@ -50,7 +50,7 @@ impl<K: Clone + Eq + Hash, V: Clone> ShardedMap<K, V> {
         self.shards.iter().flat_map(|shard| shard.values())
     }
 
-    /// By bits of the hash that the maps themselves make no use of while they are small.
+    /// The part of a key, by bits of its hash that small maps do not use themselves.
     fn shard_of<Q: Hash + ?Sized>(&self, key: &Q) -> usize {
         (self.hasher.hash_one(key) >> 32) as usize % SHARDS
     }

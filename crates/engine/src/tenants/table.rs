@@ -16,11 +16,11 @@ use super::tenant::Tenant;
 #[derive(Clone, Debug, Default)]
 pub struct Table {
     settings: Arc<TableSettings>,
-    /// By place.
+    /// The rows by their places.
     rows: ShardedMap<Arc<str>, RowState>,
-    /// The rest follows from `rows`: who holds an id, and how many rows without a tenant claim it.
+    /// All other fields follow from `rows`. The holder of each id, and the number of rows without a tenant that claim it.
     ids: ShardedMap<Arc<str>, Slot>,
-    /// The same for credentials.
+    /// The holder of each credential, and the number of rows without a tenant that claim it.
     credentials: ShardedMap<Credential, Slot>,
     /// The places of rows that have a fault.
     faulty: Arc<BTreeSet<Arc<str>>>,
@@ -28,7 +28,7 @@ pub struct Table {
     uncertain: usize,
 }
 
-/// What holds for the table as a whole.
+/// The settings of the table as a whole.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TableSettings {
     /// The resource attributes that name an entry's tenant, of which the first that is there counts. Without any, there is no
@@ -36,48 +36,48 @@ pub struct TableSettings {
     pub attributes: Vec<String>,
     /// The attribute that is written into every resource of a sender who is known, with its tenant's id.
     pub stamp: Option<String>,
-    /// What becomes of entries whose tenant is not in the table.
+    /// The fate of entries whose tenant is not in the table.
     pub unknown: UnknownTenant,
 }
 
-/// What becomes of entries whose tenant is not in the table.
+/// The fate of entries whose tenant is not in the table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum UnknownTenant {
     /// The sender is told by partial success.
     #[default]
     Reject,
-    /// They become dead letters.
+    /// The entries become dead letters.
     DeadLetter,
-    /// They are those of the tenant whose id is `default`.
+    /// The entries are those of the tenant whose id is `default`.
     Default,
 }
 
-/// What is to become of a row.
+/// A change of a row.
 #[derive(Debug)]
 pub struct RowChange {
     /// Where it stands.
     pub place: Arc<str>,
-    /// What stands there now.
+    /// The content at that place now.
     pub content: RowContent,
 }
 
-/// What stands at a place.
+/// The content at a place.
 #[derive(Debug)]
 pub enum RowContent {
-    /// Nothing any more.
+    /// The place has no row any more.
     Gone,
     /// A row that can be used, if no other row holds what it claims.
     Row(Arc<Tenant>),
-    /// One that can't.
+    /// A row that can't be used.
     Broken(BrokenRow),
 }
 
 /// A row that can't be used, and what is known of it.
 #[derive(Debug)]
 pub struct BrokenRow {
-    /// Its id, if that can be told.
+    /// Its id, if that could be read.
     pub id: Option<Arc<str>>,
-    /// What is wrong with it, without secrets.
+    /// Its fault, without secrets.
     pub problem: String,
     /// Credentials that are its senders'.
     pub credentials: Vec<Credential>,
@@ -85,12 +85,12 @@ pub struct BrokenRow {
     pub complete: bool,
 }
 
-/// What is wrong with a row.
+/// The fault of a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RowProblem {
     /// In words, without secrets.
     pub text: String,
-    /// Since when something has been.
+    /// Since when the row has had a fault.
     pub since: SystemTime,
 }
 
@@ -103,7 +103,7 @@ pub struct AppliedRows {
     pub repaired: Vec<Arc<str>>,
 }
 
-/// What the table has under an id.
+/// The row that the table has under an id.
 #[derive(Clone, Copy, Debug)]
 pub enum TableRow<'a> {
     /// A tenant.
@@ -123,21 +123,21 @@ impl TableRow<'_> {
     }
 }
 
-/// Whose a credential is.
+/// The result of looking up a credential.
 #[derive(Clone, Copy, Debug)]
 pub enum SenderLookup<'a> {
-    /// A sender's.
+    /// The credential is a sender's.
     Sender {
-        /// Whose sender it is.
+        /// The tenant whose sender it is.
         tenant: &'a Arc<Tenant>,
         /// The sender's position in the tenant's `senders`.
         position: usize,
     },
-    /// Nobody's.
+    /// No sender has the credential.
     Unknown,
-    /// Of somebody whose credential has ended.
+    /// The credential has expired.
     Expired,
-    /// That can't be told: it is, or may be, that of a row that is broken and never was a tenant.
+    /// The credential is, or may be, that of a row that is broken and never was a tenant.
     Unavailable,
 }
 
@@ -157,7 +157,7 @@ struct RowFault {
     wanted: Option<Arc<Tenant>>,
 }
 
-/// Who claims an id or a credential.
+/// The claims of an id or a credential.
 #[derive(Clone, Debug, Default)]
 struct Slot {
     holder: Option<Arc<Tenant>>,
@@ -167,9 +167,9 @@ struct Slot {
     others: u32,
 }
 
-/// What a row may have for itself alone.
+/// A claim of a row: an id or a credential that no other row may have.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-enum Claim<'a> {
+enum RowClaim<'a> {
     Id(&'a Arc<str>),
     Credential(&'a Credential),
 }
@@ -189,7 +189,7 @@ impl Table {
         table
     }
 
-    /// The same rows with other settings.
+    /// A table of the same rows with other settings.
     #[must_use]
     pub fn with_settings(&self, settings: TableSettings) -> Self {
         Self { settings: Arc::new(settings), ..self.clone() }
@@ -210,7 +210,7 @@ impl Table {
         self.settings.stamp.as_deref()
     }
 
-    /// What becomes of entries whose tenant is not in the table.
+    /// The fate of entries whose tenant is not in the table.
     pub fn unknown(&self) -> UnknownTenant {
         self.settings.unknown
     }
@@ -235,7 +235,7 @@ impl Table {
         })
     }
 
-    /// What is wrong with the row at a place.
+    /// The fault of the row at a place, if it has one.
     pub fn problem(&self, place: &str) -> Option<&RowProblem> {
         self.rows.get(place)?.fault.as_ref().map(|fault| &fault.problem)
     }
@@ -245,17 +245,17 @@ impl Table {
         self.rows.get(place).is_some_and(|row| row.tenant.is_some())
     }
 
-    /// Whose a bearer token is.
+    /// Looks up a bearer token.
     pub fn by_token(&self, token: &[u8], now: SystemTime) -> SenderLookup<'_> {
         self.find(&Credential::token(token), now)
     }
 
-    /// Whose a user name and a password are.
+    /// Looks up a user name and a password.
     pub fn by_basic(&self, username: &[u8], password: &[u8], now: SystemTime) -> SenderLookup<'_> {
         self.find(&Credential::basic(username, password), now)
     }
 
-    /// Whose a client certificate is: by the first of its URIs, DNS names and common name that is anybody's.
+    /// Looks up a client certificate, by the first of its URIs, DNS names and common name that is a sender's.
     pub fn by_certificate(&self, names: &CertificateNames, now: SystemTime) -> SenderLookup<'_> {
         let mut best = if self.uncertain > 0 { SenderLookup::Unavailable } else { SenderLookup::Unknown };
         for credential in names.credentials() {
@@ -329,7 +329,7 @@ impl Table {
                 next.set_fault(&place, broken, Some(tenant), now);
             }
         }
-        // One may take what another gives away: so all are taken out before any is put in.
+        // A row may claim what another gives up: so all rows are taken out before any is put in.
         for (place, tenant) in &mut wanting {
             let before = next.rows.get(&**place).and_then(|row| row.tenant.clone());
             next.set(place, None);
@@ -352,8 +352,8 @@ impl Table {
         (next, applied)
     }
 
-    /// Which of the rows that want to be used can't be, and why. Whoever finds out takes them away and asks again, because
-    /// what they hold then stays theirs.
+    /// Which of the rows that are to be used can't be, and why. The caller removes them and asks again, because then they keep the claims
+    /// that they hold.
     fn losing(&self, wanting: &BTreeMap<Arc<str>, Arc<Tenant>>) -> Vec<(Arc<str>, String)> {
         let mut losing = Vec::new();
         for (place, tenant) in wanting {
@@ -370,7 +370,7 @@ impl Table {
         if !losing.is_empty() {
             return losing;
         }
-        let mut taken: HashMap<Claim<'_>, (&Arc<Tenant>, u32)> = HashMap::new();
+        let mut taken: HashMap<RowClaim<'_>, (&Arc<Tenant>, u32)> = HashMap::new();
         for (place, tenant) in wanting {
             let earlier =
                 claims(tenant).find_map(|(claim, sender)| Some((claim, sender, taken.get(&claim)?)));
@@ -383,14 +383,14 @@ impl Table {
         losing
     }
 
-    fn slot(&self, claim: Claim<'_>) -> Option<&Slot> {
+    fn slot(&self, claim: RowClaim<'_>) -> Option<&Slot> {
         match claim {
-            Claim::Id(id) => self.ids.get(&**id),
-            Claim::Credential(credential) => self.credentials.get(credential),
+            RowClaim::Id(id) => self.ids.get(&**id),
+            RowClaim::Credential(credential) => self.credentials.get(credential),
         }
     }
 
-    /// Lets a row have a fault; the tenant that it was stays.
+    /// Sets the fault of a row; the tenant that it was stays.
     fn set_fault(
         &mut self,
         place: &Arc<str>,
@@ -420,7 +420,7 @@ impl Table {
         }
     }
 
-    /// Enters what follows from a row, or takes it out.
+    /// Adds or removes the claims and counts that follow from a row.
     fn count(&mut self, place: &Arc<str>, row: &RowState, enters: bool) {
         if row.fault.is_some() {
             let faulty = Arc::make_mut(&mut self.faulty);
@@ -455,7 +455,7 @@ impl Table {
     }
 }
 
-/// Changes who claims something; what nobody claims has no slot.
+/// Changes the claims of a key; a key without claims has no slot.
 fn change<K: Clone + Eq + std::hash::Hash>(
     slots: &mut ShardedMap<K, Slot>,
     key: &K,
@@ -470,22 +470,22 @@ fn change<K: Clone + Eq + std::hash::Hash>(
     }
 }
 
-/// What a row claims, and by the sender at which position.
-fn claims(tenant: &Tenant) -> impl Iterator<Item = (Claim<'_>, u32)> {
-    let senders = tenant.senders.iter().map(|sender| Claim::Credential(&sender.credential)).zip(0..);
-    std::iter::once((Claim::Id(&tenant.id), 0)).chain(senders)
+/// The claims of a row, and the positions of the senders that they are for.
+fn claims(tenant: &Tenant) -> impl Iterator<Item = (RowClaim<'_>, u32)> {
+    let senders = tenant.senders.iter().map(|sender| RowClaim::Credential(&sender.credential)).zip(0..);
+    std::iter::once((RowClaim::Id(&tenant.id), 0)).chain(senders)
 }
 
 /// Why a row can't have what it claims: names the place of the other row. The row's own is known to whoever reads it.
 fn conflict(
-    claim: Claim<'_>,
+    claim: RowClaim<'_>,
     (tenant, sender): (&Tenant, u32),
     (holder, of_holder): (&Tenant, u32),
 ) -> String {
     let place = &holder.place;
     match claim {
-        Claim::Id(id) => format!("the id `{id}` is also that of `{place}`"),
-        Claim::Credential(credential) => format!(
+        RowClaim::Id(id) => format!("the id `{id}` is also that of `{place}`"),
+        RowClaim::Credential(credential) => format!(
             "the {} of sender `{}` is also that of sender `{}` of tenant `{}` (`{place}`)",
             credential.kind(),
             tenant.senders[sender as usize].name,

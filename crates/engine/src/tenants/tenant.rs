@@ -1,4 +1,4 @@
-//! One row of the table, as it is used.
+//! A tenant: one row of the table, compiled.
 
 use std::fmt;
 use std::num::{NonZeroU64, NonZeroUsize};
@@ -13,23 +13,23 @@ use crate::glob::Glob;
 /// One row of the table. It never changes: a changed row is another tenant of the same id.
 #[derive(Clone, Debug)]
 pub struct Tenant {
-    /// What it is known by.
+    /// The id of the tenant.
     pub id: Arc<str>,
     /// Where the row stands: the name of a file in a directory, or a file, and line and column in it.
     pub place: Arc<str>,
     /// A word for people.
     pub platform: Option<Box<str>>,
-    /// Who may send as this tenant.
+    /// The senders that may send as this tenant.
     pub senders: Box<[Sender]>,
-    /// What templates read.
+    /// The values that templates read.
     pub values: TenantValues,
     /// The names of the exporters that its entries go to, in place of the route's.
     pub exporters: Option<Box<[Box<str>]>>,
     /// How much it may have.
     pub limits: TenantLimits,
-    /// Its senders are refused; what is queued is delivered.
+    /// Whether its senders are refused; entries that are queued are delivered.
     pub paused: bool,
-    /// What is queued waits; its senders are taken on until there is no more room.
+    /// Whether queued entries wait; its senders' requests are taken until there is no more room.
     pub hold: bool,
 }
 
@@ -60,14 +60,14 @@ impl Tenant {
     }
 }
 
-/// Who may send as a tenant.
+/// A sender that may send as a tenant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sender {
-    /// What it is called; unique within its tenant.
+    /// The name of the sender; unique within its tenant.
     pub name: Box<str>,
-    /// What it proves who it is with.
+    /// The credential that it is authenticated by.
     pub credential: Credential,
-    /// From when on its credential is worth nothing.
+    /// When its credential expires.
     pub expires: Option<SystemTime>,
     /// The ids of the tenants that its entries may name, if it may send for others.
     pub may_send_for: Option<Box<[Glob]>>,

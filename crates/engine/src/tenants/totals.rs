@@ -1,4 +1,4 @@
-//! What became of a tenant's records since the process began.
+//! The totals of a tenant's records since the process began.
 //!
 //! They belong to the tenant, not to its streams, which end after a minute without data. For each tenant the same holds as for
 //! each exporter: routed + recovered = delivered + rejected + dead-lettered + dropped + pending.
@@ -21,11 +21,11 @@ use otlp::Signal;
 /// Failures that are kept: the newest, of which no two are of the same exporter and code.
 const FAILURES: usize = 3;
 
-/// What became of a tenant's records since the process began. It takes some 150 bytes, and what each signal that it has sent, its
-/// senders, its last failures and the last minute take.
+/// The totals of a tenant's records since the process began. They take some 150 bytes, and more for each signal that the tenant has
+/// sent, its senders, its last failures and the last minute.
 #[derive(Debug)]
 pub struct TenantTotals {
-    /// Of what the tenant has sent: few send every signal.
+    /// The totals of the signals that the tenant has sent: few send every signal.
     signals: [OnceLock<Box<SignalTotals>>; Signal::ALL.len()],
     refused_requests: AtomicU64,
     pending_records: AtomicU64,
@@ -33,7 +33,7 @@ pub struct TenantTotals {
     latest: Mutex<Latest>,
 }
 
-/// Of one signal.
+/// The totals of one signal.
 #[derive(Debug, Default)]
 struct SignalTotals {
     received: [AtomicU64; Outcome::ALL.len()],
@@ -44,7 +44,7 @@ struct SignalTotals {
     failed_attempts: AtomicU64,
 }
 
-/// What happened last. Fields that few tenants need are boxed, to keep the struct small: there may be a hundred thousand.
+/// The latest events. Fields that few tenants need are boxed, to keep the struct small: there may be a hundred thousand.
 #[derive(Debug, Default)]
 struct Latest {
     /// When something last came.
@@ -55,7 +55,7 @@ struct Latest {
     minute: Option<Box<LastMinute>>,
     /// `None` until there is one.
     failures: Option<Box<LatestFailures>>,
-    /// One for each credential.
+    /// The last use of each credential.
     senders: Box<[KeptUse]>,
 }
 
@@ -70,7 +70,7 @@ struct LatestFailures {
 pub struct TenantFailure {
     /// The exporter that made it.
     pub exporter: Arc<str>,
-    /// Of what signal.
+    /// The signal of the batch.
     pub signal: Signal,
     /// As the `code` of `sluice_export_attempts_total`.
     pub code: Cow<'static, str>,
@@ -124,7 +124,7 @@ impl TenantTotals {
         self.signals[signal.index()].get_or_init(Box::default)
     }
 
-    /// What `count` finds of a signal, which is nothing of one that never came.
+    /// The count that `count` selects of a signal; 0 of a signal that never came.
     fn read(&self, signal: Signal, count: impl FnOnce(&SignalTotals) -> &AtomicU64) -> u64 {
         self.signals[signal.index()].get().map_or(0, |totals| count(totals).load(Ordering::Acquire))
     }
@@ -239,7 +239,7 @@ impl TenantTotals {
         self.read(signal, |totals| &totals.recovered)
     }
 
-    /// Records that have ended so.
+    /// Records with this fate.
     pub fn ended(&self, signal: Signal, fate: Fate) -> u64 {
         self.read(signal, |totals| &totals.ended[fate as usize])
     }
@@ -306,7 +306,7 @@ impl Latest {
 }
 
 impl CredentialDigest {
-    /// That of the credential that the sender has now.
+    /// The digest of the credential that the sender has now.
     fn of(sender: &Sender) -> Self {
         static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
         Self(HASHER.hash_one(&sender.credential))

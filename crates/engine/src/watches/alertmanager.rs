@@ -1,7 +1,7 @@
 //! Tells an Alertmanager which watches fire, by its API of version 2.
 //!
-//! What fires is told again each minute, and ends by itself a few minutes after it was last told, so that nothing stays if Sluice
-//! is gone. What fires no more is told until the Alertmanager has taken that.
+//! An alert that fires is sent again each minute, and ends by itself a few minutes after it was last sent, so that none stays if
+//! Sluice is gone. The end of an alert is sent until the Alertmanager has taken it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,13 +21,13 @@ use tokio::time::Instant;
 use crate::client::{Dialer, Origin, TlsClientSettings, TlsError};
 use crate::utc::rfc3339;
 
-/// How often what fires is told again.
+/// How often an alert that fires is sent again.
 const REPEATED: Duration = Duration::from_secs(60);
 
-/// How long what fires does so for the Alertmanager if it is not told again.
+/// After this time an alert that is not sent again ends for the Alertmanager.
 const ENDS_AFTER: Duration = Duration::from_secs(240);
 
-/// For how long it is tried to tell what fires no more: by then it has ended by itself.
+/// For how long the end of an alert is sent again: by then the alert has ended by itself.
 const TOLD_FOR: Duration = Duration::from_secs(900);
 
 /// Alerts of one request.
@@ -47,7 +47,7 @@ const PATH: &str = "/api/v2/alerts";
 pub struct Alert {
     /// The name of the watch.
     pub watch: String,
-    /// Whose records, if each tenant's are counted by themselves.
+    /// The tenant of the records, if each tenant's are counted by themselves.
     pub tenant: Option<Arc<str>>,
     /// Since when.
     pub since: SystemTime,
@@ -65,7 +65,7 @@ pub struct Alertmanager {
     dialer: Dialer,
     uri: Uri,
     host: HeaderValue,
-    /// As it is configured, without a query.
+    /// The URL as it is configured.
     url: String,
     told: Mutex<(Option<SystemTime>, Option<String>)>,
 }
@@ -76,10 +76,10 @@ pub enum AlertmanagerError {
     /// The URL is none.
     #[error("this is no URL of an Alertmanager: write `http://host:9093`")]
     Url,
-    /// What TLS needs is not there.
+    /// TLS can't be set up.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// There is no answer.
+    /// The Alertmanager has not answered.
     #[error("no answer from `{url}`: {reason}")]
     Unanswered {
         /// The URL.
@@ -113,7 +113,7 @@ impl Alert {
 }
 
 impl Alertmanager {
-    /// One at this URL, below which its API is. Reads the system's certificates if it is `https`.
+    /// The Alertmanager whose API is below this URL. Reads the system's certificates if the URL is `https`.
     pub fn new(url: &str) -> Result<Self, AlertmanagerError> {
         let (uri, origin) = Self::read_url(url).ok_or(AlertmanagerError::Url)?;
         let host = HeaderValue::try_from(origin.authority()).map_err(|_| AlertmanagerError::Url)?;
@@ -144,12 +144,12 @@ impl Alertmanager {
         &self.url
     }
 
-    /// When it has last taken what it was told, and why it has not if that was later.
+    /// When it has last taken alerts, and why it has not taken those that were sent since.
     pub fn last_told(&self) -> (Option<SystemTime>, Option<String>) {
         self.told.lock().clone()
     }
 
-    /// Tells it of these.
+    /// Sends these alerts.
     ///
     /// # Errors
     ///
@@ -182,7 +182,7 @@ impl Alertmanager {
         let running = tokio::spawn(connection);
         let answer = requests.send_request(request).await.map_err(broke_off)?;
         let (head, body) = answer.into_parts();
-        // It says nothing that is of use; read, so that the server does not see a connection that breaks off.
+        // The body is of no use. It is read, so that the server does not see a broken connection.
         let _ = Limited::new(body, LARGEST_ANSWER).collect().await;
         running.abort();
         if head.status.is_success() {
@@ -213,18 +213,18 @@ struct SentAlert {
 }
 
 impl SentAlerts {
-    /// Whether there is nothing to be told.
+    /// Whether there is no alert to send.
     pub fn is_empty(&self) -> bool {
         self.alerts.is_empty()
     }
 
-    /// Takes what fires now. What does no more has ended.
+    /// Takes the alerts that fire now. Others that fired before have ended.
     pub fn update(&mut self, firing: Vec<Alert>) {
         let (now, ended) = (Instant::now(), SystemTime::now());
         let mut gone = std::mem::take(&mut self.alerts);
         for alert in firing {
             let key = (alert.watch.clone(), alert.tenant.clone());
-            // One that fires again is another.
+            // An alert that fires again is a new one.
             let known = gone.remove(&key).filter(|known| known.alert.ended.is_none());
             let (taken, changed) = known.map_or((None, now), |known| (known.taken, known.changed));
             self.alerts.insert(key, SentAlert { alert, taken, changed });
@@ -240,7 +240,7 @@ impl SentAlerts {
         }
     }
 
-    /// What is to be told now.
+    /// The alerts that are to be sent now.
     pub fn due(&self) -> Vec<Alert> {
         let due =
             self.alerts.values().filter(|known| known.taken.is_none_or(|taken| taken.elapsed() >= REPEATED));

@@ -1,4 +1,4 @@
-//! What is watched for.
+//! The settings of watches.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,9 +9,9 @@ use crate::query::Query;
 /// A watch, as it is configured. One that is configured as before goes on.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WatchSettings {
-    /// What it is called.
+    /// The name of the watch.
     pub name: String,
-    /// The records that count.
+    /// The query whose records are counted.
     pub query: Query,
     /// The query as it is shown: what could be a secret in it is masked.
     pub shown_query: String,

@@ -32,7 +32,7 @@ pub struct RecordWatch {
     judged: Mutex<JudgedSeries>,
 }
 
-/// What is known of the series that can fire: of the watch as a whole, or of each of its tenants.
+/// The series that can fire: of the watch as a whole, or of each of its tenants.
 #[derive(Debug)]
 struct JudgedSeries {
     since: Instant,
@@ -41,7 +41,7 @@ struct JudgedSeries {
     series: Vec<WatchedSeries>,
 }
 
-/// One count that can fire.
+/// A count that can fire: of all records, or of one tenant's.
 #[derive(Debug)]
 struct WatchedSeries {
     tenant: Option<Arc<str>>,
@@ -55,7 +55,7 @@ struct WatchedSeries {
 /// A series that fires.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FiringSeries {
-    /// Whose records, if each tenant's are counted by themselves.
+    /// The tenant of the records, if each tenant's are counted by themselves.
     pub tenant: Option<Arc<str>>,
     /// Since when.
     pub since: SystemTime,
@@ -63,7 +63,7 @@ pub struct FiringSeries {
     pub counted: u64,
 }
 
-/// What is known of a watch.
+/// The state of a watch, for people.
 #[derive(Clone, Debug)]
 pub struct WatchState {
     /// Records that matched since it was configured.
@@ -77,7 +77,7 @@ pub struct WatchState {
 }
 
 impl RecordWatch {
-    /// One that has counted nothing yet.
+    /// A watch that has counted nothing yet.
     pub fn new(settings: WatchSettings) -> Self {
         let query = match &settings.tenants {
             Some(globs) => {
@@ -96,12 +96,12 @@ impl RecordWatch {
         }
     }
 
-    /// As it is configured.
+    /// The settings of the watch.
     pub fn settings(&self) -> &WatchSettings {
         &self.settings
     }
 
-    /// The records that count.
+    /// The query whose records are counted.
     pub fn query(&self) -> &Query {
         &self.query
     }
@@ -122,7 +122,7 @@ impl RecordWatch {
         self.total.load(Ordering::Relaxed)
     }
 
-    /// The same of each tenant.
+    /// The records of each tenant that matched since the watch was configured.
     pub fn totals(&self) -> Vec<(Arc<str>, u64)> {
         let of_tenants = self.of_tenants.iter();
         of_tenants.map(|entry| (entry.key().clone(), entry.value().load(Ordering::Relaxed))).collect()
@@ -149,12 +149,12 @@ impl RecordWatch {
         }
     }
 
-    /// Forgets tenants of which the table has nothing any more, for one that watches for silence: what is gone is not silent.
+    /// Forgets tenants that are not known any more, for a watch for silence: a tenant that is gone is not silent.
     pub fn forget(&self, is_known: impl Fn(&str) -> bool) {
         self.of_tenants.retain(|tenant, _| is_known(tenant));
     }
 
-    /// Looks at the counts, which is to be done once in a second; returns what has come to fire, and what does no more.
+    /// Looks at the counts, which is to be done once in a second; returns the alerts of series that have begun or ceased to fire.
     pub fn judge(&self) -> Vec<Alert> {
         let threshold = self.settings.threshold;
         let mut judged = self.judged.lock();
@@ -187,13 +187,13 @@ impl RecordWatch {
         changes
     }
 
-    /// What fires now, as an alert each.
+    /// The series that fire now, as alerts.
     pub fn alerts(&self) -> Vec<Alert> {
         let firing = self.state().firing.into_iter();
         firing.map(|series| self.alert(series.tenant, series.since, None, series.counted)).collect()
     }
 
-    /// What is known of it.
+    /// The state of the watch.
     pub fn state(&self) -> WatchState {
         let judged = self.judged.lock();
         let counts = judged.series.iter().map(|series| series.in_time);
@@ -213,7 +213,7 @@ impl RecordWatch {
         }
     }
 
-    /// Whether it has not been there for as long as it has to count. What came before is not known.
+    /// Whether the watch is younger than the time of its threshold, so that it can't say yet that there are too few records.
     fn is_waiting(&self, judged: &JudgedSeries) -> bool {
         let Threshold::Below { within, .. } = self.settings.threshold else { return false };
         judged.since.elapsed() < within

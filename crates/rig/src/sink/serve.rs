@@ -23,7 +23,7 @@ use crate::answer::{
     ExportPartialSuccess, ExportServiceResponse, JSON, PROTOBUF, in_grpc, in_json, refuse, respond,
 };
 use otlp::{self, JsonReadError, Signal};
-use sluice_engine::receive::AnswerBody;
+use sluice_engine::receive::ResponseBody;
 use sluice_engine::rpc::{self, ENCODING};
 
 /// A body that is no message: its first byte is a group that nothing ends.
@@ -60,7 +60,7 @@ impl Session {
 pub(super) async fn serve(
     session: Arc<Session>,
     request: Request<Incoming>,
-) -> Result<Response<AnswerBody>, Infallible> {
+) -> Result<Response<ResponseBody>, Infallible> {
     let Session { sink, cutter, buffer: kept_buffer } = &*session;
     sink.counters.requests.fetch_add(1, Relaxed);
     let arrived = Instant::now();
@@ -184,7 +184,7 @@ impl RequestForm {
     }
 
     /// An answer in this form.
-    async fn render(self, signal: Signal, answer: HttpAnswer) -> Response<AnswerBody> {
+    async fn render(self, signal: Signal, answer: HttpAnswer) -> Response<ResponseBody> {
         let answer = match self {
             Self::Grpc => return in_grpc(answer).await,
             Self::Json => in_json(signal, answer).await,

@@ -15,7 +15,7 @@ use super::traceparent::set_traceparent;
 use crate::client::{Origin, ProxyError, Secrets, Way, configured, keep_secret, parse_url, shown_url};
 use crate::credentials::{AuthHeader, AuthHeaders};
 use crate::export::{Circuit, TargetError};
-use crate::route::{Place, RenderedUrl, Template, Values};
+use crate::route::{RenderedUrl, Template, TemplateTarget, Values};
 
 /// Where the requests of one stream go.
 pub struct OtlpTarget<P: OtlpProtocol> {
@@ -150,7 +150,7 @@ fn header_of<P: OtlpProtocol>(
     template: &Template,
     values: &impl Values,
 ) -> Result<HeaderValue, TargetError> {
-    let text = P::header_text(name, template.render(values, Place::Header)?);
+    let text = P::header_text(name, template.render(values, TemplateTarget::Header)?);
     HeaderValue::from_str(&text).map_err(|_| TargetError::header(name, template))
 }
 

@@ -29,7 +29,7 @@ impl BearerTokens {
         &self.header
     }
 
-    /// What stands before the token.
+    /// The scheme before the token.
     pub fn scheme(&self) -> &str {
         &self.scheme
     }

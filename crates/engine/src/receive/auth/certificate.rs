@@ -25,7 +25,7 @@ pub(in crate::receive) fn names_of(certificate: &CertificateDer<'_>) -> Certific
             }
         }
     }
-    // Of several it can't be known which one the authority has looked at.
+    // Of several common names it can't be known which one the authority has verified.
     let mut common = certificate.subject().iter_common_name();
     if let (Some(name), None) = (common.next(), common.next()) {
         names.common_name = name.as_str().ok().map(ToOwned::to_owned);

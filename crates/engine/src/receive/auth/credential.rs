@@ -1,4 +1,4 @@
-//! What a sender shows in a header, read and not yet looked up.
+//! The credential in a request's header, parsed and not yet looked up.
 
 use base64::Engine as _;
 use base64::alphabet::STANDARD;
@@ -10,7 +10,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// What an `Authorization` header shows.
+/// The credential in an `Authorization` header.
 pub(super) enum ShownCredential<'h> {
     /// `Bearer TOKEN` (RFC 6750, section 2.1).
     Token(&'h [u8]),
@@ -34,7 +34,7 @@ impl UserPassword {
     }
 }
 
-/// A header that nothing can be looked up by, and why: for the log, and so without anything that stands in it.
+/// Why a header holds no credential; for the log, and so without any part of its value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct MalformedCredential(pub(super) &'static str);
 
@@ -51,7 +51,7 @@ impl<'h> ShownCredential<'h> {
     }
 }
 
-/// The token behind a scheme; a scheme without a letter stands for nothing before the token.
+/// The token behind a scheme; with an empty scheme the whole value is the token.
 pub(super) fn token_of<'h>(value: &'h [u8], scheme: &[u8]) -> Result<&'h [u8], MalformedCredential> {
     let rest = if scheme.is_empty() { Some(trimmed(value)) } else { after_scheme(value, scheme) };
     token(rest.ok_or(MalformedCredential("its scheme is another one"))?)
@@ -70,7 +70,7 @@ pub(super) fn user_password(value: &[u8]) -> Result<UserPassword, MalformedCrede
     Ok(UserPassword { text, colon })
 }
 
-/// What stands behind the scheme, if it is that one. Its case is anybody's (RFC 9110, section 11.1).
+/// The text behind the scheme, if it is that scheme, in any case (RFC 9110, section 11.1).
 fn after_scheme<'h>(value: &'h [u8], scheme: &[u8]) -> Option<&'h [u8]> {
     let value = trimmed(value);
     let end = value.iter().position(|byte| *byte == b' ').unwrap_or(value.len());
@@ -88,7 +88,7 @@ fn token(text: &[u8]) -> Result<&[u8], MalformedCredential> {
     Ok(text)
 }
 
-/// Without the spaces around it: HTTP/1 has none, and on HTTP/2 nobody takes them away.
+/// The text without the spaces around it: HTTP/1 has none, and on HTTP/2 they are not removed before.
 fn trimmed(mut text: &[u8]) -> &[u8] {
     while let [b' ', rest @ ..] | [rest @ .., b' '] = text {
         text = rest;

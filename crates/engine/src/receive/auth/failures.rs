@@ -1,8 +1,8 @@
-//! Requests that were refused for what their senders have shown: counted by receiver and cause, told in the log by cause and
-//! network, and answered late to whoever tries again and again.
+//! Failed authentications: counted by receiver and cause, logged by cause and network, and answered late to networks that fail
+//! again and again.
 //!
-//! Late answers cost little: so many wait at a time, and so many networks are remembered, and no more. Who shows a right
-//! credential is not answered late, also at an address at which others guess.
+//! Late answers cost little: the number of those that wait and of networks that are remembered is limited. A sender with a right
+//! credential is not answered late, even at an address from which others guess.
 //!
 //! Late answers alone would not slow down somebody who sends many guesses at once, and gives each up that is not answered at once.
 //! So of a network that has failed often, [`LOOKS`] requests in [`LATE`] are looked at, and the others are asked to come again, whatever
@@ -24,42 +24,42 @@ use tracing::{info, warn};
 
 use super::AuthRefusal;
 use crate::notice;
-use crate::receive::Caller;
+use crate::receive::caller::Caller;
 
-/// Whoever has failed so often [`WITHIN`] this time is answered [`LATE`] from then on.
+/// A network that has failed so often [`WITHIN`] this time is answered [`LATE`] from then on.
 const MANY: usize = 20;
 
 /// See [`MANY`].
 const WITHIN: Duration = Duration::from_secs(60);
 
-/// How late; and the time in which [`LOOKS`] are counted.
+/// The delay of late answers, and the time in which [`LOOKS`] are counted.
 const LATE: Duration = Duration::from_secs(1);
 
-/// Requests that are looked at in [`LATE`] of a network that has failed often and shows nothing right.
+/// The most requests in [`LATE`] whose credentials are checked, of a network that has failed often and shown no right credential.
 const LOOKS: u32 = 64;
 
-/// Answers that wait at a time. Whoever fails while so many do is answered at once.
+/// The most answers that wait at a time. A failure beyond them is answered at once.
 const WAITING: usize = 1024;
 
 /// Networks whose failures are remembered, in two halves: when the younger one is full, the older one is forgotten.
 const REMEMBERED: usize = 4096;
 
-/// Why a request is not taken for what its sender has shown.
+/// Why the sender of a request is not authenticated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AuthFailure {
-    /// Nothing.
+    /// The request has no credential.
     Missing,
-    /// Something that nobody can be looked up by.
+    /// The credential can't be parsed.
     Malformed,
-    /// A credential that is nobody's.
+    /// No sender has this credential.
     Unknown,
-    /// One that has ended.
+    /// The credential has expired.
     Expired,
-    /// One that can't be looked up now.
+    /// The credential can't be looked up now.
     Unavailable,
-    /// That of a tenant that is paused.
+    /// The sender's tenant is paused.
     Paused,
-    /// One that is not looked at, since others from there have failed so often.
+    /// The credential is not checked, since its network has failed too often.
     TooManyFailures,
 }
 
@@ -88,7 +88,7 @@ impl AuthFailure {
         }
     }
 
-    /// What a sender is told that is to come again. Without it, the sender is told that it is not authorized.
+    /// The message for a sender that is asked to retry; `None` if it is told that it is not authorized.
     pub(in crate::receive) const fn passes(self) -> Option<&'static str> {
         match self {
             Self::Missing | Self::Malformed | Self::Unknown | Self::Expired => None,
@@ -98,7 +98,7 @@ impl AuthFailure {
         }
     }
 
-    /// What is wrong, for the log.
+    /// The failure in words, for the log.
     pub(super) const fn problem(self) -> &'static str {
         match self {
             Self::Missing => "its sender shows no credential",
@@ -113,7 +113,7 @@ impl AuthFailure {
         }
     }
 
-    /// What to do about it, for the log.
+    /// Advice for the operator, for the log.
     pub(super) const fn advice(self) -> &'static str {
         match self {
             Self::Missing => {
@@ -153,7 +153,7 @@ impl Default for AuthFailures {
 }
 
 impl AuthFailures {
-    /// Whether a request of a network is looked at. One that is counts as such.
+    /// Whether the credential of a request from this network is checked, which counts towards [`LOOKS`].
     pub(super) fn looks_at(&self, network: IpAddr) -> bool {
         self.networks.lock().looks_at(network, Instant::now())
     }
@@ -169,7 +169,7 @@ impl AuthFailures {
         self.counts.lock().entry(caller.receiver().clone()).or_default()[failure as usize] += 1;
         let network = caller.address().map(|address| network_of(address.ip()));
         Self::tell(caller, network, &refusal);
-        // Whose tenant is paused has shown the right credential; what was not looked at tells nothing.
+        // The sender of a paused tenant has shown a right credential; one that was not checked is no guess either.
         let is_guess = !matches!(failure, AuthFailure::Paused | AuthFailure::TooManyFailures);
         let late =
             network.is_some_and(|network| is_guess && self.networks.lock().add(network, Instant::now()));
@@ -188,7 +188,7 @@ impl AuthFailures {
         let Some(suppressed) = due else { return };
         let (receiver, peer, user_agent) = (&**caller.receiver(), caller.peer(), caller.user_agent());
         if refusal.failure == AuthFailure::Paused {
-            // Somebody wants it so.
+            // An operator has paused the tenant.
             info!(receiver, peer, user_agent, cause, tenant, suppressed, "request not taken: {refusal}");
         } else {
             warn!(receiver, peer, user_agent, cause, tenant, suppressed, "request not taken: {refusal}");
@@ -205,15 +205,15 @@ impl AuthFailures {
     }
 }
 
-/// The networks that have failed lately, and those that have shown something right.
+/// The networks that have failed lately, and those that have shown a right credential.
 #[derive(Debug, Default)]
 struct RecentFailures {
     failed: RecentNetworks<NetworkFailures>,
-    /// When a network last did so, as far as it is told: to the tenth part of [`WITHIN`].
+    /// When a network last showed a right credential, to the tenth part of [`WITHIN`].
     right: RecentNetworks<Option<Instant>>,
 }
 
-/// Something about each of the networks that were last heard of, [`REMEMBERED`] at most.
+/// A value for each of the networks that sent last, [`REMEMBERED`] at most.
 #[derive(Debug, Default)]
 struct RecentNetworks<T> {
     younger: HashMap<IpAddr, T>,
@@ -225,7 +225,7 @@ impl<T: Default> RecentNetworks<T> {
         self.younger.get_mut(&network).or_else(|| self.older.get_mut(&network))
     }
 
-    /// What is about a network that was just heard of.
+    /// The value for a network that has just sent.
     fn enter(&mut self, network: IpAddr) -> &mut T {
         if self.younger.len() >= REMEMBERED / 2 && !self.younger.contains_key(&network) {
             self.older = std::mem::take(&mut self.younger);
@@ -235,17 +235,18 @@ impl<T: Default> RecentNetworks<T> {
     }
 }
 
-/// What is remembered of a network that has failed.
+/// The recent failures of a network.
 #[derive(Debug, Default)]
 struct NetworkFailures {
-    /// When it last did so, [`MANY`] times at most.
+    /// The times of its last failures, [`MANY`] at most.
     times: VecDeque<Instant>,
-    /// Requests that were looked at in the time of [`LATE`] that began then, while it had failed often and shown nothing right.
+    /// The requests whose credentials were checked in the period of [`LATE`] that began at this time, while the network had failed
+    /// often and shown no right credential.
     looks: (Option<Instant>, u32),
 }
 
 impl NetworkFailures {
-    /// Whether it has failed [`MANY`] times within [`WITHIN`].
+    /// Whether the network has failed [`MANY`] times within [`WITHIN`].
     fn are_many(&mut self, now: Instant) -> bool {
         while self.times.front().is_some_and(|time| now.duration_since(*time) >= WITHIN) {
             self.times.pop_front();
@@ -253,7 +254,7 @@ impl NetworkFailures {
         self.times.len() >= MANY
     }
 
-    /// Whether one request more is looked at, if nothing right has come from the network lately.
+    /// Whether the credential of one more request is checked, if the network has shown no right one lately.
     fn may_look(&mut self, now: Instant) -> bool {
         if !self.are_many(now) {
             return true;
@@ -293,7 +294,7 @@ impl RecentFailures {
     }
 }
 
-/// What one sender can have any address of: of IPv6 its /64.
+/// The network within which a sender can have any address: the /64 of an IPv6 address.
 pub(super) fn network_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => address.into(),

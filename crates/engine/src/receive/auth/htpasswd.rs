@@ -22,17 +22,17 @@ use crate::secret_hash::SecretHash;
 /// The highest cost of bcrypt that is taken, which is the highest that `htpasswd` makes: some ten seconds.
 const HIGHEST_COST: u32 = 17;
 
-/// Requests that wait for their turn to have a password looked at; more are asked to come again.
+/// The most requests that wait for their turn to have a password verified; further ones are asked to retry.
 const WAITING: usize = 1024;
 
-/// The places of the process. Half of the processors are left to senders that are known.
+/// The places of the process. Half of the processors are left to senders whose passwords are verified already.
 static PLACES: LazyLock<VerifyingPlaces> = LazyLock::new(|| {
     VerifyingPlaces::new(
         std::thread::available_parallelism().map_or(1, |processors| processors.get().div_ceil(2)),
     )
 });
 
-/// How many passwords are looked at at a time, and how many requests wait for that.
+/// Limits how many passwords are verified at a time, and how many requests wait for that.
 struct VerifyingPlaces {
     to_wait: Semaphore,
     to_compute: Semaphore,
@@ -54,11 +54,11 @@ impl VerifyingPlaces {
 #[derive(Default, PartialEq, Eq)]
 pub struct HtpasswdUsers {
     users: HashMap<Box<[u8]>, HtpasswdUser>,
-    /// What is computed for a wrong answer that is known without bcrypt, where there is a user with bcrypt.
+    /// The hash that is computed for a wrong answer that needs no bcrypt, where there is a user with bcrypt.
     stand_in: Option<StandInHash>,
 }
 
-/// A hash that is nobody's, of the highest cost that a user's has.
+/// A hash that no user has, of the highest cost among the users' hashes.
 #[derive(PartialEq, Eq)]
 struct StandInHash {
     hash: String,
@@ -66,14 +66,14 @@ struct StandInHash {
 
 struct HtpasswdUser {
     password: Password,
-    /// The hash of the password that was right last, where finding that out took long.
+    /// The fast hash of the password that bcrypt verified last.
     verified: Mutex<Option<SecretHash>>,
 }
 
 /// A password, as a line of `htpasswd` has it.
 #[derive(Clone, PartialEq, Eq)]
 enum Password {
-    /// One that was written as it is.
+    /// A password in plain text.
     Plain(SecretHash),
     /// `{SHA}` and `{SSHA}`: the SHA-1 of the password and a salt, which may be empty.
     Sha1 { digest: SecretHash, salt: Vec<u8> },
@@ -81,23 +81,23 @@ enum Password {
     Bcrypt { hash: Box<str>, cost: u32 },
 }
 
-/// What there is to say about a user and a password.
+/// The result of verifying a user's password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verified {
-    /// They are right.
+    /// The password is the user's.
     Right,
     /// There is no such user, or the password is another.
     Wrong,
-    /// Too many wait for an answer to that.
+    /// Too many requests wait for a verification.
     Busy,
 }
 
-/// A line that is not of `htpasswd`. What stands in it is not repeated.
+/// A line that is not in the format of `htpasswd`. Its text, which may be secret, is not repeated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WrongLine {
-    /// From 1.
+    /// The number of the line, from 1.
     pub line: usize,
-    /// What is wrong with it.
+    /// The reason why it can't be used.
     pub why: &'static str,
 }
 
@@ -185,7 +185,7 @@ async fn compute(turn: Turn, hash: &str, password: &[u8]) -> bool {
 }
 
 impl HtpasswdUser {
-    /// What bcrypt costs, where it is computed for this user.
+    /// The cost of the user's bcrypt hash, if the password is hashed by bcrypt.
     fn cost(&self) -> Option<u32> {
         match &self.password {
             Password::Bcrypt { cost, .. } => Some(*cost),
@@ -262,7 +262,7 @@ fn sha1(password: &[u8], salt: &[u8]) -> [u8; SHA1_OUTPUT_LEN] {
     digest.as_ref().try_into().expect("a SHA-1 has 20 bytes")
 }
 
-/// What has been verified is no part of what a user is.
+/// Compares the configured passwords; what has been verified is no part of them.
 impl PartialEq for HtpasswdUser {
     fn eq(&self, other: &Self) -> bool {
         self.password == other.password

@@ -1,4 +1,4 @@
-//! Who sends: requests are authenticated by their heads, before their bodies are read.
+//! Authentication of senders, by the heads of their requests, before the bodies are read.
 //!
 //! A receiver with `auth` has an [`Authenticator`], which knows senders by what they show: a bearer token, a user and a
 //! password, or the certificate of their connection. Those of the table of tenants have a [`SenderIdentity`], which goes with the
@@ -24,11 +24,10 @@ use ::http::request::Parts;
 use self::credential::{MalformedCredential, ShownCredential, user_password};
 use self::failures::network_of;
 use self::htpasswd::Verified;
-use super::caller::Peer;
-use super::intake::Intake;
-use super::{Caller, ListenerSettings};
+use super::caller::Caller;
+use super::sender::{ConnectionPeer, SenderIdentity};
 use crate::telemetry::RequestTrace;
-use crate::tenants::{Sender, SenderLookup, Table, Tenant, Tenants};
+use crate::tenants::{SenderLookup, Table, Tenants};
 
 pub use bearer::BearerTokens;
 pub(super) use certificate::names_of;
@@ -37,10 +36,13 @@ pub use credential::check as check_credential;
 pub use failures::{AuthFailure, AuthFailures};
 pub use htpasswd::{HtpasswdUsers, WrongLine};
 
-/// What senders are told that they are asked to authenticate for.
+/// The answer to a sender that shows no credential, or none that is known. Only the log says which of both it was.
+pub(super) const UNAUTHORIZED: &str = "Unauthorized";
+
+/// The realm in challenges (RFC 9110, section 11.5).
 const REALM: &str = "sluice";
 
-/// What knows the senders of a receiver.
+/// The authenticator of a receiver.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Authenticator {
     /// The table of tenants.
@@ -49,28 +51,6 @@ pub enum Authenticator {
     Bearer(BearerTokens),
     /// `basicauth`.
     Basic(HtpasswdUsers),
-}
-
-/// Who a sender of the table of tenants is.
-#[derive(Clone, Debug)]
-pub struct SenderIdentity {
-    /// Whose sender it is, as its row was when the request came.
-    pub tenant: Arc<Tenant>,
-    /// The sender's position in the tenant's `senders`.
-    position: usize,
-}
-
-impl SenderIdentity {
-    /// The sender at this position of the tenant's `senders`, where there has to be one.
-    pub fn new(tenant: Arc<Tenant>, position: usize) -> Self {
-        debug_assert!(position < tenant.senders.len(), "a tenant's sender is one of its `senders`");
-        Self { tenant, position }
-    }
-
-    /// Which of the tenant's senders it is.
-    pub fn sender(&self) -> &Sender {
-        &self.tenant.senders[self.position]
-    }
 }
 
 /// Why a request is not taken, and what there is to say about that in the log.
@@ -93,50 +73,50 @@ impl From<MalformedCredential> for AuthRefusal {
     }
 }
 
-/// Finds out who sends a request, where its receiver asks for that. Somebody who has failed often waits for the answer, or is
-/// not looked at.
-pub(super) async fn authenticate(
-    intake: &Intake,
-    settings: &ListenerSettings,
-    head: &mut Parts,
-) -> Result<Option<SenderIdentity>, AuthFailure> {
-    let Some(authenticator) = settings.auth.as_deref() else { return Ok(None) };
-    let failures = &intake.counters.auth_failures;
-    let network = head.extensions.get().map(|peer: &Peer| network_of(peer.address.ip()));
-    let identified = if network.is_none_or(|network| failures.looks_at(network)) {
-        authenticator.identify(&intake.tenants, head).await
-    } else {
-        Err(AuthFailure::TooManyFailures.into())
-    };
-    match identified {
-        Ok(identity) => {
-            if let Some(trace) = head.extensions.get::<RequestTrace>() {
-                trace.trust_sender();
+impl Authenticator {
+    /// Authenticates the sender of a request that came by the receiver of this name. A network that has failed often waits for the
+    /// answer, or its credential is not looked at.
+    pub(super) async fn authenticate(
+        &self,
+        receiver: &Arc<str>,
+        tenants: &Tenants,
+        failures: &AuthFailures,
+        head: &mut Parts,
+    ) -> Result<Option<SenderIdentity>, AuthFailure> {
+        let network = head.extensions.get().map(|peer: &ConnectionPeer| network_of(peer.address.ip()));
+        let identified = if network.is_none_or(|network| failures.looks_at(network)) {
+            self.identify(tenants, head).await
+        } else {
+            Err(AuthFailure::TooManyFailures.into())
+        };
+        match identified {
+            Ok(identity) => {
+                if let Some(trace) = head.extensions.get::<RequestTrace>() {
+                    trace.trust_sender();
+                }
+                if let Some(network) = network {
+                    failures.note_right(network);
+                }
+                if let Some(identity) = &identity {
+                    let (tenant, sender) = (&identity.tenant, identity.sender());
+                    let from = head.extensions.get().map(|peer: &ConnectionPeer| peer.address);
+                    tenants.account(&tenant.id).totals().note_sender(sender, &tenant.senders, from);
+                }
+                Ok(identity)
             }
-            if let Some(network) = network {
-                failures.note_right(network);
+            Err(refusal) => {
+                let failure = refusal.failure;
+                if let Some(tenant) = &refusal.tenant {
+                    tenants.account(tenant).totals().count_refused_request();
+                }
+                // In a box, since it is rare.
+                Box::pin(failures.add(&Caller::of(receiver, head, None), refusal)).await;
+                Err(failure)
             }
-            if let Some(identity) = &identity {
-                let (tenant, sender) = (&identity.tenant, identity.sender());
-                let from = head.extensions.get().map(|peer: &Peer| peer.address);
-                intake.tenants.account(&tenant.id).totals().note_sender(sender, &tenant.senders, from);
-            }
-            Ok(identity)
-        }
-        Err(refusal) => {
-            let failure = refusal.failure;
-            if let Some(tenant) = &refusal.tenant {
-                intake.tenants.account(tenant).totals().count_refused_request();
-            }
-            // In a box, since it is rare.
-            Box::pin(failures.add(&Caller::of(settings, head, None), refusal)).await;
-            Err(failure)
         }
     }
-}
 
-impl Authenticator {
-    /// What a 401 asks for (RFC 9110, section 11.6.1).
+    /// The challenges of a 401 answer (RFC 9110, section 11.6.1).
     pub(super) fn challenges(&self) -> Vec<HeaderValue> {
         let bearer = |scheme: &str| format!("{scheme} realm=\"{REALM}\"");
         let basic = || format!("Basic realm=\"{REALM}\", charset=\"UTF-8\"");
@@ -185,8 +165,8 @@ impl Authenticator {
     }
 }
 
-/// The value of a header, which is not in the head any more from then on. Which of several a proxy before this receiver has
-/// looked at can't be known.
+/// Removes a header from the head and returns its value. Several values are an error, since a proxy before this receiver may have
+/// checked any of them.
 fn take_header(head: &mut Parts, name: &HeaderName) -> Result<Option<HeaderValue>, MalformedCredential> {
     let several = head.headers.get_all(name).iter().nth(1).is_some();
     let value = head.headers.remove(name);
@@ -197,7 +177,7 @@ fn take_header(head: &mut Parts, name: &HeaderName) -> Result<Option<HeaderValue
 fn identify(
     table: &Table,
     shown: Option<&HeaderValue>,
-    peer: Option<&Peer>,
+    peer: Option<&ConnectionPeer>,
     now: SystemTime,
 ) -> Result<SenderIdentity, AuthRefusal> {
     let certificate = peer.and_then(|peer| peer.certificate.as_deref());

@@ -1,4 +1,4 @@
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use super::*;
 use crate::tenants::{
     BrokenRow, CertificateName, CertificateNames, Credential, RowChange, RowContent, Sender, TableSettings,
-    TenantLimits, TenantValues,
+    Tenant, TenantLimits, TenantValues,
 };
 
 fn sender(credential: Credential, expires: Option<SystemTime>) -> Sender {
@@ -63,8 +63,10 @@ fn head(headers: &[(&str, &str)], certificate: Option<CertificateNames>) -> Part
         .iter()
         .fold(Request::post("/v1/logs"), |request, (name, value)| request.header(*name, *value));
     let (mut head, ()) = request.body(()).unwrap().into_parts();
-    head.extensions
-        .insert(Peer { address: ([10, 0, 0, 1], 1).into(), certificate: certificate.map(Arc::new) });
+    head.extensions.insert(ConnectionPeer {
+        address: ([10, 0, 0, 1], 1).into(),
+        certificate: certificate.map(Arc::new),
+    });
     head
 }
 
@@ -74,8 +76,14 @@ async fn found(table: Table, mut head: Parts) -> Result<(String, usize), AuthFai
     tenants.swap(table);
     let identified = Authenticator::Tenants.identify(&tenants, &mut head).await;
     assert!(!head.headers.contains_key("authorization"), "a credential is taken out of the head");
+    let position = |identity: &SenderIdentity| {
+        identity.tenant.senders.iter().position(|sender| std::ptr::eq(sender, identity.sender())).unwrap()
+    };
     identified
-        .map(|identity| identity.map(|identity| (identity.tenant.id.to_string(), identity.position)).unwrap())
+        .map(|identity| {
+            let identity = identity.unwrap();
+            (identity.tenant.id.to_string(), position(&identity))
+        })
         .map_err(|refusal| refusal.failure)
 }
 
@@ -202,10 +210,9 @@ async fn every_authenticator_says_how_to_authenticate() {
 }
 
 fn caller(address: impl Into<IpAddr>) -> Caller {
-    let settings = ListenerSettings::for_people("otlp", SocketAddr::from(([127, 0, 0, 1], 0)));
     let mut head = head(&[], None);
-    head.extensions.insert(Peer { address: (address.into(), 1).into(), certificate: None });
-    Caller::of(&settings, &head, None)
+    head.extensions.insert(ConnectionPeer { address: (address.into(), 1).into(), certificate: None });
+    Caller::of(&"otlp".into(), &head, None)
 }
 
 /// How long a failure of this address takes.

@@ -1,4 +1,4 @@
-//! What decompression must come to, told in another way: the whole body at once, through the codecs' own readers.
+//! Decompression as an oracle does it: the whole body at once, through the codecs' own readers.
 
 use std::io::{self, Read as _};
 use std::pin::pin;
@@ -9,14 +9,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use flate2::{Decompress, FlushDecompress, Status};
 
-use super::{BELIEVED, BodyError, LEAST_PIECE, Limits, Reading};
+use super::{BELIEVED, BodyLimits, BodyReadError, BodyReading, LEAST_PIECE};
 use crate::coding::{Coding, SNAPPY_FRAMES, ZSTD_WINDOW_LOG};
 use crate::stream::Budget;
 
-/// The limit of what is read here: small, so that short inputs reach it.
+/// The largest body that is read here: small, so that short inputs reach the limit.
 const LIMIT: usize = 64 * 1024;
 
-/// What `check` chooses from.
+/// The codings that `check` chooses from.
 const CODINGS: [Coding; 6] =
     [Coding::Identity, Coding::Gzip, Coding::Deflate, Coding::Zstd, Coding::Snappy, Coding::Lz4];
 
@@ -27,24 +27,24 @@ pub fn check(coding: u8, body: &[u8], cuts: &[u8]) {
     let coding = CODINGS[usize::from(coding) % CODINGS.len()];
     let budget = Arc::new(Budget::new(u64::MAX / 2));
     let limits =
-        Limits { size: LIMIT as u64, timeout: Duration::MAX, budget: budget.clone(), arrives: false };
+        BodyLimits { size: LIMIT as u64, timeout: Duration::MAX, budget: budget.clone(), arrives: false };
     let read = in_pieces(coding, body, cuts, &limits);
     assert_eq!(budget.used(), 0, "what was reserved is given back");
     match (&read, at_once(coding, body)) {
         (Ok(read), Ok(whole)) => assert!(*read == whole, "{coding:?}: {read:?} is not {whole:?}"),
-        // That reader takes a frame that is cut off for a whole one.
+        // The crate's reader takes a frame that is cut off for a whole one.
         (Err(_), Ok(_)) if coding == Coding::Lz4 => {}
-        // What is too much may be wrong as well, further on.
+        // A body that is too large may also be invalid further on.
         (Err(_), Ok(whole)) => assert!(whole.len() > LIMIT, "{coding:?}: {read:?}"),
-        // What the other reader can't tell.
+        // Input that the crate's reader does not support.
         (_, Err(error)) if error.kind() == io::ErrorKind::Unsupported => {}
         (Err(_), Err(_)) => {}
         (read, whole) => panic!("{coding:?}: in pieces {read:?}, at once {whole:?}"),
     }
 }
 
-fn in_pieces(coding: Coding, body: &[u8], cuts: &[u8], limits: &Limits) -> Result<Bytes, BodyError> {
-    let mut reading = Reading::new(coding, None, limits)?;
+fn in_pieces(coding: Coding, body: &[u8], cuts: &[u8], limits: &BodyLimits) -> Result<Bytes, BodyReadError> {
+    let mut reading = BodyReading::new(coding, None, limits)?;
     let mut rest = Bytes::copy_from_slice(body);
     for cut in cuts {
         let piece = rest.split_to(rest.len().min(usize::from(*cut)));
@@ -56,7 +56,7 @@ fn in_pieces(coding: Coding, body: &[u8], cuts: &[u8], limits: &Limits) -> Resul
     Ok(read.bytes)
 }
 
-fn take(reading: &mut Reading, piece: Bytes, last: bool) -> Result<(), BodyError> {
+fn take(reading: &mut BodyReading, piece: Bytes, last: bool) -> Result<(), BodyReadError> {
     if piece.is_empty() {
         return Ok(());
     }
@@ -68,7 +68,7 @@ fn take(reading: &mut Reading, piece: Bytes, last: bool) -> Result<(), BodyError
     Ok(())
 }
 
-/// What waits for nothing but its turn, since there is memory without end.
+/// Runs a future that waits for nothing but its turn, since there is memory without end.
 fn now<T>(ready: impl Future<Output = T>) -> T {
     let mut ready = pin!(ready);
     loop {

@@ -12,7 +12,7 @@ use bytes::{Buf as _, Bytes};
 ///
 /// `held` is the memory of all pieces: at least `len`, since no piece is shorter than the bytes in it.
 #[derive(Debug, Default)]
-pub(super) struct Chunks {
+pub(super) struct BodyChunks {
     /// Pieces that are not written to any more, and the memory that each takes.
     ended: VecDeque<(Bytes, usize)>,
     /// The piece that is written to.
@@ -22,7 +22,7 @@ pub(super) struct Chunks {
     held: usize,
 }
 
-impl Chunks {
+impl BodyChunks {
     /// Bytes that have not been read.
     pub(super) fn len(&self) -> usize {
         self.len
@@ -115,7 +115,7 @@ impl Chunks {
     }
 }
 
-impl BufRead for Chunks {
+impl BufRead for BodyChunks {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         if self.ended.is_empty() {
             self.end_last();
@@ -137,7 +137,7 @@ impl BufRead for Chunks {
     }
 }
 
-impl Read for Chunks {
+impl Read for BodyChunks {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let mut filled = 0;
         while filled < into.len() {
@@ -158,8 +158,8 @@ impl Read for Chunks {
 mod tests {
     use super::*;
 
-    fn of(pieces: &[&'static str]) -> Chunks {
-        let mut chunks = Chunks::default();
+    fn of(pieces: &[&'static str]) -> BodyChunks {
+        let mut chunks = BodyChunks::default();
         for piece in pieces {
             chunks.push(Bytes::from_static(piece.as_bytes()), piece.len());
         }

@@ -1,6 +1,6 @@
 //! Decoding a body that is there as a whole, in steps between which limits are looked at and memory is reserved.
 //!
-//! What a step costs is bounded by what it reads and what it writes, for every coding: none clears memory or sets up
+//! The cost of a step is bounded by the bytes that it reads and writes, for every coding: none clears memory or sets up
 //! tables in proportion to anything else. And both are bounded: parts that hold nothing are read for no longer than others.
 
 use std::io::{self, BufRead as _, Read};
@@ -8,13 +8,13 @@ use std::io::{self, BufRead as _, Read};
 use flate2::bufread::{MultiGzDecoder, ZlibDecoder};
 use zstd::zstd_safe::{self, DCtx, DParameter, InBuffer, OutBuffer};
 
-use super::chunks::Chunks;
+use super::chunks::BodyChunks;
 use super::lz4::{Filled, Lz4Decoder};
 use super::step::{SnappyInput, StepInput};
 use crate::coding::{Coding, SNAPPY_FRAMES, ZSTD_WINDOW_LOG};
 
-/// What a decoder takes by itself: zlib's state with its window of 32 KiB; a block of snappy before and after; zstd's
-/// tables.
+/// The memory of a decoder itself: zlib's state with its window of 32 KiB; a block of snappy before and after decoding;
+/// zstd's tables.
 const ZLIB_STATE: usize = 64 * 1024;
 const SNAPPY_STATE: usize = 144 * 1024;
 const ZSTD_STATE: usize = 128 * 1024;
@@ -32,9 +32,9 @@ pub(super) enum Decoder {
 }
 
 impl Decoder {
-    /// One for what is compressed as `coding` says. A single block of snappy is not decoded in steps, see
+    /// A decoder of `coding`. A single block of snappy is not decoded in steps, see
     /// [`SnappyBlock`].
-    pub(super) fn new(coding: Coding, input: Chunks) -> io::Result<Self> {
+    pub(super) fn new(coding: Coding, input: BodyChunks) -> io::Result<Self> {
         Ok(match coding {
             Coding::Gzip => Self::Gzip(Box::new(MultiGzDecoder::new(StepInput::new(input)))),
             Coding::Deflate => Self::Deflate(Box::new(ZlibDecoder::new(StepInput::new(input)))),
@@ -57,8 +57,8 @@ impl Decoder {
         }
     }
 
-    /// What has not been read yet.
-    pub(super) fn input(&self) -> &Chunks {
+    /// The input that has not been read yet.
+    pub(super) fn input(&self) -> &BodyChunks {
         match self {
             Self::Gzip(decoder) => decoder.get_ref().chunks(),
             Self::Deflate(decoder) => decoder.get_ref().chunks(),
@@ -68,7 +68,7 @@ impl Decoder {
         }
     }
 
-    /// Memory that it takes, beside its input, to fill the next `len` bytes.
+    /// The memory that the decoder takes, beside its input, to decode the next `len` bytes.
     pub(super) fn memory(&self, len: usize) -> usize {
         match self {
             Self::Gzip(_) | Self::Deflate(_) => ZLIB_STATE,
@@ -83,7 +83,7 @@ impl Decoder {
         let block = match self {
             Self::Gzip(_) | Self::Deflate(_) => 0,
             Self::Zstd(_) => ZSTD_BLOCK,
-            // These hold one, as it came and decoded.
+            // These decoders hold one block, compressed and decoded.
             Self::SnappyFrames(_) => SNAPPY_STATE,
             Self::Lz4(_) => memory,
         };
@@ -134,23 +134,23 @@ fn fill_from(reader: &mut impl Read, out: &mut [u8]) -> io::Result<Filled> {
 /// Frames of zstd, one behind the other.
 pub(super) struct ZstdDecoder {
     raw: DCtx<'static>,
-    input: Chunks,
+    input: BodyChunks,
     /// Bytes of this frame that have come out and gone through its window.
     windowed: usize,
-    /// The most of that in any frame so far.
+    /// The most of `windowed` in any frame so far.
     touched: usize,
     /// Whether no frame has begun that has not ended.
     whole: bool,
 }
 
 impl ZstdDecoder {
-    fn new(input: Chunks) -> io::Result<Self> {
+    fn new(input: BodyChunks) -> io::Result<Self> {
         let mut raw = DCtx::try_create().ok_or(io::ErrorKind::OutOfMemory)?;
         raw.set_parameter(DParameter::WindowLogMax(ZSTD_WINDOW_LOG)).map_err(error)?;
         Ok(Self { raw, input, windowed: 0, touched: 0, whole: true })
     }
 
-    /// What is allocated for the frame is known once it has begun, and may be a window of 8 MiB for a few bytes. But memory
+    /// The memory that is allocated for the frame is known once it has begun, and may be a window of 8 MiB for a few bytes. But memory
     /// that has never been written to is none yet, so that the window counts as far as it is filled.
     fn memory(&self, len: usize) -> usize {
         let least = ZSTD_STATE + ZSTD_BLOCK.min(self.input.len());
@@ -201,7 +201,7 @@ fn error(code: zstd_safe::ErrorCode) -> io::Error {
 
 /// The block format of snappy: one block, which is decoded at once.
 pub(super) struct SnappyBlock {
-    /// What it says that it comes to.
+    /// The decoded length that it announces.
     pub(super) len: usize,
 }
 
@@ -210,8 +210,8 @@ impl SnappyBlock {
     /// says.
     const MOST_PER_BYTE: usize = 22;
 
-    /// Looks at the beginning of a block in `input`; none if those are frames.
-    pub(super) fn announced(input: &Chunks) -> io::Result<Option<Self>> {
+    /// The block that begins in `input`; `None` if the input is in the frame format.
+    pub(super) fn announced(input: &BodyChunks) -> io::Result<Option<Self>> {
         let mut begin = [0; SNAPPY_FRAMES.len()];
         let begin = {
             let len = input.peek(&mut begin);
@@ -230,7 +230,7 @@ impl SnappyBlock {
         Ok(Some(Self { len }))
     }
 
-    /// Decodes it into as many bytes as it says, all of which it fills.
+    /// Decodes the block, which comes to exactly the length that it announces.
     pub(super) fn decode(&self, block: &[u8]) -> io::Result<Vec<u8>> {
         let mut decoded = vec![0; self.len];
         snap::raw::Decoder::new().decompress(block, &mut decoded)?;

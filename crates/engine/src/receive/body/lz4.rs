@@ -8,11 +8,11 @@ use std::io::{self, BufRead as _, Read as _};
 
 use twox_hash::XxHash32;
 
-use super::chunks::Chunks;
+use super::chunks::BodyChunks;
 
 const MAGIC: u32 = 0x184D_2204;
 
-/// Frames that are skipped begin with any of sixteen numbers.
+/// Skippable frames begin with any of sixteen numbers from this one on.
 const SKIPPABLE: u32 = 0x184D_2A50;
 
 /// How far back a block may refer to what was before it.
@@ -26,38 +26,38 @@ const STORED: u32 = 1 << 31;
 
 /// Frames, one behind the other.
 pub(super) struct Lz4Decoder {
-    input: Chunks,
+    input: BodyChunks,
     frame: Option<Frame>,
     /// A block as it came.
     block: Vec<u8>,
-    /// What was decoded last: up to `end`, of which the part behind `start` has not been given out.
+    /// The bytes that were decoded last, up to `end`; those from `start` on have not been given out.
     window: Vec<u8>,
     start: usize,
     end: usize,
 }
 
-/// What is said at the beginning of a frame.
+/// The header of a frame.
 struct Frame {
     independent: bool,
     block_checksums: bool,
     content_checksum: Option<XxHash32>,
-    /// Bytes that are to come, where that was said.
+    /// The bytes of content that are to come, if the header says how many.
     rest: Option<u64>,
     most: usize,
 }
 
-/// What comes next in a frame.
-enum Next {
+/// The next item in a frame.
+enum FrameItem {
     Block { len: usize, stored: bool },
     End,
 }
 
-/// How far a call has come.
+/// How many bytes a call has decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Filled {
-    /// There is more: for which there is no room, or the step has read as much as it may.
+    /// There is more to decode, for which there is no room, or the step has read as much as it may.
     Partly(usize),
-    /// That is all.
+    /// All has been decoded.
     Whole(usize),
 }
 
@@ -66,11 +66,11 @@ fn wrong(what: &'static str) -> io::Error {
 }
 
 impl Lz4Decoder {
-    pub(super) fn new(input: Chunks) -> Self {
+    pub(super) fn new(input: BodyChunks) -> Self {
         Self { input, frame: None, block: Vec::new(), window: Vec::new(), start: 0, end: 0 }
     }
 
-    pub(super) fn input(&self) -> &Chunks {
+    pub(super) fn input(&self) -> &BodyChunks {
         &self.input
     }
 
@@ -82,7 +82,9 @@ impl Lz4Decoder {
             frame.next(u32::from_le_bytes(len))
         });
         match next {
-            Some(Ok(Next::Block { len, stored })) if len <= self.input.len() => self.memory_for(len, stored),
+            Some(Ok(FrameItem::Block { len, stored })) if len <= self.input.len() => {
+                self.memory_for(len, stored)
+            }
             _ => self.block.capacity() + self.window.capacity(),
         }
     }
@@ -182,7 +184,7 @@ impl Lz4Decoder {
     fn read_block(&mut self) -> io::Result<()> {
         let word = self.number()?;
         let frame = self.frame.as_mut().expect("a block is in a frame");
-        let Next::Block { len, stored } = frame.next(word)? else {
+        let FrameItem::Block { len, stored } = frame.next(word)? else {
             let Some(Frame { content_checksum, rest, .. }) = self.frame.take() else {
                 unreachable!("a frame that ends has begun");
             };
@@ -240,13 +242,13 @@ impl Lz4Decoder {
 }
 
 impl Frame {
-    /// What the number in front of a block says.
-    fn next(&self, word: u32) -> io::Result<Next> {
+    /// The item that the number in front of a block announces.
+    fn next(&self, word: u32) -> io::Result<FrameItem> {
         let (len, stored) = ((word & !STORED) as usize, word & STORED != 0);
         match len {
-            0 if !stored => Ok(Next::End),
+            0 if !stored => Ok(FrameItem::End),
             _ if len > self.most => Err(wrong("a block is larger than its frame says")),
-            _ => Ok(Next::Block { len, stored }),
+            _ => Ok(FrameItem::Block { len, stored }),
         }
     }
 
@@ -256,7 +258,7 @@ impl Frame {
     }
 }
 
-/// What a vector grows to that has to hold `len` bytes, unless it can already: to twice as much, so that growing costs no
+/// The length that a vector grows to if it has to hold `len` bytes and can't yet: twice as much, so that growing costs no
 /// more than what is put into it, but not beyond `enough`. It is there twice meanwhile.
 fn grown(vec: &[u8], len: usize, enough: usize) -> Option<usize> {
     (len > vec.len()).then(|| len.max(enough.min(2 * len)))
@@ -287,7 +289,7 @@ mod tests {
     }
 
     fn decoded(body: &[u8]) -> io::Result<Vec<u8>> {
-        let mut input = Chunks::default();
+        let mut input = BodyChunks::default();
         for piece in body.chunks(1000) {
             input.push(piece.to_vec(), piece.len());
         }
@@ -360,7 +362,7 @@ mod tests {
     #[test]
     fn a_short_block_takes_little_memory_whatever_its_frame_allows() {
         let frame = encoded(b"few bytes", FrameInfo::new().block_size(BlockSize::Max4MB));
-        let mut input = Chunks::default();
+        let mut input = BodyChunks::default();
         input.push(frame.clone(), frame.len());
         let mut decoder = Lz4Decoder::new(input);
         assert_eq!(decoder.fill(&mut [0; 100], 0, usize::MAX).unwrap(), Filled::Partly(0));

@@ -5,20 +5,20 @@
 
 use std::io::{self, BufRead, Read};
 
-use super::chunks::Chunks;
+use super::chunks::BodyChunks;
 
 /// A body, of which each step may read so much. Then reading fails with [`io::ErrorKind::WouldBlock`] until the next step
 /// begins; before that, everything that was shown has been taken, so that a reader which keeps its state can go on.
 #[derive(Debug)]
 pub(super) struct StepInput {
-    chunks: Chunks,
+    chunks: BodyChunks,
     /// Bytes that this step may still read.
     left: usize,
 }
 
 impl StepInput {
     /// Nothing can be read before the first step begins.
-    pub(super) fn new(chunks: Chunks) -> Self {
+    pub(super) fn new(chunks: BodyChunks) -> Self {
         Self { chunks, left: 0 }
     }
 
@@ -27,8 +27,8 @@ impl StepInput {
         self.left = most;
     }
 
-    /// What has not been read.
-    pub(super) fn chunks(&self) -> &Chunks {
+    /// The bytes that have not been read.
+    pub(super) fn chunks(&self) -> &BodyChunks {
         &self.chunks
     }
 
@@ -39,7 +39,7 @@ impl StepInput {
         Ok(read)
     }
 
-    /// Whether there is more, and not in this step.
+    /// Whether there is more to read, but not in this step.
     fn is_used_up(&self) -> bool {
         self.left == 0 && self.chunks.len() > 0
     }
@@ -71,7 +71,7 @@ impl Read for StepInput {
     }
 }
 
-/// The length of what stands before a chunk of snappy's frames: its kind, and the bytes behind that.
+/// The length of the head of a chunk in snappy's frame format: its kind, and its length.
 const SNAPPY_CHUNK_HEAD: usize = 4;
 
 /// Frames of snappy. Their reader can't go on where it was in the middle of a chunk, so that a step ends between two. A step
@@ -85,7 +85,7 @@ pub(super) struct SnappyInput {
 
 impl SnappyInput {
     /// See [`StepInput::new`].
-    pub(super) fn new(chunks: Chunks) -> Self {
+    pub(super) fn new(chunks: BodyChunks) -> Self {
         Self { input: StepInput::new(chunks), rest: 0 }
     }
 
@@ -95,7 +95,7 @@ impl SnappyInput {
     }
 
     /// See [`StepInput::chunks`].
-    pub(super) fn chunks(&self) -> &Chunks {
+    pub(super) fn chunks(&self) -> &BodyChunks {
         self.input.chunks()
     }
 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use rustix::time::{ClockId, clock_gettime};
 
 use super::*;
-use crate::receive::aside::counted::{Counted, Done};
+use crate::receive::aside::counted::{Counted, WorkDone};
 
 const MIB: usize = 1 << 20;
 
@@ -50,13 +50,18 @@ fn telemetry(len: usize) -> Vec<u8> {
     lines.take(len).collect()
 }
 
-fn limits(budget: &Arc<Budget>) -> Limits {
-    Limits { size: 64 << 20, timeout: Duration::from_secs(1), budget: budget.clone(), arrives: false }
+fn limits(budget: &Arc<Budget>) -> BodyLimits {
+    BodyLimits { size: 64 << 20, timeout: Duration::from_secs(1), budget: budget.clone(), arrives: false }
 }
 
-async fn read(coding: Coding, body: &[u8], piece: usize, limits: &Limits) -> Result<Received, BodyError> {
+async fn read(
+    coding: Coding,
+    body: &[u8],
+    piece: usize,
+    limits: &BodyLimits,
+) -> Result<Received, BodyReadError> {
     let body = Bytes::copy_from_slice(body);
-    let mut reading = Reading::new(coding, None, limits)?;
+    let mut reading = BodyReading::new(coding, None, limits)?;
     for at in (0..body.len()).step_by(piece) {
         let end = body.len().min(at + piece);
         reading.take(body.slice(at..end), end == body.len()).await?;
@@ -182,7 +187,7 @@ fn gzip_with_a_long_head(data: &[u8]) -> Vec<u8> {
 /// Decodes a body that is there in pieces of this size, in steps that read so much; what it comes to, and what each step read.
 /// None reads and writes more than was said before.
 fn in_steps(coding: Coding, body: &[u8], piece: usize, input: usize) -> (Vec<u8>, Vec<usize>) {
-    let mut chunks = Chunks::default();
+    let mut chunks = BodyChunks::default();
     for piece in body.chunks(piece) {
         chunks.push(Bytes::copy_from_slice(piece), piece.len());
     }
@@ -259,7 +264,7 @@ async fn a_body_that_has_begun_takes_no_more_than_four_times_what_has_come_of_it
         for declared in [None, Some(bomb.len() as u64)] {
             for piece in [1, 100, 10_000] {
                 let budget = Arc::new(Budget::new(64 << 20));
-                let mut reading = Reading::new(coding, declared, &limits(&budget)).unwrap();
+                let mut reading = BodyReading::new(coding, declared, &limits(&budget)).unwrap();
                 let come = (bomb.len() - 1).min(200 * piece);
                 for at in (0..come).step_by(piece) {
                     let end = come.min(at + piece);
@@ -281,7 +286,7 @@ async fn of_a_body_of_which_much_has_come_more_is_believed_while_memory_is_plent
     for used in [0, 40 << 20] {
         let budget = Arc::new(Budget::new(64 << 20));
         assert!(budget.reserve(used));
-        let mut reading = Reading::new(Coding::Identity, Some(len as u64), &limits(&budget)).unwrap();
+        let mut reading = BodyReading::new(Coding::Identity, Some(len as u64), &limits(&budget)).unwrap();
         for at in (0..len).step_by(piece) {
             let end = len.min(at + piece);
             reading.take(body.slice(at..end), end == len).await.unwrap();
@@ -294,7 +299,7 @@ async fn of_a_body_of_which_much_has_come_more_is_believed_while_memory_is_plent
         assert_eq!((received.bytes == body, received.own_memory), (true, Some(len as u64)));
     }
     let budget = Arc::new(Budget::new(64 << 20));
-    let mut reading = Reading::new(Coding::Identity, Some(len as u64), &limits(&budget)).unwrap();
+    let mut reading = BodyReading::new(Coding::Identity, Some(len as u64), &limits(&budget)).unwrap();
     reading.take(body.clone(), true).await.unwrap();
     let received = reading.finish().await.unwrap();
     assert_eq!(
@@ -318,7 +323,7 @@ async fn what_fits_the_memory_with_its_decoder_is_taken_and_what_does_not_is_too
         let bomb = compressed(coding, &vec![0; 64 * MIB]);
         let refused = read(coding, &bomb, 1000, &limits(&budget)).await;
         assert!(
-            matches!(refused, Err(BodyError::TooLarge(..) | BodyError::NeverFits(_))),
+            matches!(refused, Err(BodyReadError::TooLarge(..) | BodyReadError::NeverFits(_))),
             "{coding:?}: {refused:?}"
         );
         assert_eq!(budget.used(), 0, "{coding:?}");
@@ -332,7 +337,7 @@ async fn a_body_that_has_no_room_now_is_asked_for_again_and_one_that_finds_some_
         let body = compressed(coding, &telemetry(2 * MIB));
         assert!(budget.reserve(7 << 20));
         let refused = read(coding, &body, 1000, &limits(&budget)).await;
-        assert!(matches!(refused, Err(BodyError::NoMemory)), "{coding:?}: {refused:?}");
+        assert!(matches!(refused, Err(BodyReadError::NoMemory)), "{coding:?}: {refused:?}");
         let freed = async {
             sleep(Duration::from_millis(100)).await;
             budget.release(7 << 20);
@@ -374,7 +379,7 @@ async fn a_block_of_snappy_is_not_believed_to_be_longer_than_it_can_be() {
         let mut generous = limits(&budget);
         generous.size = u64::MAX;
         let refused = read(Coding::Snappy, &body, 100_000, &generous).await;
-        assert!(matches!(refused, Err(BodyError::Corrupt(Coding::Snappy, _))), "{refused:?}");
+        assert!(matches!(refused, Err(BodyReadError::Corrupt(Coding::Snappy, _))), "{refused:?}");
         assert_eq!(budget.used(), 0);
     }
 }
@@ -419,7 +424,7 @@ async fn other_tasks_have_their_turn_while_parts_that_hold_nothing_are_decoded()
 }
 
 /// Who does the work on a body that comes to so many bytes.
-async fn work_on(coding: Coding, body: Vec<u8>, len: usize) -> Done {
+async fn work_on(coding: Coding, body: Vec<u8>, len: usize) -> WorkDone {
     let reading = async move {
         let limits = limits(&Arc::new(Budget::new(256 << 20)));
         read(coding, &body, 16 * 1024, &limits).await.unwrap().bytes.len()
@@ -440,7 +445,7 @@ async fn a_large_body_is_decoded_and_joined_aside_and_a_small_one_by_its_worker_
         assert!(done.by_worker == 0 && done.aside > 60 * MIB / STEP, "{coding:?}: {done:?}");
     }
     for (len, done) in
-        [(MIB - 1, Done { by_worker: 1, aside: 0 }), (MIB + 1, Done { by_worker: 0, aside: 1 })]
+        [(MIB - 1, WorkDone { by_worker: 1, aside: 0 }), (MIB + 1, WorkDone { by_worker: 0, aside: 1 })]
     {
         assert_eq!(work_on(Coding::Identity, telemetry(len), len).await, done, "{len} bytes");
     }

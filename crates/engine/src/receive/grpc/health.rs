@@ -12,8 +12,7 @@ use prost::Message;
 use tokio::sync::watch;
 
 use super::status::{GrpcStatus, message};
-use crate::receive::answer::AnswerBody;
-use crate::receive::listener::Answer;
+use crate::receive::response::{HttpResponse, ResponseBody};
 use crate::rpc::{Code, MEDIA_TYPE, framed};
 
 /// The service's name.
@@ -22,7 +21,7 @@ pub(super) const SERVICE: &str = "grpc.health.v1.Health";
 /// Bytes of a request, as sent and again after decompression. It has the name of a service, and comes from anybody.
 pub(super) const LARGEST_REQUEST: u64 = 4096;
 
-/// What there is to be healthy: the whole, and each service.
+/// The services that can be asked about; the empty name is Sluice as a whole.
 const SERVICES: [&str; 4] = [
     "",
     "opentelemetry.proto.collector.trace.v1.TraceService",
@@ -43,13 +42,13 @@ struct HealthCheckResponse {
 }
 
 #[derive(Clone, Copy)]
-enum Health {
+enum ServingStatus {
     Serving = 1,
     NotServing = 2,
     Unknown = 3,
 }
 
-impl Health {
+impl ServingStatus {
     fn of(ready: bool) -> Self {
         if ready { Self::Serving } else { Self::NotServing }
     }
@@ -75,9 +74,9 @@ pub(super) fn is_its_path(path: &str) -> bool {
 }
 
 /// Answers `Check`.
-pub(super) fn check(ready: &watch::Receiver<bool>, request: &[u8]) -> Answer {
+pub(super) fn check(ready: &watch::Receiver<bool>, request: &[u8]) -> HttpResponse {
     match asked(request) {
-        Ok(true) => message(&Health::of(*ready.borrow()).encoded(), false),
+        Ok(true) => message(&ServingStatus::of(*ready.borrow()).encoded(), false),
         Ok(false) => GrpcStatus::new(Code::NotFound, "there is no such service here").answer(),
         Err(status) => status.answer(),
     }
@@ -88,17 +87,17 @@ fn shutting_down() -> ::http::HeaderMap {
 }
 
 /// Answers `Watch`: tells every change, and ends once this Sluice is on its way out.
-pub(super) fn watch(ready: watch::Receiver<bool>, request: &[u8]) -> Answer {
+pub(super) fn watch(ready: watch::Receiver<bool>, request: &[u8]) -> HttpResponse {
     let known = match asked(request) {
         Ok(known) => known,
         Err(status) => return status.answer(),
     };
-    let mut answer = Response::new(AnswerBody::stream(Changes::new(ready, known)));
+    let mut answer = Response::new(ResponseBody::stream(Changes::new(ready, known)));
     answer.headers_mut().insert(CONTENT_TYPE, MEDIA_TYPE);
     answer
 }
 
-/// What a watch is told, as far as it asks for it. A connection may have hundreds of these calls, each of which takes its
+/// The messages of a `Watch` call, made as its client reads them. A connection may have hundreds of these calls, each of which takes its
 /// memory for as long as its reader likes: there is neither a task nor a channel for it.
 struct Changes {
     /// Whether there is the service that is watched. If not, the call goes on all the same, as the protocol wants it: the
@@ -107,15 +106,15 @@ struct Changes {
     next: NextMessage,
 }
 
-/// What a watch is told next.
+/// The next message of a `Watch` call.
 enum NextMessage {
     /// How the service is now: the first message of the call.
     First(watch::Receiver<bool>),
     /// How it is after a change; `None` if there will be none.
     Change(Pin<Box<dyn Future<Output = Option<watch::Receiver<bool>>> + Send>>),
-    /// That the call has ended.
+    /// The trailers, which say that the call has ended.
     End,
-    /// Nothing any more.
+    /// Nothing: the call has ended.
     Nothing,
 }
 
@@ -127,7 +126,8 @@ impl Changes {
     /// Notes how Sluice is now, and returns the message that says so; for a service that is not known there is only one.
     fn tell(&mut self, mut ready: watch::Receiver<bool>, first: bool) -> Option<Frame<Bytes>> {
         let now = *ready.borrow_and_update();
-        let health = if self.known { Some(Health::of(now)) } else { first.then_some(Health::Unknown) };
+        let health =
+            if self.known { Some(ServingStatus::of(now)) } else { first.then_some(ServingStatus::Unknown) };
         self.next = if now {
             NextMessage::Change(Box::pin(async move { ready.changed().await.is_ok().then_some(ready) }))
         } else {

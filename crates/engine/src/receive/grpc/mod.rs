@@ -2,40 +2,42 @@
 //!
 //! A unary call is an HTTP/2 request whose body is one framed message and whose answer ends with trailers, so it takes
 //! the way of every other request: the same listeners, the same limits while the body comes and is decompressed, the
-//! same intake. What is gRPC's own is the framing ([`framing`]) and how a verdict is worded ([`status`]).
+//! same intake. What is gRPC's own is the framing ([`framing`](super::framing)) and how a verdict is worded ([`status`]).
 
-pub(super) mod framing;
 mod health;
 mod status;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use ::http::header::{HeaderMap, HeaderName};
 use ::http::request::Parts;
 use ::http::{Method, Request};
 use hyper::body::Incoming;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use self::status::{GrpcStatus, message};
-use super::ListenerSettings;
-use super::answer::takes_gzip;
-use super::auth::authenticate;
-use super::body::{self, BodyError, Limits};
-use super::caller::printable;
-use super::head::Holding;
-use super::http::{Misdirected, coding, media_types, unsupported};
-use super::intake::{Intake, Verdict};
-use super::listener::Answer;
-use super::otlp::{DRAIN, Otlp, UNAUTHORIZED};
-use super::{AuthFailure, Caller, Misdirection, Received, Transport};
+use super::auth::{AuthFailure, UNAUTHORIZED};
+use super::body::{self, BodyLimits, BodyReadError, Received};
+use super::caller::{Caller, printable};
+use super::counters::{Misdirection, RequestTransport};
+use super::drain::drain;
+use super::intake::Intake;
+use super::misdirected::{Misdirected, coding, media_types, unsupported};
+use super::refusals;
+use super::response::{HttpResponse, takes_gzip};
+use super::settings::ListenerSettings;
+use super::status::ResponseEncoding;
+use super::verdict::Verdict;
 use crate::coding::Coding;
-use crate::panics::spawn_contained;
 use crate::rpc::{ACCEPT_ENCODING, Code, MEDIA_TYPE, accepting};
+use crate::stream::Budget;
 use otlp::Signal;
 
 const TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
-/// What a call asks for.
+/// The method that a call names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Call {
     Export(Signal),
@@ -48,16 +50,22 @@ pub(super) fn asks_for_health(path: &str) -> bool {
     health::is_its_path(path)
 }
 
-/// Answers a call.
-pub(super) async fn answer(otlp: &Otlp, settings: &ListenerSettings, request: Request<Incoming>) -> Answer {
+/// Answers a call. `ready`: whether telemetry is taken, for those who ask.
+pub(super) async fn answer(
+    intake: &Arc<Intake>,
+    settings: &ListenerSettings,
+    budget: &Arc<Budget>,
+    ready: &watch::Receiver<bool>,
+    request: Request<Incoming>,
+) -> HttpResponse {
     let (mut head, mut body) = request.into_parts();
     let identity = if asks_for_health(head.uri.path()) {
         None
     } else {
-        match authenticate(&otlp.intake, settings, &mut head).await {
+        match intake.authenticate(settings, &mut head).await {
             Ok(identity) => identity,
             Err(failure) => {
-                spawn_contained(body::drain(body, Holding::of(&head), DRAIN));
+                drain(&head, body);
                 return unauthenticated(failure).answer();
             }
         }
@@ -65,84 +73,87 @@ pub(super) async fn answer(otlp: &Otlp, settings: &ListenerSettings, request: Re
     let (call, coding) = match accept(&head) {
         Ok(accepted) => accepted,
         Err(misdirected) => {
-            otlp.intake.counters.of(Transport::Grpc).count_misdirected(misdirected.how);
-            let caller = Caller::of(settings, &head, identity);
-            misdirected.log(Code::Unimplemented.name(), settings, &caller);
-            spawn_contained(body::drain(body, Holding::of(&head), DRAIN));
+            intake.counters.of(RequestTransport::Grpc).count_misdirected(misdirected.how);
+            let caller = Caller::of(&settings.name, &head, identity);
+            misdirected.log(Code::Unimplemented.name(), &caller);
+            drain(&head, body);
             return GrpcStatus::new(Code::Unimplemented, &misdirected.message)
                 .with(ACCEPT_ENCODING, accepting(&Coding::OF_REQUESTS))
                 .answer();
         }
     };
     let caller =
-        Caller::of(settings, &head, identity).with_headers(&otlp.intake.snapshot.load().routes, &head);
+        Caller::of(&settings.name, &head, identity).with_headers(&intake.snapshot.load().routes, &head);
     if let Call::Export(signal) = call
-        && let Some(exceeded) = otlp.intake.refuse_unread(signal, Transport::Grpc, &caller)
+        && let Some(exceeded) = intake.refuse_unread(signal, RequestTransport::Grpc, &caller)
     {
-        spawn_contained(body::drain(body, Holding::of(&head), DRAIN));
+        drain(&head, body);
         return GrpcStatus::over_rate(&exceeded).answer();
     }
     let patience = timeout(&head.headers);
     let deadline = patience.and_then(|left| Instant::now().checked_add(left));
     let largest = settings.max_request_body_size;
-    let limits = Limits {
+    let limits = BodyLimits {
         size: match call {
             Call::Export(_) => largest,
             Call::HealthCheck | Call::HealthWatch => largest.min(health::LARGEST_REQUEST),
         },
         timeout: patience.map_or(settings.read_timeout, |left| left.min(settings.read_timeout)),
-        budget: otlp.budget.clone(),
+        budget: budget.clone(),
         arrives: true,
     };
     let received = match patience {
-        // Nobody listens any more.
-        Some(Duration::ZERO) => Err(BodyError::TimedOut(Duration::ZERO)),
+        // The sender does not wait for an answer any more.
+        Some(Duration::ZERO) => Err(BodyReadError::TimedOut(Duration::ZERO)),
         _ => body::read_message(&mut body, coding, &limits).await,
     };
-    // What is taken after the deadline would be sent again by its sender.
+    // Data taken after the deadline would be sent again by its sender.
     let received = match patience {
         Some(left) if deadline.is_some_and(|at| at <= Instant::now()) => {
-            received.and(Err(BodyError::TimedOut(left)))
+            received.and(Err(BodyReadError::TimedOut(left)))
         }
         _ => received,
     };
     if matches!(&received, Err(error) if error.is_worth_draining()) {
-        spawn_contained(body::drain(body, Holding::of(&head), DRAIN));
+        drain(&head, body);
     }
     let gzip = takes_gzip(&head.headers, &ACCEPT_ENCODING);
     match (call, received) {
-        (Call::Export(signal), Ok(received)) => export(otlp, signal, caller, received, deadline, gzip).await,
+        (Call::Export(signal), Ok(received)) => {
+            export(intake, signal, caller, received, deadline, gzip).await
+        }
         (Call::Export(signal), Err(error)) => {
-            otlp.intake.unread(signal, Transport::Grpc, &caller, &error);
+            refusals::unread(intake.counters.of(RequestTransport::Grpc), signal, &caller, &error);
             unread(&error).answer()
         }
         (_, Err(error)) => unread(&error).answer(),
-        (Call::HealthCheck, Ok(received)) => health::check(&otlp.ready, &received.bytes),
-        (Call::HealthWatch, Ok(received)) => health::watch(otlp.ready.clone(), &received.bytes),
+        (Call::HealthCheck, Ok(received)) => health::check(ready, &received.bytes),
+        (Call::HealthWatch, Ok(received)) => health::watch(ready.clone(), &received.bytes),
     }
 }
 
 /// Answers a call for which there is no memory now.
-pub(super) fn no_memory(intake: &Intake, settings: &ListenerSettings, head: &Parts) -> Answer {
-    let error = BodyError::NoMemory;
+pub(super) fn no_memory(intake: &Intake, settings: &ListenerSettings, head: &Parts) -> HttpResponse {
+    let error = BodyReadError::NoMemory;
     if let Some(signal) = Signal::from_method(head.uri.path()) {
-        intake.unread(signal, Transport::Grpc, &Caller::of(settings, head, None), &error);
+        let caller = Caller::of(&settings.name, head, None);
+        refusals::unread(intake.counters.of(RequestTransport::Grpc), signal, &caller, &error);
     }
     unread(&error).answer()
 }
 
 async fn export(
-    otlp: &Otlp,
+    intake: &Arc<Intake>,
     signal: Signal,
     caller: Caller,
     received: Received,
     deadline: Option<Instant>,
     gzip: bool,
-) -> Answer {
-    let status = match otlp.intake.take(signal, Transport::Grpc, caller, received, deadline).await {
-        Verdict::Accepted => return message(&super::status::Encoding::Protobuf.success(signal, None), gzip),
+) -> HttpResponse {
+    let status = match intake.take(signal, RequestTransport::Grpc, caller, received, deadline).await {
+        Verdict::Accepted => return message(&ResponseEncoding::Protobuf.success(signal, None), gzip),
         Verdict::Partly { rejected, message: text } => {
-            let partial = super::status::Encoding::Protobuf.success(signal, Some((rejected, &text)));
+            let partial = ResponseEncoding::Protobuf.success(signal, Some((rejected, &text)));
             return message(&partial, gzip);
         }
         Verdict::Refused(full) => GrpcStatus::later(&full.to_string()),
@@ -157,7 +168,7 @@ async fn export(
     status.answer()
 }
 
-/// Looks at the head alone.
+/// The method and the coding that a call's head names.
 fn accept(head: &Parts) -> Result<(Call, Coding), Misdirected> {
     let wrong = |how, message: &str| Misdirected { how, message: message.to_owned() };
     let is_protobuf = |media_type: &[u8]| {
@@ -176,7 +187,7 @@ fn accept(head: &Parts) -> Result<(Call, Coding), Misdirected> {
     Ok((call, coding(&head.headers, "grpc-encoding")?))
 }
 
-/// The call of a path, or why there is none.
+/// The method that a path names, or why it names none.
 fn call(path: &str) -> Result<Call, String> {
     if let Some(signal) = Signal::from_method(path) {
         return Ok(Call::Export(signal));
@@ -196,7 +207,7 @@ fn call(path: &str) -> Result<Call, String> {
     }
 }
 
-/// `grpc-timeout`: at most eight digits and a unit. One that can't be read asks for nothing.
+/// The time in `grpc-timeout`: at most eight digits and a unit. A header that can't be read sets no limit.
 fn timeout(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(TIMEOUT)?.to_str().ok()?;
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
@@ -212,7 +223,7 @@ fn timeout(headers: &HeaderMap) -> Option<Duration> {
     })
 }
 
-/// What is said to a sender that may not send, or not now.
+/// The status for a sender that may not send, or not now.
 fn unauthenticated(failure: AuthFailure) -> GrpcStatus {
     match failure.passes() {
         Some(message) => GrpcStatus::later(message),
@@ -220,18 +231,20 @@ fn unauthenticated(failure: AuthFailure) -> GrpcStatus {
     }
 }
 
-/// What is said about a message that was not read to its end.
-fn unread(error: &BodyError) -> GrpcStatus {
+/// The status for a message that was not read to its end.
+fn unread(error: &BodyReadError) -> GrpcStatus {
     let message = error.to_string();
     match error {
         // Never OUT_OF_RANGE, and without RetryInfo: neither is to be tried again (rule 3).
-        BodyError::TooLarge(..) | BodyError::NeverFits(_) => {
+        BodyReadError::TooLarge(..) | BodyReadError::NeverFits(_) => {
             GrpcStatus::new(Code::ResourceExhausted, &message)
         }
-        BodyError::NoMemory => GrpcStatus::later(&message),
-        BodyError::TimedOut(_) => GrpcStatus::new(Code::DeadlineExceeded, &message),
-        BodyError::Aborted => GrpcStatus::new(Code::Cancelled, &message),
-        BodyError::Corrupt(..) | BodyError::Framing(_) => GrpcStatus::new(Code::InvalidArgument, &message),
+        BodyReadError::NoMemory => GrpcStatus::later(&message),
+        BodyReadError::TimedOut(_) => GrpcStatus::new(Code::DeadlineExceeded, &message),
+        BodyReadError::Aborted => GrpcStatus::new(Code::Cancelled, &message),
+        BodyReadError::Corrupt(..) | BodyReadError::Framing(_) => {
+            GrpcStatus::new(Code::InvalidArgument, &message)
+        }
     }
 }
 

@@ -6,17 +6,16 @@ use ::http::header::{CONTENT_TYPE, HeaderMap, HeaderName};
 use ::http::{HeaderValue, Response};
 
 use crate::coding::Coding;
-use crate::receive::answer::{AnswerBody, gzipped};
-use crate::receive::listener::Answer;
-use crate::receive::otlp::RETRY_AFTER_SECONDS;
+use crate::receive::response::{HttpResponse, ResponseBody, gzipped};
+use crate::receive::verdict::RETRY_AFTER_SECONDS;
 use crate::rpc::trailers::STATUS;
 use crate::rpc::{BadRequest, Code, ENCODING, MEDIA_TYPE, RetryInfo, Status, framed};
 use crate::tenants::RateExceeded;
 
-/// Bytes of a message. It stands in three places, and some senders take no more than 8 KiB of trailers.
+/// The most bytes of a status message. It stands in three trailers, and some senders take no more than 8 KiB of trailers.
 const LONGEST_MESSAGE: usize = 1024;
 
-/// How a call ended that has no message to answer with.
+/// The status of a call that is answered without a message.
 #[derive(Debug)]
 pub(super) struct GrpcStatus {
     headers: HeaderMap,
@@ -28,7 +27,7 @@ impl GrpcStatus {
         Self::of(&Status::new(code, trim(message), None))
     }
 
-    /// The request is wrong (rule 16): `field` is the path of what is.
+    /// The status of a wrong request (rule 16); `field` is the path of the field that is wrong.
     pub(super) fn wrong(message: &str, field: &str) -> Self {
         let message = trim(message);
         let detail = BadRequest::detail(trim(field), message);
@@ -60,8 +59,8 @@ impl GrpcStatus {
     }
 
     /// The status as an answer, whose head holds its trailers ("Trailers-Only").
-    pub(super) fn answer(self) -> Answer {
-        let mut answer = Response::new(AnswerBody::from(bytes::Bytes::new()));
+    pub(super) fn answer(self) -> HttpResponse {
+        let mut answer = Response::new(ResponseBody::from(bytes::Bytes::new()));
         *answer.headers_mut() = self.headers;
         answer.headers_mut().insert(CONTENT_TYPE, MEDIA_TYPE);
         answer
@@ -74,12 +73,12 @@ impl GrpcStatus {
 }
 
 /// The answer of a call that went well.
-pub(super) fn message(message: &[u8], takes_gzip: bool) -> Answer {
+pub(super) fn message(message: &[u8], takes_gzip: bool) -> HttpResponse {
     let compressed = takes_gzip.then(|| gzipped(message)).flatten();
     let framed = framed(compressed.as_deref().unwrap_or(message), compressed.is_some());
     let mut trailers = HeaderMap::with_capacity(1);
     trailers.insert(STATUS, HeaderValue::from(Code::Ok as i32));
-    let mut answer = Response::new(AnswerBody::with_trailers(framed, trailers));
+    let mut answer = Response::new(ResponseBody::with_trailers(framed, trailers));
     answer.headers_mut().insert(CONTENT_TYPE, MEDIA_TYPE);
     if compressed.is_some() {
         answer.headers_mut().insert(ENCODING, HeaderValue::from_static(Coding::Gzip.name()));
@@ -104,7 +103,7 @@ mod tests {
     use super::*;
     use crate::rpc::trailers::{DETAILS, MESSAGE, RETRY};
 
-    fn details(answer: &Answer) -> Status {
+    fn details(answer: &HttpResponse) -> Status {
         let details = BASE64.decode(answer.headers()[DETAILS].as_bytes()).unwrap();
         Status::decode(&*details).unwrap()
     }

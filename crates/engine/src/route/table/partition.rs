@@ -1,59 +1,32 @@
-//! Entries divided by the streams that their records go to.
+//! The streams that the records of an entry go to, by which [`RouteTable::partition`] divides it.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
 
-use super::{Attributes, EntryOrigin, Hit, RouteTable, TestedValue, is_usable};
-use otlp::{self, Entry, Found, NoRoom, RecordAttributes, RecordWays, RoomCheck, Signal};
-
-impl RouteTable {
-    /// Divides an entry of this origin by the streams that its records go to, where routes for its signal look at records: as
-    /// [`otlp::partition`]. `None` where all go to the same.
-    pub fn partition(
-        &self,
-        signal: Signal,
-        entry: &Entry<'_>,
-        origin: &EntryOrigin<'_>,
-        room: &mut RoomCheck<'_>,
-    ) -> Result<Option<Vec<Entry<'static>>>, NoRoom> {
-        let wanted = &self.asked[signal.index()].record_attributes;
-        if wanted.is_empty() {
-            return Ok(None);
-        }
-        // A resource that conflicts with itself is not routed, whatever its records say.
-        let Ok(values) = self.find_on_resource(entry) else { return Ok(None) };
-        let (known, streams) = (HashMap::new(), HashMap::new());
-        let mut ways =
-            RouteWays { table: self, signal, values: &values, origin, known, streams, meet: false };
-        otlp::partition(signal, entry, &RecordAttributes::new(wanted, is_usable), &mut ways, room)
-    }
-
-    /// Whether routes for the signal look at records.
-    pub fn looks_at_records(&self, signal: Signal) -> bool {
-        !self.asked[signal.index()].records.is_empty()
-    }
-}
+use super::{Attributes, EntryOrigin, Hit, RouteTable, TestedValue};
+use otlp::{Found, RecordWays, RoomCheck, Signal};
 
 /// The streams that the records of one entry go to.
-struct RouteWays<'t> {
+pub(super) struct RouteWays<'t> {
     table: &'t RouteTable,
     signal: Signal,
-    /// What the resource has of the attributes that routes look at.
+    /// The resource's values of the attributes that routes look at.
     values: &'t [TestedValue<'t>],
     origin: &'t EntryOrigin<'t>,
     /// The ways by the streams that they lead to. All of it comes from senders, so the hashes are ones that can't be foreseen.
     known: HashMap<RecordWay, u32>,
     /// The first way that leads to a stream, by the position of its exporter and its key.
     streams: HashMap<(usize, String), u32>,
+    /// Whether two ways lead to one stream.
     meet: bool,
 }
 
 /// Where records go.
 #[derive(PartialEq, Eq, Hash)]
 enum RecordWay {
-    /// To these streams; to none, if no route takes them.
+    /// The records go to these streams; to none, if no route takes them.
     Streams(Vec<StreamOfRoute>),
-    /// Nowhere, and why.
+    /// The records can't be routed, for this reason.
     Unroutable(String),
 }
 
@@ -90,6 +63,16 @@ impl RecordWays for RouteWays<'_> {
 }
 
 impl<'t> RouteWays<'t> {
+    /// The ways of an entry of this origin, whose resource has these `values` of the attributes that routes look at.
+    pub(super) fn new(
+        table: &'t RouteTable,
+        signal: Signal,
+        values: &'t [TestedValue<'t>],
+        origin: &'t EntryOrigin<'t>,
+    ) -> Self {
+        Self { table, signal, values, origin, known: HashMap::new(), streams: HashMap::new(), meet: false }
+    }
+
     /// The exporters that a route sends to. Those that a tenant's row names are the same for all routes, whichever they are.
     fn exporters(&self, route: usize) -> &'t [usize] {
         let has_own = self.origin.tenant.is_some_and(|tenant| tenant.exporters.is_some());
@@ -107,7 +90,7 @@ impl<'t> RouteWays<'t> {
         let (names, values) = (&table.attributes, self.values.iter().copied().collect());
         let attributes =
             Attributes { names, values, record, records: 1, request, signal, tenant: self.origin.tenant };
-        // Whatever exporters these routes have.
+        // One exporter for each route: which ones they have makes no difference here.
         let origin = EntryOrigin { exporters: Some(&[0]), ..*self.origin };
         let mut streams = Vec::new();
         let hit = |hit: Hit<'_>| -> Result<(), Infallible> {

@@ -1,7 +1,7 @@
-//! What there is to say of attributes that routes look at on resources, and that records have.
+//! Hints about attributes that routes look at on resources, and that records have as well or instead.
 //!
-//! Nothing is looked up for it where entries are routed: only where somebody asks, or is to be told that no route takes an entry, and
-//! of one entry now and then.
+//! Routing looks up nothing for these hints. They are made where an operator asks, where a sender is told that no route takes an
+//! entry, and of one entry now and then.
 
 use std::fmt;
 
@@ -13,23 +13,23 @@ use otlp::{self, Entry, Found, RecordAttribute, RecordAttributes, Signal};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordHint {
     name: String,
-    /// The resource's value, which counted.
+    /// The resource's value, which was used.
     on_resource: Option<String>,
     on_record: String,
     in_keys: bool,
     in_conditions: bool,
 }
 
-impl RouteTable {
-    /// Every such attribute of an entry, in the order in which routes name them.
-    pub fn record_hints(&self, signal: Signal, entry: &Entry<'_>) -> Vec<RecordHint> {
-        let asked = &self.asked[signal.index()];
+impl RecordHint {
+    /// Every attribute of an entry to hint at, in the order in which routes name them.
+    pub(super) fn of_entry(table: &RouteTable, signal: Signal, entry: &Entry<'_>) -> Vec<Self> {
+        let asked = &table.asked[signal.index()];
         let only_on_resources = |known: &&AskedAttribute| {
-            !asked.record_attributes.iter().any(|other| other.name == self.attributes[known.at])
+            !asked.record_attributes.iter().any(|other| other.name == table.attributes[known.at])
         };
         let asked: Vec<AskedAttribute> = asked.resource.iter().filter(only_on_resources).copied().collect();
         let named = |asked: &AskedAttribute| RecordAttribute {
-            name: self.attributes[asked.at].clone(),
+            name: table.attributes[asked.at].clone(),
             is_alone: false,
         };
         let names: Vec<RecordAttribute> = asked.iter().map(named).collect();
@@ -39,8 +39,8 @@ impl RouteTable {
         let text = |found| Some(TestedValue::of(found)?.key_text()?.to_owned());
         let hints = asked.iter().zip(on_resource).zip(on_record).map(|((asked, on_resource), on_record)| {
             let (on_resource, on_record) = (text(on_resource), text(on_record)?);
-            (on_resource.as_ref() != Some(&on_record)).then(|| RecordHint {
-                name: self.attributes[asked.at].to_string(),
+            (on_resource.as_ref() != Some(&on_record)).then(|| Self {
+                name: table.attributes[asked.at].to_string(),
                 on_resource,
                 on_record,
                 in_keys: asked.in_keys,
@@ -49,9 +49,7 @@ impl RouteTable {
         });
         hints.flatten().collect()
     }
-}
 
-impl RecordHint {
     /// Whether the resource has no value of use.
     pub fn is_missing_on_resource(&self) -> bool {
         self.on_resource.is_none()

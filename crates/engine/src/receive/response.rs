@@ -17,54 +17,60 @@ use http_body_util::combinators::UnsyncBoxBody;
 use super::watch::InProgress;
 use crate::coding::Coding;
 
-/// Shorter answers gain nothing by compression.
+/// The shortest answer, in bytes, that is compressed.
 const WORTH_COMPRESSING: usize = 512;
 
-/// A body that is there as a whole, perhaps with trailers, or one that goes on.
-pub struct AnswerBody(Kind);
+/// The answer to a request of a listener.
+pub type HttpResponse = Response<ResponseBody>;
 
-enum Kind {
+/// A body that is there as a whole, perhaps with trailers, or one that goes on.
+pub struct ResponseBody(ResponseContent);
+
+enum ResponseContent {
     Whole { data: Option<Bytes>, trailers: Option<HeaderMap> },
     Stream { body: UnsyncBoxBody<Bytes, Infallible>, lasting: Lasting, kept: Option<Box<dyn Any + Send>> },
 }
 
 /// Whether the request of an answer that comes in pieces lasts for as long as the answer.
 enum Lasting {
-    /// It is over with the head of the answer: the connection may be closed as idle.
+    /// The request is over with the head of the answer: the connection may be closed as idle.
     No,
-    /// It lasts. There is nothing yet before the connection has begun to send the answer.
+    /// The request lasts as long as the answer. `None` before the connection has begun to send the answer.
     Yes(Option<InProgress>),
 }
 
-impl AnswerBody {
+impl ResponseBody {
     /// A body with trailers behind it.
     pub fn with_trailers(data: Bytes, trailers: HeaderMap) -> Self {
-        Self(Kind::Whole { data: Some(data).filter(|data| !data.is_empty()), trailers: Some(trailers) })
+        Self(ResponseContent::Whole {
+            data: Some(data).filter(|data| !data.is_empty()),
+            trailers: Some(trailers),
+        })
     }
 
     /// The length of a body that is there as a whole.
     pub(super) fn whole(&self) -> Option<u64> {
         match &self.0 {
-            Kind::Whole { data, .. } => Some(data.as_ref().map_or(0, Bytes::len) as u64),
-            Kind::Stream { .. } => None,
+            ResponseContent::Whole { data, .. } => Some(data.as_ref().map_or(0, Bytes::len) as u64),
+            ResponseContent::Stream { .. } => None,
         }
     }
 
     /// A body that comes in pieces.
     pub fn stream(body: impl Body<Data = Bytes, Error = Infallible> + Send + 'static) -> Self {
-        Self(Kind::Stream { body: body.boxed_unsync(), lasting: Lasting::No, kept: None })
+        Self(ResponseContent::Stream { body: body.boxed_unsync(), lasting: Lasting::No, kept: None })
     }
 
     /// A body that comes in pieces for as long as its reader likes. Until it ends the connection has a request: it is not closed as
     /// idle. A connection whose reader takes no pieces is closed like one whose reader takes no answers. The body ends by itself, the
     /// next time that it is asked for a piece, once its listener stops.
     pub fn lasting_stream(body: impl Body<Data = Bytes, Error = Infallible> + Send + 'static) -> Self {
-        Self(Kind::Stream { body: body.boxed_unsync(), lasting: Lasting::Yes(None), kept: None })
+        Self(ResponseContent::Stream { body: body.boxed_unsync(), lasting: Lasting::Yes(None), kept: None })
     }
 
     /// Has the request last for as long as the body, if it is one for which it does.
     pub(super) fn keep_in_progress(&mut self, request: InProgress) {
-        if let Kind::Stream { lasting: Lasting::Yes(kept), .. } = &mut self.0 {
+        if let ResponseContent::Stream { lasting: Lasting::Yes(kept), .. } = &mut self.0 {
             *kept = Some(request);
         }
     }
@@ -72,12 +78,12 @@ impl AnswerBody {
 
 /// Keeps `guard` for as long as the last part of an answer is held by whoever sends it: for as long as it goes on, or until its
 /// trailers, its bytes or its head have been written.
-pub(super) fn hold<G: Send + Sync + 'static>(answer: &mut Response<AnswerBody>, guard: G) {
+pub(super) fn hold<G: Send + Sync + 'static>(answer: &mut Response<ResponseBody>, guard: G) {
     match &mut answer.body_mut().0 {
-        Kind::Stream { kept, .. } => *kept = Some(Box::new(guard)),
-        Kind::Whole { trailers: Some(trailers), .. } => hold_in(trailers, guard),
-        Kind::Whole { data: Some(data), .. } => *data = held(std::mem::take(data), guard),
-        Kind::Whole { .. } => hold_in(answer.headers_mut(), guard),
+        ResponseContent::Stream { kept, .. } => *kept = Some(Box::new(guard)),
+        ResponseContent::Whole { trailers: Some(trailers), .. } => hold_in(trailers, guard),
+        ResponseContent::Whole { data: Some(data), .. } => *data = held(std::mem::take(data), guard),
+        ResponseContent::Whole { .. } => hold_in(answer.headers_mut(), guard),
     }
 }
 
@@ -87,45 +93,45 @@ fn hold_in<G: Send + Sync + 'static>(headers: &mut HeaderMap, guard: G) {
     if let Some(value) = headers.values_mut().next() {
         let bytes = held(Bytes::copy_from_slice(value.as_bytes()), guard);
         *value = HeaderValue::from_maybe_shared(bytes).expect("it was a value before");
-        // What is sensitive is not put into the table of HPACK, which would keep it.
+        // A sensitive value is not put into the table of HPACK, which would keep it.
         value.set_sensitive(true);
     }
 }
 
 fn held<G: Send + Sync + 'static>(data: Bytes, guard: G) -> Bytes {
-    Bytes::from_owner(Held { data, _guard: guard })
+    Bytes::from_owner(GuardedBytes { data, _guard: guard })
 }
 
-/// Bytes, and what lives as long as they do.
-struct Held<G> {
+/// Bytes, and a guard that lives as long as they do.
+struct GuardedBytes<G> {
     data: Bytes,
     _guard: G,
 }
 
-impl<G> AsRef<[u8]> for Held<G> {
+impl<G> AsRef<[u8]> for GuardedBytes<G> {
     fn as_ref(&self) -> &[u8] {
         &self.data
     }
 }
 
-impl From<Bytes> for AnswerBody {
+impl From<Bytes> for ResponseBody {
     fn from(data: Bytes) -> Self {
-        Self(Kind::Whole { data: Some(data).filter(|data| !data.is_empty()), trailers: None })
+        Self(ResponseContent::Whole { data: Some(data).filter(|data| !data.is_empty()), trailers: None })
     }
 }
 
-impl fmt::Debug for AnswerBody {
+impl fmt::Debug for ResponseBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Kind::Whole { data, trailers } => {
-                f.debug_struct("AnswerBody").field("data", data).field("trailers", trailers).finish()
+            ResponseContent::Whole { data, trailers } => {
+                f.debug_struct("ResponseBody").field("data", data).field("trailers", trailers).finish()
             }
-            Kind::Stream { .. } => f.write_str("AnswerBody::stream"),
+            ResponseContent::Stream { .. } => f.write_str("ResponseBody::stream"),
         }
     }
 }
 
-impl Body for AnswerBody {
+impl Body for ResponseBody {
     type Data = Bytes;
     type Error = Infallible;
 
@@ -134,39 +140,41 @@ impl Body for AnswerBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         match &mut self.0 {
-            Kind::Whole { data, trailers } => {
+            ResponseContent::Whole { data, trailers } => {
                 let data = data.take().map(Frame::data);
                 Poll::Ready(data.or_else(|| trailers.take().map(Frame::trailers)).map(Ok))
             }
-            Kind::Stream { body, lasting: Lasting::Yes(Some(request)), .. } => {
+            ResponseContent::Stream { body, lasting: Lasting::Yes(Some(request)), .. } => {
                 if request.is_last() {
                     return Poll::Ready(None);
                 }
                 let frame = ready!(Pin::new(body).poll_frame(cx));
                 Poll::Ready(frame.map(|Ok(frame)| Ok(frame.map_data(|data| held(data, request.answer())))))
             }
-            Kind::Stream { body, .. } => Pin::new(body).poll_frame(cx),
+            ResponseContent::Stream { body, .. } => Pin::new(body).poll_frame(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.0 {
-            Kind::Whole { data, trailers } => data.is_none() && trailers.is_none(),
-            Kind::Stream { body, .. } => body.is_end_stream(),
+            ResponseContent::Whole { data, trailers } => data.is_none() && trailers.is_none(),
+            ResponseContent::Stream { body, .. } => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.0 {
             // So that no `Content-Length` stands where trailers follow.
-            Kind::Whole { trailers: Some(_), .. } => SizeHint::default(),
-            Kind::Whole { data, .. } => SizeHint::with_exact(data.as_ref().map_or(0, Bytes::len) as u64),
-            Kind::Stream { body, .. } => body.size_hint(),
+            ResponseContent::Whole { trailers: Some(_), .. } => SizeHint::default(),
+            ResponseContent::Whole { data, .. } => {
+                SizeHint::with_exact(data.as_ref().map_or(0, Bytes::len) as u64)
+            }
+            ResponseContent::Stream { body, .. } => body.size_hint(),
         }
     }
 }
 
-/// A body, compressed by gzip, if that makes it smaller.
+/// The body compressed by gzip, if that makes it smaller.
 pub(super) fn gzipped(body: &[u8]) -> Option<Bytes> {
     if body.len() < WORTH_COMPRESSING {
         return None;
@@ -178,8 +186,8 @@ pub(super) fn gzipped(body: &[u8]) -> Option<Bytes> {
 }
 
 /// Compresses an answer by gzip, if that makes it smaller.
-pub(super) fn compress(answer: &mut Response<AnswerBody>) {
-    if let Kind::Whole { data: Some(data), trailers: None } = &mut answer.body_mut().0
+pub(super) fn compress(answer: &mut Response<ResponseBody>) {
+    if let ResponseContent::Whole { data: Some(data), trailers: None } = &mut answer.body_mut().0
         && let Some(smaller) = gzipped(data)
     {
         *data = smaller;
@@ -231,24 +239,24 @@ mod tests {
     async fn data_comes_before_trailers_and_nothing_after() {
         let mut trailers = HeaderMap::new();
         trailers.insert("grpc-status", "0".parse().unwrap());
-        let mut body = AnswerBody::with_trailers("data".into(), trailers.clone());
+        let mut body = ResponseBody::with_trailers("data".into(), trailers.clone());
         assert!(!body.is_end_stream());
         assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "data");
         assert!(!body.is_end_stream());
         assert_eq!(body.frame().await.unwrap().unwrap().into_trailers().unwrap(), trailers);
         assert!(body.is_end_stream() && body.frame().await.is_none());
-        assert!(AnswerBody::from(Bytes::new()).is_end_stream());
+        assert!(ResponseBody::from(Bytes::new()).is_end_stream());
     }
 
     #[tokio::test]
     async fn what_an_answer_holds_is_held_by_its_last_part() {
-        let held = |answer: &mut Response<AnswerBody>| {
+        let held = |answer: &mut Response<ResponseBody>| {
             let guard = Arc::new(());
             let held = Arc::downgrade(&guard);
             hold(answer, guard);
             held
         };
-        let mut bare = Response::new(AnswerBody::from(Bytes::new()));
+        let mut bare = Response::new(ResponseBody::from(Bytes::new()));
         bare.headers_mut().insert("x", HeaderValue::from_static("y"));
         let guard = held(&mut bare);
         let (mut head, body) = bare.into_parts();
@@ -262,9 +270,9 @@ mod tests {
         let mut trailers = HeaderMap::new();
         trailers.insert("grpc-status", HeaderValue::from_static("0"));
         for (mut answer, parts) in [
-            (Response::new(AnswerBody::from(Bytes::from_static(b"data"))), 1),
-            (Response::new(AnswerBody::with_trailers("data".into(), trailers)), 2),
-            (Response::new(AnswerBody::stream(http_body_util::Full::from("data"))), 1),
+            (Response::new(ResponseBody::from(Bytes::from_static(b"data"))), 1),
+            (Response::new(ResponseBody::with_trailers("data".into(), trailers)), 2),
+            (Response::new(ResponseBody::stream(http_body_util::Full::from("data"))), 1),
         ] {
             answer.headers_mut().insert("x", HeaderValue::from_static("y"));
             let guard = held(&mut answer);

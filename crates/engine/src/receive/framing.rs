@@ -1,13 +1,13 @@
 //! The body of a unary call as it comes: exactly one message, behind the prefix that [`crate::rpc::prefix`] writes.
-//! Nothing is gathered here: what belongs to the message is passed on piece by piece.
+//! Nothing is gathered here: the bytes of the message are passed on piece by piece.
 
 use bytes::{Buf as _, Bytes};
 
 use crate::rpc::PREFIX;
 
-/// What the body of a unary call amounts to so far.
+/// Reads the body of a unary call: one framed message.
 #[derive(Debug, Default)]
-pub(crate) struct Unframe {
+pub(crate) struct MessageReader {
     prefix: [u8; PREFIX],
     /// Bytes of the prefix that have come.
     begun: usize,
@@ -17,19 +17,19 @@ pub(crate) struct Unframe {
 
 /// A part of a body.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Part {
+pub(crate) enum MessagePart {
     /// The message begins.
     Begin {
-        /// By the coding that `grpc-encoding` names.
+        /// Whether it is compressed by the coding that `grpc-encoding` names.
         compressed: bool,
-        /// Bytes, as declared by the sender.
+        /// The length in bytes that the sender declares.
         len: usize,
     },
     /// Bytes of the message.
     Data {
         /// At least one.
         bytes: Bytes,
-        /// It is whole now.
+        /// Whether the message is complete with these bytes.
         last: bool,
     },
 }
@@ -40,23 +40,23 @@ pub(crate) enum FramingError {
     /// The first byte is neither 0 nor 1.
     #[error("the message begins with {0}, where 0 or 1 says whether it is compressed")]
     Flag(u8),
-    /// Something comes after the message.
+    /// There are bytes after the message.
     #[error("there is a second message, but the call is unary")]
     Second,
-    /// There is none at all.
+    /// There is no message at all.
     #[error("the call has no message")]
     None,
-    /// The stream ends within it.
+    /// The body ends within the message.
     #[error("the message ended early")]
     Truncated,
-    /// It says that it is compressed, but no header says how.
+    /// The message says that it is compressed, but no header names the coding.
     #[error("the message is compressed, but `grpc-encoding` doesn't say how")]
     Encoding,
 }
 
-impl Unframe {
+impl MessageReader {
     /// The next part of the body in `data`, which moves on; `None` once `data` is used up.
-    pub(crate) fn next(&mut self, data: &mut Bytes) -> Result<Option<Part>, FramingError> {
+    pub(crate) fn next(&mut self, data: &mut Bytes) -> Result<Option<MessagePart>, FramingError> {
         if self.begun < PREFIX {
             let more = data.len().min(PREFIX - self.begun);
             data.copy_to_slice(&mut self.prefix[self.begun..self.begun + more]);
@@ -69,7 +69,7 @@ impl Unframe {
                 return Err(FramingError::Flag(flag));
             }
             self.remaining = u32::from_be_bytes(len) as usize;
-            return Ok(Some(Part::Begin { compressed: flag == 1, len: self.remaining }));
+            return Ok(Some(MessagePart::Begin { compressed: flag == 1, len: self.remaining }));
         }
         if data.is_empty() {
             return Ok(None);
@@ -79,7 +79,7 @@ impl Unframe {
         }
         let bytes = data.split_to(data.len().min(self.remaining));
         self.remaining -= bytes.len();
-        Ok(Some(Part::Data { bytes, last: self.remaining == 0 }))
+        Ok(Some(MessagePart::Data { bytes, last: self.remaining == 0 }))
     }
 
     /// Whether the body may end here.
@@ -92,11 +92,11 @@ impl Unframe {
     }
 }
 
-/// Reads a body in pieces, as [`Unframe`] does, and at once, as anyone would; panics if they disagree. Each of `cuts`
+/// Reads a body in pieces, as [`MessageReader`] does, and at once, as anyone would; panics if they disagree. Each of `cuts`
 /// is the length of a piece, in turn.
 #[cfg(any(test, fuzzing, feature = "fuzzed"))]
 pub fn check(body: &[u8], cuts: &[u8]) {
-    let mut unframe = Unframe::default();
+    let mut unframe = MessageReader::default();
     let mut found = (None, Vec::new());
     let mut rest = Bytes::copy_from_slice(body);
     let mut cuts = cuts.iter().copied().chain(std::iter::repeat(u8::MAX));
@@ -110,10 +110,10 @@ pub fn check(body: &[u8], cuts: &[u8]) {
         loop {
             match unframe.next(&mut piece) {
                 Ok(None) => break,
-                Ok(Some(Part::Begin { compressed, len })) => {
+                Ok(Some(MessagePart::Begin { compressed, len })) => {
                     assert!(found.0.replace((compressed, len)).is_none(), "a message begins once");
                 }
-                Ok(Some(Part::Data { bytes, last })) => {
+                Ok(Some(MessagePart::Data { bytes, last })) => {
                     assert!(!bytes.is_empty());
                     found.1.extend_from_slice(&bytes);
                     assert_eq!(Some(last), found.0.map(|(_, len)| len == found.1.len()));
@@ -174,9 +174,9 @@ mod tests {
     #[test]
     fn what_is_framed_reads_as_it_was() {
         let mut body = framed(b"hello", true);
-        let mut unframe = Unframe::default();
-        assert_eq!(unframe.next(&mut body), Ok(Some(Part::Begin { compressed: true, len: 5 })));
-        let data = Part::Data { bytes: Bytes::from_static(b"hello"), last: true };
+        let mut unframe = MessageReader::default();
+        assert_eq!(unframe.next(&mut body), Ok(Some(MessagePart::Begin { compressed: true, len: 5 })));
+        let data = MessagePart::Data { bytes: Bytes::from_static(b"hello"), last: true };
         assert_eq!(unframe.next(&mut body), Ok(Some(data)));
         assert_eq!((unframe.next(&mut body), unframe.end()), (Ok(None), Ok(())));
     }
