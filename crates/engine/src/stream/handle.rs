@@ -35,7 +35,7 @@ use super::queue::{
     AppendedEntries, NewEntry, NewRequest, Queue, ReadBatch, RemovedRuns, TakeRules, Taken, TakenBatch,
     Volume, Wake,
 };
-use super::read_ahead::{EarlyBatches, EarlyRead, QueueState};
+use super::read_ahead::{EarlyBatches, EarlyRead, StreamQueue};
 use super::read_memory::ReadMemoryPermit;
 use super::stream_count::{CountedOnce, StreamCount};
 use super::stream_word::StreamWord;
@@ -68,7 +68,7 @@ pub struct Stream {
     pub(super) requests: AtomicU64,
     /// Requests that wait for room here.
     pub(super) waiting: WaitQueue,
-    queue: Mutex<QueueState<JoinHandle<ReadBatches>>>,
+    queue: Mutex<StreamQueue<JoinHandle<ReadBatches>>>,
     /// Wakes consumers whose batch may have lost entries, or that are to make their next attempt at once, or none.
     withdrawal: Notify,
     given_up: AtomicBool,
@@ -91,7 +91,7 @@ pub struct Stream {
 /// The queue of a stream while nobody else has it. When it is let go of, everybody can see how old its oldest entry is.
 #[derive(Debug)]
 pub(super) struct LockedQueue<'s> {
-    state: MutexGuard<'s, QueueState<JoinHandle<ReadBatches>>>,
+    state: MutexGuard<'s, StreamQueue<JoinHandle<ReadBatches>>>,
     figures: &'s StreamFigures,
 }
 
@@ -181,7 +181,7 @@ impl Stream {
             requests: AtomicU64::new(0),
             counted: CountedOnce::default(),
             waiting: WaitQueue::default(),
-            queue: Mutex::new(QueueState::new(Instant::now())),
+            queue: Mutex::new(StreamQueue::new(Instant::now())),
             withdrawal: Notify::new(),
             given_up: AtomicBool::new(false),
             own_hold: OwnHold::default(),

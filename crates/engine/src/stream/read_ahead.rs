@@ -24,7 +24,7 @@ const TOGETHER: usize = 2;
 /// The queue of a stream, with the reads of its backlog that were begun before a consumer asks for them. `J` is what waits for such a
 /// read.
 #[derive(Debug)]
-pub(super) struct QueueState<J> {
+pub(super) struct StreamQueue<J> {
     queue: Queue,
     /// Without any there is no memory for them: there may be a million streams.
     read_ahead: Option<Box<ReadAhead<J>>>,
@@ -51,7 +51,7 @@ pub(super) enum EarlyBatches<J> {
     Read(Vec<Chunk>),
 }
 
-impl<J> Deref for QueueState<J> {
+impl<J> Deref for StreamQueue<J> {
     type Target = Queue;
 
     fn deref(&self) -> &Queue {
@@ -59,13 +59,13 @@ impl<J> Deref for QueueState<J> {
     }
 }
 
-impl<J> DerefMut for QueueState<J> {
+impl<J> DerefMut for StreamQueue<J> {
     fn deref_mut(&mut self) -> &mut Queue {
         &mut self.queue
     }
 }
 
-impl<J> QueueState<J> {
+impl<J> StreamQueue<J> {
     pub(super) fn new(now: Instant) -> Self {
         Self { queue: Queue::new(now), read_ahead: None }
     }

@@ -16,7 +16,7 @@ use crate::outcome::Fate;
 use crate::route::RoutingKey;
 use crate::stream::ledger::{ClaimedEntry, Ledger};
 use crate::stream::queue::{RemovedRuns, TakeRules, Taken, Volume, Wake};
-use crate::stream::read_ahead::{EarlyBatches, EarlyRead, QueueState};
+use crate::stream::read_ahead::{EarlyBatches, EarlyRead, StreamQueue};
 use crate::stream::read_memory::ReadMemory;
 use crate::stream::{BatchSettings, Budget, NumberSet, StreamAddress, StreamName};
 use otlp::Signal;
@@ -33,7 +33,7 @@ type Batches = VecDeque<Vec<Chunk>>;
 
 /// A stream whose entries are all on disk.
 struct Stream {
-    state: Mutex<QueueState<JoinHandle<Batches>>>,
+    state: Mutex<StreamQueue<JoinHandle<Batches>>>,
     /// The numbers that the journal has.
     journal: Mutex<BTreeSet<u64>>,
     memory: ReadMemory,
@@ -54,7 +54,7 @@ impl Stream {
     fn new(consumers: usize) -> Arc<Self> {
         let size = BATCH * FRAME.len();
         Arc::new(Self {
-            state: Mutex::new(QueueState::new(Instant::now())),
+            state: Mutex::new(StreamQueue::new(Instant::now())),
             journal: Mutex::default(),
             memory: ReadMemory::new(1 << 20),
             budget: std::sync::Arc::new(Budget::new(1 << 20)),
