@@ -140,7 +140,7 @@ pub(super) fn wanted(text: &str) -> Result<WantedStreams, String> {
             "key" => wanted.key = Some(Finder::new(&value).into_owned()),
             "signal" => wanted.signal = Some(named("signal", &Signal::ALL, Signal::name, &value)?),
             "state" => {
-                wanted.activity = Some(named("state", &StreamActivity::ALL, StreamActivity::name, &value)?)
+                wanted.activity = Some(named("state", &StreamActivity::ALL, StreamActivity::name, &value)?);
             }
             "sort" => {
                 let order = value.strip_prefix('-');

@@ -8,7 +8,7 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 use rand::{Rng as _, SeedableRng as _};
 use sluice::config::{self, Compiled, ConfigSource};
-use sluice::journal::simulation::Faults as DiskFaults;
+use sluice::journal::simulation::DiskFaults;
 use sluice::journal::{JournalSettings, SyncPolicy};
 
 use crate::upstream::{Manner, Mood, PORT};

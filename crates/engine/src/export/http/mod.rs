@@ -172,12 +172,12 @@ async fn connect(
         .handshake(TokioIo::new(io))
         .await
         .map_err(|error| HttpFailure::Http(error, first.spoken()))?;
-    tokio::spawn(async move {
+    let task = tokio::spawn(async move {
         if let Err(error) = connection.await {
             trace!(%error, "an upstream connection ended");
         }
     });
-    Ok((target.destination.pool.opened(sender, generation), first))
+    Ok((target.destination.pool.opened(sender, task.abort_handle(), generation), first))
 }
 
 async fn request(

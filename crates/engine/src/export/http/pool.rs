@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use hyper::client::conn::http1::SendRequest;
 use parking_lot::Mutex;
+use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout};
 
 use crate::export::upstream::body::RequestBody;
@@ -25,10 +26,12 @@ pub(super) struct PoolLimits {
     pub(super) max_age: Duration,
 }
 
-/// An open connection that nobody uses.
+/// An open connection.
 #[derive(Debug)]
 pub(super) struct HttpConnection {
     pub(super) sender: SendRequest<RequestBody>,
+    /// hyper's side of it, which reads and writes.
+    task: AbortHandle,
     age: ConnectionAge,
     idle_since: Instant,
 }
@@ -49,15 +52,30 @@ impl HttpConnection {
     }
 }
 
+impl Drop for HttpConnection {
+    /// An idle connection is closed by hyper once nobody can send on it. One that is given up while its request is being written would be
+    /// kept, with the request's memory, for as long as the upstream neither reads nor closes it.
+    fn drop(&mut self) {
+        if !self.sender.is_ready() {
+            self.task.abort();
+        }
+    }
+}
+
 impl HttpPool {
     pub(super) fn new(limits: PoolLimits) -> Self {
         Self { limits, idle: Mutex::new(Vec::new()) }
     }
 
     /// A connection just opened, in use.
-    pub(super) fn opened(&self, sender: SendRequest<RequestBody>, generation: u64) -> HttpConnection {
+    pub(super) fn opened(
+        &self,
+        sender: SendRequest<RequestBody>,
+        task: AbortHandle,
+        generation: u64,
+    ) -> HttpConnection {
         let age = ConnectionAge::new(self.limits.max_age, generation);
-        HttpConnection { sender, idle_since: age.opened, age }
+        HttpConnection { sender, task, idle_since: age.opened, age }
     }
 
     /// An idle connection that is not closed, too old, or of an older generation of TLS files.

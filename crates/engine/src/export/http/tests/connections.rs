@@ -117,6 +117,36 @@ async fn an_answer_that_comes_before_the_body_is_read_counts() {
 }
 
 #[tokio::test]
+async fn a_request_that_was_answered_early_and_is_read_no_further_is_given_up_with_its_memory() {
+    /// A batch's memory, with a mark that is gone once the memory is.
+    struct Marked(Vec<u8>, #[allow(dead_code, reason = "it is dropped")] Arc<()>);
+
+    impl AsRef<[u8]> for Marked {
+        fn as_ref(&self) -> &[u8] {
+            &self.0
+        }
+    }
+
+    let upstream = Upstream::accepting(|_, mut stream, _| async move {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let mut head = [0; 64];
+        stream.read_exact(&mut head).await.unwrap();
+        stream.write_all(b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n").await.unwrap();
+        // Neither reads nor closes.
+        std::future::pending::<()>().await;
+    })
+    .await;
+    let transport = new(http_settings(&upstream.url())).unwrap();
+    let mark = Arc::new(());
+    let chunk = Bytes::from_owner(Marked(vec![0; 16 << 20], mark.clone()));
+    let answer = transport.send_batch("k", &Batch::new(Signal::Logs, vec![chunk], 1)).await;
+    assert_eq!((answer.code.as_ref(), answer.outcome), ("413", AttemptOutcome::Bad));
+    while Arc::strong_count(&mark) > 1 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
 async fn an_answer_that_does_not_come_in_time_is_retried() {
     let upstream = Upstream::new(|_| Then::Silence).await;
     let http = http_settings_with(&upstream.url(), |http| http.timeout = Duration::from_millis(50));
