@@ -153,10 +153,9 @@ struct StreamProgress {
 struct EndedRecords {
     letters: u64,
     dead_lettered: u64,
+    /// Without those that their senders have withdrawn, who have them again.
     dropped: u64,
     rejected: u64,
-    /// Withdrawn by their senders, who have them again. They count as dropped, too.
-    withdrawn: u64,
 }
 
 impl EndedRecords {
@@ -166,9 +165,8 @@ impl EndedRecords {
         Self {
             letters: counters.letters(),
             dead_lettered: of(&|signal| counters.exported(signal, Fate::DeadLettered)),
-            dropped: of(&|signal| counters.exported(signal, Fate::Dropped)),
+            dropped: of(&|signal| counters.dropped_for_good(signal)),
             rejected: of(&|signal| counters.exported(signal, Fate::Rejected)),
-            withdrawn: of(&|signal| counters.withdrawn(signal)),
         }
     }
 }
@@ -239,7 +237,7 @@ impl<'e> GivenUpExporter<'e> {
         let ended = EndedRecords::by_now(exporter);
         let letters = ended.letters - before.letters;
         let dead_lettered = ended.dead_lettered - before.dead_lettered;
-        let dropped = (ended.dropped - before.dropped).saturating_sub(ended.withdrawn - before.withdrawn);
+        let dropped = ended.dropped - before.dropped;
         // With a directory, records count as rejected only if an upstream rejected them by partial success.
         let rejected = if directory.is_none() { ended.rejected - before.rejected } else { 0 };
         let lost = dropped + rejected + not_ended(exporter);

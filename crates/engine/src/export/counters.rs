@@ -54,19 +54,25 @@ impl ExporterCounters {
         *self.attempts.lock().entry(code).or_default() += 1;
     }
 
-    /// Records that have ended so.
+    /// Records that have ended so. Those that were withdrawn are among the dropped ones.
     pub fn exported(&self, signal: Signal, fate: Fate) -> u64 {
-        self.exported[signal.index()][fate as usize].load(Ordering::Acquire)
+        let withdrawn = if fate == Fate::Dropped { self.withdrawn(signal) } else { 0 };
+        self.exported[signal.index()][fate as usize].load(Ordering::Acquire) + withdrawn
     }
 
-    /// Says of records that were counted as dropped that they were withdrawn: their senders were told to send them again.
+    /// Counts records that were withdrawn: they have ended as dropped, and their senders were told to send them again.
     pub fn count_withdrawn(&self, signal: Signal, records: u64) {
-        self.withdrawn[signal.index()].fetch_add(records, Ordering::Relaxed);
+        self.withdrawn[signal.index()].fetch_add(records, Ordering::AcqRel);
     }
 
     /// Of the dropped records those that were withdrawn.
     pub fn withdrawn(&self, signal: Signal) -> u64 {
-        self.withdrawn[signal.index()].load(Ordering::Relaxed)
+        self.withdrawn[signal.index()].load(Ordering::Acquire)
+    }
+
+    /// Of the dropped records those that nobody has withdrawn.
+    pub fn dropped_for_good(&self, signal: Signal) -> u64 {
+        self.exported[signal.index()][Fate::Dropped as usize].load(Ordering::Acquire)
     }
 
     /// Counts a dead letter that was stored, before its records are.

@@ -330,7 +330,6 @@ impl Exporter {
 
     /// Ends records as withdrawn: nobody waits for them any more, and whoever sent them is to send them again.
     pub(super) fn withdraw(&self, name: &StreamName, records: u64) {
-        self.counters.count_withdrawn(name.signal, records);
         let reason = "withdrawn: not delivered in time, retries used up, or the sender has gone; the sender has to send them again";
         self.drop_records(name, records, reason, UndeliveredCause::Withdrawn, None);
     }
@@ -358,7 +357,12 @@ impl Exporter {
         target: Option<&Target>,
     ) {
         let signal = name.signal;
-        self.count(name, fate, records);
+        if cause == UndeliveredCause::Withdrawn {
+            self.counters.count_withdrawn(signal, records);
+            self.count_of_tenant(name, fate, records);
+        } else {
+            self.count(name, fate, records);
+        }
         let outcome = cause.outcome(fate);
         debug!(
             exporter = %self.name(), %signal, key = &*name.key.text(), tenant = name.key.tenant(), records, outcome,
@@ -378,6 +382,10 @@ impl Exporter {
     /// Counts records of a stream of this name that have ended.
     pub(super) fn count(&self, name: &StreamName, fate: Fate, records: u64) {
         self.counters.count(name.signal, fate, records);
+        self.count_of_tenant(name, fate, records);
+    }
+
+    fn count_of_tenant(&self, name: &StreamName, fate: Fate, records: u64) {
         if let Some(tenant) = name.key.tenant() {
             self.tenants().account(tenant).totals().count_ended(name.signal, fate, records);
         }
