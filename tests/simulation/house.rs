@@ -1,6 +1,7 @@
 //! The host that the router runs on: its disk, its configuration, its lives.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -36,6 +37,8 @@ pub(crate) struct House {
     pub(crate) commands: Mutex<VecDeque<Command>>,
     /// The one that lives.
     pub(crate) router: Mutex<Weak<Router>>,
+    /// Whether syncs do not come back now.
+    pub(crate) disk_hangs: AtomicBool,
 }
 
 impl House {
@@ -56,7 +59,7 @@ impl House {
             opened.iter().flat_map(|(_, recovery)| &recovery.streams).map(|stream| stream.records).sum();
         self.trace.note(Event::Started { recovered });
         if let Some((journal, _)) = &opened {
-            tokio::spawn(drive(journal.clone(), self.commit));
+            tokio::spawn(drive(self.clone(), journal.clone(), self.commit));
         }
         let environment = RouterEnvironment {
             source: ConfigSource::Embedded,
@@ -104,13 +107,17 @@ impl House {
 }
 
 /// Does what the journal's threads would do.
-async fn drive(journal: Journal, commit: Duration) {
+///
+/// While the disk hangs none of them comes back, so that nothing that waits becomes durable and nobody gets an answer.
+async fn drive(house: Arc<House>, journal: Journal, commit: Duration) {
     let mut tend = interval(TEND);
     loop {
         tokio::select! {
             biased;
-            _ = tend.tick() => journal.tend_once(),
-            () = sleep(commit) => while journal.commit_once() {},
+            _ = tend.tick(), if !house.disk_hangs.load(Ordering::Relaxed) => journal.tend_once(),
+            () = sleep(commit) => {
+                while !house.disk_hangs.load(Ordering::Relaxed) && journal.commit_once() {}
+            }
         }
     }
 }

@@ -55,12 +55,13 @@ const ORDINARY: u64 = 300;
 const SECONDS: &str = "SLUICE_SIMULATE_SECONDS";
 
 /// Every fault that a seed can choose; the journal's are not in every run.
-const FAULTS: [&str; 14] = [
+const FAULTS: [&str; 15] = [
     "bad reload",
     "crash of an upstream",
     "delayed messages",
     "failing disk",
     "full disk",
+    "hanging disk",
     "held messages",
     "kill",
     "mood of an upstream",

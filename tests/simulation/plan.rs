@@ -46,6 +46,8 @@ pub(crate) enum Fault {
     BadReload,
     /// The disk has no room, can't be written, or fails.
     Disk(DiskFaults),
+    /// A sync does not come back until this is over.
+    DiskHangs,
 }
 
 impl Fault {
@@ -66,6 +68,7 @@ impl Fault {
             Self::Disk(faults) if faults.capacity.is_some() => "full disk".into(),
             Self::Disk(faults) if faults.read_only => "read-only disk".into(),
             Self::Disk(_) => "failing disk".into(),
+            Self::DiskHangs => "hanging disk".into(),
         }
     }
 }
@@ -222,19 +225,33 @@ fn troubles(random: &mut StdRng, journal: bool, peace: Duration) -> Vec<Trouble>
             7 => Fault::Restart,
             8 | 9 => Fault::Reload(random.random_range(0..3)),
             10 => Fault::BadReload,
-            11 if journal => Fault::Disk(match random.random_range(0..4) {
-                0 => {
-                    DiskFaults { capacity: Some(random.random_range(0..400) << 10), ..DiskFaults::default() }
-                }
-                1 => DiskFaults { read_only: true, ..DiskFaults::default() },
-                2 => DiskFaults { failing_syncs: random.random_range(1..4), ..DiskFaults::default() },
-                _ => DiskFaults { failing_writes: random.random_range(1..4), ..DiskFaults::default() },
-            }),
+            11 if journal => match random.random_range(0..5) {
+                0 => Fault::Disk(DiskFaults {
+                    capacity: Some(random.random_range(0..400) << 10),
+                    ..DiskFaults::default()
+                }),
+                1 => Fault::Disk(DiskFaults { read_only: true, ..DiskFaults::default() }),
+                2 => Fault::Disk(DiskFaults {
+                    failing_syncs: random.random_range(1..4),
+                    ..DiskFaults::default()
+                }),
+                3 => Fault::Disk(DiskFaults {
+                    failing_writes: random.random_range(1..4),
+                    ..DiskFaults::default()
+                }),
+                _ => Fault::DiskHangs,
+            },
             _ => {
                 let mut manners = Manner::TROUBLE.to_vec();
                 manners.retain(|_| random.random_bool(0.4));
                 Fault::Mood(upstream, Mood { manners, trouble: random.random_range(0.1..1.0) })
             }
+        };
+        // Longer than senders wait for the disk, where there is time for that.
+        let lasts = if matches!(fault, Fault::DiskHangs) {
+            Duration::from_millis(peace - 100).saturating_sub(begins)
+        } else {
+            lasts
         };
         troubles.push(Trouble { begins, ends: begins + lasts, fault });
     }

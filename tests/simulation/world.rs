@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
@@ -99,6 +99,7 @@ impl<'a> World<'a> {
             compiled: Mutex::new(plan.configurations[0].clone()),
             commands: Mutex::default(),
             router: Mutex::default(),
+            disk_hangs: AtomicBool::new(false),
         });
         let lived = house.clone();
         sim.host("router", move || lived.clone().live());
@@ -212,6 +213,7 @@ impl<'a> World<'a> {
                 let Some(disk) = &self.house.disk else { return false };
                 disk.set_faults(*faults);
             }
+            Fault::DiskHangs => self.house.disk_hangs.store(true, Ordering::Relaxed),
         }
         self.trace.note(Event::Fault(format!("{fault:?}")));
         true
@@ -248,6 +250,7 @@ impl<'a> World<'a> {
                     disk.set_faults(DiskFaults::default());
                 }
             }
+            Fault::DiskHangs => self.house.disk_hangs.store(false, Ordering::Relaxed),
         }
         self.trace.note(Event::Fault(format!("end of {fault:?}")));
     }

@@ -40,8 +40,8 @@ const BELIEVED: usize = 4;
 
 /// The same once [`MUCH`] of a body has come that is not compressed, while memory is plenty: what comes in one piece need not be copied
 /// into one.
-const BELIEVED_OF_MUCH: usize = 16;
-const MUCH: usize = 64 * 1024;
+const BELIEVED_OF_MUCH: usize = 32;
+const MUCH: usize = 32 * 1024;
 
 /// The least memory that is reserved for a body that comes in pieces.
 const LEAST_PIECE: usize = 256;
