@@ -85,13 +85,23 @@ impl LoggingArgs {
     fn filter(&self, variable: Option<String>) -> Targets {
         let asked = variable.filter(|asked| !asked.is_empty());
         let names_watcher = asked.as_ref().is_some_and(|asked| asked.contains(WATCHER));
-        let targets = asked.and_then(|asked| asked.parse::<Targets>().ok());
+        let targets = asked.and_then(|asked| targets(&asked));
         let targets = targets.unwrap_or_else(|| {
             let of_libraries: Targets = CHATTY.parse().expect("they are targets with levels");
             of_libraries.with_default(self.log_level)
         });
         if names_watcher { targets } else { targets.with_target(WATCHER, LevelFilter::OFF) }
     }
+}
+
+/// The targets with levels that `RUST_LOG` asks for; `None` if it asks for nothing, or for something else: a filter by spans or fields, which
+/// would be taken for the name of a target.
+fn targets(asked: &str) -> Option<Targets> {
+    let parts: Vec<&str> = asked.split(',').map(str::trim).filter(|part| !part.is_empty()).collect();
+    if parts.is_empty() || parts.iter().any(|part| part.contains('[')) {
+        return None;
+    }
+    parts.join(",").parse().ok()
 }
 
 /// Whether the log has colours: on a terminal, unless the variable `NO_COLOR` says anything (<https://no-color.org>).
@@ -259,6 +269,26 @@ mod tests {
         };
         assert_eq!(written(Level::DEBUG, None, log).len(), 1);
         assert_eq!(written(Level::INFO, Some("h2=debug,info"), log).len(), 2);
+    }
+
+    #[test]
+    fn what_is_no_target_with_a_level_changes_nothing() {
+        let log = || {
+            warn!(target: "h2::proto::streams", "a frame");
+            debug!(target: "sluice::run", "detail");
+            info!(target: "sluice::run", "started");
+        };
+        for (variable, lines) in [
+            ("info,", 2),
+            (" h2=off, debug ,", 2),
+            ("[request]", 1),
+            ("sluice[request]=debug,info", 1),
+            ("sluice=loud", 1),
+            (" ", 1),
+            (",", 1),
+        ] {
+            assert_eq!(written(Level::INFO, Some(variable), log).len(), lines, "{variable:?}");
+        }
     }
 
     #[test]

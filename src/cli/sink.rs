@@ -221,7 +221,8 @@ pub async fn run(args: SinkArgs) -> ExitCode {
     };
     // A reader that has closed the pipe is no failure.
     let _ = io::stdout().write_all(report.as_bytes());
-    let complete = args.expect_records.is_none_or(|records| counts.records - counts.duplicates >= records);
+    let complete =
+        args.expect_records.is_none_or(|records| counts.records.saturating_sub(counts.duplicates) >= records);
     if complete && counts.in_order() && counts.malformed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 

@@ -116,7 +116,10 @@ async fn drive(house: Arc<House>, journal: Journal, commit: Duration) {
             biased;
             _ = tend.tick(), if !house.disk_hangs.load(Ordering::Relaxed) => journal.tend_once(),
             () = sleep(commit) => {
-                while !house.disk_hangs.load(Ordering::Relaxed) && journal.commit_once() {}
+                let mut has_committed = true;
+                while has_committed {
+                    has_committed = !house.disk_hangs.load(Ordering::Relaxed) && journal.commit_once();
+                }
             }
         }
     }

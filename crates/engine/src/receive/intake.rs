@@ -271,10 +271,9 @@ impl Intake {
         received: Received,
         omitted: Option<Omitted>,
     ) -> Progress<'_> {
-        aside(takes_long(&self.snapshot.load(), &self.observer, signal, &received.bytes), || {
-            self.admit_at_once(transport, signal, caller, received, omitted)
-        })
-        .await
+        // The snapshot is not kept while the request waits for its turn: it is taken up by the one of then.
+        let is_long = takes_long(&self.snapshot.load(), &self.observer, signal, &received.bytes);
+        aside(is_long, || self.admit_at_once(transport, signal, caller, received, omitted)).await
     }
 
     fn admit_at_once(

@@ -70,7 +70,7 @@ impl Pace {
     fn issue(&self, rate: f64) {
         let mut issued = 0;
         while !self.stop.is_cancelled() {
-            let due = ((self.start.elapsed().as_secs_f64() * rate) as u64 + 1).min(self.limit);
+            let due = ((self.start.elapsed().as_secs_f64() * rate) as u64).saturating_add(1).min(self.limit);
             self.due.add_permits((due - issued) as usize);
             issued = due;
             if issued == self.limit {
