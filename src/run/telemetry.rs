@@ -36,7 +36,7 @@ pub(super) const LAST_TELEMETRY: Duration = Duration::from_secs(2);
 /// Reads the present metrics.
 pub type ReadMetrics = fn(Arc<Router>) -> Pin<Box<dyn Future<Output = Vec<Metric>> + Send>>;
 
-/// Sends until `ending` is cancelled, and then what is left, for [`LAST_TELEMETRY`] at most.
+/// Sends until `ending` is cancelled, and then what is left, for two seconds at most.
 pub async fn send_telemetry(router: Arc<Router>, read_metrics: ReadMetrics, ending: CancellationToken) {
     let resource = resource(router.shared().telemetry.instance_id(), &router.env());
     let [traces, metrics, logs] = Signal::ALL.map(|signal| SignalSender {
