@@ -317,8 +317,8 @@ impl TenantChanges {
         let [dead_lettered, dropped] = self.ended_of(&id);
         Ok(RemovedTenant {
             pending_bytes: pending_bytes_of(self.router.tenants(), &id),
-            dead_lettered: dead_lettered - before[0],
-            dropped: dropped - before[1],
+            dead_lettered: dead_lettered.saturating_sub(before[0]),
+            dropped: dropped.saturating_sub(before[1]),
         })
     }
 

@@ -41,7 +41,10 @@ pub(super) fn make_index_again(store: &Store, segment: &Segment) -> io::Result<(
     let found = read_again(&*store.disk, segment, length, end);
     let mut catalog = store.catalog.lock();
     let Some(known) = catalog.segments.get_mut(segment.id()) else { return Ok(()) };
-    let found = found.inspect_err(|error| known.unreadable = is_lost(error))?;
+    let mut found = found.inspect_err(|error| known.unreadable = is_lost(error))?;
+    // What is known goes before what damaged records say.
+    found.index.trailer.end = end;
+    found.index.trailer.predecessor = known.predecessors.first().copied().or(found.index.trailer.predecessor);
     known.index = Index::Closed(Arc::new(found.index));
     drop(catalog);
     // The new index does not have the corrupt parts, so no reader would meet them.

@@ -72,6 +72,8 @@ pub struct Stream {
     /// Wakes consumers whose batch may have lost entries, or that are to make their next attempt at once, or none.
     withdrawal: Notify,
     given_up: AtomicBool,
+    /// Whether the upstream has taken something since this stream began or an attempt last failed.
+    delivers: AtomicBool,
     /// Since when its own destination refuses it, and how often somebody has asked for an attempt at once.
     own_hold: OwnHold,
     hanging: AtomicBool,
@@ -184,6 +186,7 @@ impl Stream {
             queue: Mutex::new(StreamQueue::new(Instant::now())),
             withdrawal: Notify::new(),
             given_up: AtomicBool::new(false),
+            delivers: AtomicBool::new(false),
             own_hold: OwnHold::default(),
             hanging: AtomicBool::new(false),
             has_own_telemetry: AtomicBool::new(false),
@@ -665,8 +668,13 @@ impl Stream {
         let place = self.place.as_ref().filter(|_| !self.is_failing());
         let begin = |backlog, batches| place?.read_ahead(backlog, most, batches);
         queue.state.read_on(second, &mut room, most, (&shared.reading, &shared.budget), begin);
-        // Another consumer may read what comes next.
-        let wake = queue.wake(&self.take_rules(&self.context.settings()), Instant::now());
+        // Another consumer may read what comes next, once the upstream takes anything: only what one consumer alone has in memory can be
+        // left on disk again.
+        let wake = if self.delivers.load(Ordering::Relaxed) {
+            queue.wake(&self.take_rules(&self.context.settings()), Instant::now())
+        } else {
+            Wake::default()
+        };
         drop(queue);
         self.start(wake);
         if found != Volume::default() {
@@ -739,6 +747,7 @@ impl Stream {
 
     /// Counts one more failure to deliver, or, as the upstream has taken something, none; returns whether there were any before.
     pub fn set_failing(&self, failing: bool) -> bool {
+        self.delivers.store(!failing, Ordering::Relaxed);
         let was_failing = (if failing { self.figures.fail() } else { self.figures.recover() }) > 0;
         if failing && !was_failing {
             self.context.shared().newly_failing.note(self.address());

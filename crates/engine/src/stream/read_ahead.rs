@@ -126,10 +126,11 @@ impl<J> StreamQueue<J> {
         if start >= backlog.end {
             return;
         }
-        let enter = |batches| Some((batches, memory.acquire_early(batches * most)?));
+        let enter = |batches: usize| Some((batches, memory.acquire_early(batches.saturating_mul(most))?));
         let Some((batches, room)) = enter(TOGETHER).or_else(|| enter(1)) else { return };
         let Some(reading) = begin(start..backlog.end, batches) else { return };
-        let (batches, charged) = (EarlyBatches::Reading(reading), charged(budget, batches * most));
+        let (batches, charged) =
+            (EarlyBatches::Reading(reading), charged(budget, batches.saturating_mul(most)));
         ahead.push_back(EarlyRead { batches, end: backlog.end, room, charged });
     }
 

@@ -12,8 +12,11 @@ use crate::export::upstream::body::RequestBody;
 use crate::export::upstream::connection_age::ConnectionAge;
 use crate::export::upstream::destination::{Connections, Destination};
 
-/// How long a connection that was answered early may take to finish its request before it is given up.
+/// How long a connection that was answered early may take to finish its request before it is not used again.
 const FINISH: Duration = Duration::from_secs(1);
+
+/// The same before it is given up: by then an upstream that reads on has done so.
+const GIVE_UP: Duration = Duration::from_secs(5);
 
 /// When connections are closed.
 #[derive(Clone, Copy, Debug)]
@@ -100,6 +103,8 @@ impl HttpPool {
             tokio::spawn(async move {
                 if let Ok(Ok(())) = timeout(FINISH, connection.sender.ready()).await {
                     destination.pool.put(connection);
+                } else {
+                    let _ = timeout(GIVE_UP, connection.sender.ready()).await;
                 }
             });
         }

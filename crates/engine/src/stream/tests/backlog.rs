@@ -82,7 +82,7 @@ pub(super) fn deliver(in_flight: InFlight) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_second_consumer_reads_what_comes_next_in_a_backlog() {
+async fn a_second_consumer_reads_what_comes_next_in_a_backlog_once_the_upstream_takes_anything() {
     let disk = SimulatedDisk::new(1);
     let (former, _) = journal(&disk, 4 << 20);
     let fixture = Fixture::on(&former, 1 << 20);
@@ -99,12 +99,19 @@ async fn a_second_consumer_reads_what_comes_next_in_a_backlog() {
     fixture.registry.recover(found);
     assert_eq!(fixture.consumers.started(), 1);
     let stream = fixture.stream("a");
-    let (first, numbers) = read_next(&stream).await;
-    assert_eq!((numbers, fixture.consumers.started()), (vec![0], 2));
-    let (second, numbers) = read_next(&stream).await;
-    assert_eq!(numbers, [1]);
+    let (mut first, numbers) = read_next(&stream).await;
+    assert_eq!((numbers, fixture.consumers.started()), (vec![0], 1));
+    assert!(first.put_back(), "nobody else has any of it");
+    assert_eq!(fixture.in_memory(), 0);
+    assert!(first.read().await);
     deliver(first);
+    stream.set_failing(false);
+    let (second, numbers) = read_next(&stream).await;
+    assert_eq!((numbers, fixture.consumers.started()), (vec![1], 2));
+    let (third, numbers) = read_next(&stream).await;
+    assert_eq!(numbers, [2]);
     deliver(second);
+    deliver(third);
 }
 
 #[tokio::test(start_paused = true)]
