@@ -196,6 +196,7 @@ impl Watch {
         let now = self.now();
         let mut ending = false;
         let (mut silent, mut not_taking, mut idle) = (Vec::new(), Vec::new(), Vec::new());
+        let mut young = false;
         for activity in &self.connections {
             let end = activity.end.load(Ordering::Relaxed);
             if end != 0 {
@@ -205,6 +206,8 @@ impl Watch {
             }
             let since = activity.since.load(Ordering::Relaxed);
             let untaken = activity.untaken_since(now).filter(|_| which == Evicted::Idle);
+            // What it is to be told apart by may not have shown yet.
+            young |= !activity.served.load(Ordering::Relaxed) && now.saturating_sub(since) <= GRACE;
             let (of, since) = match (activity.is_idle(), activity.served.load(Ordering::Relaxed), untaken) {
                 (true, false, _) => (&mut silent, since),
                 (_, _, Some(untaken)) => (&mut not_taking, untaken),
@@ -221,7 +224,8 @@ impl Watch {
                 .into_iter()
                 .map(|of| longest(of, now, at_once))
                 .find(|longest| !longest.is_empty())
-                .unwrap_or(if ending { Vec::new() } else { idle }),
+                // A few idle ones that take their answers stay until it has shown what all the young ones are.
+                .unwrap_or(if ending || (young && idle.len() < at_once) { Vec::new() } else { idle }),
         };
         let evicted = chosen.len().min(at_once);
         if evicted < chosen.len() {
