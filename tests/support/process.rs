@@ -204,11 +204,8 @@ impl SluiceProcess {
     }
 
     /// The most that was ever resident.
-    ///
-    /// Of the program's own file it counts what a release has of it: of an unoptimised one up to 42 MiB are resident, of a release 12.
     pub fn peak_resident_bytes(&self) -> u64 {
-        const OF_A_RELEASE: u64 = 16 << 20;
-        self.memory("VmHWM:") - self.memory("RssFile:").saturating_sub(OF_A_RELEASE)
+        self.memory("VmHWM:")
     }
 
     /// Its threads.
