@@ -7,10 +7,10 @@ use rig::sink::{Fault, Sink};
 use sluice::otlp::Signal;
 use tokio::time::Instant;
 
-use crate::support::payload::{KEY, entries, entry_of, filler, logs, request, resource, texts};
+use crate::support::payload::{KEY, entries, entry, entry_of, filler, logs, request, resource, texts};
 use crate::support::sinks::{self, Received as _};
 use crate::support::yaml::{self, QUICK};
-use crate::support::{PATIENCE, Sluice};
+use crate::support::{PATIENCE, Sluice, eventually};
 
 const STREAMS: usize = 1000;
 const STALLED: usize = 300;
@@ -212,4 +212,79 @@ async fn a_division_leaves_the_destination_to_other_streams_between_its_attempts
     let before_its_end = up.counts().refused;
     sluice.settled().await;
     assert!(before_its_end < up.counts().refused, "all ten arrived while the division went on");
+}
+
+/// More streams than the consumers that an exporter lets begin at once.
+const CROWD: usize = 4000;
+
+/// Records that each of them sends.
+const TURNS: usize = 4;
+
+/// Sends one record of each of so many streams of a tenant.
+async fn send_of_tenant(sluice: &Sluice, tenant: &str, streams: usize) {
+    for chunk in (0..streams).collect::<Vec<_>>().chunks(500) {
+        let entry = |stream: &usize| {
+            let key = format!("{tenant}-{stream}");
+            entry_of(Signal::Logs, resource(&[("tenant.id", tenant), (KEY, &key)]), &[&key])
+        };
+        sluice.accept(Signal::Logs, request(&chunk.iter().map(entry).collect::<Vec<_>>())).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn streams_that_wait_for_their_turn_at_a_hanging_destination_delay_no_other_and_leave_it_when_their_row_does()
+ {
+    let (hanging, fine) = (sinks::counting().await, sinks::counting().await);
+    hanging.set_fault(Fault::hang());
+    let config = |acme: &Sink| {
+        let row = |id, up: &Sink| format!("{{ id: {id}, values: {{ port: '{}' }} }}", up.addr().port());
+        let options = ["timeout: 1h", "sending_queue: { batch: { flush_timeout: 1ms } }"];
+        yaml::exporters(&[("otlp_http/up", yaml::to("http://127.0.0.1:{{ tenant.port }}", &options))])
+            + &format!(
+                "routes: [{{ tenants: '*', key: {KEY}, exporters: [otlp_http/up] }}]\n\
+                 tenants: {{ list: [{}, {}] }}\n",
+                row("acme", acme),
+                row("globex", &fine)
+            )
+    };
+    let sluice = Sluice::start(&config(&hanging)).await;
+    send_of_tenant(&sluice, "acme", CROWD).await;
+    hanging.wait_for_requests(256, PATIENCE).await.expect("so many are under way at a time");
+    send_of_tenant(&sluice, "globex", 500).await;
+    fine.records(500).await;
+    assert_eq!(sluice.metric("sluice_pending_records", &[]).await, CROWD as f64);
+
+    sluice.reconfigure(&config(&fine)).await;
+    eventually("all but what hangs has gone the new way", async || {
+        let hung = hanging.counts().requests;
+        (fine.counts().records + hung == (CROWD + 500) as u64).then_some(())
+    })
+    .await;
+    let metrics = sluice.assert_conserved().await;
+    let hung = hanging.counts().requests as f64;
+    assert_eq!(metrics.exported("otlp_http/up", "delivered"), (CROWD + 500) as f64 - hung);
+    assert_eq!((fine.counts().duplicates, fine.counts().reordered), (0, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_with_more_to_send_waits_behind_others_for_its_next_turn_and_keeps_its_order() {
+    let up = sinks::recording().await;
+    up.set_fault(Fault::none().delayed(Duration::from_millis(20)));
+    let sluice = Sluice::start(&yaml::up(&up.url(), &[QUICK, yaml::SINGLY])).await;
+    for round in 0..TURNS {
+        for first in (0..CROWD).step_by(500) {
+            let entry =
+                |stream: usize| entry(Signal::Logs, &stream.to_string(), &[&format!("{stream} {round}")]);
+            sluice.accept(Signal::Logs, request(&(first..first + 500).map(entry).collect::<Vec<_>>())).await;
+        }
+    }
+    up.records((CROWD * TURNS) as u64).await;
+    let mut next = BTreeMap::<String, usize>::new();
+    for text in up.texts(Signal::Logs) {
+        let (stream, round) = text.split_once(' ').expect("as it was sent");
+        let next = next.entry(stream.to_owned()).or_default();
+        assert_eq!(round, next.to_string(), "stream {stream}");
+        *next += 1;
+    }
+    assert_eq!((next.len(), sluice.settled().await.sum("sluice_pending_records", &[])), (CROWD, 0.0));
 }

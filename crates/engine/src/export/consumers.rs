@@ -1,8 +1,12 @@
 //! Starting what sends: one task for each stream of an exporter that has something to send.
 
+use std::pin::pin;
 use std::sync::{Arc, Weak};
 
+use super::consumer::Consumer;
+use super::deliver::Consumed;
 use super::exporter::{Active, DeadLetterBox, Exporter};
+use super::turn::{Turn, Turns};
 use super::{Fate, deliver};
 use crate::stream::{EngineState, Outlet, Stream, StreamName};
 
@@ -34,7 +38,7 @@ impl Outlet<Stream> for Consumers {
 
     fn start(&self, stream: Arc<Stream>) {
         if let Some(exporter) = self.0.upgrade() {
-            tokio::spawn(deliver::consume(exporter, stream));
+            start_consumer(exporter, stream);
         }
     }
 
@@ -48,5 +52,64 @@ impl Outlet<Stream> for Consumers {
         if let Some(exporter) = self.0.upgrade() {
             exporter.withdraw(name, records);
         }
+    }
+}
+
+/// Starts one more consumer of a stream, at once while the exporter has few.
+fn start_consumer(exporter: Arc<Exporter>, stream: Arc<Stream>) {
+    if exporter.has_many_consumers() {
+        tokio::spawn(consume_in_turn(exporter, stream));
+    } else {
+        tokio::spawn(consume(Consumer::new(exporter, stream, Turn::default())));
+    }
+}
+
+/// Has a consumer begin when it is its turn. All of it is one future, in which nothing has its room twice: there may be a million.
+#[expect(clippy::manual_async_fn, reason = "an async function would have room for each parameter twice")]
+fn consume_in_turn(exporter: Arc<Exporter>, stream: Arc<Stream>) -> impl Future<Output = ()> + Send {
+    async move {
+        let turn = loop {
+            let Some((waiter, turns)) = Turns::of(&exporter, &stream) else { break Turn::default() };
+            let mut events = pin!(waiter.events());
+            if waiter.has_changed_or_is_given_up() {
+                continue;
+            }
+            tokio::select! {
+                biased;
+                permit = turns.next() => break turns.keep(permit),
+                () = events.as_mut() => {}
+            }
+        };
+        // Boxed, so that those who wait hold no room for it.
+        Box::pin(consume(Consumer::new(exporter, stream, turn))).await;
+    }
+}
+
+async fn consume(consumer: Consumer) {
+    if let Consumed::UntilNextTurn = deliver::consume(&consumer).await {
+        start_consumer(consumer.exporter.clone(), consumer.stream.clone());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size<A, B, F: Future>(_: impl FnOnce(A, B) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    fn size_of_one<A, F: Future>(_: impl FnOnce(A) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_batch_that_waits_before_another_attempt_takes_little() {
+        assert!(size_of_one(consume) <= 2816, "{}", size_of_one(consume));
+    }
+
+    #[test]
+    fn a_stream_that_waits_for_its_turn_takes_little_where_a_million_do() {
+        assert!(size(consume_in_turn) <= 416, "{}", size(consume_in_turn));
     }
 }

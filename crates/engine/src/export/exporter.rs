@@ -25,6 +25,9 @@ use crate::notice;
 use crate::stream::{EngineState, Registry, Stream, StreamName};
 use crate::tenants::{TableRow, Tenants};
 
+/// Consumers of an exporter that begin at once. Where there are more, the exporter has more to send than it can at a time.
+const FEW_CONSUMERS: usize = 1024;
+
 /// How often a draining exporter is asked whether it is empty.
 const DRAIN_POLL: Duration = Duration::from_millis(10);
 
@@ -48,6 +51,8 @@ pub struct Exporter {
     given_up: AtomicBool,
     suspended: AtomicBool,
     paused: AtomicBool,
+    /// Consumers that have begun.
+    consumers: AtomicUsize,
     /// Attempts on their way.
     attempts: AtomicUsize,
 }
@@ -96,6 +101,7 @@ impl Exporter {
             given_up: AtomicBool::new(false),
             suspended: AtomicBool::new(false),
             paused: AtomicBool::new(false),
+            consumers: AtomicUsize::new(0),
             attempts: AtomicUsize::new(0),
         }
     }
@@ -228,6 +234,20 @@ impl Exporter {
     /// Whether [`Exporter::suspend`] was called.
     pub(super) fn is_suspended(&self) -> bool {
         self.suspended.load(Ordering::Acquire)
+    }
+
+    pub(super) fn consumer_begins(&self) {
+        self.consumers.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn consumer_ends(&self) {
+        let before = self.consumers.fetch_sub(1, Ordering::Relaxed);
+        debug_assert!(before > 0, "only what has begun ends");
+    }
+
+    /// Whether so many consumers have begun that others wait for their turn.
+    pub(super) fn has_many_consumers(&self) -> bool {
+        self.consumers.load(Ordering::Relaxed) >= FEW_CONSUMERS
     }
 
     /// Counts an attempt for as long as what is returned lives.

@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 
+use super::turn::Turn;
 use super::{
     Answer, Conditions, ExporterKind, SecretTemplate, Target, TelemetrySettings, Transport, TransportError,
 };
@@ -73,9 +74,10 @@ impl TelemetryUpstream {
         records: u64,
         (redaction, budget): (&ArcSwap<Redaction>, &Arc<Budget>),
     ) -> Option<Answer> {
-        let begun = OnceLock::new();
+        let (begun, turn) = (OnceLock::new(), Turn::default());
+        let hanging = &self.hanging;
         let conditions =
-            Conditions { hanging: &self.hanging, redaction, budget, pass: None, begun: &begun, span: None };
+            Conditions { hanging, redaction, budget, pass: None, begun: &begun, turn: &turn, span: None };
         self.transport.attempt(target, &Batch::new(signal, vec![request], records), conditions).await
     }
 }

@@ -13,6 +13,7 @@ use super::file::{FileTarget, FileTransport};
 use super::grpc::{GrpcTarget, GrpcTransport};
 use super::http::{HttpTarget, HttpTransport};
 use super::settings::{ExporterKind, ExporterSettings};
+use super::turn::Turns;
 use super::upstream::target::check_target;
 use crate::credentials::AuthHeaders;
 use crate::net::Network;
@@ -152,6 +153,15 @@ impl Target {
         match self {
             Self::Http(target) => Some(target.circuit()),
             Self::Grpc(target) => Some(target.circuit()),
+            Self::File(_) | Self::Debug(_) | Self::Nop => None,
+        }
+    }
+
+    /// The turns of what is behind the network, to which many streams may send.
+    pub(super) fn turns(&self) -> Option<&Turns> {
+        match self {
+            Self::Http(target) => Some(target.turns()),
+            Self::Grpc(target) => Some(target.turns()),
             Self::File(_) | Self::Debug(_) | Self::Nop => None,
         }
     }

@@ -1,8 +1,11 @@
 //! How a batch waits: for whatever it waits, it looks again at once when its exporter, its tenant or its senders have something to say.
 
-use std::future::pending;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use pin_project_lite::pin_project;
+use tokio::sync::futures::Notified;
 
 use super::Exporter;
 use super::tenant_row::row_differs;
@@ -36,34 +39,63 @@ impl<'e> Waiter<'e> {
             || row_differs(self.exporter.tenants(), self.stream, self.row.as_ref())
     }
 
-    /// Waits for `goal`; or until `look` finds anything, which is asked at first, and whenever the exporter or the row has changed,
-    /// something of the stream was withdrawn, or it is to be attempted at once or given up.
+    /// Whether it has changed, or what the stream holds is to be ended without another attempt.
+    pub(super) fn has_changed_or_is_given_up(&self) -> bool {
+        self.exporter.gives_up(self.stream) || self.has_changed()
+    }
+
+    /// Ready once there is something that a batch which waits has to look at; to be made before it looks, so that nothing is missed.
+    pub(super) fn events(&self) -> WaiterEvents<'_> {
+        WaiterEvents {
+            changed: self.exporter.changed().notified(),
+            withdrawal: self.stream.withdrawal().notified(),
+            row_changed: self.stream.account().map(|account| account.row_changed().notified()),
+        }
+    }
+
+    /// Waits for `goal`; or until `look` finds anything, which is asked at first, and at each of the [events](Self::events).
     pub(super) async fn until<T, F>(
         &self,
         mut goal: Pin<&mut impl Future<Output = T>>,
         mut look: impl FnMut() -> Option<F>,
     ) -> Result<T, F> {
         loop {
-            // Made before looking, so that nothing is missed.
-            let (changed, withdrawal) =
-                (self.exporter.changed().notified(), self.stream.withdrawal().notified());
-            let row_changed = self.stream.account().map(|account| account.row_changed().notified());
+            let mut events = pin!(self.events());
             if let Some(found) = look() {
                 return Err(found);
             }
-            let row_changed = async {
-                match row_changed {
-                    Some(row_changed) => row_changed.await,
-                    None => pending().await,
-                }
-            };
             tokio::select! {
                 biased;
                 reached = goal.as_mut() => return Ok(reached),
-                () = changed => {}
-                () = withdrawal => {}
-                () = row_changed => {}
+                () = events.as_mut() => {}
             }
         }
+    }
+}
+
+pin_project! {
+    /// Ready at the first event: the exporter has changed, or the row; something of the stream was withdrawn; it is to be attempted at once,
+    /// or given up. One future of its own, because there may be a million: each part of it has its room once.
+    #[derive(Debug)]
+    pub(super) struct WaiterEvents<'w> {
+        #[pin]
+        changed: Notified<'w>,
+        #[pin]
+        withdrawal: Notified<'w>,
+        #[pin]
+        row_changed: Option<Notified<'w>>,
+    }
+}
+
+impl Future for WaiterEvents<'_> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let events = self.project();
+        let row_changed = events.row_changed.as_pin_mut();
+        let is_ready = events.changed.poll(context).is_ready()
+            || events.withdrawal.poll(context).is_ready()
+            || row_changed.is_some_and(|row_changed| row_changed.poll(context).is_ready());
+        if is_ready { Poll::Ready(()) } else { Poll::Pending }
     }
 }

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::allowance::Allowance;
 use crate::client::{Origin, Tls, Way};
 use crate::descriptors::MakesRoom;
+use crate::export::turn::Turns;
 use crate::export::{Circuit, CircuitState};
 
 /// What all streams to one origin share.
@@ -18,6 +19,7 @@ use crate::export::{Circuit, CircuitState};
 pub(in crate::export) struct Destination<P> {
     pub(in crate::export) origin: Origin,
     pub(in crate::export) way: Way,
+    pub(in crate::export) turns: Turns,
     pub(in crate::export) allowance: Allowance,
     pub(in crate::export) circuit: Circuit,
     /// Its connections, as the protocol keeps them.
@@ -172,6 +174,7 @@ mod tests {
                 Ok::<_, Infallible>(Destination {
                     origin: origin.clone(),
                     way: Way::Direct,
+                    turns: Turns::default(),
                     allowance: Allowance::new(1),
                     circuit: Circuit::new(&RetrySettings::without_jitter()),
                     pool: NoConnection,

@@ -14,6 +14,7 @@ use super::protocol::OtlpProtocol;
 use super::traceparent::set_traceparent;
 use crate::client::{Origin, ProxyError, Secrets, Way, configured, keep_secret, parse_url, shown_url};
 use crate::credentials::{AuthHeader, AuthHeaders};
+use crate::export::turn::Turns;
 use crate::export::{Circuit, TargetError};
 use crate::route::{RenderedUrl, Template, TemplateTarget, Values};
 
@@ -79,6 +80,11 @@ impl<P: OtlpProtocol> OtlpTarget<P> {
     /// Whether the destination is worth asking.
     pub(in crate::export) fn circuit(&self) -> &Circuit {
         &self.destination.circuit
+    }
+
+    /// Whose turn it is to begin sending there.
+    pub(in crate::export) fn turns(&self) -> &Turns {
+        &self.destination.turns
     }
 
     /// The URL, without what may be secret in it: user information and a query.

@@ -2,6 +2,7 @@
 //! `auth`, the allowance, the body of a request and the time it has. What differs is an [`OtlpProtocol`] with its
 //! [`OtlpExchange`]: connections, the head of a request, and what its answer means.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
@@ -20,6 +21,7 @@ use crate::client::{
     Connector, DialError, Origin, Proxies, ProxyError, Tls, Way, dial, is_https, parse_url, shown_url,
 };
 use crate::credentials::{AuthHeader, AuthHeaders, HeaderValueError, TokenError, secrets_of};
+use crate::export::turn::Turns;
 use crate::export::{
     Answer, AttemptOutcome, Circuit, CircuitState, Conditions, ExporterSettings, HoldScope, Statuses,
     TargetError, TransportError, UpstreamSettings, ValidKey,
@@ -153,6 +155,7 @@ impl<P: OtlpExchange> OtlpTransport<P> {
                     Way::Forward(proxy) if P::IS_HTTP2 => Way::Tunnel(proxy),
                     way => way,
                 },
+                turns: Turns::default(),
                 allowance: Allowance::new(self.max_in_flight),
                 circuit: Circuit::new(&self.retry),
                 pool: self.protocol.pool(),
@@ -187,6 +190,10 @@ impl<P: OtlpExchange> OtlpTransport<P> {
             && let Err(error) = auth.current().await
         {
             return Some(without_header(&error));
+        }
+        // Who is expected to hang waits among those that do, and keeps nobody else from beginning.
+        if conditions.hanging.load(Ordering::Relaxed) {
+            conditions.turn.end();
         }
         let exchange = || self.authenticated(target, batch, conditions);
         target.destination.allowance.run(conditions.hanging, || conditions.begin(), exchange).await

@@ -1,0 +1,81 @@
+//! Whose turn it is to begin: where more streams have something to send than their destination takes at a time, a consumer waits
+//! for its turn before it takes a batch, in a future that is small enough for a million of them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use futures_util::FutureExt as _;
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use super::Exporter;
+use super::tenant_row::is_given_up;
+use super::waiter::Waiter;
+use crate::stream::Stream;
+
+/// Consumers of one destination that may have begun and wait for a place among its requests. Enough for a place never to stay
+/// free while there is another consumer.
+const MOST_BEGUN: usize = 1024;
+
+/// The turns of one destination, which are given in the order in which consumers ask.
+#[derive(Debug, Clone)]
+pub(super) struct Turns(Arc<Semaphore>);
+
+/// A consumer's turn, if it has waited for one. It ends when the consumer's first attempt begins, or when the consumer waits for
+/// anything but that: whoever waits for long keeps nobody else from beginning.
+#[derive(Debug, Default)]
+pub(super) struct Turn {
+    of: Option<Turns>,
+    has_ended: AtomicBool,
+}
+
+impl Default for Turns {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(MOST_BEGUN)))
+    }
+}
+
+impl Turns {
+    /// The turns of the destination of now of this stream, if it is to ask any, with what tells of a change of that.
+    pub(super) fn of<'e>(exporter: &'e Exporter, stream: &'e Stream) -> Option<(Waiter<'e>, Self)> {
+        let mut values = None;
+        let waiter = Waiter::new(exporter, stream, || {
+            let values = values.insert(exporter.with_row(stream.name()));
+            values.row.clone()
+        });
+        let ends = exporter.is_suspended() || exporter.is_paused() || exporter.gives_up(stream);
+        if ends || is_given_up(&exporter.tenants().table(), stream) {
+            return None;
+        }
+        let values = values.expect("the waiter has asked for the row");
+        let target = exporter.active().transport.target(&values).ok()?;
+        Some((waiter, target.turns()?.clone()))
+    }
+
+    /// The next turn.
+    pub(super) fn next(&self) -> impl Future<Output = SemaphorePermit<'_>> {
+        self.0.acquire().map(|permit| permit.expect("the semaphore is never closed"))
+    }
+
+    /// What a consumer keeps of a turn that it has waited for.
+    pub(super) fn keep(&self, permit: SemaphorePermit<'_>) -> Turn {
+        permit.forget();
+        Turn { of: Some(self.clone()), has_ended: AtomicBool::new(false) }
+    }
+}
+
+impl Turn {
+    /// Lets another consumer begin, if this one has waited for its turn.
+    pub(super) fn end(&self) {
+        if let Some(Turns(turns)) = &self.of
+            && !self.has_ended.swap(true, Ordering::AcqRel)
+        {
+            turns.add_permits(1);
+        }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
