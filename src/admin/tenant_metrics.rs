@@ -191,10 +191,8 @@ fn credentials(metrics: &mut MetricFamilies<'_>, router: &Router) -> fmt::Result
     tenants.sort_unstable_by_key(|tenant| &tenant.id);
     let help = "When the last credential of a tenant's senders ends; not there where one has no end";
     metrics.gauges("sluice_tenant_credentials_expiry_timestamp_seconds", help, |family| {
-        let ending = tenants.iter().filter_map(|tenant| Some((tenant, tenant.credentials_expiry()?)));
-        ending
-            .into_iter()
-            .try_for_each(|(tenant, expiry)| family.add(&[("tenant", &tenant.id)], since_epoch(expiry)))
+        let mut ending = tenants.iter().filter_map(|tenant| Some((tenant, tenant.credentials_expiry()?)));
+        ending.try_for_each(|(tenant, expiry)| family.add(&[("tenant", &tenant.id)], since_epoch(expiry)))
     })?;
     let help = "When the credential of a sender ends; not there where it has no end";
     metrics.gauges("sluice_tenant_sender_expiry_timestamp_seconds", help, |family| {
