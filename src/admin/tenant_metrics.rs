@@ -184,15 +184,26 @@ fn streams(
     })
 }
 
-/// When the credentials expire, of every tenant all of whose credentials do, even if it has never sent.
+/// When credentials expire: those of a tenant all of whose credentials do, and each by itself; even if the tenant has never sent.
 fn credentials(metrics: &mut MetricFamilies<'_>, router: &Router) -> fmt::Result {
     let table = router.tenants().table();
-    let ending = table.tenants().filter_map(|tenant| Some((&tenant.id, tenant.credentials_expiry()?)));
-    let mut ending: Vec<_> = ending.collect();
-    ending.sort_unstable();
+    let mut tenants: Vec<_> = table.tenants().collect();
+    tenants.sort_unstable_by_key(|tenant| &tenant.id);
     let help = "When the last credential of a tenant's senders ends; not there where one has no end";
     metrics.gauges("sluice_tenant_credentials_expiry_timestamp_seconds", help, |family| {
-        ending.iter().try_for_each(|(id, expiry)| family.add(&[("tenant", id)], since_epoch(*expiry)))
+        let mut ending = tenants.iter().filter_map(|tenant| Some((tenant, tenant.credentials_expiry()?)));
+        ending.try_for_each(|(tenant, expiry)| family.add(&[("tenant", &tenant.id)], since_epoch(expiry)))
+    })?;
+    let help = "When the credential of a sender ends; not there where it has no end";
+    metrics.gauges("sluice_tenant_sender_expiry_timestamp_seconds", help, |family| {
+        for tenant in &tenants {
+            for sender in &tenant.senders {
+                if let Some(expiry) = sender.expires {
+                    family.add(&[("tenant", &tenant.id), ("sender", &sender.name)], since_epoch(expiry))?;
+                }
+            }
+        }
+        Ok(())
     })
 }
 

@@ -421,6 +421,7 @@ impl Replay {
             budget: &budget,
             pass: None,
             begun: &begun,
+            turn: None,
             span: None,
         };
         let mut attempt = 1;

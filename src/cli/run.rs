@@ -1,9 +1,7 @@
 //! `sluice run`: starts, logs the listeners' addresses, prints commands to try, and runs until a signal stops it.
 
-use std::io::IsTerminal as _;
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
@@ -12,7 +10,7 @@ use tracing::{error, info, warn};
 
 use super::greeting::to_try;
 use super::logging::LoggingArgs;
-use super::standard_error::say_line;
+use super::standard_error::{is_terminal, progress_interval, say_line};
 use crate::admin::{Admin, MetricHistory, read_metrics};
 use crate::config::ConfigSource;
 use crate::descriptors::{self, Descriptors, TooFew};
@@ -21,12 +19,6 @@ use crate::first_commands::{FirstCommands, ReceiverAt};
 use crate::panics;
 use crate::receive::Otlp;
 use crate::run::{self, ReloadError, Role, Router, Serve};
-
-/// How often the throughput is logged, while there is any, on a terminal.
-const PROGRESS: Duration = Duration::from_secs(1);
-
-/// How often the throughput is logged elsewhere.
-const PROGRESS_IN_A_FILE: Duration = Duration::from_secs(10);
 
 /// The exit code for a service manager if the configuration can't be used (`EX_CONFIG` of sysexits.h): starting the process again would
 /// fail again.
@@ -130,8 +122,7 @@ async fn live(router: Arc<Router>, signals: Signals, for_people: bool) -> ExitCo
     tokio::spawn(run::answer_watchdog());
     let reloading = tokio::spawn(run::reload_when_asked(router.clone(), hangups));
     let tenants = tokio::spawn(run::watch_tenants(router.clone()));
-    let pause = if is_terminal() { PROGRESS } else { PROGRESS_IN_A_FILE };
-    let progress = tokio::spawn(run::show_progress(router.clone(), pause));
+    let progress = tokio::spawn(run::show_progress(router.clone(), progress_interval()));
     let sweeping = tokio::spawn(run::sweep(router.clone()));
     let watches = tokio::spawn(run::judge_watches(router.clone()));
     let left_out = tokio::spawn(super::logging::report_left_out());
@@ -241,11 +232,6 @@ async fn greet(router: &Router, for_people: bool) {
     let is_open = addresses.first().is_some_and(|address| address.ip().to_canonical().is_loopback());
     let admin = admin.first().map(String::as_str).filter(|_| is_open);
     say_line(format_args!("\n{}", to_try(&commands, admin)));
-}
-
-/// Whether the log goes to a terminal.
-fn is_terminal() -> bool {
-    std::io::stderr().is_terminal()
 }
 
 /// Raises the soft limit of open files as far as the hard limit allows, and divides the descriptors among their uses: a gateway has a

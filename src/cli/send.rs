@@ -12,7 +12,7 @@ use serde_json::json;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::duration::parse_duration;
-use super::standard_error::say_line;
+use super::standard_error::{progress_interval, say_line};
 use super::tls::TlsArgs;
 use crate::otlp::Signal;
 
@@ -160,7 +160,7 @@ pub async fn run(args: SendArgs) -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let mut ticks = interval(Duration::from_secs(1));
+    let mut ticks = interval(progress_interval());
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks.tick().await;
     let mut before = load.progress();

@@ -15,7 +15,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::counted::counted;
 use super::duration::parse_duration;
-use super::standard_error::say_line;
+use super::standard_error::{progress_interval, say_line};
 use crate::otlp::Signal;
 use crate::receive::TlsServerSettings;
 use crate::rounded::seconds;
@@ -226,9 +226,9 @@ pub async fn run(args: SinkArgs) -> ExitCode {
     if complete && counts.in_order() && counts.malformed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Prints one line a second, while records arrive, until nobody reads the output any more.
+/// Prints a line at each [`progress_interval`] in which something has arrived, until nobody reads the output any more.
 async fn show_progress(sink: &Sink, attribute: &str) -> io::Result<Infallible> {
-    let mut ticks = interval(Duration::from_secs(1));
+    let mut ticks = interval(progress_interval());
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks.tick().await;
     // From zero, so that the first line counts what has arrived before it.

@@ -13,8 +13,12 @@ use crate::setup;
 use crate::support::process::log_of;
 use crate::support::{PATIENCE, eventually, http};
 
-/// What the configurations in `config` take from the environment.
-const TOKENS: [(&str, &str); 2] = [("S2_ACCESS_TOKEN", "s2-token"), ("BETTER_STACK_TOKEN", "source-token")];
+/// What the configurations in `config` and in the documents take from the environment.
+const TOKENS: [(&str, &str); 3] = [
+    ("S2_ACCESS_TOKEN", "s2-token"),
+    ("BETTER_STACK_TOKEN", "source-token"),
+    ("SLUICE_TOKEN", "of-the-collector"),
+];
 
 /// A running Collector with an `otlp` receiver. It is killed when it is dropped.
 pub(crate) struct Collector {

@@ -6,6 +6,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 
+use serde_json::Value;
 use sluice::otlp::Signal;
 
 use crate::collector::Collector;
@@ -164,20 +165,46 @@ async fn ours_from_an_sdk_of_each_language_by_the_variables_that_it_shows() {
     }
 }
 
-#[tokio::test]
-async fn ours_from_a_collector_by_the_file_that_it_shows() {
-    let shown = blocks("collector.md", "yaml collector").swap_remove(0);
-    let sluice = SluiceProcess::start(&on_free_ports("sluice.yaml"), &[]).await;
+/// Starts a Collector with a file of the page, which sends to a Sluice, and has it take something of each signal.
+async fn by_a_collector(shown: &str, sluice: &SluiceProcess) {
     let collector = Collector::start_listening(2, |addresses: &[SocketAddr]| {
         let [http, grpc] = [addresses[0], addresses[1]].map(|address| address.to_string());
         let yaml = shown.replace("127.0.0.1:14318", &http).replace("127.0.0.1:14317", &grpc);
-        yaml.replace("http://127.0.0.1:4318", &sluice.url())
+        let upstreams = ["http://127.0.0.1:4318", "https://sluice.example.com:4318"];
+        upstreams.iter().fold(yaml, |yaml, upstream| yaml.replace(upstream, &sluice.url()))
     });
     let collector = collector.await;
     for (signal, text) in SENT {
         let entry = entry_of(signal, resource(&[("service.name", "shop")]), &[text]);
         collector.post(signal, request(&[entry])).await;
     }
-    in_files(&sluice, "shop", 1).await;
+    in_files(sluice, "shop", 1).await;
     collector.assert_content();
+}
+
+#[tokio::test]
+async fn ours_from_a_collector_by_the_file_that_it_shows() {
+    let shown = blocks("collector.md", "yaml collector").swap_remove(0);
+    let sluice = SluiceProcess::start(&on_free_ports("sluice.yaml"), &[]).await;
+    by_a_collector(&shown, &sluice).await;
+}
+
+/// In the file that the page begins with. Without the token, Sluice would take nothing.
+#[tokio::test]
+async fn ours_from_a_collector_with_a_token_by_the_exporter_that_it_shows() {
+    let [whole, exporters] = &blocks("collector.md", "yaml collector")[..] else { panic!("there are two") };
+    let read = |text: &str| serde_saphyr::from_str::<Value>(text).unwrap();
+    let (mut whole, exporters) = (read(whole), read(exporters));
+    for (name, exporter) in exporters["exporters"].as_object().unwrap() {
+        assert!(whole["exporters"].get(name).is_some(), "the file has {name}");
+        whole["exporters"][name] = exporter.clone();
+    }
+    let http = "      http:\n        endpoint: 127.0.0.1:0\n";
+    let auth = format!("{http}        auth: {{ authenticator: bearertokenauth }}\n");
+    let yaml = on_free_ports("sluice.yaml").replace(http, &auth);
+    let yaml = yaml + "extensions: { bearertokenauth: { token: of-the-collector } }\n";
+    let sluice = SluiceProcess::start(&yaml, &[]).await;
+    let anonymous = sluice.post(Signal::Logs, Vec::new()).await;
+    assert_eq!(anonymous.status, 401, "{}", anonymous.text());
+    by_a_collector(&whole.to_string(), &sluice).await;
 }

@@ -2,18 +2,15 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
-use std::process::Stdio;
 use std::time::Duration;
 
-use bytes::Bytes;
 use serde_json::Value;
-use tokio::process::{Child, Command};
 
+use crate::blocks::{blocks, pages};
+use crate::prometheus::Prometheus;
 use crate::support::eventful::Eventful;
-use crate::support::{eventually, http};
-use crate::tools::{root, tool};
+use crate::support::eventually;
+use crate::tools::root;
 
 /// The names of Sluice's metrics in a text.
 pub(crate) fn metrics_in(text: &str) -> BTreeSet<&str> {
@@ -43,66 +40,47 @@ fn queries(board: &Value) -> Vec<(String, String)> {
     let annotations = board["annotations"]["list"].as_array().unwrap().iter();
     let of_annotations = annotations
         .map(|annotation| ("annotation".to_owned(), annotation["expr"].as_str().unwrap().to_owned()));
-    of_panels
-        .chain(of_annotations)
-        .map(|(title, query)| {
-            let variables = ["$job", "$instance", "$exporter"];
-            let query = variables.iter().fold(query, |query, name| query.replace(name, ".*"));
-            (title, query.replace("$__rate_interval", "30s"))
-        })
-        .collect()
+    of_panels.chain(of_annotations).map(|(title, query)| (title, where_all_is_chosen(&query))).collect()
 }
 
-/// A Prometheus that reads all of Sluice's metrics every second. It is killed when it is dropped.
-struct Prometheus {
-    address: SocketAddr,
-    _process: Child,
+/// A query as Grafana makes it where all is chosen.
+fn where_all_is_chosen(query: &str) -> String {
+    let variables = ["$job", "$instance", "$exporter"];
+    let query = variables.iter().fold(query.to_owned(), |query, name| query.replace(name, ".*"));
+    query.replace("$__rate_interval", "30s")
 }
 
-impl Prometheus {
-    fn start(directory: &Path, sluice: SocketAddr) -> Self {
-        let config = directory.join("prometheus.yml");
-        let jobs = [("sluice", "/metrics"), ("sluice-tenants", "/metrics/tenants")].map(|(name, path)| {
-            format!(
-                "  - {{ job_name: {name}, metrics_path: {path}, static_configs: [{{ targets: ['{sluice}'] }}] }}\n"
-            )
-        });
-        let text = format!(
-            "global: {{ scrape_interval: 1s, evaluation_interval: 1s }}\nrule_files: ['{}']\nscrape_configs:\n{}",
-            root("deploy/prometheus/alerts.yaml").display(),
-            jobs.concat()
-        );
-        fs::write(&config, text).unwrap();
-        // It says nowhere which port the system has given it. That of a listener that is gone is given to nobody else for a while.
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let process = Command::new(tool("prometheus"))
-            .arg(format!("--config.file={}", config.display()))
-            .arg(format!("--storage.tsdb.path={}", directory.join("prometheus").display()))
-            .arg(format!("--web.listen-address={address}"))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
-        Self { address, _process: process }
-    }
+/// The series and the label that each variable of the board has its values of: `label_values(SERIES, LABEL)`.
+fn variables(board: &Value) -> Vec<(String, String)> {
+    let variables = board["templating"]["list"].as_array().unwrap().iter();
+    let asked = variables.filter(|variable| variable["type"] == "query").map(|variable| {
+        let query = variable["query"]["query"].as_str().unwrap();
+        assert_eq!(variable["definition"], query, "what is shown is what is asked");
+        let inside = query.strip_prefix("label_values(").and_then(|rest| rest.strip_suffix(')'));
+        let (series, label) = inside.and_then(|inside| inside.rsplit_once(", ")).expect(query);
+        assert_eq!(variable["name"], label);
+        (where_all_is_chosen(series), label.to_owned())
+    });
+    asked.collect()
+}
 
-    /// What a query gives now; nothing if it can't be asked yet.
-    async fn query(&self, query: &str) -> Option<Vec<Value>> {
-        let encoded = percent_encoding::utf8_percent_encode(query, percent_encoding::NON_ALPHANUMERIC);
-        let path = format!("/api/v1/query?query={encoded}");
-        let answer = http::try_send(self.address, "GET", &path, &[], Bytes::new()).await?;
-        let answer: Value = serde_json::from_slice(&answer.body).ok()?;
-        assert_eq!(answer["status"], "success", "{query}: {answer}");
-        Some(answer["data"]["result"].as_array().unwrap().clone())
-    }
+/// What pages show as a query of Prometheus.
+fn queries_of_pages() -> Vec<(String, String)> {
+    let all = pages().into_iter().flat_map(|page| blocks(&page));
+    all.filter(|block| block.language == "promql").map(|block| (block.place, block.text)).collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_query_of_the_board_shows_something_of_a_sluice_to_which_it_happens() {
     let eventful = Eventful::start().await;
     let directory = tempfile::tempdir().unwrap();
-    let prometheus = Prometheus::start(directory.path(), eventful.sluice.admin);
+    let jobs = [("sluice", "/metrics"), ("sluice-tenants", "/metrics/tenants")].map(|(name, path)| {
+        let address = eventful.sluice.admin;
+        format!(
+            "{{ job_name: {name}, metrics_path: {path}, static_configs: [{{ targets: ['{address}'] }}] }}"
+        )
+    });
+    let prometheus = Prometheus::start(directory.path(), &jobs);
 
     let mut open = queries(&board());
     assert!(open.len() > 40, "{}", open.len());
@@ -120,6 +98,26 @@ async fn every_query_of_the_board_shows_something_of_a_sluice_to_which_it_happen
         open.is_empty().then_some(())
     })
     .await;
+
+    // What pages show is for what has not happened here.
+    let shown = queries_of_pages();
+    assert!(shown.len() > 1, "{shown:?}");
+    for (place, query) in shown {
+        assert!(prometheus.query(&query).await.is_some(), "{place}");
+    }
+
+    let variables = variables(&board());
+    assert_eq!(variables.len(), 3, "{variables:?}");
+    for (series, label) in variables {
+        let values = prometheus.label_values(&series, &label).await;
+        // The other job has metrics of tenants alone.
+        let expected: &[&str] = match &*label {
+            "job" => &["sluice"],
+            "instance" => &[&eventful.sluice.admin.to_string()],
+            _ => &["otlp_http/away", "otlp_http/refusing", "otlp_http/secure", "otlp_http/well"],
+        };
+        assert_eq!(values, expected, "label_values({series}, {label})");
+    }
 }
 
 #[test]

@@ -2,18 +2,18 @@
 //! newest Kubernetes that they are for, and Sluice is asked whether it takes the configurations in them.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
 
-use crate::tools::{output, root, run, tool};
+use crate::tools::{output, root, run, shown, tool};
 
 /// The first with native sidecars that need no feature gate, and the newest whose schemas there are.
 const VERSIONS: [&str; 2] = ["1.29", "1.37"];
 
 /// What `kubectl apply` would be given.
-struct Rendered {
+pub(crate) struct Rendered {
     documents: Vec<Value>,
 }
 
@@ -42,7 +42,7 @@ impl Rendered {
         self.documents.iter().filter(|document| document["kind"] == kind).collect()
     }
 
-    fn one(&self, kind: &str) -> &Value {
+    pub(crate) fn one(&self, kind: &str) -> &Value {
         let [one] = self.of_kind(kind)[..] else { panic!("there is one {kind}: {:#?}", self.documents) };
         one
     }
@@ -78,6 +78,10 @@ impl Rendered {
             self.one("HorizontalPodAutoscaler")["spec"]["scaleTargetRef"]["name"],
             set["metadata"]["name"]
         );
+        // An autoscaler and a number of replicas would contradict each other each time that both are applied.
+        assert_eq!(set["spec"]["replicas"], Value::Null);
+        let metrics = &self.one("HorizontalPodAutoscaler")["spec"]["metrics"];
+        assert_eq!(metrics[0]["pods"]["metric"]["name"], "sluice_pending_bytes");
         assert_eq!(self.one("ServiceAccount")["metadata"]["name"], pod["spec"]["serviceAccountName"]);
         assert_eq!(pod["spec"]["securityContext"]["fsGroup"], 65532);
         let container = &pod["spec"]["containers"][0];
@@ -125,7 +129,7 @@ fn check_sidecar(pod: &Value, rendered: &Rendered) {
     check_container(sidecar, pod, rendered);
 }
 
-fn kustomize(directory: &str) -> Rendered {
+pub(crate) fn kustomize(directory: &str) -> Rendered {
     Rendered::check(&run(Command::new(tool("kustomize")).arg("build").arg(root(directory))))
 }
 
@@ -173,27 +177,45 @@ fn helm_makes_a_gateway_that_kubernetes_takes() {
     let rendered = helm_template(&chart, &all);
     rendered.check_gateway();
     rendered.check_configurations();
-    // An autoscaler and a number of replicas would contradict each other at every upgrade.
-    assert_eq!(rendered.one("StatefulSet")["spec"]["replicas"], Value::Null);
     let rendered = helm_template(&chart, &["gateway.replicas=5"]);
     assert_eq!(rendered.one("StatefulSet")["spec"]["replicas"], 5);
     assert!(rendered.of_kind("HorizontalPodAutoscaler").is_empty());
 }
 
-#[test]
-fn the_chart_puts_a_sidecar_into_the_pods_of_another_chart() {
-    let directory = tempfile::tempdir().unwrap();
-    let application = directory.path().join("application");
+/// Copies an application's chart, with that of Sluice in it, into a directory.
+fn application_in(directory: &Path) -> PathBuf {
+    let application = directory.join("application");
     let copy = |from: &Path, to: &Path| {
         fs::create_dir_all(to.parent().unwrap()).unwrap();
         run(Command::new("cp").arg("-r").arg(from).arg(to));
     };
     copy(&root("tests/deploy/application"), &application);
     copy(&root("deploy/helm/sluice"), &application.join("charts/sluice"));
-    let rendered = helm_template(&application, &[]);
+    application
+}
+
+#[test]
+fn the_chart_puts_a_sidecar_into_the_pods_of_another_chart() {
+    let directory = tempfile::tempdir().unwrap();
+    let rendered = helm_template(&application_in(directory.path()), &[]);
     check_sidecar(&rendered.one("Deployment")["spec"]["template"]["spec"], &rendered);
     rendered.check_configurations();
     assert!(rendered.of_kind("StatefulSet").is_empty());
+}
+
+/// In place of the template of the same chart, as the Pod of which it is a part.
+#[test]
+fn helm_takes_what_the_documentation_shows() {
+    let [block] = &shown("yaml", "helm")[..] else { panic!("there is one such block") };
+    let pod = "apiVersion: v1\nkind: Pod\nmetadata: { name: shop }\n";
+    let application = "  containers: [{ name: shop, image: 'registry.example.com/shop:1.0' }]\n";
+    let directory = tempfile::tempdir().unwrap();
+    let chart = application_in(directory.path());
+    fs::remove_file(chart.join("templates/deployment.yaml")).unwrap();
+    fs::write(chart.join("templates/pod.yaml"), format!("{pod}{}{application}", block.text)).unwrap();
+    let rendered = helm_template(&chart, &[]);
+    check_sidecar(&rendered.one("Pod")["spec"], &rendered);
+    rendered.check_configurations();
 }
 
 #[test]
@@ -220,9 +242,7 @@ fn chart_and_manifests_run_this_version() {
 /// Beside a copy of the repository that is called `sluice`, as the page has it, and what the reader is to have.
 #[test]
 fn kustomize_takes_what_the_documentation_shows() {
-    let page = fs::read_to_string(root("docs/kubernetes.md")).unwrap();
-    let shown: Vec<&str> =
-        page.split("```yaml kustomize\n").skip(1).map(|block| block.split("```").next().unwrap()).collect();
+    let shown = shown("yaml", "kustomize");
     assert_eq!(shown.len(), 2);
     for kustomization in shown {
         let directory = tempfile::tempdir().unwrap();
@@ -231,7 +251,7 @@ fn kustomize_takes_what_the_documentation_shows() {
         run(Command::new("cp").arg("-r").arg(root("deploy")).arg(beside("sluice")));
         fs::copy(root("deploy/kubernetes/gateway/sluice.yaml"), beside("sluice.yaml")).unwrap();
         fs::copy(root("deploy/kubernetes/examples/shop.yaml"), beside("shop.yaml")).unwrap();
-        fs::write(beside("kustomization.yaml"), kustomization).unwrap();
+        fs::write(beside("kustomization.yaml"), kustomization.text).unwrap();
         let rendered = run(Command::new(tool("kustomize")).arg("build").arg(directory.path()));
         let rendered = Rendered::check(&rendered);
         rendered.check_configurations();

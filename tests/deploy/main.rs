@@ -5,14 +5,20 @@
 //! the first time. What is needed for it and missing fails the tests that need it, and says so.
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed, which is what it is for")]
 
+#[path = "../documents/blocks.rs"]
+mod blocks;
 #[path = "../support/mod.rs"]
 mod support;
+#[path = "../documents/targets.rs"]
+mod targets;
 
+mod adapter;
 mod alerts;
 mod board;
 mod image;
 mod kubernetes;
 mod package;
+mod prometheus;
 mod site;
 mod tools;
 mod unit;

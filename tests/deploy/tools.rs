@@ -3,9 +3,17 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use crate::blocks::{CodeBlock, blocks, pages};
+
 /// What to do where a tool is missing; the rest of the tests need none of them.
 const NEEDS: &str = "the tests of `deploy/` need Debian or Ubuntu with systemd-analyze, Go 1.25 and Python 3.10 with venv, or newer \
                      (`make test-rust` runs what needs only Rust)";
+
+/// The blocks of code of this kind in the documents.
+pub(crate) fn shown(language: &str, word: &str) -> Vec<CodeBlock> {
+    let all = pages().into_iter().flat_map(|page| blocks(&page));
+    all.filter(|block| block.language == language && block.word.as_deref() == Some(word)).collect()
+}
 
 /// A file or directory of the repository.
 pub(crate) fn root(path: &str) -> PathBuf {

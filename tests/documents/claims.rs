@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use crate::between;
 use crate::blocks::{files, root};
+use crate::targets::between;
 
 #[test]
 fn every_promise_names_tests_that_run() {

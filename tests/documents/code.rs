@@ -13,11 +13,11 @@ fn every_block_is_of_a_known_kind() {
     assert!(mistakes.is_empty(), "tests/documents/blocks.rs has the kinds of blocks: {mistakes:#?}");
 }
 
-/// Whatever more is asked of it: `tests/deploy` gives Kustomize and Prometheus what they read.
+/// Whatever more is asked of it: `tests/deploy` gives each program what it reads, and `tests/clients` a Collector.
 #[test]
 fn the_yaml_of_other_programs_is_yaml() {
     for block in pages().iter().flat_map(|page| blocks(page)) {
-        // A template of Helm's is no YAML yet.
+        // A template of Helm's is no YAML before Helm has rendered it, which `tests/deploy` has it do.
         if block.language == "yaml" && block.word.as_deref().is_some_and(|word| word != "helm") {
             let read: Result<Value, _> = serde_saphyr::from_str(&block.text);
             assert!(read.is_ok_and(|value| value.is_object() || value.is_array()), "{}", block.place);

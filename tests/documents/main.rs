@@ -8,6 +8,7 @@ mod code;
 mod dependencies;
 mod links;
 mod quotes;
+mod targets;
 
 use std::path::PathBuf;
 
@@ -18,9 +19,4 @@ pub(crate) fn documents() -> Vec<PathBuf> {
     let mut documents = pages();
     documents.push(root().join("CHANGELOG.md"));
     documents
-}
-
-/// What stands between `open` and `close` in a line, as often as it does.
-pub(crate) fn between<'a>(line: &'a str, open: &'a str, close: char) -> impl Iterator<Item = &'a str> {
-    line.split(open).skip(1).filter_map(move |rest| rest.split_once(close)).map(|(inside, _)| inside)
 }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::Arc;
 
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
 use prost::Message as _;
@@ -13,7 +14,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::Command;
 
 use crate::support::payload::{attribute, entry_of, logs, request, resource};
-use crate::support::process::{TAKEN, run_printed};
+use crate::support::process::{TAKEN, run_printed, spawn_on_terminal};
 use crate::support::sinks;
 use crate::support::tls::Authority;
 use crate::support::{Sluice, SluiceProcess, eventually, http};
@@ -586,6 +587,37 @@ async fn send_and_sink_speak_grpc_over_tls() {
     let (received, sent) = tokio::join!(sluice(&sink), sluice(&send));
     assert_eq!((sent.code, received.code), (Some(0), Some(0)), "{}\n{}", sent.error, received.error);
     assert!(received.out.contains("0 missing, 0 reordered, 0 duplicates"), "{}", received.out);
+}
+
+#[tokio::test]
+async fn send_and_sink_say_how_far_they_are_every_ten_seconds_at_most_in_a_file() {
+    let listen = sinks::nobody().await.to_string();
+    let endpoint = format!("http://{listen}");
+    let sink = ["sink", "--listen", &listen, "--expect-records", "2400"];
+    let send = ["send", "--endpoint", &endpoint, "--duration", "12s", "--rate", "1", "--retry"];
+    let (received, sent) = tokio::join!(sluice(&sink), sluice(&send));
+    for ended in [received, sent] {
+        assert_eq!(ended.code, Some(0), "{}", ended.error);
+        assert_eq!(ended.error.matches(" requests/s  ").count(), 1, "{}", ended.error);
+    }
+}
+
+#[tokio::test]
+async fn send_and_sink_say_each_second_how_far_they_are_on_a_terminal() {
+    let listen = sinks::nobody().await.to_string();
+    let endpoint = format!("http://{listen}");
+    let sink: &[&str] = &["sink", "--listen", &listen];
+    let send = &["send", "--endpoint", &endpoint, "--duration", "60s", "--rate", "20", "--retry"];
+    let started = [sink, send].map(|args| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sluice"));
+        command.args(args).stdin(Stdio::null()).stdout(Stdio::null()).kill_on_drop(true);
+        let log = Arc::default();
+        (spawn_on_terminal(&mut command, Arc::clone(&log)), log)
+    });
+    for (_child, log) in &started {
+        let lines = || log.lock().iter().filter(|line: &&String| line.contains(" requests/s  ")).count();
+        eventually("it says so twice", async || (lines() >= 2).then_some(())).await;
+    }
 }
 
 #[tokio::test]

@@ -248,6 +248,26 @@ async fn metrics_of_each_tenant_are_a_page_of_their_own_that_is_there_if_it_is_a
 }
 
 #[tokio::test]
+async fn metrics_have_the_end_of_each_credential_and_of_the_last_one() {
+    let rows = "
+    - { id: acme, senders: [{ name: web, token: a, expires: 2100-01-01T00:00:00Z }, { name: batch, token: b, expires: 2101-01-01T00:00:00Z }] }
+    - { id: globex, senders: [{ name: web, token: c, expires: 2001-09-09T01:46:40Z }, { name: batch, token: d }] }
+";
+    let up = sinks::counting().await;
+    let sluice = Sluice::start(&(config(&up.url(), &[], rows) + TENANT_METRICS)).await;
+    let page = Metrics::parse(&sluice.get("/metrics/tenants").await.text());
+    let of_sender = |tenant: &str, sender: &str| {
+        page.sum("sluice_tenant_sender_expiry_timestamp_seconds", &[("tenant", tenant), ("sender", sender)])
+    };
+    let [sooner, later, over] = [4_102_444_800.0, 4_133_980_800.0, 1_000_000_000.0];
+    assert_eq!((of_sender("acme", "web"), of_sender("acme", "batch")), (sooner, later));
+    assert_eq!((of_sender("globex", "web"), of_sender("globex", "batch")), (over, 0.0), "one has no end");
+    let last =
+        |tenant: &str| page.sum("sluice_tenant_credentials_expiry_timestamp_seconds", &[("tenant", tenant)]);
+    assert_eq!((last("acme"), last("globex")), (later, 0.0));
+}
+
+#[tokio::test]
 async fn no_page_about_tenants_has_a_secret() {
     let (_up, sluice) = four(TENANT_METRICS).await;
     for path in [

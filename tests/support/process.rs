@@ -283,7 +283,7 @@ fn completed(
 }
 
 /// Starts a program whose standard error is a terminal; what it writes there comes into `log`, line by line.
-fn spawn_on_terminal(command: &mut Command, log: Arc<Mutex<Vec<String>>>) -> Child {
+pub fn spawn_on_terminal(command: &mut Command, log: Arc<Mutex<Vec<String>>>) -> Child {
     let ours = pty::openpt(pty::OpenptFlags::RDWR | pty::OpenptFlags::NOCTTY).expect("there are terminals");
     pty::grantpt(&ours).expect("it is ours");
     pty::unlockpt(&ours).expect("it is ours");

@@ -26,8 +26,8 @@ pub struct Conditions<'a> {
     pub pass: Option<&'a Pass<'a>>,
     /// When the attempt began to do more than wait for its turn: until then it leaves no trace if it is dropped.
     pub begun: &'a OnceLock<Instant>,
-    /// The turn of the consumer, which ends as the attempt begins.
-    pub(super) turn: &'a Turn,
+    /// The turn of the consumer, if one makes the attempt: it ends as that begins.
+    pub turn: Option<&'a Turn>,
     /// The span of the attempt, if it has one: it begins with the attempt, and is named to the upstream.
     pub span: Option<&'a OpenSpan>,
 }
@@ -35,7 +35,9 @@ pub struct Conditions<'a> {
 impl Conditions<'_> {
     /// Begins the attempt, if it may still be made.
     pub(super) fn begin(&self) -> bool {
-        self.turn.end();
+        if let Some(turn) = self.turn {
+            turn.end();
+        }
         let holds = self.pass.is_none_or(Pass::holds);
         if holds {
             self.begun.get_or_init(Instant::now);
@@ -60,21 +62,20 @@ pub(super) struct LoneAttempt {
     redaction: ArcSwap<Redaction>,
     pub(super) budget: Arc<Budget>,
     begun: OnceLock<Instant>,
-    turn: Turn,
 }
 
 #[cfg(test)]
 impl Default for LoneAttempt {
     fn default() -> Self {
-        let (hanging, redaction, begun, turn) = Default::default();
-        Self { hanging, redaction, budget: Arc::new(Budget::new(u64::MAX)), begun, turn }
+        let (hanging, redaction, begun) = Default::default();
+        Self { hanging, redaction, budget: Arc::new(Budget::new(u64::MAX)), begun }
     }
 }
 
 #[cfg(test)]
 impl LoneAttempt {
     pub(super) fn conditions(&self) -> Conditions<'_> {
-        let Self { hanging, redaction, budget, begun, turn } = self;
-        Conditions { hanging, redaction, budget, pass: None, begun, turn, span: None }
+        let Self { hanging, redaction, budget, begun } = self;
+        Conditions { hanging, redaction, budget, pass: None, begun, turn: None, span: None }
     }
 }

@@ -506,7 +506,7 @@ impl<'e> Delivery<'e> {
             budget: &shared.budget,
             pass,
             begun: &begun,
-            turn: self.turn,
+            turn: Some(self.turn),
             span: span.as_deref().map(AttemptSpan::open),
         };
         self.attempting = Some(exporter.attempting());

@@ -64,6 +64,7 @@ pub use settings::{
 pub use status::{StatusAction, Statuses, TimedAction};
 pub use tenant_row::{WithRow, alternatives};
 pub use transport::{Target, Transport};
+pub use turn::Turn;
 pub use undelivered_cause::UndeliveredCause;
 pub use valid_key::ValidKey;
 

@@ -7,7 +7,6 @@ use std::sync::{Arc, OnceLock};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 
-use super::turn::Turn;
 use super::{
     Answer, Conditions, ExporterKind, SecretTemplate, Target, TelemetrySettings, Transport, TransportError,
 };
@@ -74,10 +73,10 @@ impl TelemetryUpstream {
         records: u64,
         (redaction, budget): (&ArcSwap<Redaction>, &Arc<Budget>),
     ) -> Option<Answer> {
-        let (begun, turn) = (OnceLock::new(), Turn::default());
+        let begun = OnceLock::new();
         let hanging = &self.hanging;
         let conditions =
-            Conditions { hanging, redaction, budget, pass: None, begun: &begun, turn: &turn, span: None };
+            Conditions { hanging, redaction, budget, pass: None, begun: &begun, turn: None, span: None };
         self.transport.attempt(target, &Batch::new(signal, vec![request], records), conditions).await
     }
 }

@@ -23,7 +23,7 @@ pub(super) struct Turns(Arc<Semaphore>);
 /// A consumer's turn, if it has waited for one. It ends when the consumer's first attempt begins, or when the consumer waits for
 /// anything but that: whoever waits for long keeps nobody else from beginning.
 #[derive(Debug, Default)]
-pub(super) struct Turn {
+pub struct Turn {
     of: Option<Turns>,
     has_ended: AtomicBool,
 }

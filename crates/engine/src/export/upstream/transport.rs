@@ -192,8 +192,8 @@ impl<P: OtlpExchange> OtlpTransport<P> {
             return Some(without_header(&error));
         }
         // Who is expected to hang waits among those that do, and keeps nobody else from beginning.
-        if conditions.hanging.load(Ordering::Relaxed) {
-            conditions.turn.end();
+        if let Some(turn) = conditions.turn.filter(|_| conditions.hanging.load(Ordering::Relaxed)) {
+            turn.end();
         }
         let exchange = || self.authenticated(target, batch, conditions);
         target.destination.allowance.run(conditions.hanging, || conditions.begin(), exchange).await
