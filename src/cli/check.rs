@@ -143,13 +143,18 @@ fn check_one(args: &CheckArgs, source: &ConfigSource, env: fn(&str) -> Option<St
     if let Some(compiled) = compiled
         && let Some(TenantTable { rows: TenantRows::Directory(directory), .. }) = &compiled.tenants
     {
-        match check_directory(
+        let checked = check_directory(
             directory,
             args.tenants.then(|| RowReader::new(&compiled, env, secrets, row_check)),
-        ) {
+        );
+        match checked {
             Ok((checked, of_rows)) => {
                 problems.extend(of_rows);
                 rows = checked.map(|checked| format!("{}: {checked}", directory.display()));
+            }
+            Err(_) if secrets == SecretPresence::Optional && !directory.exists() => {
+                let message = "the directory of tenants is not there: its rows are not read".to_owned();
+                problems.push(Problem::of_absence(directory, message));
             }
             Err(reason) => problems
                 .push(Problem::of_file(directory, format!("can't read the directory of tenants: {reason}"))),
@@ -355,6 +360,23 @@ mod tests {
             assert_eq!(code, ExitCode::FAILURE);
             assert!(text.contains("error: can't read the directory of tenants: No such file"), "{text}");
         }
+    }
+
+    #[test]
+    fn without_secrets_the_rows_of_tenants_need_not_be_there() {
+        let (yaml, directory) = with_tenants(&[]);
+        drop(directory);
+        let of_file = yaml.replace("tenants: { directory:", "tenants: { file:");
+        for yaml in [&yaml, &of_file] {
+            for options in [&["--without-secrets"][..], &["--without-secrets", "--tenants"]] {
+                let (text, code) = run(yaml, options);
+                assert_eq!(code, ExitCode::SUCCESS, "{text}");
+                assert!(text.contains("is not there: its rows are not read"), "{text}");
+            }
+            let quiet = run(yaml, &["--without-secrets", "--quiet"]);
+            assert_eq!(quiet, (String::new(), ExitCode::SUCCESS));
+        }
+        assert_eq!(run(&of_file, &[]).1, ExitCode::FAILURE);
     }
 
     #[test]

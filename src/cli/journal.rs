@@ -16,6 +16,9 @@ const STREAMS: usize = 50;
 
 /// Look at a journal
 #[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  sluice journal inspect ./journal
+  sluice journal inspect --json ./journal | jq '.streams[0]'")]
 pub struct JournalArgs {
     #[command(subcommand)]
     command: JournalCommand,

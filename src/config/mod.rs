@@ -424,6 +424,17 @@ fn read(
                 let rows = match rows {
                     WrittenRows::Directory(path) => TenantRows::Directory(path),
                     WrittenRows::Listed(tenants) => TenantRows::Listed(tenants),
+                    WrittenRows::File(path)
+                        if surroundings.secrets == SecretPresence::Optional && !path.exists() =>
+                    {
+                        let file = quoting::path(&path);
+                        let at = root.near(&["tenants", "file"]).span;
+                        report.warn_of_absence(
+                            at,
+                            format!("the file {file} is not there: its rows are not read"),
+                        );
+                        TenantRows::Listed(Vec::new())
+                    }
                     WrittenRows::File(path) => {
                         let (tenants, problems) =
                             rows::read_list(&path, &mut files, surroundings, &exporters);

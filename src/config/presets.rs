@@ -201,7 +201,7 @@ pub(super) const PRESETS: &[Preset] = &[
         },
         needs: &[],
         largest: Some("20MiB"),
-        note: "answers 200 to what it drops, such as data of a project that it does not know",
+        note: "it answers 200 to what it drops, such as data of a project that it does not know",
         sources: &[
             "https://www.highlight.io/docs/getting-started/native-opentelemetry/overview",
             "https://github.com/highlight/highlight/blob/main/backend/otel/extract.go",
@@ -548,7 +548,7 @@ pub(super) const PRESETS: &[Preset] = &[
         },
         needs: &[],
         largest: None,
-        note: "for traces, an exporter of their own with `headers: { x-greptime-pipeline-name: greptime_trace_v1 }`",
+        note: "for traces, write an exporter of their own with `headers: { x-greptime-pipeline-name: greptime_trace_v1 }`",
         sources: &["https://docs.greptime.com/user-guide/ingest-data/for-observability/otel-collector"],
     },
     Preset {

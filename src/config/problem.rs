@@ -4,7 +4,7 @@
 //! Of the line, keys, structure and the values that are known to be no secrets (`secrets`) are shown, because the text ends up in logs and
 //! in the API.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -68,6 +68,12 @@ impl Problem {
             snippet: None,
             is_of_placeholder: false,
         }
+    }
+
+    /// A warning that what a configuration names is not there, and needn't be.
+    pub(crate) fn of_absence(path: &Path, message: String) -> Self {
+        let severity = Severity::Warning;
+        Self { severity, is_of_placeholder: true, ..Self::of_file(path, message) }
     }
 }
 
@@ -137,6 +143,8 @@ pub(super) struct ProblemReport {
     texts: HashMap<Span, bool>,
     /// Up to this byte the keys and values of the file are known.
     looked_to: usize,
+    /// The values in which a placeholder stands. What is wrong with one of them is a mistake of the placeholder's.
+    placeholders: HashSet<Span>,
 }
 
 #[derive(Debug)]
@@ -146,6 +154,14 @@ struct FoundProblem {
     message: String,
     help: Option<String>,
     is_of_placeholder: bool,
+    /// Whether it is not told, because it is a mistake of a placeholder's. What follows from it is no mistake either.
+    is_excused: bool,
+}
+
+impl FoundProblem {
+    fn is_told_error(&self) -> bool {
+        self.severity == Severity::Error && !self.is_excused
+    }
 }
 
 impl ProblemReport {
@@ -159,12 +175,29 @@ impl ProblemReport {
         self.add(Severity::Warning, Some(span), message.into())
     }
 
-    /// Adds a warning that a placeholder replaces an absent variable or file.
-    pub(super) fn warn_of_placeholder(&mut self, span: Span, message: impl Into<String>) {
+    /// Adds a warning that something of the value at `span` is absent, and needn't be there.
+    pub(super) fn warn_of_absence(&mut self, span: Span, message: impl Into<String>) {
         self.add(Severity::Warning, Some(span), message.into());
         if let Some(last) = self.found.last_mut() {
             last.is_of_placeholder = true;
+            last.is_excused = false;
         }
+    }
+
+    /// Adds a warning that a placeholder replaces an absent variable or file in the value at `span`.
+    pub(super) fn warn_of_placeholder(&mut self, span: Span, message: impl fmt::Display) {
+        self.warn_of_absence(span, format!("{message}: a placeholder stands for it"));
+    }
+
+    /// Notes that a placeholder stands in the value at `span`: from now on no problem of that value is told.
+    pub(super) fn excuse(&mut self, span: Span) {
+        self.placeholders.insert(span);
+    }
+
+    /// Notes that the value at `span`, in which a placeholder stands, is not used: that it is missing is no mistake.
+    pub(super) fn leave_out_placeholder(&mut self, span: Span) {
+        self.excuse(span);
+        self.error(span, "a placeholder stands here");
     }
 
     /// Adds an error of the file as a whole.
@@ -234,7 +267,7 @@ impl ProblemReport {
     }
 
     pub(super) fn has_errors(&self) -> bool {
-        self.found.iter().any(|found| found.severity == Severity::Error)
+        self.found.iter().any(FoundProblem::is_told_error)
     }
 
     /// Whether there are no problems.
@@ -246,11 +279,21 @@ impl ProblemReport {
     pub(super) fn has_error_outside(&self, spans: &[Span]) -> bool {
         self.found.iter().any(|found| {
             let is_inside = |inner: Span| spans.iter().any(|span| span.contains(inner));
-            found.severity == Severity::Error && !found.span.is_some_and(is_inside)
+            found.is_told_error() && !found.span.is_some_and(is_inside)
         })
     }
 
-    /// Whether there is an error inside `span`: a key that is missing there may be a misspelt one.
+    /// Whether the map may lack entries, because of an error inside it or because a placeholder stands for one of them or for all.
+    pub(super) fn lacks_entries(&self, map: &Node) -> bool {
+        let is_placeholder = |span: Span| self.placeholders.contains(&span);
+        is_placeholder(map.span)
+            || map.entries().iter().any(|entry| is_placeholder(entry.value.span))
+            || self.found.iter().any(|found| {
+                found.is_told_error() && found.span.is_some_and(|inner| map.span.contains(inner))
+            })
+    }
+
+    /// Whether there is an error inside `span`, be it only one of a placeholder: a key that is missing there may be a misspelt one.
     pub(super) fn has_error_within(&self, span: Span) -> bool {
         self.found.iter().any(|found| {
             found.severity == Severity::Error && found.span.is_some_and(|inner| span.contains(inner))
@@ -258,7 +301,15 @@ impl ProblemReport {
     }
 
     fn add(&mut self, severity: Severity, span: Option<Span>, message: String) -> &mut Self {
-        self.found.push(FoundProblem { severity, span, message, help: None, is_of_placeholder: false });
+        let is_excused = span.is_some_and(|span| self.placeholders.contains(&span));
+        self.found.push(FoundProblem {
+            severity,
+            span,
+            message,
+            help: None,
+            is_of_placeholder: false,
+            is_excused,
+        });
         self
     }
 
@@ -280,6 +331,7 @@ impl ProblemReport {
         if self.found.is_empty() {
             return Vec::new();
         }
+        self.found.retain(|found| !found.is_excused);
         self.found.sort_by_key(|found| (found.span, found.severity));
         let lines = self.lines(source);
         let mut problems: Vec<Problem> = Vec::with_capacity(self.found.len());

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::model;
-use super::node::{Mention, Node, NodeValue, ScalarOrigin};
+use super::node::{Mention, Node, NodeValue, Scalar, ScalarOrigin};
 use super::problem::ProblemReport;
 use super::processors::Treatment::{LeftOut, Refused, Run};
 use super::processors::{ANY_OTHER, treatment, types};
@@ -19,6 +19,12 @@ pub(super) fn check(root: &Node, own: &Node, report: &mut ProblemReport) {
     let defined = section.map(Node::mentions).unwrap_or_default();
     let has_settings = section.is_some_and(Node::is_map);
     let routed = in_routes(own);
+    // A placeholder may stand for any name.
+    let is_placeholder = |scalar: &Scalar| scalar.origin == ScalarOrigin::Placeholder;
+    let may_be_routed = [own.get("routes"), root.get("service")]
+        .into_iter()
+        .flatten()
+        .any(|node| node.any_scalar(&is_placeholder));
     let pipelines = Pipelines::of(root.get("service"));
     let known: HashSet<&str> = defined.iter().map(|mention| mention.name).collect();
     let run: HashSet<&str> = pipelines.processors.iter().map(|mention| mention.name).collect();
@@ -28,7 +34,7 @@ pub(super) fn check(root: &Node, own: &Node, report: &mut ProblemReport) {
             say(processor, may_run, report);
         } else if !has_settings {
             say_without_settings(processor, report);
-        } else if !routed.contains(processor.name) {
+        } else if !routed.contains(processor.name) && !may_be_routed {
             say_unrouted(processor, may_run && root.get("service").is_some(), report);
         }
     }

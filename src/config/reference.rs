@@ -6,7 +6,8 @@ use serde_json::Value as Json;
 
 use super::schema::Shape;
 
-/// The reference as Markdown: one section per map, one row per key with its type, default and meaning.
+/// The reference as Markdown: one section per map, one row per key with its type, default and the first sentence of its meaning. What
+/// more there is to say of a key stands below the table.
 pub fn reference() -> String {
     let mut out = String::new();
     let mut written = Vec::new();
@@ -29,20 +30,27 @@ fn section<'a>(out: &mut String, path: &str, shape: Shape<'a>, written: &mut Vec
         writeln!(out, "{}\n", one_line(text)).expect("writing to a String can't fail");
     }
     out.push_str("| key | type | default | meaning |\n|---|---|---|---|\n");
+    let mut below_table = String::new();
+    let mut row = |key: &str, r#type: &str, default: &str, schema: &Json| {
+        let (meaning, more) = first_sentence(schema["description"].as_str().unwrap_or_default());
+        writeln!(out, "| `{key}` | {type} | {default} | {} |", one_line(meaning).replace('|', "\\|"))
+            .expect("writing to a String can't fail");
+        if !more.is_empty() {
+            writeln!(below_table, "- `{key}`: {}", one_line(more)).expect("writing to a String can't fail");
+        }
+    };
     for (key, schema) in shape.documented_properties() {
         let property = Shape::of(schema);
-        let meaning = one_line(schema["description"].as_str().unwrap_or_default());
-        let row =
-            format!("| `{key}` | {} | {} | {meaning} |\n", type_name(property), default(schema, property));
-        out.push_str(&row);
+        row(key, &type_name(property), &default(schema, property), schema);
     }
     if let Some(values) = shape.values() {
         let (name, values) = (name_of_keys(shape), Shape::of(values));
-        let meaning = one_line(values.body["description"].as_str().unwrap_or_default());
-        writeln!(out, "| `<{name}>` | {} |  | {meaning} |", type_name(values))
-            .expect("writing to a String can't fail");
+        row(&format!("<{name}>"), &type_name(values), "", values.body);
     }
     out.push('\n');
+    if !below_table.is_empty() {
+        writeln!(out, "{below_table}").expect("writing to a String can't fail");
+    }
 
     if let Some(values) = shape.values() {
         below(out, &format!("{path}.<{}>", name_of_keys(shape)), Shape::of(values), written);
@@ -117,7 +125,39 @@ fn default(schema: &Json, shape: Shape<'_>) -> String {
     }
 }
 
-/// Markdown's tables have one line per row.
 fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|")
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// The first sentence of a text, and the others.
+fn first_sentence(text: &str) -> (&str, &str) {
+    let mut is_code = false;
+    for (at, char) in text.char_indices() {
+        is_code ^= char == '`';
+        let rest = &text[at + char.len_utf8()..];
+        let next = rest.trim_start();
+        let begins = rest.len() > next.len() && !next.starts_with(char::is_lowercase);
+        if !is_code && ".?!".contains(char) && begins {
+            return (&text[..at + 1], next);
+        }
+    }
+    (text, "")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_sentence_ends_where_another_begins() {
+        for (text, first, rest) in [
+            ("One.", "One.", ""),
+            ("One. Two. Three.", "One.", "Two. Three."),
+            ("One?\n`two` is more.", "One?", "`two` is more."),
+            ("As in `a. B`. Two.", "As in `a. B`.", "Two."),
+            ("1.5 is a number, etc. and so on", "1.5 is a number, etc. and so on", ""),
+        ] {
+            assert_eq!(first_sentence(text), (first, rest));
+        }
+    }
 }

@@ -32,9 +32,9 @@ pub(super) fn text_of_model() -> String {
     format!("{schema:#}\n")
 }
 
-/// The schema for editors: what is written where, rather than what it is read as. Any key may be without a value, text
-/// may look like a number, and `${…}` may stand for anything; and keys of the Collector's that have no effect are no
-/// mistake.
+/// The schema for editors: what is written where, rather than what it is read as. Any key may be without a value, an empty text may
+/// stand for any value but a map, text may look like a number, and `${…}` may stand for anything; and keys of the Collector's that have
+/// no effect are no mistake.
 pub fn published() -> &'static Json {
     static PUBLISHED: OnceLock<Json> = OnceLock::new();
     PUBLISHED.get_or_init(|| {
@@ -54,6 +54,8 @@ pub fn published() -> &'static Json {
         published["properties"]["exporters"]["patternProperties"]["^logging(/.+)?$"] =
             json!({ "description": "A Collector's exporter, which is `debug` here.", "deprecated": true });
         relax(&mut published);
+        // A Collector's file may be without any.
+        published["properties"]["extensions"]["pattern"] = json!(r"^$|\$\{");
         published["$defs"]["Nothing"] = nothing();
         published
     })
@@ -110,8 +112,10 @@ fn of_any_case(words: &[&str]) -> String {
 fn relax(body: &mut Json) {
     /// In a text that stands for a number or a boolean: a substitution, or a form that YAML 1.2 doesn't know.
     const SUBSTITUTED: &str = r"\$\{";
-    const INTEGER: &str = r"^[+-]?[0-9][0-9a-fA-F_xo]*$|\$\{";
-    const BOOLEAN: &str = r"^(True|TRUE|False|FALSE)$|\$\{";
+    const INTEGER: &str = r"^([+-]?[0-9][0-9a-fA-F_xo]*)?$|\$\{";
+    const BOOLEAN: &str = r"^(True|TRUE|False|FALSE)?$|\$\{";
+    /// In place of a list: an empty text asks for its default as well.
+    const LIST: &str = r"^$|\$\{";
 
     let own = body.clone();
     let shape = Shape::of(&own);
@@ -167,6 +171,10 @@ fn relax(body: &mut Json) {
         } else if has("boolean") {
             wider.push("string");
             map.insert("pattern".to_owned(), json!(BOOLEAN));
+        } else {
+            // A variable may have an empty value, which asks for the default of a map as well.
+            wider.push("string");
+            map.insert("pattern".to_owned(), json!(if has("array") { LIST } else { SUBSTITUTED }));
         }
         wider.push("null");
         map.insert("type".to_owned(), json!(wider));

@@ -13,7 +13,7 @@ use super::problem::ProblemReport;
 use super::quoting::{REDACTED, is_path, listed, named, nearest, quoted};
 use super::schema::Shape;
 use super::span::Span;
-use super::substitute::PLACEHOLDER;
+use super::substitute::{PLACEHOLDER, PLACEHOLDER_URL};
 
 /// The name of a configuration in problems.
 const CONFIGURATION: &str = "the configuration";
@@ -167,7 +167,14 @@ impl ShapeCheck<'_> {
                     map.insert(entry.key.clone(), value.into());
                     continue;
                 }
-                Some(PlaceholderValue::Default) => continue,
+                Some(PlaceholderValue::Default) => {
+                    self.report.leave_out_placeholder(entry.value.span);
+                    // What others name, such as an exporter, is there, whatever stands in it.
+                    if !is_fixed && value_shape.is("object") {
+                        map.insert(entry.key.clone(), Map::new().into());
+                    }
+                    continue;
+                }
                 None => {}
             }
             if entry.value.is_missing() || (is_fixed && says_nothing(entry, schema, shape)) {
@@ -337,6 +344,7 @@ impl ShapeCheck<'_> {
         const WHOLE: &str = "a whole number";
         let words = shape.words();
         if scalar.origin == ScalarOrigin::Placeholder && !shape.is_text() {
+            self.report.leave_out_placeholder(node.span);
             return None;
         }
         if !words.is_empty() {
@@ -503,18 +511,16 @@ enum PlaceholderValue {
 /// The replacement of a value with a placeholder in it, where the placeholder would be invalid: a whole URL, an address, and, for values
 /// that are not text, the default.
 fn in_place_of_placeholder(entry: &NodeEntry, schema: &Json, shape: Shape<'_>) -> Option<PlaceholderValue> {
-    /// A URL in the reserved domain `invalid` (RFC 2606).
-    const URL: &str = "https://placeholder.invalid:4317";
     /// An address that conflicts with no other listener.
     const ADDRESS: &str = "127.0.0.1:0";
     let NodeValue::Scalar(scalar) = &entry.value.value else { return None };
     if scalar.origin != ScalarOrigin::Placeholder {
         return None;
     }
-    let sends = matches!(shape.definition, Some("OtlpHttp" | "OtlpGrpc"));
+    let listens = matches!(shape.definition, Some("HttpReceiver" | "GrpcReceiver" | "Admin" | "Health"));
     match schema["x-shown"].as_str() {
-        Some("url") if !sends && entry.key == "endpoint" => Some(PlaceholderValue::Value(ADDRESS)),
-        Some("url") if scalar.text == PLACEHOLDER => Some(PlaceholderValue::Value(URL)),
+        Some("url") if listens && entry.key == "endpoint" => Some(PlaceholderValue::Value(ADDRESS)),
+        Some("url") if scalar.text == PLACEHOLDER => Some(PlaceholderValue::Value(PLACEHOLDER_URL)),
         _ if entry.key == "proxy_url" => Some(PlaceholderValue::Default),
         _ => {
             let value = Shape::of(schema).of_kind(&entry.value);

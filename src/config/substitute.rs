@@ -30,6 +30,9 @@ pub(super) struct Substitution<'a> {
 /// Replaces absent variables and files where they needn't exist. It is valid in a header, a path, a host and a key.
 pub(super) const PLACEHOLDER: &str = "placeholder";
 
+/// Replaces a URL with a placeholder in it that is no URL. Its domain is reserved (RFC 2606).
+pub(super) const PLACEHOLDER_URL: &str = "https://placeholder.invalid:4317";
+
 impl<'a> Substitution<'a> {
     pub(super) fn new(
         env: &'a dyn Fn(&str) -> Option<String>,
@@ -77,10 +80,7 @@ impl<'a> Substitution<'a> {
                 }
                 let value = match self.value(&inner[..close]) {
                     Err(failure) if failure.is_absence && self.secrets == SecretPresence::Optional => {
-                        report.warn_of_placeholder(
-                            span,
-                            format!("{}: a placeholder stands for it", failure.message),
-                        );
+                        report.warn_of_placeholder(span, failure.message);
                         if scalar.origin != ScalarOrigin::Missing {
                             scalar.origin = ScalarOrigin::Placeholder;
                         }
@@ -110,6 +110,10 @@ impl<'a> Substitution<'a> {
         }
         out.push_str(rest);
         scalar.text = out;
+        // The mistakes of the substitutions themselves have been told.
+        if scalar.origin == ScalarOrigin::Placeholder {
+            report.excuse(span);
+        }
     }
 
     /// The value of `${expression}`.

@@ -228,6 +228,9 @@ pub fn table_of(
     let Some(TenantTable { settings, rows }) = compiled.tenants.clone() else { return Ok(Table::default()) };
     match rows {
         TenantRows::Listed(tenants) => Ok(Table::of(settings, &tenants, &Table::default())),
+        TenantRows::Directory(path) if secrets == SecretPresence::Optional && !path.exists() => {
+            Ok(Table::of(settings, &[], &Table::default()))
+        }
         TenantRows::Directory(path) => {
             let reader = RowReader::new(compiled, env, secrets, RowCheck::Alone);
             Ok(TenantDirectory::load(path, settings, reader)?.0.table().clone())

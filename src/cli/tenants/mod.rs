@@ -58,6 +58,10 @@ pub struct TenantsArgs {
 #[derive(Debug, Subcommand)]
 enum TenantsCommand {
     /// List tenants
+    #[command(after_help = "Examples:
+  sluice tenants list
+  sluice tenants list --state failing
+  sluice tenants list --query acme | cat          # with all columns")]
     List {
         /// Those in this state alone, such as `failing` or `paused`
         #[arg(long)]
@@ -67,6 +71,9 @@ enum TenantsCommand {
         query: Option<String>,
     },
     /// Show all that is known of a tenant
+    #[command(after_help = "Examples:
+  sluice tenants show acme
+  sluice tenants show acme | jq .limits")]
     Show {
         /// The tenant's id
         id: String,
@@ -75,26 +82,38 @@ enum TenantsCommand {
     Set(SetArgs),
     Rotate(RotateArgs),
     /// Refuse a tenant's senders with 503; what is queued is delivered
+    #[command(after_help = "Examples:
+  sluice tenants pause acme
+  sluice tenants pause acme --admin http://sluice:8888 --token-file ./write-token")]
     Pause {
         /// The tenant's id
         id: String,
     },
     /// Take a paused tenant's senders on again
+    #[command(after_help = "Examples:
+  sluice tenants resume acme")]
     Resume {
         /// The tenant's id
         id: String,
     },
     /// Deliver nothing of a tenant; its senders are taken on until there is no more room
+    #[command(after_help = "Examples:
+  sluice tenants hold acme")]
     Hold {
         /// The tenant's id
         id: String,
     },
     /// Deliver again what is held of a tenant, and try now what its upstream has refused
+    #[command(after_help = "Examples:
+  sluice tenants release acme")]
     Release {
         /// The tenant's id
         id: String,
     },
     /// Remove a tenant; one of which something is pending stays, unless `--pending` says what becomes of that
+    #[command(after_help = "Examples:
+  sluice tenants delete acme
+  sluice tenants delete acme --pending dead_letter")]
     Delete {
         /// The tenant's id
         id: String,
@@ -116,6 +135,10 @@ enum PendingArg {
 ///
 /// The token alone is written to standard output. It is kept nowhere, and can't be shown again.
 #[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  sluice tenants create acme
+  sluice tenants create acme --platform shop --limit rate=10MiB/s > ./acme-token
+  sluice tenants create acme --value host=s1234.example.com --value-file token=./acme-upstream-token")]
 struct CreateArgs {
     /// The tenant's id: 1 to 128 letters, digits, `.`, `_` and `-`
     id: String,
@@ -128,6 +151,9 @@ struct CreateArgs {
 /// The token alone is written to standard output. It is kept nowhere, and can't be shown again. The token before it goes on until
 /// the overlap is over.
 #[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  sluice tenants rotate acme --overlap 1h
+  sluice tenants rotate acme --sender web --overlap 0s > ./acme-token")]
 struct RotateArgs {
     /// The tenant's id
     id: String,

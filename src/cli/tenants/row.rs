@@ -41,6 +41,10 @@ pub(super) struct RowArgs {
 /// What is given is changed, and all else of the row stays. Of a value, all texts are replaced by those that are given for its
 /// name, and of exporters all.
 #[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  sluice tenants set acme --limit rate=10MiB/s --limit streams=1000
+  sluice tenants set acme --value-file token=./acme-upstream-token
+  sluice tenants set acme --exporter otlp_http/eu --remove limits.rate")]
 #[command(group = ArgGroup::new("change").required(true).multiple(true).args([
     "platform", "values", "value_files", "exporters", "limits", "removed",
 ]))]

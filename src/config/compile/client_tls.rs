@@ -15,7 +15,7 @@ pub(super) fn compile(tls: &TlsSection, node: &Node, context: &mut Context<'_>) 
     if let Some((written, missing)) = alone
         && !context.is_excused(node, missing)
     {
-        let span = node.near(&[written]).span;
+        let span = node.entry(written).map_or(node.span, |entry| entry.key_span);
         context
             .report
             .error(span, format!("`{written}` needs `{missing}`"))

@@ -247,7 +247,7 @@ fn file(
     };
     let message = format!("can't use the file {}: {reason}", quoting::path(path));
     if context.secrets == SecretPresence::Optional {
-        context.report.warn_of_placeholder(span, format!("{message}: a placeholder stands for it"));
+        context.report.warn_of_placeholder(span, message);
         return Some(SecretSource::Text(PLACEHOLDER.into()));
     }
     context

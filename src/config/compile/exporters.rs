@@ -305,7 +305,9 @@ fn otlp_http(
         upstreams.extend(upstream);
     }
     let written = ["endpoint", "traces_endpoint", "metrics_endpoint", "logs_endpoint"];
-    let any = written.iter().any(|key| node.entry(key).is_some_and(|entry| !entry.value.is_null()));
+    // A preset may fill it in.
+    let any = node.near(&["preset"]).has_placeholder()
+        || written.iter().any(|key| node.entry(key).is_some_and(|entry| !entry.value.is_null()));
     if !any && !context.is_excused(node, "endpoint") {
         context
             .report
@@ -314,9 +316,13 @@ fn otlp_http(
     }
 
     let headers = headers::compile(&http.headers, node.near(&["headers"]), context);
-    headers::check_content_type(&http.headers, http.encoding, node.near(&["headers"]), context);
+    if !context.is_excused(node, "encoding") {
+        headers::check_content_type(&http.headers, http.encoding, node.near(&["headers"]), context);
+    }
     let compression = compression(http, node, context);
-    headers::check_content_encoding(&http.headers, compression, node.near(&["headers"]), context);
+    if !context.is_excused(node, "compression") {
+        headers::check_content_encoding(&http.headers, compression, node.near(&["headers"]), context);
+    }
     let auth = auths.compile(http.auth.as_ref(), &headers, node, context);
     warn_of_plain_credentials(&upstreams, &headers, auth.is_some(), node, context);
     let secure = upstreams.iter().any(|upstream| upstream.secure);
@@ -360,7 +366,9 @@ fn otlp_grpc(
         .endpoint
         .as_ref()
         .and_then(|endpoint| url::server(endpoint, scheme, node.near(&["endpoint"]), context));
-    if grpc.endpoint.is_none() && !context.is_excused(node, "endpoint") {
+    // A preset may fill it in.
+    let may_be_filled_in = node.near(&["preset"]).has_placeholder();
+    if grpc.endpoint.is_none() && !may_be_filled_in && !context.is_excused(node, "endpoint") {
         context.report.error(node.span, "the exporter has no `endpoint`").help("write `endpoint: host:4317`");
     }
     let headers = headers::compile(&grpc.headers, node.near(&["headers"]), context);
@@ -473,6 +481,7 @@ fn compression(http: &OtlpHttp, node: &Node, context: &mut Context<'_>) -> Compr
     };
     let span = node.near(&["compression_params", "level"]).span;
     match (level, written) {
+        _ if context.is_excused(node, "compression") => {}
         (_, Some(_)) if !levels => {
             context
                 .report

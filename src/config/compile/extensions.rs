@@ -19,6 +19,8 @@ pub(super) struct Extensions<'a> {
     written: &'a Named<Extension>,
     node: &'a Node,
     used: HashSet<&'a str>,
+    /// Whether an `authenticator` is not known, which may name any of them.
+    may_name_others: bool,
 }
 
 /// The tokens of a header: an exporter sends the first, and a receiver takes any of them.
@@ -41,7 +43,7 @@ pub(super) enum WrittenTokens<'a> {
 
 impl<'a> Extensions<'a> {
     pub(super) fn new(written: &'a Named<Extension>, root: &'a Node) -> Self {
-        Self { written, node: root.near(&["extensions"]), used: HashSet::new() }
+        Self { written, node: root.near(&["extensions"]), used: HashSet::new(), may_name_others: false }
     }
 
     /// The extension that the `authenticator` at `node` names, and its node; `None` if there is none, which has been reported. `others` are
@@ -57,6 +59,7 @@ impl<'a> Extensions<'a> {
             self.used.insert(name);
             return Some((extension, self.node.near(&[name])));
         }
+        self.may_name_others |= node.has_placeholder();
         if self.node.get(name).is_some() && !Extension::TYPES.contains(&type_of(name)) {
             let types = listed(Extension::TYPES.iter().copied());
             context
@@ -84,7 +87,7 @@ impl<'a> Extensions<'a> {
     /// Warns of extensions that no `auth` names.
     pub(super) fn warn_of_unused(&self, context: &mut Context<'_>) {
         for (name, _) in &self.written.0 {
-            if self.used.contains(name.as_str()) {
+            if self.used.contains(name.as_str()) || self.may_name_others {
                 continue;
             }
             let shown = named(name);
@@ -204,9 +207,8 @@ pub(super) fn read_secret(
         Err(reason) => {
             let message = format!("can't read the file {}: {reason}", quoting::path(path));
             if context.secrets == SecretPresence::Optional {
-                context
-                    .report
-                    .warn_of_placeholder(node.span, format!("{message}: a placeholder stands for it"));
+                context.report.warn_of_placeholder(node.span, message);
+                context.report.excuse(node.span);
                 return Some(placeholder.to_owned());
             }
             let help = "a relative path is relative to the working directory";

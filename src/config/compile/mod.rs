@@ -113,7 +113,7 @@ impl Context<'_> {
     fn leaves_out_files(&mut self, node: &Node) -> bool {
         let leaves_out = self.secrets == SecretPresence::Optional;
         if leaves_out {
-            self.report.warn_of_placeholder(node.span, "the files of `tls` are not read");
+            self.report.warn_of_absence(node.span, "the files of `tls` are not read");
         }
         leaves_out
     }
@@ -172,7 +172,7 @@ pub(super) fn row_exporters<'a>(
     report: &ProblemReport,
 ) -> RowExporters<'a> {
     let names = config.exporters.0.iter().map(|(name, _)| name.as_str()).collect();
-    RowExporters { names, incomplete: report.has_error_within(root.near(&["exporters"]).span), targets }
+    RowExporters { names, incomplete: report.lacks_entries(root.near(&["exporters"])), targets }
 }
 
 /// Compiles a configuration whose tree is `root`. What can't be compiled is reported and left out.
@@ -227,7 +227,10 @@ pub(super) fn compile(
     }
     let unrouted = unrouted(config, root, context);
     let limits = limits(&config.limits, root, surroundings.memory, context);
-    let tap = tap::compile(&config.tap, limits.memory, root.near(&["tap"]), context);
+    // What is not known is no limit.
+    let is_excused = context.is_excused(root.near(&["limits"]), "memory");
+    let memory = if is_excused { u64::MAX } else { limits.memory };
+    let tap = tap::compile(&config.tap, memory, root.near(&["tap"]), context);
     let watches = watches::compile(&config.watches, root.near(&["watches"]), context);
     let url = config.alertmanager.as_deref();
     let alertmanager = watches::alertmanager(url, !config.watches.is_empty(), root, context);

@@ -77,7 +77,9 @@ fn capacity(queue: &SendingQueue, node: &Node, context: &mut Context<'_>) -> (u6
 }
 
 fn batch(queue: &SendingQueue, queue_bytes: u64, node: &Node, context: &mut Context<'_>) -> BatchSettings {
+    let is_excused = context.is_excused(node, "queue_size");
     let node = node.near(&["batch"]);
+    let is_excused = is_excused || ["min_size", "max_size"].iter().any(|key| context.is_excused(node, key));
     let defaults = model::SendingQueue::default().batch;
     let mut batch = &queue.batch;
     if matches!(batch.sizer, Some(Sizer::Requests | Sizer::Items)) {
@@ -93,10 +95,10 @@ fn batch(queue: &SendingQueue, queue_bytes: u64, node: &Node, context: &mut Cont
         let span = node.near(&["min_size"]).span;
         let message =
             format!("`min_size` ({}) is above `max_size` ({})", batch.min_size, model::ByteSize(max_size));
-        if !context.is_excused(node, "min_size") && !context.is_excused(node, "max_size") {
+        if !is_excused {
             context.report.error(span, message).help("make it at most as large");
         }
-    } else if batch.min_size.0 > queue_bytes {
+    } else if batch.min_size.0 > queue_bytes && !is_excused {
         context
             .report
             .warn(node.span, "a stream may hold less than `min_size`, so batches wait for `flush_timeout`")
@@ -112,7 +114,9 @@ fn batch(queue: &SendingQueue, queue_bytes: u64, node: &Node, context: &mut Cont
 /// Compiles the `retry_on_failure` at `node`.
 pub(super) fn retry(retry: &RetryOnFailure, node: &Node, context: &mut Context<'_>) -> RetrySettings {
     let initial_interval = context.above_zero(retry.initial_interval, node, "initial_interval");
-    if retry.max_interval < retry.initial_interval {
+    if retry.max_interval < retry.initial_interval
+        && !["initial_interval", "max_interval"].iter().any(|key| context.is_excused(node, key))
+    {
         let message = format!(
             "`max_interval` ({}) is shorter than `initial_interval` ({})",
             retry.max_interval, retry.initial_interval

@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
+use http::header::AUTHORIZATION;
+
 use super::Context;
 use super::extensions::{self, Extensions, WrittenTokens};
 use super::server_tls::Reported;
+use crate::config::SecretPresence;
 use crate::config::model::{Auth, BasicAuth, Extension};
 use crate::config::node::Node;
 use crate::receive::{Authenticator, BearerTokens, HtpasswdUsers, ListenerSettings, Protocol};
@@ -23,12 +26,28 @@ pub(super) fn compile(
     context: &mut Context<'_>,
 ) -> Result<Option<Arc<Authenticator>>, Reported> {
     let Some(name) = auth.and_then(|auth| auth.authenticator.as_deref()) else { return Ok(None) };
+    let node = node.near(&["auth", "authenticator"]);
     if name == TENANTS {
         return Ok(Some(Arc::new(Authenticator::Tenants)));
     }
-    let node = node.near(&["auth", "authenticator"]);
+    match named(name, extensions, node, context) {
+        // What a placeholder stands for would let somebody in; nothing can send to this listener, which is not run.
+        Err(Reported) if context.secrets == SecretPresence::Optional => {
+            Ok(Some(Arc::new(Authenticator::Bearer(BearerTokens::new(AUTHORIZATION, "Bearer", &[])))))
+        }
+        compiled => compiled.map(|authenticator| Some(Arc::new(authenticator))),
+    }
+}
+
+/// Compiles the extension that the `authenticator` at `node` names.
+fn named(
+    name: &str,
+    extensions: &mut Extensions<'_>,
+    node: &Node,
+    context: &mut Context<'_>,
+) -> Result<Authenticator, Reported> {
     let (extension, at) = extensions.find(name, &[TENANTS], node, context).ok_or(Reported)?;
-    let authenticator = match extension {
+    Ok(match extension {
         Extension::BearerToken(written) => {
             let bearer = extensions::bearer(written, at, context).ok_or(Reported)?;
             let tokens = match bearer.tokens {
@@ -50,8 +69,7 @@ pub(super) fn compile(
                 .help("name a `bearertokenauth`, a `basicauth` with `htpasswd`, or `tenants`");
             return Err(Reported);
         }
-    };
-    Ok(Some(Arc::new(authenticator)))
+    })
 }
 
 /// Reports receivers that ask the table of tenants where there is none: nobody could send to them.

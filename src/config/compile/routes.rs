@@ -781,10 +781,11 @@ fn request_source(
     context: &mut Context<'_>,
 ) -> Option<KeySource> {
     let at = node.near(&["request"]).span;
+    let key = node.entry("request").map_or(at, |entry| entry.key_span);
     if source.record.is_some() || source.resource.is_some() {
         context
             .report
-            .error(at, "`request` can't stand beside `record` and `resource`")
+            .error(key, "`request` can't stand beside `record` and `resource`")
             .help("keep one, or make two parts of the key");
         return None;
     }
@@ -806,7 +807,7 @@ fn record_source(source: &RecordSource, node: &Node, context: &mut Context<'_>) 
         return request_source(header, source, node, context);
     }
     if source.default.is_some() {
-        let at = node.near(&["default"]).span;
+        let at = node.entry("default").map_or(node.span, |entry| entry.key_span);
         context.report.error(at, "`default` stands beside `request` alone").help("leave it out");
         return None;
     }

@@ -54,7 +54,13 @@ pub(in crate::config) fn compile_row(
 ) -> CompiledRow {
     let mut context = Context { source, file: place, secrets, files, report };
     let name = place.rsplit_once('.').map_or(&**place, |(name, _)| name);
-    let tenant = one(row, root, place, exporters, &mut TakenNames::default(), &mut context);
+    let mut tenant = one(row, root, place, exporters, &mut TakenNames::default(), &mut context);
+    if let Some(tenant) =
+        tenant.as_mut().filter(|_| root.near(&["id"]).has_placeholder() && is_tenant_id(name))
+    {
+        // One placeholder is the same for all rows, and the file's name can only be the id.
+        tenant.id = name.into();
+    }
     if let Some(id) = row.id.as_ref().filter(|id| is_tenant_id(id) && *id != name) {
         let at = root.near(&["id"]);
         let written = context.written(at);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::Context;
 use super::tenant_rows::{self, RowExporters};
 use crate::config::model::{TenantAttribute, TenantsSection, UnlistedTenant};
-use crate::config::node::Node;
+use crate::config::node::{Node, NodeEntry};
 use crate::tenants::{TableSettings, Tenant, UnknownTenant};
 
 /// The table of tenants as the configuration has it: a file with rows has not been read yet.
@@ -43,12 +43,12 @@ pub(super) fn compile(
             UnlistedTenant::Default => UnknownTenant::Default,
         },
     };
-    let written: Vec<&Node> =
-        PLACES.iter().filter_map(|key| node.get(key)).filter(|value| !value.is_null()).collect();
+    let written: Vec<&NodeEntry> =
+        PLACES.iter().filter_map(|key| node.entry(key)).filter(|entry| !entry.value.is_null()).collect();
     if let [_, second, ..] = written.as_slice() {
         context
             .report
-            .error(second.span, "the rows of the table stand in one place")
+            .error(second.key_span, "the rows of the table stand in one place")
             .help("keep one of `directory`, `file` and `list`");
     }
     let rows = match (&section.directory, &section.file, &section.list) {

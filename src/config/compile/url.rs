@@ -8,6 +8,7 @@ use http::uri::Authority;
 
 use super::Context;
 use crate::config::node::Node;
+use crate::config::substitute::PLACEHOLDER_URL;
 use crate::otlp::Signal;
 use crate::route::{RoutingKey, Template, TemplateError, TemplateTarget, TemplateValue, Values};
 
@@ -99,6 +100,11 @@ fn whole(
             let url = Template::parse_around(&format!("{base}{path}"), literal)
                 .expect("the text is a template, and the path has no braces");
             Some(Upstream { url, secure, local })
+        }
+        // Whatever stands in for a part of the URL, such as its port.
+        Err(_) if node.has_placeholder() => {
+            let url = Template::parse(&format!("{PLACEHOLDER_URL}{path}")).expect("it has no braces");
+            Some(Upstream { url, secure: true, local: false })
         }
         Err((reason, help)) => {
             let subject = context.subject(node);

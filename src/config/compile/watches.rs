@@ -103,10 +103,8 @@ fn threshold(section: &WatchSection, node: &Node, context: &mut Context<'_>) -> 
         (Some(above), None) => ("above", above),
         (None, Some(below)) => ("below", below),
         (Some(_), Some(_)) => {
-            context
-                .report
-                .error(node.near(&["below"]).span, "a watch has either `above` or `below`")
-                .help("write two watches");
+            let at = node.entry("below").map_or(node.span, |entry| entry.key_span);
+            context.report.error(at, "a watch has either `above` or `below`").help("write two watches");
             return None;
         }
         (None, None) => {

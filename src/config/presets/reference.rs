@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use super::{CredentialScheme, PRESETS, Preset, PresetAccess};
 
-/// The presets as Markdown: a table of how each upstream is reached, and below it the further options that are filled in.
+/// The presets as Markdown: a table of how each upstream is reached, another one of the further options that are filled in, and below
+/// it what else is to be known.
 pub fn preset_reference() -> String {
     let mut out =
         "| preset | upstream | `endpoint` | signals | `token` | stream |\n|---|---|---|---|---|---|\n"
@@ -14,12 +15,26 @@ pub fn preset_reference() -> String {
         writeln!(out, "| `{}` | {} | {row} |", preset.name, preset.upstream)
             .expect("writing to a String can't fail");
     }
-    out.push_str("\n| preset | what else is filled in | to be known | from |\n|---|---|---|---|\n");
+    out.push_str("\n| preset | what else is filled in | from |\n|---|---|---|\n");
     for preset in PRESETS {
-        let row = [options(preset), notes(preset).join("; "), sources(preset)].join(" | ");
+        let row = [options(preset), sources(preset)].join(" | ");
         writeln!(out, "| `{}` | {row} |", preset.name).expect("writing to a String can't fail");
     }
+    out.push_str("\nTo be known of them:\n\n");
+    for preset in PRESETS {
+        let notes: Vec<String> = notes(preset).iter().map(|note| sentence(note)).collect();
+        if !notes.is_empty() {
+            writeln!(out, "- `{}`: {}", preset.name, notes.join(" "))
+                .expect("writing to a String can't fail");
+        }
+    }
     out
+}
+
+/// A note as a sentence of its own.
+fn sentence(note: &str) -> String {
+    let (first, rest) = note.split_at(note.chars().next().map_or(0, char::len_utf8));
+    format!("{}{rest}.", first.to_uppercase())
 }
 
 fn endpoints(preset: &Preset) -> String {

@@ -70,7 +70,7 @@ fn every_row_of_an_example_with_tenants_can_be_used() {
 }
 
 /// A file as another program would read it.
-fn as_json(node: &crate::config::node::Node) -> serde_json::Value {
+pub(super) fn as_json(node: &crate::config::node::Node) -> serde_json::Value {
     use crate::config::node::NodeValue;
     match &node.value {
         NodeValue::Scalar(scalar) => crate::config::secrets::typed(scalar),

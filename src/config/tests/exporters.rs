@@ -554,7 +554,7 @@ fn tls_is_checked() {
             "endpoint: https://a\ntls: { cert_file: ./no/such/file, insecure: true, insecure_skip_verify: true }"
         ),
         [
-            "5:23 error: `cert_file` needs `key_file` (write `key_file`, too)",
+            "5:12 error: `cert_file` needs `key_file` (write `key_file`, too)",
             "5:23 error: the file `./no/such/file` is not there (it has to be there before Sluice starts; a later change \
              of it is noticed)",
             "5:49 warning: `insecure` has no effect: the URL says `https`, and the URL decides (write an `http` URL to \

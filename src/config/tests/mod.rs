@@ -5,6 +5,7 @@ mod arbitrary;
 mod collector;
 mod documentation;
 mod edits;
+mod every_key;
 mod examples;
 mod exporter_auth;
 mod exporters;

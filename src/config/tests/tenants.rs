@@ -357,7 +357,7 @@ fn a_section_that_names_no_place_or_two_says_what_to_write() {
     assert_eq!(said(&with("tenants:\n")), [format!("4:8 error: {help}")]);
     assert_eq!(
         said(&with("tenants: { directory: a, list: [] }\n")),
-        ["4:32 error: the rows of the table stand in one place (keep one of `directory`, `file` and `list`)"]
+        ["4:26 error: the rows of the table stand in one place (keep one of `directory`, `file` and `list`)"]
     );
     assert_eq!(
         said(&with("tenants: { directroy: a }\n")),

@@ -34,7 +34,7 @@ fn it_is_said_what_is_wrong_with_a_watch_and_where() {
         ("name: a, query: x, above: often", "4:39 error: `above` can't be read (write how many records"),
         (
             "name: a, query: x, above: 1 in 1m, below: 1 in 1m",
-            "4:55 error: a watch has either `above` or `below`",
+            "4:48 error: a watch has either `above` or `below`",
         ),
         ("name: a, query: x, below: 0 in 1m", "4:39 error: there are never fewer than 0 records"),
         ("name: a, query: x, above: 1 in 1m, tenants: []", "4:57 error: this watch is for no tenant"),

@@ -60,9 +60,10 @@ pub(super) fn action(
     };
     let others = REST.into_iter().filter(|key| is_written(key) && !taken(name).contains(key));
     for other in others {
+        let at = node.entry(other).map_or(node.span, |entry| entry.key_span);
         context
             .report
-            .error(node.near(&[other]).span, format!("`action: {}` takes no `{other}`", word(name)))
+            .error(at, format!("`action: {}` takes no `{other}`", word(name)))
             .help(format!("it takes {}", listed(std::iter::once("key").chain(taken(name).iter().copied()))));
     }
     let by_pattern = matches!(name, ActionName::Delete | ActionName::Hash);
@@ -149,12 +150,10 @@ fn sources(
     let from_attribute = written.from_attribute.clone().filter(|name| !name.is_empty());
     let source = match (&written.value, from_attribute) {
         (Some(_), Some(_)) => {
+            let at = node.entry("from_attribute").map_or(node.span, |entry| entry.key_span);
             context
                 .report
-                .error(
-                    node.near(&["from_attribute"]).span,
-                    "an action has a `value` or a `from_attribute`, not both",
-                )
+                .error(at, "an action has a `value` or a `from_attribute`, not both")
                 .help("keep one of the two");
             return None;
         }
