@@ -22,8 +22,9 @@ export class Rows {
     this.changed = changed;
     // Each: where it starts, how many rows it has, behind which cursor it is and which is behind it, and its rows if they are kept.
     this.pages = [];
-    // Rows that the server knows of; nothing until the first answer.
+    // Rows that the server has found, nothing until the first answer; and whether there may be more.
     this.total = null;
+    this.isExact = true;
     this.error = null;
     // The last answer, for what it says beside its rows.
     this.answer = null;
@@ -46,9 +47,20 @@ export class Rows {
     report(this, null);
   }
 
-  /** Rows that a scrollbar stands for. */
+  /** Rows that a scrollbar stands for: behind the last page there is none. */
   get length() {
-    return Math.max(this.total ?? 0, this.known);
+    return this.isComplete ? this.known : Math.max(this.total ?? 0, this.known);
+  }
+
+  /** Whether the last page was read. */
+  get isComplete() {
+    return this.pages.length > 0 && this.pages.at(-1).next === null;
+  }
+
+  /** How many rows there are: `count` of them, or more if that is not `exact`. */
+  get found() {
+    if (this.isExact) return { count: this.total ?? 0, exact: true };
+    return this.isComplete ? { count: this.known, exact: true } : { count: this.length, exact: false };
   }
 
   /** Rows of all pages that were read. */
@@ -128,7 +140,8 @@ export class Rows {
       page.start = start;
       start += page.count;
     }
-    this.total = answer.total ?? start;
+    this.total = answer.matching ?? answer.total ?? this.total ?? start;
+    this.isExact = answer.matching_is_exact ?? true;
     this.answer = answer;
     this.changed();
     this.fill();
@@ -143,7 +156,7 @@ export class Rows {
     try {
       const answer = await get(this.address(missing.after, missing.limit));
       this.reading = false;
-      this.take(missing.number, { ...answer, total: answer.total ?? this.total }, missing.after, missing.limit);
+      this.take(missing.number, answer, missing.after, missing.limit);
     } catch (error) {
       this.reading = false;
       // A cursor may have gone; the list begins anew.
