@@ -3,7 +3,7 @@ import { html } from "../lib/html.js";
 import { useLive } from "../lib/live.js";
 import { Facts, Missing, Moment, PageHead, Section, ShortTable, Sign, State, Trouble, sentence } from "../lib/parts.js";
 import { Source } from "../lib/source.js";
-import { DryRun } from "./dry_run.js";
+import { Candidate, DryRun } from "./dry_run.js";
 import { Explain } from "./explain.js";
 
 export function Configuration() {
@@ -15,6 +15,7 @@ export function Configuration() {
     <${Trouble} error=${error} />
     ${refused && html`<${Refused} refused=${refused} version=${data.version} />`}
     <${DryRun} />
+    <${Candidate} inUse=${data.text} />
     <${Section} title="In use" id="in-use">
       <${Facts} facts=${[
         ["Source", html`<code>${data.source}</code>`],
@@ -28,6 +29,7 @@ export function Configuration() {
       <${ShortTable} label="Reloads" rows=${data.reloads} empty="None since the start." columns=${[
         { label: "When", cell: (reload) => html`<${Moment} at=${reload.at} as="clock" />` },
         { label: "Outcome", cell: (reload) => html`<${State} name=${reload.outcome} />` },
+        { label: "By", class: "text", cell: (reload) => reload.by },
         { label: "Version", cell: (reload) => html`<code>${reload.version ?? "–"}</code>` },
         { label: "Why it failed", class: "text", cell: (reload) => sentence(reload.error) },
       ]} />
