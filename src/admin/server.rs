@@ -26,14 +26,15 @@ use super::shared_page::SharedPage;
 use super::stream_detail::{self, WrittenName};
 use super::tenants::{self, TenantChange, TenantPage};
 use super::{
-    api, body, dashboard, explain, exporters, first_steps, journal, logs, look, metric_writer, metrics, overview,
-    query, site, stream_list, tap, tenant_detail, tenant_list, tenant_metrics, watches,
+    api, body, dashboard, explain, exporters, first_steps, journal, logs, look, metric_writer, metrics,
+    overview, query, site, stream_list, tap, tenant_detail, tenant_list, tenant_metrics, watches,
 };
 use crate::access::{AdminAction, AdminCredential, AdminEntrance, AdminRefusal};
 use crate::notice;
 use crate::panics::spawn_contained;
 use crate::receive::{
-    ConnectionErrors, ConnectionPeer, Handler, HttpResponse, ListenerSettings, UnreadBody, whole_body, wrong_host,
+    ConnectionErrors, ConnectionPeer, Handler, HttpResponse, ListenerSettings, UnreadBody, whole_body,
+    wrong_host,
 };
 use crate::run::{Phase, ReloadError, Role, Router};
 use crate::secret_hash::SecretHash;

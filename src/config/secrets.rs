@@ -87,9 +87,8 @@ impl Sight {
                     let form = schema.and_then(|schema| schema["x-shown"].as_str());
                     let is_own = shape
                         .is_some_and(|shape| shape.properties().all(|(property, _)| property != entry.key));
-                    let of_credential = of_credential
-                        || form == Some("credential")
-                        || (is_own && is_credential(&entry.key));
+                    let of_credential =
+                        of_credential || form == Some("credential") || (is_own && is_credential(&entry.key));
                     let place = TextPlace { form, of_credential };
                     let value = self.value(&entry.value, schema.map(Shape::of), place);
                     let key = if shown { entry.key.clone() } else { REDACTED.to_owned() };
@@ -253,7 +252,8 @@ impl<'a> TextForm<'a> {
 
 /// Whether a text is a variable or a file alone, without a default, or such a credential of HTTP.
 fn is_substitution(text: &str) -> bool {
-    let value = ["Bearer ", "Basic "].into_iter().find_map(|scheme| text.strip_prefix(scheme)).unwrap_or(text);
+    let value =
+        ["Bearer ", "Basic "].into_iter().find_map(|scheme| text.strip_prefix(scheme)).unwrap_or(text);
     let inner = value.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
     inner.is_some_and(|inner| !inner.contains(":-") && !inner.contains('}') && sample(inner).is_some())
 }

@@ -85,9 +85,7 @@ fn split<'a>(signal: Signal, payload: &'a [u8], request: &'a mut Vec<u8>) -> Res
 fn guessed(payload: &[u8]) -> Option<Signal> {
     let named = is_json(payload);
     let only = |fits: &dyn Fn(&Split<'_>) -> bool| {
-        let fits = |signal: &Signal| {
-            split(*signal, payload, &mut Vec::new()).is_ok_and(|split| fits(&split))
-        };
+        let fits = |signal: &Signal| split(*signal, payload, &mut Vec::new()).is_ok_and(|split| fits(&split));
         let mut fitting = Signal::ALL.into_iter().filter(fits);
         fitting.next().filter(|_| fitting.next().is_none())
     };

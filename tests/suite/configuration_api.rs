@@ -130,7 +130,10 @@ async fn a_dry_run_says_what_would_change_without_secrets_and_changes_nothing() 
         ])
     );
     let routes = plan_["routes"]["changed"].as_array().unwrap();
-    assert_eq!((&routes[0]["name"], &routes[0]["fields"][0]["field"]), (&json!("all"), &json!("match.team.token")));
+    assert_eq!(
+        (&routes[0]["name"], &routes[0]["fields"][0]["field"]),
+        (&json!("all"), &json!("match.team.token"))
+    );
     assert_eq!(routes[1]["fields"], json!([{ "field": "exporters.0", "from": "nop", "to": "debug" }]));
     assert_eq!(plan_["settings"], json!([{ "field": "limits.streams", "from": null, "to": 7 }]));
     assert_eq!(plan_["needs_restart"], json!([]));
@@ -230,7 +233,8 @@ async fn a_candidate_is_planned_in_place_of_the_file_and_changes_nothing() {
     assert_eq!((status, &same["valid"], &same["exporters"]), (200, &json!(true), &none));
 
     let (status, changed) =
-        told(yaml.replace("planted-token", "planted-other").replace("compression: none", "timeout: 9s")).await;
+        told(yaml.replace("planted-token", "planted-other").replace("compression: none", "timeout: 9s"))
+            .await;
     assert_eq!((status, &changed["streams_to_drain"]), (200, &json!(0)));
     assert_eq!(
         changed["exporters"]["changed"],
@@ -279,7 +283,8 @@ async fn a_candidate_is_read_with_the_files_and_rows_that_it_names() {
     let fields = plan["exporters"]["changed"][0]["fields"].to_string();
     assert!(fields.contains("timeout") && !fields.contains("9s"), "{fields}");
 
-    std::fs::write(place("rows.yaml"), "- { id: acme, values: { token: planted-token }, nonsense: 1 }\n").unwrap();
+    std::fs::write(place("rows.yaml"), "- { id: acme, values: { token: planted-token }, nonsense: 1 }\n")
+        .unwrap();
     let answer = try_candidate(&sluice, text.clone()).await;
     let told: Value = serde_json::from_slice(&answer.body).unwrap();
     assert_eq!((answer.status, &told["problems"][0]["file"]), (422, &json!(place("rows.yaml"))), "{told}");
@@ -344,8 +349,12 @@ async fn a_reload_is_told_with_who_has_asked_for_it_and_nothing_of_a_candidate_i
     sluice.write_config(&(yaml + "limits: { streams: 7 }\n"));
     let by = eventually("all are remembered", async || {
         let reloads = sluice.api(CONFIG).await["reloads"].clone();
-        let by: Vec<String> =
-            reloads.as_array().unwrap().iter().map(|reload| reload["by"].as_str().unwrap().to_owned()).collect();
+        let by: Vec<String> = reloads
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|reload| reload["by"].as_str().unwrap().to_owned())
+            .collect();
         (by.len() >= 2 && sluice.api(CONFIG).await["text"].as_str().unwrap().contains("limits")).then_some(by)
     })
     .await;
@@ -430,7 +439,9 @@ async fn json_is_explained_with_what_would_be_cut_out_and_what_is_no_request_is_
     assert_eq!((&told["signal"], &told["field"]), (&json!("logs"), &json!("resourceLogs")));
     assert_eq!(told["entries"][0]["records"], 1);
     assert_eq!(told["cuts"][0]["path"], "resourceLogs[0].scopeLogs[0].logRecords[1].traceId");
-    for (field, signal) in [("resourceSpans", "traces"), ("resourceMetrics", "metrics"), ("resourceLogs", "logs")] {
+    for (field, signal) in
+        [("resourceSpans", "traces"), ("resourceMetrics", "metrics"), ("resourceLogs", "logs")]
+    {
         for entries in ["[]", "[{}]"] {
             let body = format!("{{\"{field}\":{entries}}}");
             let answer = explain(&sluice, "", "application/json", body.clone()).await;
@@ -440,7 +451,13 @@ async fn json_is_explained_with_what_would_be_cut_out_and_what_is_no_request_is_
         }
     }
     for (query, content_type, body, status, said) in [
-        ("", "application/json", r#"{"resourceSpans":[],"resourceLogs":[]}"#, 422, "another signal's entries"),
+        (
+            "",
+            "application/json",
+            r#"{"resourceSpans":[],"resourceLogs":[]}"#,
+            422,
+            "another signal's entries",
+        ),
         ("", "application/x-protobuf", "", 422, "the payload fits no signal, or more than one"),
         ("", "text/plain", "{}", 415, "send an OTLP request"),
         ("?signal=log", "application/json", "{}", 400, "`signal` is traces, metrics or logs"),

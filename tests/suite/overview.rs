@@ -228,7 +228,11 @@ async fn an_exporter_that_delivers_nothing_is_never_ok_and_its_streams_are_count
                 status => up.set_fault(Fault::status(status[..3].parse().unwrap_or(503))),
             }
             let url = if name == "away" { format!("http://{}", sinks::nobody().await) } else { up.url() };
-            writeln!(exporters, "  otlp_http/{name}: {{ endpoint: '{url}', compression: none, {SINGLY}, {options} }}").unwrap();
+            writeln!(
+                exporters,
+                "  otlp_http/{name}: {{ endpoint: '{url}', compression: none, {SINGLY}, {options} }}"
+            )
+            .unwrap();
             writeln!(routes, "  - {{ match: {{ to: '{name}' }}, exporters: [otlp_http/{name}] }}").unwrap();
             ups.push(up);
         }
@@ -260,14 +264,19 @@ async fn an_exporter_that_delivers_nothing_is_never_ok_and_its_streams_are_count
             let streams = overview(&sluice).await["streams"].clone();
             let is_failing = |one: &&Value| one["failing_streams"] != 0 || one["held_streams"] != 0;
             let troubled: Vec<_> = exporters.iter().filter(is_failing).collect();
-            let is_same = streams["failing"] == sum("failing_streams") && streams["held"] == sum("held_streams");
+            let is_same =
+                streams["failing"] == sum("failing_streams") && streams["held"] == sum("held_streams");
             (is_same && troubled.len() == CASES.len() - 1).then_some(())
         })
         .await;
         for name in ["400", "400-dropped", "partial"] {
-            let refused = of_kind(&overview(&sluice).await, "refused").into_iter().cloned().collect::<Vec<_>>();
+            let refused =
+                of_kind(&overview(&sluice).await, "refused").into_iter().cloned().collect::<Vec<_>>();
             let of_exporter = format!("otlp_http/{name}");
-            assert!(refused.iter().any(|told| told["subject"]["name"] == of_exporter), "{name}: {refused:#?}");
+            assert!(
+                refused.iter().any(|told| told["subject"]["name"] == of_exporter),
+                "{name}: {refused:#?}"
+            );
         }
         for up in ups {
             up.clear_faults();
@@ -282,10 +291,9 @@ async fn a_receiver_that_takes_nothing_of_what_comes_is_failing_and_not_idle() {
     let sluice = Sluice::start(&config(&up, "").replace(QUICK, at_once)).await;
     let receiver = |shown: &Value| states(shown)["receiver:otlp"].clone();
     assert_eq!(receiver(&overview(&sluice).await), "idle");
-    for (fault, body, status) in [
-        (Fault::status(503), logs(&[("a", &["x"])]), 503),
-        (Fault::none(), b"no OTLP".to_vec(), 400),
-    ] {
+    for (fault, body, status) in
+        [(Fault::status(503), logs(&[("a", &["x"])]), 503), (Fault::none(), b"no OTLP".to_vec(), 400)]
+    {
         up.set_fault(fault);
         let shown = eventually("it refuses everything", async || {
             assert_eq!(sluice.post(Signal::Logs, body.clone()).await.status, status);
