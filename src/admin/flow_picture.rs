@@ -205,7 +205,7 @@ impl FlowNode {
         let circuits = exporter.active().transport.circuits();
         let is_away = circuits.iter().any(|(_, circuit)| circuit.open_since.is_some());
         let rose = |of: fn(&DeliveryTotals) -> u64| {
-            let of = |sample: &CounterSample| sample.exporter(name).as_ref().map(of);
+            let of = |sample: &CounterSample| sample.exporter(name).as_ref().map_or(0, of);
             of(now) > of(before)
         };
         let delivers = rose(|totals| totals.exported_records);

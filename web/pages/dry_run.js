@@ -6,8 +6,8 @@ import { ActionButton } from "../lib/dialog.js";
 import { Problem, Source } from "../lib/source.js";
 import { bytes, plural } from "../lib/format.js";
 
-export function DryRun() {
-  const { dryRun, forget, outcome } = useDryRun("The file on disk, secrets replaced");
+export function DryRun({ file }) {
+  const { dryRun, forget, outcome } = useDryRun("The file on disk, secrets replaced", file);
   const reload = {
     title: "Read the configuration again?",
     text: "The file is put to use if it has no problem; else what is in use stays.",
@@ -27,9 +27,9 @@ export function DryRun() {
   <//>`;
 }
 
-/** A change, tried before it is written to the file; `inUse` is the text of the configuration in use, secrets replaced. */
-export function Candidate({ inUse }) {
-  const { dryRun, forget, outcome } = useDryRun("The candidate, secrets replaced");
+/** A change, tried before it is written to the `file`; `inUse` is the text of the configuration in use, secrets replaced. */
+export function Candidate({ file, inUse }) {
+  const { dryRun, forget, outcome } = useDryRun("The candidate, secrets replaced", file);
   const text = useRef(null);
   const ask = (event) => {
     event.preventDefault();
@@ -50,8 +50,8 @@ export function Candidate({ inUse }) {
   <//>`;
 }
 
-/** A dry run of the file, or of a text; its `outcome` is `null` before there is one. `label` names the text in which problems are shown. */
-function useDryRun(label) {
+/** A dry run of the file, or of a text in its place; its `outcome` is `null` before there is one. `label` names the text in which problems are shown. */
+function useDryRun(label, file) {
   const [plan, setPlan] = useState(null);
   const [error, setError] = useState(null);
   const newest = useRef(0);
@@ -75,25 +75,25 @@ function useDryRun(label) {
   };
   const outcome = error
     ? html`<p class="notice error"><${Sign} tone="error" /><span>${sentence(error.message)}</span></p>`
-    : plan && (plan.valid ? html`<${Plan} plan=${plan} />` : html`<${Unusable} plan=${plan} label=${label} />`);
+    : plan && (plan.valid ? html`<${Plan} plan=${plan} file=${file} />` : html`<${Unusable} plan=${plan} label=${label} file=${file} />`);
   return { dryRun, forget, outcome };
 }
 
-function Unusable({ plan, label }) {
+function Unusable({ plan, label, file }) {
   return html`
     <p><${State} name="error">It can't be used<//>${plan.text ? "" : html`: ${sentence(plan.error)}`}</p>
-    ${plan.text && html`<${Source} label=${label} text=${plan.text} problems=${plan.problems} />`}
+    ${plan.text && html`<${Source} label=${label} file=${file} text=${plan.text} problems=${plan.problems} />`}
   `;
 }
 
-function Plan({ plan }) {
+function Plan({ plan, file }) {
   const changes = ["receivers", "routes", "exporters"].flatMap((section) => changesOf(section, plan[section]));
   const settings = plan.settings.map((difference) => ({ change: "changed", what: "setting", name: difference.field, differences: [difference] }));
   const { streams_to_drain: streams, pending_bytes_to_drain: pending } = plan;
   return html`
     <p><${State} name="ok">It can be used<//></p>
     ${plan.needs_restart.map((why) => html`<p class="notice warning"><${Sign} tone="warning" /><span>Only after a restart: ${sentence(why)}</span></p>`)}
-    ${plan.warnings.map((problem) => html`<p class="notice warning"><${Sign} tone="warning" /><${Problem} problem=${problem} /></p>`)}
+    ${plan.warnings.map((problem) => html`<p class="notice warning"><${Sign} tone="warning" /><${Problem} problem=${problem} file=${file} /></p>`)}
     <${ShortTable} label="Changes" rows=${[...changes, ...settings]} empty="Nothing would change." columns=${[
       { label: "Change", cell: (one) => one.change },
       { label: "What", cell: (one) => one.what },

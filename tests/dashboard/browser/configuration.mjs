@@ -39,7 +39,10 @@ await tried(file.split("\n").filter((line) => !line.includes("refusing")).join("
 await candidate.locator("tr", { hasText: "otlp_http/refusing" }).getByText("removed").waitFor();
 await candidate.getByText("9 streams would drain").waitFor();
 await tried(file.replace("routes:", "rotes:"), "It can't be used");
-await candidate.getByText(/unknown key/).first().waitFor();
+await candidate.getByText(/unknown key/i).first().waitFor();
+writeFileSync(facts.rows, "- { id: acme, nonsense: 1 }\n");
+await tried(file.replace(/^tenants:.*$/m, `tenants: { file: '${facts.rows}' }`), "It can't be used");
+await candidate.locator("p.notice", { hasText: "rows.yaml:1:" }).getByText(/nonsense/).first().waitFor();
 await candidate.getByRole("button", { name: "Start from what is in use" }).click();
 const begun = await candidate.getByLabel("A candidate for the configuration").inputValue();
 assert.equal(begun, (await api("/api/v1/config")).text);
