@@ -21,9 +21,9 @@ pub enum AdminAction {
     Read,
     /// Read records.
     Tap,
-    /// Reload the configuration from its file; the request has no part of it.
+    /// Reload the configuration from its file, or say what that would do; the request has no part of it.
     Reload,
-    /// Make a change that the request describes.
+    /// Make a change that the request describes, or say what one would do.
     Write,
 }
 

@@ -25,9 +25,10 @@ pub(super) fn config(router: &Router) -> Value {
 }
 
 fn reload_json(record: &ReloadRecord) -> Value {
-    let ReloadRecord { at, outcome } = record;
+    let ReloadRecord { at, by, outcome } = record;
     json!({
         "at": rfc3339(*at),
+        "by": by,
         "outcome": if outcome.is_ok() { "succeeded" } else { "failed" },
         "version": outcome.as_ref().ok(),
         "error": outcome.as_ref().err(),

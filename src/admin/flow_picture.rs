@@ -6,8 +6,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::sample::{CounterSample, per_second};
-use super::troubled::TroubledStreams;
+use super::sample::{CounterSample, DeliveryTotals, per_second};
 use crate::export::Exporter;
 use crate::receive::{FlowEdge, FlowVolume};
 use crate::run::Router;
@@ -28,7 +27,8 @@ enum FlowNodeKind {
 enum FlowNodeState {
     /// A stream of it is held, for an upstream's answer or by an operator.
     Held,
-    /// An upstream does not take the data of one of its streams.
+    /// An upstream does not take the data of one of its streams; or nothing was delivered in the last seconds of what has ended in
+    /// them. Of a receiver: it has refused requests in the last seconds, and taken nothing.
     Failing,
     /// Data waits, and nothing was delivered in the last seconds.
     Waiting,
@@ -72,12 +72,7 @@ impl FlowNodeState {
 }
 
 /// The picture, with rates between two moments.
-pub(super) fn picture(
-    router: &Router,
-    now: &CounterSample,
-    before: &CounterSample,
-    troubled: &[TroubledStreams],
-) -> Value {
+pub(super) fn picture(router: &Router, now: &CounterSample, before: &CounterSample) -> Value {
     let seconds = now.at.saturating_duration_since(before.at).as_secs_f64();
     let mut edges = Vec::new();
     let mut passing: HashMap<FlowNodeId, f64> = HashMap::new();
@@ -98,14 +93,18 @@ pub(super) fn picture(
         for node in [from, to] {
             if node.0 != FlowNodeKind::Exporter {
                 let rate = passing.get(node).copied().unwrap_or_default();
-                nodes.entry(node.clone()).or_insert_with(|| FlowNode::of_rate(&node.1, rate));
+                let of_node = || match node.0 {
+                    FlowNodeKind::Receiver => FlowNode::of_receiver(&node.1, rate, now, before),
+                    FlowNodeKind::Route | FlowNodeKind::Exporter => FlowNode::of_rate(&node.1, rate),
+                };
+                nodes.entry(node.clone()).or_insert_with(of_node);
             }
         }
     }
     for exporter in router.exporters().iter() {
         let id = (FlowNodeKind::Exporter, exporter.name().clone());
         let rate = passing.get(&id).copied().unwrap_or_default();
-        nodes.insert(id, FlowNode::of_exporter(exporter, rate, now, before, troubled));
+        nodes.insert(id, FlowNode::of_exporter(exporter, rate, now, before));
     }
     let shown = most_telling(&nodes);
     let is_shown = |id: &FlowNodeId| shown.contains(id);
@@ -183,29 +182,41 @@ impl FlowNode {
         Self { state, records_per_second: rate, title: format!("{name}: {rate:.1} records/s") }
     }
 
-    fn of_exporter(
-        exporter: &Exporter,
-        rate: f64,
-        now: &CounterSample,
-        before: &CounterSample,
-        troubled: &[TroubledStreams],
-    ) -> Self {
-        let name = exporter.name();
-        let own = troubled.iter().filter(|streams| streams.exporter.name() == name);
-        let (held, failing) =
-            own.fold((0, 0), |sum, own| (sum.0 + own.held + own.held_by_operators, sum.1 + own.failing));
-        let is_held = held > 0 || exporter.holds().of_exporter().is_some();
+    fn of_receiver(name: &Arc<str>, rate: f64, now: &CounterSample, before: &CounterSample) -> Self {
+        let not_taken = |sample: &CounterSample| sample.not_taken.get(name).copied().unwrap_or_default();
+        let not_taken = not_taken(now).saturating_sub(not_taken(before));
+        let mut node = Self::of_rate(name, rate);
+        if not_taken > 0 {
+            if node.state == FlowNodeState::Idle {
+                node.state = FlowNodeState::Failing;
+            }
+            let requests = if not_taken == 1 { "request" } else { "requests" };
+            write!(node.title, ", nothing taken of {not_taken} {requests} in the last seconds")
+                .expect("writing to a String can't fail");
+        }
+        node
+    }
+
+    fn of_exporter(exporter: &Exporter, rate: f64, now: &CounterSample, before: &CounterSample) -> Self {
+        let (name, registry) = (exporter.name(), exporter.registry());
+        let (held, failing) = (registry.held_streams(), registry.failing_streams());
+        let holds = exporter.holds();
+        let is_held = held > 0 || holds.of_exporter().is_some() || holds.by_operator().is_some();
         let circuits = exporter.active().transport.circuits();
         let is_away = circuits.iter().any(|(_, circuit)| circuit.open_since.is_some());
-        let exported = |sample: &CounterSample| sample.exporter(name).map(|totals| totals.exported_records);
-        let sends = exported(now) > exported(before);
+        let rose = |of: fn(&DeliveryTotals) -> u64| {
+            let of = |sample: &CounterSample| sample.exporter(name).as_ref().map_or(0, of);
+            of(now) > of(before)
+        };
+        let delivers = rose(|totals| totals.exported_records);
+        let loses = rose(|totals| totals.not_delivered_records);
         let state = if is_held {
             FlowNodeState::Held
-        } else if is_away || failing > 0 {
+        } else if is_away || failing > 0 || (loses && !delivers) {
             FlowNodeState::Failing
-        } else if exporter.registry().pending_bytes() > 0 && !sends {
+        } else if registry.pending_bytes() > 0 && !delivers {
             FlowNodeState::Waiting
-        } else if sends || rate > 0.0 {
+        } else if delivers || rate > 0.0 {
             FlowNodeState::Ok
         } else {
             FlowNodeState::Idle
@@ -213,7 +224,7 @@ impl FlowNode {
         let mut title = format!("{name}: {rate:.1} records/s");
         for (count, word) in [(held, "held"), (failing, "failing")] {
             if count > 0 {
-                write!(title, ", {count} of {} streams {word}", exporter.registry().len())
+                write!(title, ", {count} of {} streams {word}", registry.len())
                     .expect("writing to a String can't fail");
             }
         }

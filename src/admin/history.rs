@@ -309,6 +309,7 @@ mod tests {
             journal: None,
             exporters: Vec::new(),
             flow: BTreeMap::new(),
+            not_taken: BTreeMap::new(),
         }
     }
 

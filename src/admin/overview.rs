@@ -8,7 +8,8 @@ use super::attention::{JOURNAL_NEARLY_FULL, TableFindings, attention, first_prob
 use super::flow_picture::picture;
 use super::history::MetricHistory;
 use super::sample::{CounterSample, NotDelivered, ReceivedTotals, per_second};
-use super::troubled::{TroubledStreams, troubled_streams};
+use super::troubled::troubled_streams;
+use crate::export::Exporter;
 use crate::otlp::Signal;
 use crate::rounded::{rounded, seconds};
 use crate::run::{Phase, Router};
@@ -44,12 +45,12 @@ pub(super) fn shown(router: &Router, history: &MetricHistory, findings: &TableFi
             "max_size": directory.max_size(),
             "full": directory.is_full(),
         })),
-        "streams": stream_counts(router, &troubled),
+        "streams": stream_counts(router),
         "tenants": is_table.then(|| json!({
             "count": findings.tenants,
             "problems": router.tenants().table().problems().count(),
         })),
-        "flow": picture(router, &now, &before, &troubled),
+        "flow": picture(router, &now, &before),
         "attention": attention.listed,
         "attention_total": attention.total,
         "reload": {
@@ -131,12 +132,14 @@ fn journal(router: &Router) -> Option<Value> {
     }))
 }
 
-fn stream_counts(router: &Router, troubled: &[TroubledStreams]) -> Value {
-    let streams = &router.shared().streams;
+/// How many streams there are, and of those of all exporters how many fail and are held, as the list of exporters counts them.
+fn stream_counts(router: &Router) -> Value {
+    let (streams, exporters) = (&router.shared().streams, router.exporters());
+    let sum = |of: fn(&Exporter) -> usize| -> usize { exporters.iter().map(|exporter| of(exporter)).sum() };
     json!({
         "live": streams.live(),
         "limit": streams.limit(),
-        "failing": troubled.iter().map(|streams| streams.failing).sum::<usize>(),
-        "held": troubled.iter().map(|streams| streams.held + streams.held_by_operators).sum::<usize>(),
+        "failing": sum(|exporter| exporter.registry().failing_streams()),
+        "held": sum(|exporter| exporter.registry().held_streams()),
     })
 }

@@ -30,6 +30,8 @@ pub(super) struct CounterSample {
     pub(super) journal: Option<u64>,
     pub(super) exporters: Vec<(Arc<str>, DeliveryTotals)>,
     pub(super) flow: BTreeMap<FlowEdge, FlowVolume>,
+    /// Requests of which nothing was taken, by receiver.
+    pub(super) not_taken: BTreeMap<Arc<str>, u64>,
 }
 
 /// What was received of one signal.
@@ -107,6 +109,7 @@ impl CounterSample {
             journal: router.intake().journal.as_ref().map(|journal| journal.state().bytes_on_disk),
             exporters: totals,
             flow: router.flow().all(),
+            not_taken: counters.not_taken_requests(),
         }
     }
 

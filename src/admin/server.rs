@@ -8,14 +8,15 @@ use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Request, StatusCode, Uri};
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use percent_encoding::percent_decode_str;
 use serde_json::json;
 use tokio::sync::Mutex;
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::answers::{answer, json, not_allowed, problem, text};
 use super::attention::TableFindings;
+use super::change_author::ChangeAuthor;
 use super::dead_letters::{self, DeadLettersPage};
 use super::follow::{self, Followers, Joined, PageReader, Unfollowable};
 use super::history::{self, HistorySubject, MetricHistory, WantedHistory};
@@ -25,13 +26,16 @@ use super::shared_page::SharedPage;
 use super::stream_detail::{self, WrittenName};
 use super::tenants::{self, TenantChange, TenantPage};
 use super::{
-    api, dashboard, explain, exporters, first_steps, journal, logs, look, metric_writer, metrics, overview,
-    query, site, stream_list, tap, tenant_detail, tenant_list, tenant_metrics, watches,
+    api, body, dashboard, explain, exporters, first_steps, journal, logs, look, metric_writer, metrics,
+    overview, query, site, stream_list, tap, tenant_detail, tenant_list, tenant_metrics, watches,
 };
 use crate::access::{AdminAction, AdminCredential, AdminEntrance, AdminRefusal};
 use crate::notice;
 use crate::panics::spawn_contained;
-use crate::receive::{ConnectionErrors, ConnectionPeer, Handler, HttpResponse, ListenerSettings, wrong_host};
+use crate::receive::{
+    ConnectionErrors, ConnectionPeer, Handler, HttpResponse, ListenerSettings, UnreadBody, whole_body,
+    wrong_host,
+};
 use crate::run::{Phase, ReloadError, Role, Router};
 use crate::secret_hash::SecretHash;
 use crate::stream::Budget;
@@ -44,6 +48,13 @@ pub(crate) const HEALTH_PAGES: &str = "there are /healthz, /readyz and /metrics 
 
 /// Bytes of answers that may be on their way at a time, not counting the last one that was begun.
 const PAGES: u64 = 8 << 20;
+
+/// Bytes of a candidate for the configuration.
+const LARGEST_CANDIDATE: usize = 4 << 20;
+
+/// The media types of a candidate for the configuration.
+const CANDIDATE_TYPES: [&str; 5] =
+    ["application/yaml", "application/x-yaml", "text/yaml", "text/x-yaml", "text/plain"];
 
 /// The page `/` for clients that do not ask for HTML; browsers see the dashboard there.
 const INDEX: &str = "Sluice admin; in a browser this is the dashboard
@@ -69,7 +80,7 @@ GET  /api/v1/tap           records as they pass, by server-sent events (?query=Q
 GET  /api/v1/logs          the newest log records (?query=QUERY&tenant=ID&from=TIME&to=TIME&batch_size=N&order=ORDER&after=NEXT)
 GET  /api/v1/watches       what is watched for, and what fires
 GET  /api/v1/config        the configuration in use, secrets redacted
-POST /api/v1/reload        reads the configuration again; with ?dry_run=true, says what that would do
+POST /api/v1/reload        reads the configuration again; with ?dry_run=true, says what that would do, with a body what that text would do
 POST /api/v1/explain       says where an OTLP request would go, and why (?signal=SIGNAL&tenant=ID&receiver=NAME)
 
 POST   /api/v1/dead-letters/replay  sends dead letters again; delete removes them
@@ -325,8 +336,13 @@ impl Admin {
             );
         };
         let mut credential = AdminCredential::Nothing;
+        let action = match page.action(&head.method) {
+            // The request describes what is done. Without a body it has no part of it.
+            Some(AdminAction::Reload) if !body.is_end_stream() => Some(AdminAction::Write),
+            action => action,
+        };
         if self.role == Role::Admin
-            && let Some(action) = page.action(&head.method)
+            && let Some(action) = action
         {
             match self.router.admin_access().check(action, entrance(settings), bearer_token(&head)) {
                 Ok(by) => credential = by,
@@ -334,7 +350,7 @@ impl Admin {
             }
         }
         match (page, &head.method) {
-            (Page::Reload, &Method::POST) => return self.reload(head.uri.query().unwrap_or_default()).await,
+            (Page::Reload, &Method::POST) => return self.reload(&head, body, credential).await,
             (Page::Explain, &Method::POST) => {
                 return explain::explain(&self.router, &head, body, &self.explaining, &self.budget).await;
             }
@@ -608,15 +624,24 @@ impl Admin {
         .await
     }
 
-    async fn reload(&self, query: &str) -> HttpResponse {
-        match dry_run(query) {
+    async fn reload(&self, head: &Parts, body: Incoming, credential: AdminCredential) -> HttpResponse {
+        let candidate = !body.is_end_stream();
+        match dry_run(head.uri.query().unwrap_or_default()) {
+            Ok(false) if candidate => {
+                let error = "a reload reads the file and takes no body: send a candidate with `?dry_run=true`, which says what it would do";
+                return problem(StatusCode::BAD_REQUEST, error);
+            }
             Ok(false) => {}
-            Ok(true) => return self.plan_reload().await,
+            Ok(true) if candidate => return self.plan_candidate(head, body).await,
+            Ok(true) => return self.plan_reload(None).await,
             Err(error) => return problem(StatusCode::BAD_REQUEST, &error),
         }
+        let author = ChangeAuthor::of(head, credential);
+        let (by, certificate, peer) = author.fields();
+        info!(by, certificate, peer, "reload asked for by POST /api/v1/reload");
         // In a task of its own: a client that disconnects must not cancel a reload half way.
-        let router = self.router.clone();
-        let reload = tokio::spawn(async move { router.reload().await });
+        let (router, by) = (self.router.clone(), author.in_words());
+        let reload = tokio::spawn(async move { router.reload(&by).await });
         match reload.await.unwrap_or(Err(ReloadError::Stopping)) {
             Ok(version) => json(StatusCode::OK, &json!({ "version": version })),
             Err(error) => {
@@ -629,9 +654,22 @@ impl Admin {
         }
     }
 
-    /// What a reload would do.
-    async fn plan_reload(&self) -> HttpResponse {
-        match self.router.plan_reload().await {
+    /// What a reload would do if the file had the text in the body.
+    async fn plan_candidate(&self, head: &Parts, body: Incoming) -> HttpResponse {
+        let media_type = body::media_type(head);
+        if !CANDIDATE_TYPES.iter().any(|known| media_type.eq_ignore_ascii_case(known)) {
+            let error = "send the text of a configuration with `Content-Type: application/yaml` (curl: `--data-binary @FILE`)";
+            return problem(StatusCode::UNSUPPORTED_MEDIA_TYPE, error);
+        }
+        match whole_body(head, body, LARGEST_CANDIDATE, body::PATIENCE, &self.budget).await {
+            Ok(candidate) => self.plan_reload(Some(candidate.bytes)).await,
+            Err(UnreadBody { status, message }) => problem(status, &message),
+        }
+    }
+
+    /// What a reload would do, of the file or of the text of a candidate.
+    async fn plan_reload(&self, candidate: Option<Bytes>) -> HttpResponse {
+        match self.router.plan_reload(candidate).await {
             Ok(plan) => {
                 let mut plan = json!(plan);
                 plan["valid"] = true.into();

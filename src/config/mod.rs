@@ -76,7 +76,7 @@ use compile::{WrittenRows, WrittenTable};
 use pipelines::RefusedProcessors;
 use problem::ProblemReport;
 use quoting::{nearest, quoted};
-use substitute::{SourceFiles, Substitution, read_standard_input};
+use substitute::{NOT_TEXT, SourceFiles, Substitution, read_standard_input};
 
 /// The configuration that is used where there is no file.
 pub const EMBEDDED: &str = include_str!("../../config/sluice.yaml");
@@ -310,10 +310,37 @@ pub fn load_with(
     secrets: SecretPresence,
     rows: RowCheck,
 ) -> Result<Compiled, Problems> {
+    let mut files = SourceFiles::default();
+    let text = source.read(&mut files);
+    load_text(source, text, files, env, (secrets, rows))
+}
+
+/// As [`load`], with this text in place of what `source` has: it is read as the content of the same file would be.
+///
+/// # Errors
+///
+/// Every problem there is, if one of them is an error.
+pub fn load_candidate(
+    source: &ConfigSource,
+    text: &[u8],
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Result<Compiled, Problems> {
+    let text = std::str::from_utf8(text).map(Cow::Borrowed).map_err(|_| NOT_TEXT.to_owned());
+    load_text(source, text, SourceFiles::default(), env, (SecretPresence::Needed, RowCheck::Alone))
+}
+
+/// Reads the text of `source`, or reports why there is none.
+fn load_text(
+    source: &ConfigSource,
+    text: Result<Cow<'_, str>, String>,
+    files: SourceFiles,
+    env: &dyn Fn(&str) -> Option<String>,
+    (secrets, rows): (SecretPresence, RowCheck),
+) -> Result<Compiled, Problems> {
     let surroundings =
         Surroundings { env, secrets, rows, translation: Translation::WithValues, memory: machine::memory() };
-    let (mut files, name) = (SourceFiles::default(), source.name());
-    match source.read(&mut files) {
+    let name = source.name();
+    match text {
         Ok(text) => read(&text, &name, files, &surroundings),
         Err(reason) => {
             let mut report = ProblemReport::default();

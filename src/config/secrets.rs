@@ -2,16 +2,18 @@
 //!
 //! Nothing is shown because it does not look like a secret; a text is shown because the schema says what it is, and
 //! it has the form of that: a number, a duration, a word of an enumeration, the name of a route, an exporter or an
-//! attribute, a path, a URL without credentials. The same goes for keys: those of the schema are shown, and those that
-//! users choose if they have the form of a name; and the common names of Collectors' components. All else is
-//! `[redacted]`: values of headers, values that attributes are compared with, whatever stands below a misspelt key, and a
-//! value of the wrong kind.
+//! attribute, a path, a URL without credentials, the value or regular expression that an attribute is compared with. The
+//! same goes for keys: those of the schema are shown, and those that users choose if they have the form of a name; and the
+//! common names of Collectors' components. All else is `[redacted]`: values of headers, also those that headers are
+//! compared with, values that attributes are compared with whose names are those of credentials, whatever stands below a
+//! misspelt key, and a value of the wrong kind. In place of any text, `${env:…}` and `${file:…}` without more are shown.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::OnceLock;
 
+use regex::Regex;
 use serde_json::{Map, Value as Json};
 
 use super::collector;
@@ -40,13 +42,21 @@ pub(super) fn look(root: &Node) -> Sight {
 /// As [`look`], for a file of another shape.
 pub(super) fn look_as(shape: Shape<'_>, root: &Node) -> Sight {
     let mut sight = Sight { shown: Vec::new(), hidden: Vec::new(), redacted: Json::Null };
-    sight.redacted = sight.value(root, Some(shape), None);
+    sight.redacted = sight.value(root, Some(shape), TextPlace::default());
     sight
 }
 
+/// What is known of the place of a value, beside its shape.
+#[derive(Clone, Copy, Default)]
+struct TextPlace<'a> {
+    /// The form of texts below the key, as the schema has it.
+    form: Option<&'a str>,
+    /// Whether what stands there is compared with a credential.
+    of_credential: bool,
+}
+
 impl Sight {
-    /// `form` is the form of texts below a key, as the schema has it.
-    fn value(&mut self, node: &Node, shape: Option<Shape<'_>>, form: Option<&str>) -> Json {
+    fn value(&mut self, node: &Node, shape: Option<Shape<'_>>, place: TextPlace<'_>) -> Json {
         let shape = shape.map(|shape| shape.of_kind(node));
         match &node.value {
             NodeValue::Scalar(scalar) => {
@@ -56,25 +66,31 @@ impl Sight {
                 let harmless = scalar.is_null()
                     || shape.map_or_else(
                         || collector::is_component(&scalar.text),
-                        |shape| TextForm::of(shape, form).fits(&scalar.text),
+                        |shape| TextForm::of(shape, place).fits(&scalar.text),
                     );
                 self.place(node.span, harmless);
-                if harmless { typed(scalar) } else { masked(&scalar.text, form).into() }
+                if harmless { typed(scalar) } else { masked(&scalar.text, place.form).into() }
             }
             NodeValue::Seq(items) => {
                 let inner =
                     shape.filter(|shape| shape.is("array")).map(|shape| Shape::of(&shape.body["items"]));
-                items.iter().map(|item| self.value(item, inner, form)).collect()
+                items.iter().map(|item| self.value(item, inner, place)).collect()
             }
             NodeValue::Map(entries) => {
                 let shape = shape.filter(|shape| shape.is("object"));
+                let of_credential = place.of_credential || names_credential(entries);
                 let mut map = Map::new();
                 for entry in entries {
                     let shown = is_harmless_key(entry, shape);
                     self.place(entry.key_span, shown);
                     let schema = shape.and_then(|shape| shape.property(&entry.key));
                     let form = schema.and_then(|schema| schema["x-shown"].as_str());
-                    let value = self.value(&entry.value, schema.map(Shape::of), form);
+                    let is_own = shape
+                        .is_some_and(|shape| shape.properties().all(|(property, _)| property != entry.key));
+                    let of_credential =
+                        of_credential || form == Some("credential") || (is_own && is_credential(&entry.key));
+                    let place = TextPlace { form, of_credential };
+                    let value = self.value(&entry.value, schema.map(Shape::of), place);
                     let key = if shown { entry.key.clone() } else { REDACTED.to_owned() };
                     map.insert(key, value);
                 }
@@ -86,6 +102,21 @@ impl Sight {
     fn place(&mut self, span: Span, harmless: bool) {
         if harmless { self.shown.push(span) } else { self.hidden.push(span) }
     }
+}
+
+/// Whether one entry has the name of an attribute that is a credential's: the others are what is compared with that attribute.
+fn names_credential(entries: &[NodeEntry]) -> bool {
+    entries.iter().any(|entry| match &entry.value.value {
+        NodeValue::Scalar(scalar) => entry.key == "key" && is_credential(&scalar.text),
+        NodeValue::Seq(_) | NodeValue::Map(_) => false,
+    })
+}
+
+/// Whether attributes of this name are shown in no tap, unless `tap.redact` says something else.
+fn is_credential(name: &str) -> bool {
+    static NAMES: OnceLock<Regex> = OnceLock::new();
+    let [names, ..] = model::TapSection::USUAL;
+    NAMES.get_or_init(|| Regex::new(names).expect("a test of taps uses it")).is_match(name)
 }
 
 /// Whether a key is one of the schema's or the Collector's, near to one, or has the form of a name.
@@ -130,6 +161,13 @@ fn is_phrase(text: &str) -> bool {
     text.len() <= 64 && text.split_whitespace().all(is_name)
 }
 
+/// Whether a text has letters and digits, the marks of names and sentences, wildcards, and these `others`, and is not long.
+fn is_of_words(text: &str, others: &str) -> bool {
+    const MARKS: &str = "._-/ *?,:;()'";
+    let is_known = |char: char| char.is_alphanumeric() || MARKS.contains(char) || others.contains(char);
+    (1..=128).contains(&text.chars().count()) && text.chars().all(is_known)
+}
+
 /// The form of a text, by the schema.
 enum TextForm<'a> {
     /// Not known.
@@ -148,10 +186,15 @@ enum TextForm<'a> {
     Query,
     /// A count within a time.
     CountInTime,
+    /// Words in any language, with wildcards and marks between them.
+    Words,
+    /// A regular expression.
+    Pattern,
 }
 
 impl<'a> TextForm<'a> {
-    fn of(shape: Shape<'a>, form: Option<&str>) -> Self {
+    fn of(shape: Shape<'a>, place: TextPlace<'_>) -> Self {
+        let form = place.form;
         let words = shape.words();
         if !words.is_empty() {
             return Self::Word(words);
@@ -167,14 +210,16 @@ impl<'a> TextForm<'a> {
             (None, Some("url")) if shape.is("string") => Self::Url,
             (None, Some("query")) if shape.is("string") => Self::Query,
             (None, Some("count in time")) if shape.is("string") => Self::CountInTime,
+            (None, Some("words")) if shape.is("string") && !place.of_credential => Self::Words,
+            (None, Some("pattern")) if shape.is("string") && !place.of_credential => Self::Pattern,
             _ => Self::Secret,
         }
     }
 
     fn fits(&self, text: &str) -> bool {
         if matches!(self, Self::Secret) {
-            // A glob for anything says nothing.
-            return text == "*";
+            // A glob for anything says nothing, and neither does the name of what is put in.
+            return text == "*" || is_substitution(text);
         }
         let Some(text) = with_samples(text) else { return false };
         match self {
@@ -199,8 +244,18 @@ impl<'a> TextForm<'a> {
             Self::CountInTime => text
                 .split_once(" in ")
                 .is_some_and(|(count, time)| is_number(count) && is_number(time.trim())),
+            Self::Words => is_of_words(&text, ""),
+            Self::Pattern => is_of_words(&text, r"^$+[]{}|\<>=!&"),
         }
     }
+}
+
+/// Whether a text is a variable or a file alone, without a default, or such a credential of HTTP.
+fn is_substitution(text: &str) -> bool {
+    let value =
+        ["Bearer ", "Basic "].into_iter().find_map(|scheme| text.strip_prefix(scheme)).unwrap_or(text);
+    let inner = value.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
+    inner.is_some_and(|inner| !inner.contains(":-") && !inner.contains('}') && sample(inner).is_some())
 }
 
 /// The text with a sample for each `${…}` and `{{ … }}` in it; `None` if one of these may be a part of a secret.

@@ -20,6 +20,9 @@ use crate::regular::{self, FileStamp};
 /// The most bytes of a configuration, and of a file that it reads.
 const LARGEST: u64 = 16 << 20;
 
+/// Why a text can't be read.
+pub(super) const NOT_TEXT: &str = "it is not UTF-8 text";
+
 /// Substitutes variables and files, and notes the files that it has read.
 pub(super) struct Substitution<'a> {
     env: &'a dyn Fn(&str) -> Option<String>,
@@ -183,7 +186,7 @@ impl SourceFiles {
         let bytes = read(path);
         let digest = digest(bytes.as_deref().ok());
         self.0.entry(path.to_owned()).or_insert(FileRead { digest, stamp });
-        String::from_utf8(bytes?).map_err(|_| "it is not UTF-8 text".into())
+        String::from_utf8(bytes?).map_err(|_| NOT_TEXT.to_owned())
     }
 
     /// As [`SourceFiles::read`], for a file that stands for one value: without its final line break.
@@ -204,7 +207,7 @@ impl SourceFiles {
             };
             let read = FileRead { digest: digest(None), stamp: FileStamp::of(path) };
             self.0.entry(path.to_owned()).or_insert(read);
-            return String::from_utf8(bytes?).map_err(|_| "it is not UTF-8 text".into());
+            return String::from_utf8(bytes?).map_err(|_| NOT_TEXT.to_owned());
         }
         self.read(path)
     }

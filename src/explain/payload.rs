@@ -81,15 +81,18 @@ fn split<'a>(signal: Signal, payload: &'a [u8], request: &'a mut Vec<u8>) -> Res
     Ok(split)
 }
 
-/// The signal, if the bytes are valid for one signal alone; JSON names it by its keys.
+/// The signal, if the bytes are valid for one signal alone; JSON names it by its keys, also where there is nothing in it.
 fn guessed(payload: &[u8]) -> Option<Signal> {
     let named = is_json(payload);
-    let fits = |signal: &Signal| {
-        split(*signal, payload, &mut Vec::new()).is_ok_and(|split| {
-            let has_records = split.entries.iter().any(|entry| entry.records > 0);
-            if named { has_records || !split.cuts.is_empty() } else { has_records && split.cuts.is_empty() }
-        })
+    let only = |fits: &dyn Fn(&Split<'_>) -> bool| {
+        let fits = |signal: &Signal| split(*signal, payload, &mut Vec::new()).is_ok_and(|split| fits(&split));
+        let mut fitting = Signal::ALL.into_iter().filter(fits);
+        fitting.next().filter(|_| fitting.next().is_none())
     };
-    let mut fitting = Signal::ALL.into_iter().filter(fits);
-    fitting.next().filter(|_| fitting.next().is_none())
+    let has_records = |split: &Split<'_>| split.entries.iter().any(|entry| entry.records > 0);
+    if named {
+        only(&|split| has_records(split) || !split.cuts.is_empty()).or_else(|| only(&|_| true))
+    } else {
+        only(&|split| has_records(split) && split.cuts.is_empty())
+    }
 }

@@ -45,7 +45,7 @@ pub async fn reload_when_asked(router: Arc<Router>, mut hangups: Signal) {
                 }
                 info!("SIGHUP: reloading");
                 // The outcome is logged, counted and shown by the API.
-                let _ = router.reload().await;
+                let _ = router.reload("SIGHUP").await;
                 continue;
             }
             () = changed.notified() => tokio::time::sleep(SETTLE).await,
@@ -54,7 +54,7 @@ pub async fn reload_when_asked(router: Arc<Router>, mut hangups: Signal) {
         let (files, known) = router.report().files.clone();
         let now = tokio::task::spawn_blocking(move || config::fingerprint(&files)).await;
         if now.is_ok_and(|now| now != known) {
-            let _ = router.reload().await;
+            let _ = router.reload("a changed file").await;
         }
     }
 }

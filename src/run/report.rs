@@ -38,13 +38,15 @@ const REMEMBERED_OF_ERROR: usize = 4096;
 pub struct ReloadRecord {
     /// When the reload ended.
     pub at: SystemTime,
+    /// Who or what has asked for it, such as "SIGHUP" or "the write token, from 192.0.2.1".
+    pub by: String,
     /// The version that is in use since, or the beginning of the error.
     pub outcome: Result<u64, String>,
 }
 
 impl Reloads {
-    /// Counts and remembers a reload that has just ended.
-    pub(super) fn record(&self, outcome: &Result<u64, ReloadError>) {
+    /// Counts and remembers a reload that has just ended, and who or what has asked for it.
+    pub(super) fn record(&self, by: &str, outcome: &Result<u64, ReloadError>) {
         let counter = if outcome.is_ok() { &self.succeeded } else { &self.failed };
         counter.fetch_add(1, Ordering::Relaxed);
         let outcome = match outcome {
@@ -53,7 +55,7 @@ impl Reloads {
         };
         let mut history = self.history.lock();
         history.truncate(REMEMBERED - 1);
-        history.push_front(ReloadRecord { at: SystemTime::now(), outcome });
+        history.push_front(ReloadRecord { at: SystemTime::now(), by: by.to_owned(), outcome });
     }
 
     /// The last reloads, the newest first.

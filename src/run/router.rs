@@ -10,6 +10,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
+use bytes::Bytes;
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
@@ -383,8 +384,9 @@ impl Router {
         live.listeners.urls(role).zip(live.listeners.settings(role)).collect()
     }
 
-    /// Reads the configuration again. Returns its version once it is in use; otherwise nothing has changed.
-    pub async fn reload(self: &Arc<Self>) -> Result<u64, ReloadError> {
+    /// Reads the configuration again. Returns its version once it is in use; otherwise nothing has changed. `by` says for the log and the
+    /// history who or what has asked for that, such as "SIGHUP".
+    pub async fn reload(self: &Arc<Self>, by: &str) -> Result<u64, ReloadError> {
         let _one_at_a_time = self.reloading.lock().await;
         service_manager::tell_reloading();
         let (files, outcome) = match load(&self.source, self.env).await {
@@ -394,13 +396,13 @@ impl Router {
                 (files, Err(ReloadError::Problems(problems)))
             }
         };
-        self.reloads.record(&outcome);
+        self.reloads.record(by, &outcome);
         match &outcome {
             Ok(version) => {
-                info!(version, "configuration reloaded");
+                info!(version, by, "configuration reloaded");
             }
             Err(error) => {
-                tracing::error!("configuration not reloaded, the one in use stays:\n{error}");
+                tracing::error!(by, "configuration not reloaded, the one in use stays:\n{error}");
                 let mut report = (*self.report()).clone();
                 // Noted whatever the error is: a reload of the same files would fail again.
                 report.files = files;
@@ -414,11 +416,16 @@ impl Router {
         outcome
     }
 
-    /// Plans a reload as far as a reload goes without changing anything: files are read, addresses are bound for a moment. The error is
-    /// why a reload would be refused, unless a restart is all that it needs.
-    pub async fn plan_reload(&self) -> Result<ReloadPlan, ReloadError> {
+    /// Plans a reload as far as a reload goes without changing anything: files are read, addresses are bound for a moment. With a
+    /// `candidate`, that text is taken for the content of the configuration's file, which is not read. The error is why a reload would
+    /// be refused, unless a restart is all that it needs.
+    pub async fn plan_reload(&self, candidate: Option<Bytes>) -> Result<ReloadPlan, ReloadError> {
         let _one_at_a_time = self.reloading.lock().await;
-        let compiled = load(&self.source, self.env).await.map_err(ReloadError::Problems)?;
+        let compiled = match candidate {
+            Some(text) => load_candidate(&self.source, text, self.env).await,
+            None => load(&self.source, self.env).await,
+        };
+        let compiled = compiled.map_err(ReloadError::Problems)?;
         let live = self.live.lock().await;
         if self.phase() == Phase::Stopping {
             return Err(ReloadError::Stopping);
@@ -760,5 +767,15 @@ async fn open_dead_letters(
 async fn load(source: &ConfigSource, env: fn(&str) -> Option<String>) -> Result<Compiled, Arc<Problems>> {
     let source = source.clone();
     let loaded = spawn_blocking(move || config::load(&source, &env)).await;
+    loaded.expect("loading a configuration doesn't panic").map_err(Arc::new)
+}
+
+async fn load_candidate(
+    source: &ConfigSource,
+    text: Bytes,
+    env: fn(&str) -> Option<String>,
+) -> Result<Compiled, Arc<Problems>> {
+    let source = source.clone();
+    let loaded = spawn_blocking(move || config::load_candidate(&source, &text, &env)).await;
     loaded.expect("loading a configuration doesn't panic").map_err(Arc::new)
 }

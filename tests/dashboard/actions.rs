@@ -14,5 +14,6 @@ async fn an_action_is_asked_back_takes_the_write_token_and_changes_what_it_says(
 #[tokio::test(flavor = "multi_thread")]
 async fn a_configuration_is_tried_before_it_is_used_and_tells_where_a_payload_would_go() {
     let scene = Scene::start().await;
-    check("configuration.mjs", scene.sluice.admin, &json!({ "token": WRITER })).await;
+    let facts = json!({ "token": WRITER, "file": scene.sluice.config(), "rows": scene.sluice.directory().join("rows.yaml") });
+    check("configuration.mjs", scene.sluice.admin, &facts).await;
 }

@@ -9,7 +9,7 @@ use crate::support::payload::{entry_of, logs, request, resource};
 use crate::support::router::write_config;
 use crate::support::sinks;
 use crate::support::yaml::{QUICK, SINGLY};
-use crate::support::{Sluice, eventually};
+use crate::support::{Sluice, SluiceProcess, eventually};
 
 const CONFIG: &str = "/api/v1/config";
 
@@ -29,7 +29,7 @@ exporters:
         planted-second
   nop:
 routes:
-  - { name: all, match: { team: planted-team }, exporters: [otlp_http/up] }
+  - { name: all, match: { team.token: planted-team }, exporters: [otlp_http/up] }
   - { name: rest, exporters: [nop] }
 ";
 
@@ -51,7 +51,7 @@ async fn the_file_in_use_is_shown_line_by_line_without_its_secrets() {
         (8, "      Authorization: [redacted]"),
         (10, "        [redacted]"),
         (12, "  nop:"),
-        (14, "  - { name: all, match: { team: [redacted] }, exporters: [otlp_http/up] }"),
+        (14, "  - { name: all, match: { team.token: [redacted] }, exporters: [otlp_http/up] }"),
     ] {
         assert_eq!(text[line], said, "line {}", line + 1);
     }
@@ -78,13 +78,17 @@ async fn problems_are_at_lines_of_the_text_that_they_are_about_and_reloads_are_r
     assert!(reloads[0]["error"].as_str().unwrap().contains("unknown key `endpont`"), "{}", reloads[0]);
     assert!(reloads[0]["at"].as_str().unwrap().ends_with('Z') && reloads[1]["error"].is_null());
     for _ in 0..60 {
-        sluice.router().reload().await.unwrap_err();
+        sluice.router().reload("a test").await.unwrap_err();
     }
     assert_eq!(sluice.api(CONFIG).await["reloads"].as_array().unwrap().len(), 50);
 }
 
 async fn dry_run(sluice: &Sluice, yaml: &str) -> Answer {
     write_config(sluice.directory(), yaml);
+    dry_run_of_file(sluice).await
+}
+
+async fn dry_run_of_file(sluice: &Sluice) -> Answer {
     http::send(sluice.admin, "POST", "/api/v1/reload?dry_run=true", &[], bytes::Bytes::new()).await
 }
 
@@ -126,7 +130,10 @@ async fn a_dry_run_says_what_would_change_without_secrets_and_changes_nothing() 
         ])
     );
     let routes = plan_["routes"]["changed"].as_array().unwrap();
-    assert_eq!((&routes[0]["name"], &routes[0]["fields"][0]["field"]), (&json!("all"), &json!("match.team")));
+    assert_eq!(
+        (&routes[0]["name"], &routes[0]["fields"][0]["field"]),
+        (&json!("all"), &json!("match.team.token"))
+    );
     assert_eq!(routes[1]["fields"], json!([{ "field": "exporters.0", "from": "nop", "to": "debug" }]));
     assert_eq!(plan_["settings"], json!([{ "field": "limits.streams", "from": null, "to": 7 }]));
     assert_eq!(plan_["needs_restart"], json!([]));
@@ -181,6 +188,179 @@ async fn a_dry_run_says_what_would_drain_and_what_needs_a_restart() {
     up.clear_faults();
     sluice.settled().await;
     assert_eq!(up.counts().records, 2);
+}
+
+/// Who may change something.
+const WRITER: &str = "0123456789abcdef-writer";
+
+/// A dry run of this text in place of the file's.
+async fn try_candidate(sluice: &Sluice, text: impl Into<bytes::Bytes>) -> Answer {
+    let token = format!("Bearer {WRITER}");
+    let headers = [("content-type", "application/yaml"), ("authorization", token.as_str())];
+    http::send(sluice.admin, "POST", "/api/v1/reload?dry_run=true", &headers, text.into()).await
+}
+
+/// An exporter that sends a planted token, and one that sends nothing.
+fn with_two_exporters(up: &str) -> String {
+    format!(
+        "receivers: {{ otlp: {{ protocols: {{ http: {{ endpoint: 127.0.0.1:0 }} }} }} }}\n\
+         admin: {{ endpoint: 127.0.0.1:0, write_token: {WRITER} }}\n\
+         exporters:\n\
+         \x20 otlp_http/up: {{ endpoint: '{up}', compression: none, headers: {{ X: planted-token }}, {QUICK}, {SINGLY} }}\n\
+         \x20 nop:\n\
+         routes:\n\
+         \x20 - {{ match: {{ s2.stream: '*' }}, key: s2.stream, exporters: [otlp_http/up] }}\n\
+         \x20 - {{ exporters: [nop] }}\n"
+    )
+}
+
+#[tokio::test]
+async fn a_candidate_is_planned_in_place_of_the_file_and_changes_nothing() {
+    let up = sinks::counting().await;
+    up.set_fault(Fault::status(503));
+    let yaml = with_two_exporters(&up.url());
+    let sluice = Sluice::start(&yaml).await;
+    let body = logs(&[("a", &["x"]), ("b", &["y"])]);
+    sluice.accept(Signal::Logs, body.clone()).await;
+    let (before, file) = (sluice.api(CONFIG).await, std::fs::read(sluice.config()).unwrap());
+    let told = async |text: String| {
+        let answer = try_candidate(&sluice, text).await;
+        assert!(!answer.text().contains("planted"), "{}", answer.text());
+        (answer.status, serde_json::from_slice::<Value>(&answer.body).unwrap())
+    };
+    let (status, same) = told(yaml.clone()).await;
+    let none = json!({ "added": [], "removed": [], "changed": [], "reordered": false });
+    assert_eq!((status, &same["valid"], &same["exporters"]), (200, &json!(true), &none));
+
+    let (status, changed) =
+        told(yaml.replace("planted-token", "planted-other").replace("compression: none", "timeout: 9s"))
+            .await;
+    assert_eq!((status, &changed["streams_to_drain"]), (200, &json!(0)));
+    assert_eq!(
+        changed["exporters"]["changed"],
+        json!([{ "name": "otlp_http/up", "fields": [
+            { "field": "compression", "from": "none", "to": null },
+            { "field": "headers.X", "from": "[redacted]", "to": "[redacted]" },
+            { "field": "timeout", "from": null, "to": "9s" },
+        ] }])
+    );
+
+    let without: Vec<&str> = yaml.lines().filter(|line| !line.contains("otlp_http/up")).collect();
+    let (status, removed) = told(without.join("\n") + "\n").await;
+    assert_eq!((status, &removed["exporters"]["removed"]), (200, &json!(["otlp_http/up"])));
+    assert_eq!(
+        (&removed["streams_to_drain"], &removed["pending_bytes_to_drain"]),
+        (&json!(2), &json!(body.len()))
+    );
+
+    let (status, broken) = told(yaml.replace("routes:", "rotes:")).await;
+    assert_eq!((status, &broken["valid"]), (422, &json!(false)));
+    let problem = &broken["problems"][0];
+    assert_eq!(problem["file"], sluice.config().display().to_string(), "it stands for the file");
+    assert!(lines(&broken["text"])[5].starts_with("rotes:") && problem["line"] == 6, "{broken}");
+
+    assert_eq!(sluice.api(CONFIG).await, before, "nothing has changed");
+    assert_eq!(std::fs::read(sluice.config()).unwrap(), file);
+    assert_eq!(sluice.metric("sluice_config_reloads_total", &[]).await, 0.0);
+    up.clear_faults();
+    sluice.settled().await;
+    assert_eq!(up.counts().records, 2, "all was delivered by the exporter of the file");
+}
+
+#[tokio::test]
+async fn a_candidate_is_read_with_the_files_and_rows_that_it_names() {
+    let sluice = Sluice::start(&with_two_exporters("http://127.0.0.1:9")).await;
+    let place = |name: &str| sluice.directory().join(name).display().to_string();
+    std::fs::write(place("timeout"), "9s\n").unwrap();
+    std::fs::write(place("rows.yaml"), "- { id: acme, values: { token: planted-token } }\n").unwrap();
+    let more = format!("tenants: {{ file: '{}' }}\n", place("rows.yaml"));
+    let text = with_two_exporters("http://127.0.0.1:9")
+        .replace("compression: none", &format!("timeout: '${{file:{}}}'", place("timeout")))
+        + &more;
+    let answer = try_candidate(&sluice, text.clone()).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let plan: Value = serde_json::from_slice(&answer.body).unwrap();
+    let fields = plan["exporters"]["changed"][0]["fields"].to_string();
+    assert!(fields.contains("timeout") && !fields.contains("9s"), "{fields}");
+
+    std::fs::write(place("rows.yaml"), "- { id: acme, values: { token: planted-token }, nonsense: 1 }\n")
+        .unwrap();
+    let answer = try_candidate(&sluice, text.clone()).await;
+    let told: Value = serde_json::from_slice(&answer.body).unwrap();
+    assert_eq!((answer.status, &told["problems"][0]["file"]), (422, &json!(place("rows.yaml"))), "{told}");
+    assert!(told.to_string().contains("nonsense") && !told.to_string().contains("planted"), "{told}");
+    std::fs::remove_file(place("timeout")).unwrap();
+    let answer = try_candidate(&sluice, text).await;
+    assert!(answer.status == 422 && answer.text().contains("can't read the file"), "{}", answer.text());
+}
+
+#[tokio::test]
+async fn what_is_no_candidate_or_from_somebody_else_is_not_planned() {
+    let yaml = with_two_exporters("http://127.0.0.1:9");
+    let sluice = Sluice::start(&yaml).await;
+    let large = vec![b'#'; (4 << 20) + 1];
+    assert_eq!(try_candidate(&sluice, large).await.status, 413);
+    let answer = try_candidate(&sluice, vec![b'a', 0xff]).await;
+    assert!(answer.status == 422 && answer.text().contains("not UTF-8 text"), "{}", answer.text());
+
+    let token = format!("Bearer {WRITER}");
+    let (yaml_type, dry_run) = (("content-type", "application/yaml"), "/api/v1/reload?dry_run=true");
+    for (path, headers, status, said) in [
+        (dry_run, vec![yaml_type], 401, "needs a token"),
+        (dry_run, vec![yaml_type, ("authorization", "Bearer other")], 401, "not the one"),
+        (
+            dry_run,
+            vec![("content-type", "application/x-www-form-urlencoded"), ("authorization", token.as_str())],
+            415,
+            "--data-binary",
+        ),
+        ("/api/v1/reload", vec![yaml_type, ("authorization", token.as_str())], 400, "takes no body"),
+    ] {
+        let answer = http::send(sluice.admin, "POST", path, &headers, yaml.clone().into()).await;
+        assert_eq!(answer.status, status, "{path} {headers:?}: {}", answer.text());
+        assert!(answer.text().contains(said), "{said}: {}", answer.text());
+    }
+    assert_eq!(sluice.api(CONFIG).await["version"], 1);
+
+    // Without a write token, a dry run of the file is for those on this machine, and a text of somebody's is for nobody.
+    let open = Sluice::start(PLANTED).await;
+    assert_eq!(dry_run_of_file(&open).await.status, 200);
+    let answer = try_candidate(&open, PLANTED).await;
+    assert!(answer.status == 403 && answer.text().contains("set `admin.write_token`"), "{}", answer.text());
+}
+
+#[tokio::test]
+async fn a_reload_is_told_with_who_has_asked_for_it_and_nothing_of_a_candidate_is() {
+    let yaml = with_two_exporters("http://127.0.0.1:9");
+    let sluice = SluiceProcess::start(&yaml, &["--log-level", "debug"]).await;
+    let token = format!("Bearer {WRITER}");
+    let headers = [("content-type", "application/yaml"), ("authorization", token.as_str())];
+    let candidate = yaml.replace("planted-token", "planted-candidate");
+    let answer =
+        http::send(sluice.admin, "POST", "/api/v1/reload?dry_run=true", &headers, candidate.into()).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let answer = http::send(sluice.admin, "POST", "/api/v1/reload", &headers[1..], bytes::Bytes::new()).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let line = sluice.logged("reload asked for").await;
+    assert!(line.contains("write_token") && line.contains("127.0.0.1:"), "{line}");
+    let line = sluice.logged("configuration reloaded").await;
+    assert!(line.contains("the write token, from 127.0.0.1"), "{line}");
+    sluice.signal("HUP").await;
+    sluice.write_config(&(yaml + "limits: { streams: 7 }\n"));
+    let by = eventually("all are remembered", async || {
+        let reloads = sluice.api(CONFIG).await["reloads"].clone();
+        let by: Vec<String> = reloads
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|reload| reload["by"].as_str().unwrap().to_owned())
+            .collect();
+        (by.len() >= 2 && sluice.api(CONFIG).await["text"].as_str().unwrap().contains("limits")).then_some(by)
+    })
+    .await;
+    assert_eq!(by.last().unwrap(), "the write token, from 127.0.0.1");
+    assert!(by.iter().any(|by| by == "SIGHUP"), "{by:?}");
+    assert!(!sluice.log().iter().any(|line| line.contains("planted")), "{:#?}", sluice.log());
 }
 
 const ROUTED: &str = "\
@@ -259,7 +439,26 @@ async fn json_is_explained_with_what_would_be_cut_out_and_what_is_no_request_is_
     assert_eq!((&told["signal"], &told["field"]), (&json!("logs"), &json!("resourceLogs")));
     assert_eq!(told["entries"][0]["records"], 1);
     assert_eq!(told["cuts"][0]["path"], "resourceLogs[0].scopeLogs[0].logRecords[1].traceId");
+    for (field, signal) in
+        [("resourceSpans", "traces"), ("resourceMetrics", "metrics"), ("resourceLogs", "logs")]
+    {
+        for entries in ["[]", "[{}]"] {
+            let body = format!("{{\"{field}\":{entries}}}");
+            let answer = explain(&sluice, "", "application/json", body.clone()).await;
+            let told: Value = serde_json::from_slice(&answer.body).unwrap();
+            assert_eq!((answer.status, &told["signal"]), (200, &json!(signal)), "{body}: {told}");
+            assert_eq!(told["entries_total"], u64::from(entries == "[{}]"), "{told}");
+        }
+    }
     for (query, content_type, body, status, said) in [
+        (
+            "",
+            "application/json",
+            r#"{"resourceSpans":[],"resourceLogs":[]}"#,
+            422,
+            "another signal's entries",
+        ),
+        ("", "application/x-protobuf", "", 422, "the payload fits no signal, or more than one"),
         ("", "text/plain", "{}", 415, "send an OTLP request"),
         ("?signal=log", "application/json", "{}", 400, "`signal` is traces, metrics or logs"),
         (

@@ -42,7 +42,7 @@ async fn change(front: &Front, action: &str, body: Value) -> Value {
 /// Has another configuration be in use.
 async fn reconfigure(sluice: &Sluice, yaml: &str) {
     write_config(sluice.directory(), yaml);
-    sluice.router().reload().await.unwrap();
+    sluice.router().reload("a test").await.unwrap();
 }
 
 fn all() -> Value {

@@ -260,10 +260,11 @@ async fn a_stream_all_of_whose_records_are_dead_lettered_does_not_look_healthy()
     assert_eq!((&bad["last_success"], &bad["last_error"]["code"]), (&Value::Null, &json!("400")), "{bad}");
     assert!(bad["last_error"]["message"].as_str().unwrap().contains("no schema"), "{bad}");
     assert!(bad["failed_attempts"].as_u64().unwrap() > 0, "{bad}");
-    assert_eq!(sluice.api("/api/v1/exporters").await["exporters"][0]["failing_streams"], 1);
+    assert_eq!(sluice.api("/api/v1/exporters").await["exporters"][0]["failing_streams"], 2);
     let old = stream(&sluice, "old").await;
     assert_eq!((&old["rejected_records"], &old["delivered_records"]), (&json!(2), &json!(0)), "{old}");
     assert!(old["last_error"]["message"].as_str().unwrap().contains("too old"), "{old}");
+    assert!(old["failed_attempts"].as_u64().unwrap() > 0, "nothing of it was taken: {old}");
     // The upstream takes what comes next, and the last error stays to be read.
     up.clear_faults();
     sluice.accept(Signal::Logs, logs(&[("bad", &["3"])])).await;

@@ -1,6 +1,7 @@
 //! The overview and the history: what is seen at a glance, and the sentences about what asks for somebody.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use rig::sink::{Fault, Sink};
@@ -9,7 +10,7 @@ use sluice::otlp::Signal;
 
 use crate::support::payload::{entry, entry_of, logs, request, resource};
 use crate::support::sinks;
-use crate::support::yaml::{LETTERS, QUICK};
+use crate::support::yaml::{LETTERS, QUICK, SINGLY};
 use crate::support::{Sluice, eventually};
 
 fn config(up: &Sink, rest: &str) -> String {
@@ -197,6 +198,163 @@ async fn the_flow_is_counted_by_receiver_route_and_exporter_and_goes_on_over_a_r
     assert_eq!(records("otlp", "streams"), before[0].map(|before| before + 3));
     sluice.reconfigure(&fan_out("renamed")).await;
     assert_eq!((records("otlp", "streams"), records("otlp", "renamed")), (None, Some(0)));
+}
+
+#[tokio::test]
+async fn an_exporter_that_delivers_nothing_is_never_ok_and_its_streams_are_counted_alike_everywhere() {
+    /// What is held is so for the rest of the test.
+    const PATIENT: &str = "retry_on_failure: { initial_interval: 1h, max_interval: 1h }";
+    /// How the upstream fails, what the exporter does about that, and the state that is told of it.
+    const CASES: [(&str, &str, &str); 9] = [
+        ("well", "", "ok"),
+        ("400", "", "failing"),
+        ("400-dropped", "statuses: { 400: drop }", "failing"),
+        ("503-given-up", "retry_on_failure: { enabled: false }", "failing"),
+        ("partial", "", "failing"),
+        ("401", PATIENT, "held"),
+        ("404", PATIENT, "held"),
+        ("hanging", "timeout: 300ms", "failing"),
+        ("away", "", "failing"),
+    ];
+    for letters in [LETTERS, ""] {
+        let mut ups = Vec::new();
+        let (mut exporters, mut routes) = ("exporters:\n".to_owned(), "routes:\n".to_owned());
+        for (name, options, _) in CASES {
+            let up = sinks::counting().await;
+            match name {
+                "well" => {}
+                "partial" => up.set_fault(Fault::partial_success(1, "too old")),
+                "hanging" => up.set_fault(Fault::hang()),
+                status => up.set_fault(Fault::status(status[..3].parse().unwrap_or(503))),
+            }
+            let url = if name == "away" { format!("http://{}", sinks::nobody().await) } else { up.url() };
+            writeln!(
+                exporters,
+                "  otlp_http/{name}: {{ endpoint: '{url}', compression: none, {SINGLY}, {options} }}"
+            )
+            .unwrap();
+            writeln!(routes, "  - {{ match: {{ to: '{name}' }}, exporters: [otlp_http/{name}] }}").unwrap();
+            ups.push(up);
+        }
+        let sluice = Sluice::start(&(exporters + &routes + letters)).await;
+        let send = async || {
+            for (name, ..) in CASES {
+                let entry = entry_of(Signal::Logs, resource(&[("to", name)]), &["x"]);
+                sluice.accept(Signal::Logs, request(&[entry])).await;
+            }
+        };
+        let expected: BTreeMap<String, String> = CASES
+            .iter()
+            .map(|(name, _, state)| (format!("exporter:otlp_http/{name}"), (*state).to_owned()))
+            .collect();
+        send().await;
+        let shown = eventually("each has the state of what it does", async || {
+            send().await;
+            let shown = overview(&sluice).await;
+            let mut states = states(&shown);
+            states.retain(|id, _| id.starts_with("exporter:"));
+            (states == expected).then_some(shown)
+        })
+        .await;
+        assert!(shown["attention_total"].as_u64() >= Some(3), "{}", shown["attention"]);
+        eventually("the streams are counted alike", async || {
+            let exporters = sluice.api("/api/v1/exporters").await;
+            let exporters = exporters["exporters"].as_array().unwrap();
+            let sum = |figure: &str| exporters.iter().map(|one| one[figure].as_u64().unwrap()).sum::<u64>();
+            let streams = overview(&sluice).await["streams"].clone();
+            let is_failing = |one: &&Value| one["failing_streams"] != 0 || one["held_streams"] != 0;
+            let troubled: Vec<_> = exporters.iter().filter(is_failing).collect();
+            let is_same =
+                streams["failing"] == sum("failing_streams") && streams["held"] == sum("held_streams");
+            (is_same && troubled.len() == CASES.len() - 1).then_some(())
+        })
+        .await;
+        for name in ["400", "400-dropped", "partial"] {
+            let refused =
+                of_kind(&overview(&sluice).await, "refused").into_iter().cloned().collect::<Vec<_>>();
+            let of_exporter = format!("otlp_http/{name}");
+            assert!(
+                refused.iter().any(|told| told["subject"]["name"] == of_exporter),
+                "{name}: {refused:#?}"
+            );
+        }
+        for up in ups {
+            up.clear_faults();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_receiver_that_takes_nothing_of_what_comes_is_failing_and_not_idle() {
+    let up = sinks::counting().await;
+    let at_once = "sending_queue: { enabled: false }, retry_on_failure: { enabled: false }";
+    let sluice = Sluice::start(&config(&up, "").replace(QUICK, at_once)).await;
+    let receiver = |shown: &Value| states(shown)["receiver:otlp"].clone();
+    assert_eq!(receiver(&overview(&sluice).await), "idle");
+    for (fault, body, status) in
+        [(Fault::status(503), logs(&[("a", &["x"])]), 503), (Fault::none(), b"no OTLP".to_vec(), 400)]
+    {
+        up.set_fault(fault);
+        let shown = eventually("it refuses everything", async || {
+            assert_eq!(sluice.post(Signal::Logs, body.clone()).await.status, status);
+            let shown = overview(&sluice).await;
+            (receiver(&shown) == "failing").then_some(shown)
+        })
+        .await;
+        let nodes = shown["flow"]["nodes"].as_array().unwrap();
+        let node = nodes.iter().find(|node| node["id"] == "receiver:otlp").unwrap();
+        assert!(node["title"].as_str().unwrap().contains("nothing taken of "), "{node}");
+        up.clear_faults();
+        eventually("it takes something", async || {
+            sluice.accept(Signal::Logs, logs(&[("a", &["x"])])).await;
+            (receiver(&overview(&sluice).await) == "ok").then_some(())
+        })
+        .await;
+        eventually("what was taken is long ago", async || {
+            (receiver(&overview(&sluice).await) == "idle").then_some(())
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_limit_of_streams_that_is_reached_is_an_error_and_a_warning_before() {
+    let up = sinks::counting().await;
+    up.set_fault(Fault::status(503));
+    let sluice = Sluice::start(&config(&up, "limits: { streams: 20 }\n")).await;
+    let fill = async |keys: std::ops::Range<usize>| {
+        let entries: Vec<_> = keys.map(|key| entry(Signal::Logs, &key.to_string(), &["x"])).collect();
+        sluice.accept(Signal::Logs, request(&entries)).await;
+    };
+    fill(0..19).await;
+    assert_eq!(attention(&sluice, "streams_full").await["severity"], "warning");
+    fill(19..20).await;
+    assert_eq!(attention(&sluice, "streams_full").await["severity"], "error");
+}
+
+#[tokio::test]
+async fn a_journal_without_room_for_senders_is_an_error_and_a_warning_before() {
+    let up = sinks::counting().await;
+    up.set_fault(Fault::status(503));
+    let journal = "journal: { directory: '@DIR@/journal', max_size: 16MiB, segment_size: 1MiB }\n";
+    let sluice = Sluice::start(&config(&up, journal)).await;
+    let text = "x".repeat(256 << 10);
+    let mut before = Vec::new();
+    let refused = eventually("it is full", async || {
+        let answer = sluice.post(Signal::Logs, logs(&[("a", &[&text])])).await;
+        let shown = overview(&sluice).await;
+        let told = of_kind(&shown, "journal_full").first().map(|told| (*told).clone());
+        if answer.status == 200 {
+            before.extend(told);
+            return None;
+        }
+        assert_eq!(answer.status, 503);
+        Some(told.expect("it is told that senders are refused"))
+    })
+    .await;
+    assert_eq!(refused["severity"], "error", "{refused}");
+    assert!(refused["text"].as_str().unwrap().contains("senders are refused with 503. "), "{refused}");
+    assert!(before.iter().all(|told| told["severity"] == "warning"), "{before:#?}");
 }
 
 #[tokio::test]

@@ -66,7 +66,7 @@ async fn an_exporter_that_comes_back_after_it_was_given_up_is_the_same_one() {
 
     tokio::time::pause();
     write_config(sluice.directory(), &config("otlp_http/other"));
-    sluice.router().reload().await.unwrap();
+    sluice.router().reload("a test").await.unwrap();
     for _ in 0..1000 {
         if one.is_given_up() {
             break;
@@ -76,7 +76,7 @@ async fn an_exporter_that_comes_back_after_it_was_given_up_is_the_same_one() {
     assert!(one.is_given_up(), "it had no time");
     // At this very moment it is still listed.
     write_config(sluice.directory(), &config("otlp_http/one"));
-    sluice.router().reload().await.unwrap();
+    sluice.router().reload("a test").await.unwrap();
     tokio::time::resume();
 
     up.clear_faults();
@@ -106,7 +106,7 @@ async fn an_exporter_that_is_removed_again_has_the_whole_time_again() {
     // At one moment, so that the first removal does not notice that it is over.
     for (exporter, timeout) in [("other", "1s"), ("one", "1s"), ("other", "100s")] {
         write_config(sluice.directory(), &config(&format!("otlp_http/{exporter}"), timeout));
-        sluice.router().reload().await.unwrap();
+        sluice.router().reload("a test").await.unwrap();
     }
     tokio::time::sleep(Duration::from_secs(50)).await;
     assert!(!one.is_given_up() && one.registry().pending_records() == 1);

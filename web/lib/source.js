@@ -2,15 +2,17 @@
 import { html } from "./html.js";
 import { Sign, sentence } from "./parts.js";
 
-/** A problem with what to write instead. */
-export const Problem = ({ problem }) => html`<span>${sentence(problem.message)}${problem.help && html`: ${sentence(problem.help)}`}</span>`;
+/** A problem with what to write instead, and its place if it is in another file than this. */
+export const Problem = ({ problem, file }) => html`<span>${file !== undefined && problem.file !== file && html`<code>${[problem.file, problem.line, problem.column].filter((part) => part !== null).join(":")}</code>: `}${sentence(problem.message)}${problem.help && html`: ${sentence(problem.help)}`}</span>`;
 
-export function Source({ label, text, problems }) {
+/** The text of this `file`. Problems of others, such as of one with rows of tenants, stand before it, with their places. */
+export function Source({ label, file, text, problems }) {
   const lines = text.replace(/\n$/, "").split("\n");
-  const below = (number) => problems.filter((problem) => problem.line === number);
-  const elsewhere = problems.filter((problem) => !(problem.line >= 1 && problem.line <= lines.length));
+  const stands = (problem) => problem.file === file && problem.line >= 1 && problem.line <= lines.length;
+  const below = (number) => problems.filter((problem) => stands(problem) && problem.line === number);
+  const elsewhere = problems.filter((problem) => !stands(problem));
   return html`
-    ${elsewhere.map((problem, at) => html`<p key=${at} class=${`notice ${problem.severity}`}><${Sign} tone=${problem.severity} /><${Problem} problem=${problem} /></p>`)}
+    ${elsewhere.map((problem, at) => html`<p key=${at} class=${`notice ${problem.severity}`}><${Sign} tone=${problem.severity} /><${Problem} problem=${problem} file=${file} /></p>`)}
     <div class="source" tabindex="0" role="region" aria-label=${label}>
       ${lines.map((line, at) => {
         const here = below(at + 1);

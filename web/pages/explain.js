@@ -45,6 +45,7 @@ function Explained({ answer }) {
   return html`
     ${answer.cuts.map((cut) => html`<p class="notice error"><${Sign} tone="error" /><span>Cut out, as no valid OTLP: <code>${cut.path}</code> at byte ${cut.offset}: ${sentence(cut.reason)}</span></p>`)}
     ${answer.ignored.map((text) => html`<p class="notice warning"><${Sign} tone="warning" /><span>${sentence(text)}</span></p>`)}
+    ${answer.entries_total === 0 && answer.cuts.length === 0 && html`<p class="note">The request is empty: it would be answered 200 and go nowhere.</p>`}
     ${answer.entries.map((entry) => html`<${Entry} key=${entry.index} entry=${entry} />`)}
     ${answer.truncated && html`<p class="note">${answer.entries.length} of ${answer.entries_total} entries are explained.</p>`}
   `;

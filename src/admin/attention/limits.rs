@@ -1,6 +1,7 @@
 //! Limits that are reached or nearly so: of the journal, the memory, the dead-letter directory, open files. And a journal that fails.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::words::{ago, counted, ended, size};
 use super::{Attention, AttentionSubject, NEARLY_FULL, Urgency};
@@ -11,6 +12,10 @@ use crate::run::Router;
 
 /// A journal beyond this part of its limit is nearly full: a single stream that is stuck gets no more than some 72 % of it.
 pub(in crate::admin) const JOURNAL_NEARLY_FULL: f64 = 0.7;
+
+/// Senders that were refused for want of room in the journal, this lately at most, still have what they could not send: they wait up to
+/// a minute before they send it again.
+const REFUSED_LATELY: Duration = Duration::from_secs(60);
 
 pub(super) fn found(router: &Router) -> Vec<Attention> {
     let mut all = Vec::new();
@@ -39,15 +44,24 @@ fn of_journal(router: &Router, state: &JournalState) -> Vec<Attention> {
         );
         let failing = about(Urgency::Error, "journal_failing", text).since(Some(failing.since));
         all.push(failing.with_pending(state.live_bytes));
-    } else if is_beyond(JOURNAL_NEARLY_FULL, state.bytes_on_disk, state.max_size) {
-        let text = format!(
-            "The journal takes {} of the {} that it may: senders are refused with 503, or soon will be. {}See why that exporter does not \
-             keep up, or raise `journal.max_size`.",
-            size(state.bytes_on_disk),
-            size(state.max_size),
-            most_waits(router)
-        );
-        all.push(about(Urgency::Warning, "journal_full", text).with_pending(state.live_bytes));
+    } else {
+        let refused = router.intake().counters.last_without_journal_room();
+        let refuses = refused.is_some_and(|moment| moment.elapsed() <= REFUSED_LATELY);
+        if refuses || is_beyond(JOURNAL_NEARLY_FULL, state.bytes_on_disk, state.max_size) {
+            let (urgency, senders) = if refuses {
+                (Urgency::Error, "senders are refused with 503")
+            } else {
+                (Urgency::Warning, "senders are refused with 503 once there is no more room")
+            };
+            let text = format!(
+                "The journal takes {} of the {} that it may: {senders}. {}See why that exporter does not keep up, or raise \
+                 `journal.max_size`.",
+                size(state.bytes_on_disk),
+                size(state.max_size),
+                most_waits(router)
+            );
+            all.push(about(urgency, "journal_full", text).with_pending(state.live_bytes));
+        }
     }
     if state.quarantined > 0 {
         let text = format!(
@@ -90,7 +104,8 @@ fn of_streams(router: &Router) -> Option<Attention> {
             "{live} of the {limit} streams are alive that `limits.streams` allows: requests that begin others are refused with 503, or soon \
              will be. Raise the limit, or route by an attribute that has fewer values."
         );
-        Attention::new(Urgency::Warning, "streams_full", AttentionSubject::Memory, text)
+        let urgency = if live < limit { Urgency::Warning } else { Urgency::Error };
+        Attention::new(urgency, "streams_full", AttentionSubject::Memory, text)
     })
 }
 
@@ -136,6 +151,9 @@ fn of_descriptors(of: Use) -> Option<Attention> {
             "{taken} of the {most} open files for {what} are taken; beyond that {then}. Raise `ulimit -n`, or `LimitNOFILE=` in a service \
              of systemd."
         );
-        Attention::new(Urgency::Warning, "open_files", AttentionSubject::Configuration, text)
+        // Connections of senders and files make room for others.
+        let waits = of == Use::Exporters && taken >= most;
+        let urgency = if waits { Urgency::Error } else { Urgency::Warning };
+        Attention::new(urgency, "open_files", AttentionSubject::Configuration, text)
     })
 }

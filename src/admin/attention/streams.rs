@@ -158,7 +158,10 @@ fn of_troubled(streams: &TroubledStreams) -> Attention {
 fn of_refused(refused: &RefusedStreams) -> Attention {
     let exporter = refused.exporter.name();
     let error = refused.last_error();
-    let code = error.as_ref().map_or("an answer", |error| &*error.code);
+    let code = error.as_ref().map_or("an answer", |error| match &*error.code {
+        "200" | "OK" => "partial success",
+        code => code,
+    });
     let streams = counted(refused.streams as u64, "stream", "streams");
     let (subject, who) = match &refused.tenant {
         Some(tenant) => {

@@ -103,6 +103,7 @@ pub(in crate::config) struct OtlpHttp {
     /// TLS, for `https` URLs.
     pub(in crate::config) tls: TlsSection,
     /// An HTTP proxy to send through. Without it `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` of the environment hold.
+    #[cfg_attr(test, schemars(extend("x-shown" = "url")))]
     pub(in crate::config) proxy_url: Option<String>,
     /// The queue of each stream.
     pub(in crate::config) sending_queue: SendingQueue,
@@ -237,8 +238,10 @@ impl Default for OtlpGrpc {
 #[cfg_attr(test, schemars(rename = "ValidKey"))]
 pub(in crate::config) struct ValidKeySection {
     /// A regular expression that matches the whole of a key that is valid.
+    #[cfg_attr(test, schemars(extend("x-shown" = "pattern")))]
     pub(in crate::config) regex: Option<String>,
     /// The same in words, for those who are told why a key is not valid.
+    #[cfg_attr(test, schemars(extend("x-shown" = "words")))]
     pub(in crate::config) description: Option<String>,
 }
 
@@ -332,6 +335,7 @@ impl Default for Headers {
 #[cfg_attr(test, schemars(rename = "Header"))]
 pub(in crate::config) struct HeaderSection {
     /// Its name.
+    #[cfg_attr(test, schemars(extend("x-shown" = "name")))]
     pub(in crate::config) name: String,
     /// Its value.
     pub(in crate::config) value: String,

@@ -145,6 +145,7 @@ pub(in crate::config) struct OAuth2Client {
     #[cfg_attr(test, schemars(extend("x-shown" = "url")))]
     pub(in crate::config) token_url: Option<String>,
     /// What the token has to be good for.
+    #[cfg_attr(test, schemars(extend("x-shown" = "words")))]
     pub(in crate::config) scopes: Vec<String>,
     /// More parameters of the request for a token, such as `audience`: each a value or a list of values. Secret: they are
     /// never shown.

@@ -78,6 +78,7 @@ pub(in crate::config) struct AttributeAction {
     pub(in crate::config) default_value: Option<WrittenValue>,
     /// With `delete` and `hash`, in place of `key` or beside it, a regular expression (RE2) that is looked for in the names of
     /// attributes. With `extract`, one whose groups all have names.
+    #[cfg_attr(test, schemars(extend("x-shown" = "pattern")))]
     pub(in crate::config) pattern: Option<String>,
     /// With `convert`, the type. What can't be converted is left as it is.
     pub(in crate::config) converted_type: Option<TypeName>,
@@ -127,18 +128,23 @@ pub(in crate::config) struct MatchProperties {
     /// `strict`: texts are equal, and values have the same type. `regexp`: regular expressions (RE2) are looked for in them.
     pub(in crate::config) match_type: Option<MatchType>,
     /// Names, of which one is the `service.name` of the span's resource. For spans alone.
+    #[cfg_attr(test, schemars(extend("x-shown" = "pattern")))]
     pub(in crate::config) services: Vec<String>,
     /// Names, of which one is the span's. For spans alone.
+    #[cfg_attr(test, schemars(extend("x-shown" = "pattern")))]
     pub(in crate::config) span_names: Vec<String>,
     /// Kinds, of which one is the span's, such as `SPAN_KIND_SERVER`. For spans alone.
+    #[cfg_attr(test, schemars(extend("x-shown" = "pattern")))]
     pub(in crate::config) span_kinds: Vec<String>,
     /// Texts, of which one is the log record's body; a body that is no text is compared as JSON. For log records alone.
     pub(in crate::config) log_bodies: Vec<String>,
     /// Texts, of which one is the log record's `severity_text`. For log records alone.
+    #[cfg_attr(test, schemars(extend("x-shown" = "pattern")))]
     pub(in crate::config) log_severity_texts: Vec<String>,
     /// The least severity that the log record has. For log records alone.
     pub(in crate::config) log_severity_number: Option<SeverityRange>,
     /// Names, of which one is that of the data point's metric. For data points alone.
+    #[cfg_attr(test, schemars(extend("x-shown" = "pattern")))]
     pub(in crate::config) metric_names: Vec<String>,
     /// Attributes, of which the span or log record has all. For spans and log records alone.
     pub(in crate::config) attributes: Vec<AttributeMatch>,
@@ -177,6 +183,7 @@ pub(in crate::config) struct AttributeMatch {
     #[cfg_attr(test, schemars(extend("x-shown" = "name")))]
     pub(in crate::config) key: Option<String>,
     /// Its value, typed as YAML has it, or with `match_type: regexp` an expression. Without it, any.
+    #[cfg_attr(test, schemars(extend("x-shown" = "pattern")))]
     pub(in crate::config) value: Option<String>,
 }
 
@@ -186,7 +193,9 @@ pub(in crate::config) struct AttributeMatch {
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct LibraryMatch {
     /// Its name.
+    #[cfg_attr(test, schemars(extend("x-shown" = "pattern")))]
     pub(in crate::config) name: String,
     /// Its version; without it, any.
+    #[cfg_attr(test, schemars(extend("x-shown" = "pattern")))]
     pub(in crate::config) version: Option<String>,
 }

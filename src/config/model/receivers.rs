@@ -148,6 +148,7 @@ pub(in crate::config) struct Cors {
     #[cfg_attr(test, schemars(extend("x-shown" = "url")))]
     pub(in crate::config) allowed_origins: Vec<String>,
     /// Request headers that pages may set, beyond those that browsers always allow.
+    #[cfg_attr(test, schemars(extend("x-shown" = "name")))]
     pub(in crate::config) allowed_headers: Vec<String>,
     /// Seconds for which a browser may remember the answer.
     pub(in crate::config) max_age: u64,

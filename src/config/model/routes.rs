@@ -11,14 +11,14 @@ use serde::Deserialize;
 #[cfg_attr(test, schemars(rename = "Route"))]
 pub(in crate::config) struct RouteSection {
     /// What the route is called in logs and by `sluice explain`; by default `route-1`, `route-2`, … by position.
-    #[cfg_attr(test, schemars(extend("x-shown" = "name")))]
+    #[cfg_attr(test, schemars(extend("x-shown" = "words")))]
     pub(in crate::config) name: Option<String>,
     /// Resource attributes, below `record` and `record_alone` attributes of records, below `request` headers of the request, and what
     /// their values must be; all must hold. Without it every resource matches.
     #[serde(rename = "match")]
     pub(in crate::config) matches: MatchConditions,
     /// The tenants whose entries it takes: a glob over their ids, or a list of globs. By default those of all, and those of nobody.
-    #[cfg_attr(test, schemars(extend("x-shown" = "name")))]
+    #[cfg_attr(test, schemars(extend("x-shown" = "words")))]
     pub(in crate::config) tenants: Option<TenantGlobs>,
     /// The receivers whose entries it takes, such as `otlp/outside`; by default those of all.
     #[cfg_attr(test, schemars(extend("x-shown" = "name")))]
@@ -76,16 +76,22 @@ pub(in crate::config) enum TenantGlobs {
 #[derive(Default, Deserialize)]
 #[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(default)]
+#[cfg_attr(test, schemars(extend(
+    "additionalProperties" = { "$ref": "#/$defs/MatchValue", "x-shown": "words" },
+)))]
 pub(in crate::config) struct MatchConditions {
     /// Attributes of records and what their values must be; where a record has none, that of its resource counts. A text or a list
     /// here, in place of a map, asks for a resource attribute called `record`.
+    #[cfg_attr(test, schemars(extend("x-shown" = "words")))]
     pub(in crate::config) record: Option<RecordConditions>,
     /// The same, where only what stands on the span, the log record or the data point itself counts. A text or a list here, in place
     /// of a map, asks for a resource attribute called `record_alone`.
+    #[cfg_attr(test, schemars(extend("x-shown" = "words")))]
     pub(in crate::config) record_alone: Option<RecordConditions>,
     /// Headers of the request, by gRPC its metadata, and what their values must be. Names are the same in any case of letters. A
     /// header that occurs twice with different values has its data rejected; a dead letter that is sent again has none. A text or a
     /// list here, in place of a map, asks for a resource attribute called `request`.
+    #[cfg_attr(test, schemars(extend("x-shown" = "credential")))]
     pub(in crate::config) request: Option<RequestConditions>,
     /// Those on resource attributes.
     #[serde(flatten)]
@@ -102,6 +108,12 @@ pub(in crate::config) enum RecordConditions {
     /// Globs of which one must match it.
     AnyOf(Vec<String>),
     /// Attributes of records.
+    #[cfg_attr(
+        test,
+        schemars(extend(
+            "additionalProperties" = { "$ref": "#/$defs/MatchValue", "x-shown": "words" },
+        ))
+    )]
     Attributes(BTreeMap<String, MatchValue>),
 }
 
@@ -139,10 +151,12 @@ pub(in crate::config) enum MatchValue {
 pub(in crate::config) struct MatchRule {
     /// A regular expression that must match somewhere in the value; `^` and `$` anchor it. Of a value that is no text it is asked about
     /// what `IsMatch` of a Collector makes of it.
+    #[cfg_attr(test, schemars(extend("x-shown" = "pattern")))]
     pub(in crate::config) regex: Option<String>,
     /// Values of which the attribute must be one, and of the same type.
     pub(in crate::config) equals: Option<ExactValues>,
     /// A glob, a list of globs, `{ regex: }` or `{ equals: }` that must not match. Holds where the attribute is absent, too.
+    #[cfg_attr(test, schemars(extend("x-shown" = "words")))]
     pub(in crate::config) not: Option<Negated>,
     /// Whether the attribute must be there, whatever its type and length.
     pub(in crate::config) exists: Option<bool>,
@@ -154,6 +168,7 @@ pub(in crate::config) struct MatchRule {
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct ExactValues {
     /// A text, or a list of texts, in which no character has a meaning of its own.
+    #[cfg_attr(test, schemars(extend("x-shown" = "words")))]
     pub(in crate::config) text: Option<ExactTexts>,
     /// A whole number, or a list of them. Integers and doubles equal it.
     pub(in crate::config) number: Option<ExactNumbers>,
@@ -213,6 +228,7 @@ pub(in crate::config) enum Negated {
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct NegatedRule {
     /// The regular expression.
+    #[cfg_attr(test, schemars(extend("x-shown" = "pattern")))]
     pub(in crate::config) regex: Option<String>,
     /// The values.
     pub(in crate::config) equals: Option<ExactValues>,

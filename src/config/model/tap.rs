@@ -41,7 +41,7 @@ impl Default for TapSection {
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct WatchSection {
     /// What it is called in metrics and alerts: at most 128 characters.
-    #[cfg_attr(test, schemars(extend("x-shown" = "name")))]
+    #[cfg_attr(test, schemars(extend("x-shown" = "words")))]
     pub(in crate::config) name: String,
     /// [What is counted](tap.md#queries). Whoever may read the admin listener and the Alertmanager are shown the query, in which texts
     /// that don't have the form of a name are `[redacted]`.
@@ -49,7 +49,7 @@ pub(in crate::config) struct WatchSection {
     pub(in crate::config) query: String,
     /// The tenants of which each is counted, and fires, by itself: a glob over their ids, or a list of globs. Without it all records
     /// are counted together.
-    #[cfg_attr(test, schemars(extend("x-shown" = "name")))]
+    #[cfg_attr(test, schemars(extend("x-shown" = "words")))]
     pub(in crate::config) tenants: Option<TenantGlobs>,
     /// It fires when there are more records than so many in so long: `10 in 5m`.
     #[cfg_attr(test, schemars(extend("x-shown" = "count in time")))]

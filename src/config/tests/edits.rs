@@ -247,12 +247,12 @@ fn values_of_actions_are_not_shown() {
     let yaml = edits(
         "processors: [resource/env]",
         "  resource/env: { attributes: [{ key: team.id, value: s3cret, action: upsert }, { key: a, default_value: s3cret, \
-         from_attribute: b.c, action: insert }, { pattern: s3cret, action: delete }] }",
+         from_attribute: b.c, action: insert }, { pattern: \"^env[.]\", action: delete }] }",
     );
     let shown = good(&yaml).redacted.to_string();
     assert!(!shown.contains("s3cret"), "{shown}");
     assert!(!format!("{:?}", good(&yaml).routes).contains("s3cret"));
-    for harmless in ["resource/env", "team.id", "upsert", "b.c", "delete"] {
+    for harmless in ["resource/env", "team.id", "upsert", "b.c", "^env[.]", "delete"] {
         assert!(shown.contains(harmless), "{harmless}: {shown}");
     }
 }

@@ -472,7 +472,7 @@ fn mistakes_with_presets_say_what_to_write() {
         (
             "otlp_http",
             "endpoint: https://a.example\nvalid_key: { regex: \"(\" }",
-            "5:25 error: this is not a regular expression",
+            "5:25 error: `(` is not a regular expression",
         ),
         (
             "otlp_http",

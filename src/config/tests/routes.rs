@@ -132,7 +132,7 @@ fn mistakes_in_a_route_say_what_to_write() {
     );
     assert_eq!(
         said_of("match: { a: { regex: \"(\" } },"),
-        ["4:28 error: this is not a regular expression (unclosed group)"]
+        ["4:28 error: `(` is not a regular expression (unclosed group)"]
     );
     assert_eq!(
         said_of("match: { a: { regex: x, exists: true } },"),

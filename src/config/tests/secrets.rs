@@ -59,6 +59,54 @@ fn the_number_of_records_at_which_a_watch_fires_is_shown_and_nothing_else_in_its
     }
 }
 
+/// Values that are no secrets, and one in each place that could hold one.
+const HARMLESS: &str = r#"receivers:
+  otlp: { protocols: { http: { auth: { authenticator: bearertokenauth }, cors: { allowed_origins: ["https://*.example.com"], allowed_headers: [X-Team] } } } }
+extensions:
+  bearertokenauth: { token: "${env:TOKEN}" }
+  oauth2client: { client_id: s3cret, client_secret: s3cret, token_url: https://id.example.com, scopes: ["api://otlp/.write"] }
+exporters:
+  otlp_http/up:
+    endpoint: https://example.com
+    auth: { authenticator: oauth2client }
+    proxy_url: http://proxy:3128
+    headers: [{ name: X-Team, value: s3cret }, { name: Y, value: "Bearer ${env:TOKEN}" }, { name: X, value: "a${env:X}" }]
+    valid_key: { regex: "[a-z]{1,8}", description: "up to 8 letters, in lower case" }
+  debug:
+processors:
+  attributes/a:
+    include: { match_type: regexp, services: ["^api$"], attributes: [{ key: zone, value: "eu-.*" }, { key: api.token, value: s3cret }] }
+    actions: [{ key: zone, action: insert, value: s3cret }, { pattern: "^x_.*", action: delete }]
+routes:
+  - name: all of a team
+    match:
+      to: well
+      service.name: ["prod-*", "billing service"]
+      zone: { regex: "^(eu|us)-[0-9]+$", not: eu-1 }
+      db.password: { equals: { text: s3cret } }
+      record: { kind: "a?", session_token: s3cret, level: { equals: { text: [error, warn] } } }
+      request: { x-team: s3cret }
+    tenants: "acme-*"
+    exporters: [otlp_http/up]
+  - { match: { record: ["x y"] }, signals: [traces], exporters: [debug], processors: [attributes/a] }
+tenants: { list: [{ id: acme, values: { token: s3cret } }] }
+tap: { redact: [s3cret] }
+watches: [{ name: API errors, query: "level:error", tenants: "*", above: 10 in 5m }]
+"#;
+
+#[test]
+fn what_can_hold_no_secret_is_shown_as_it_is_written() {
+    let compiled = load_with(HARMLESS, &|_| Some("s3cret".into())).unwrap();
+    for text in [compiled.redacted.to_string(), compiled.text.clone()] {
+        assert!(!text.contains("s3cret"), "{text}");
+    }
+    // Line by line, so that it is clear which place is hidden.
+    for (written, shown) in HARMLESS.lines().zip(compiled.text.lines()) {
+        let written = written.replace("s3cret", "[redacted]").replace("\"a${env:X}\"", "[redacted]");
+        assert_eq!(shown.trim_end(), written.trim_end());
+    }
+}
+
 #[test]
 fn header_values_and_proxies_are_not_in_the_debug_text() {
     let mut compiled = good(SECRETS);
@@ -200,7 +248,7 @@ mod property {
         "        endpoint: @",
         "        max_request_body_size: @",
         "        traces_url_path: @",
-        "        cors: { allowed_origins: [@, @], allowed_headers: [@], max_age: @ }",
+        "        cors: { allowed_origins: [@, @], allowed_headers: [x], max_age: @ }",
         "        tls: { cert_file: @, key_file: @, min_version: @ }",
         "exporters:",
         "  otlp_http/s2:",
@@ -219,13 +267,13 @@ mod property {
         "    statuses: { 404: @, 5xx: { hold: @ }, default: @ }",
         "    auth: { authenticator: bearertokenauth/up }",
         "    token: @",
-        "    valid_key: { regex: @, description: @ }",
+        "    valid_key: { regex: x, description: x }",
         "  file/local: { path: @, rotation: { max_megabytes: @ } }",
         "routes:",
         "  - match:",
-        "      tenant.id: @",
-        "      other: { regex: @ }",
-        "      more: [@, { not: @ }]",
+        "      session.token: @",
+        "      other.token: { regex: @ }",
+        "      more.token: [@, { not: @ }]",
         "    signals: [@]",
         "    max_streams: @",
         "    exporters: [otlp_http/s2, file/local]",

@@ -103,8 +103,8 @@ struct Delivery<'e> {
 
 /// How one piece of a batch ended.
 enum Settled {
-    /// Taken, and what the upstream said about it.
-    Delivered(UpstreamWord),
+    /// Answered as taken, and what the upstream said about it; `any_taken`: it has not rejected all records by partial success.
+    Delivered { said: UpstreamWord, any_taken: bool },
     /// Refused as bad: a smaller piece may pass.
     Bad(String),
     /// Refused for good.
@@ -176,8 +176,9 @@ impl<'e> Delivery<'e> {
             self.held = None;
             let is_sample = self.pieces.has_sample();
             let (reason, cause) = match settled {
-                Settled::Delivered(said) => {
-                    any_delivered = true;
+                Settled::Delivered { said, any_taken } => {
+                    any_delivered |= any_taken;
+                    any_failed |= !any_taken;
                     if is_sample {
                         division.sample_taken();
                         self.pieces.sample_taken(said);
@@ -580,13 +581,17 @@ impl<'e> Delivery<'e> {
                 if rejected > 0 || warning {
                     report.remark(target, &answer.detail, rejected);
                 }
+                let all = piece.records();
                 let remark = if rejected > 0 {
-                    let all = piece.records();
                     format!("{rejected} of {all} sent together were rejected: {}", answer.detail)
                 } else {
                     answer.detail
                 };
-                return ControlFlow::Break(Settled::Delivered(UpstreamWord { rejected, remark }));
+                let any_taken = rejected == 0 || rejected < all;
+                return ControlFlow::Break(Settled::Delivered {
+                    said: UpstreamWord { rejected, remark },
+                    any_taken,
+                });
             }
             (AttemptOutcome::Bad, None) => return ControlFlow::Break(Settled::Bad(answer.detail)),
             (AttemptOutcome::Refused, None) => {

@@ -1,6 +1,11 @@
 //! The counts of what has been received, for the metrics.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+use tokio::time::Instant;
 
 use super::auth::AuthFailures;
 use super::connection_errors::ConnectionErrors;
@@ -107,6 +112,10 @@ pub struct TransportCounters {
     bytes: [AtomicU64; 3],
     ignored: [AtomicU64; 3],
     misdirected: [AtomicU64; Misdirection::ALL.len()],
+    /// Requests of which nothing was taken, by the names of their receivers.
+    not_taken: Mutex<BTreeMap<Arc<str>, u64>>,
+    /// When a request was last refused because the journal has no room for it.
+    without_journal_room: Mutex<Option<Instant>>,
 }
 
 impl ReceiveCounters {
@@ -133,6 +142,23 @@ impl ReceiveCounters {
         self.transports.iter().map(of).sum()
     }
 
+    /// Requests of which nothing was taken, by the names of the receivers that they came by: refused and rejected ones, and those whose
+    /// senders were not authenticated. Receivers that have taken something of every request are left out.
+    pub fn not_taken_requests(&self) -> BTreeMap<Arc<str>, u64> {
+        let mut all = BTreeMap::new();
+        let mut add = |receiver: &Arc<str>, count| *all.entry(receiver.clone()).or_default() += count;
+        for counters in &self.transports {
+            counters.not_taken.lock().iter().for_each(|(receiver, count)| add(receiver, *count));
+        }
+        self.auth_failures.all().iter().for_each(|(receiver, _, count)| add(receiver, *count));
+        all
+    }
+
+    /// When a request was last refused because the journal has no room for it, or none for one of its streams.
+    pub fn last_without_journal_room(&self) -> Option<Instant> {
+        self.transports.iter().filter_map(|counters| *counters.without_journal_room.lock()).max()
+    }
+
     /// Counts records of a dead letter that never had an exporter, once it is stored.
     pub fn count_dead_lettered(&self, signal: Signal, records: u64) {
         self.dead_lettered[signal.index()].fetch_add(records, Ordering::Relaxed);
@@ -157,9 +183,17 @@ impl TransportCounters {
         }
     }
 
-    /// Counts a request, once, when it is known what it has come to.
-    pub fn count_request(&self, signal: Signal, answered: RequestOutcome) {
+    /// Counts a request that came by this receiver, once, when it is known what it has come to.
+    pub fn count_request(&self, signal: Signal, answered: RequestOutcome, receiver: &Arc<str>) {
         self.requests[signal.index()][answered as usize].fetch_add(1, Ordering::Relaxed);
+        if matches!(answered, RequestOutcome::Refused | RequestOutcome::Rejected) {
+            *self.not_taken.lock().entry(receiver.clone()).or_default() += 1;
+        }
+    }
+
+    /// Notes that a request is refused because the journal has no room for it.
+    pub(super) fn note_without_journal_room(&self) {
+        *self.without_journal_room.lock() = Some(Instant::now());
     }
 
     /// Says of records that were counted as dropped that they had no exporter.

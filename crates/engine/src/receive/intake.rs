@@ -718,7 +718,7 @@ impl Intake {
             (verdict @ Verdict::Partly { .. }, _) => (RequestOutcome::Partial, verdict),
             (verdict, _) => (RequestOutcome::Accepted, verdict),
         };
-        counters.count_request(signal, answered);
+        counters.count_request(signal, answered, caller.receiver());
         caller.trace().set("sluice.outcome", || text(answered.name()));
         Finished { verdict, letters }
     }
@@ -902,7 +902,8 @@ async fn count_abandoned(intake: Arc<Intake>, request: Box<WritingRequest>) {
             let undelivered = receipt.as_ref().and_then(Receipt::undelivered);
             drop(receipt);
             let counters = intake.counters.of(admitted.transport);
-            refusals::undelivered(counters, admitted.signal, &admitted.parts, undelivered.as_ref());
+            let AdmittedRequest { signal, caller, parts, .. } = &admitted;
+            refusals::undelivered(counters, *signal, caller, parts, undelivered.as_ref());
         }
         (Ok(_), None) => {
             let (signal, records) = (admitted.signal, admitted.parts.records());
@@ -974,7 +975,8 @@ impl Drop for WaitingGuard<'_> {
         if let Some(waiting) = self.waiting.take() {
             let WaitingRequest { receipt, admitted, .. } = &*waiting;
             let counters = self.intake.counters.of(admitted.transport);
-            refusals::undelivered(counters, admitted.signal, &admitted.parts, receipt.undelivered().as_ref());
+            let AdmittedRequest { signal, caller, parts, .. } = admitted;
+            refusals::undelivered(counters, *signal, caller, parts, receipt.undelivered().as_ref());
         }
     }
 }

@@ -27,7 +27,7 @@ pub(super) fn unread(counters: &TransportCounters, signal: Signal, caller: &Call
         BodyReadError::Framing(_) => (RequestOutcome::Rejected, "framing"),
         BodyReadError::Corrupt(..) => (RequestOutcome::Rejected, "encoding"),
     };
-    counters.count_request(signal, answered);
+    counters.count_request(signal, answered, caller.receiver());
     if let Some(suppressed) = notice::due(signal.name(), cause) {
         let (peer, user_agent) = (caller.peer(), caller.user_agent());
         warn!(%signal, peer, user_agent, suppressed, "request not taken: {error}");
@@ -41,7 +41,7 @@ pub(super) fn malformed(
     caller: &Caller,
     malformed: &Malformed,
 ) -> Verdict {
-    counters.count_request(signal, RequestOutcome::Rejected);
+    counters.count_request(signal, RequestOutcome::Rejected, caller.receiver());
     if let Some(suppressed) = notice::due(signal.name(), malformed.reason.text()) {
         let (peer, user_agent) = (caller.peer(), caller.user_agent());
         warn!(%signal, peer, user_agent, suppressed, "request rejected: {malformed}");
@@ -60,7 +60,7 @@ pub(super) fn unavailable(
     let records = parts.records();
     counters.count(signal, Outcome::Refused, records);
     parts.count(signal, Outcome::Refused);
-    counters.count_request(signal, RequestOutcome::Refused);
+    counters.count_request(signal, RequestOutcome::Refused, caller.receiver());
     if let Some(suppressed) = notice::due_for_one_of_many(why, "tenant unavailable") {
         let (peer, user_agent) = (caller.peer(), caller.user_agent());
         warn!(%signal, peer, user_agent, records, suppressed, "request refused: {why}");
@@ -78,7 +78,7 @@ pub(super) fn count_over_rate(
     exceeded: &RateExceeded,
 ) {
     counters.count(signal, Outcome::Refused, records.unwrap_or(0));
-    counters.count_request(signal, RequestOutcome::Refused);
+    counters.count_request(signal, RequestOutcome::Refused, caller.receiver());
     if let Some(suppressed) = notice::due_for_one_of_many(&*exceeded.tenant, "rate") {
         let (tenant, peer, user_agent) = (&*exceeded.tenant, caller.peer(), caller.user_agent());
         warn!(%signal, tenant, peer, user_agent, records, suppressed, "request refused: {exceeded}");
@@ -105,12 +105,15 @@ pub(super) fn refused(
         Refused::Full(full) => {
             counters.count(signal, Outcome::Refused, records);
             parts.count(signal, Outcome::Refused);
-            counters.count_request(signal, RequestOutcome::Refused);
+            counters.count_request(signal, RequestOutcome::Refused, caller.receiver());
             let due = |cause| notice::due(signal.name(), cause);
             let (tenant, due) = match full {
                 Full::Memory => (None, due("no memory")),
                 Full::Stream | Full::Streams => (None, due("no stream")),
-                Full::Share | Full::Journal => (None, due("no journal")),
+                Full::Share | Full::Journal => {
+                    counters.note_without_journal_room();
+                    (None, due("no journal"))
+                }
                 Full::Disk => (None, due("no disk")),
                 Full::Tenant { tenant, limit } => {
                     (Some(&**tenant), notice::due_for_one_of_many(&**tenant, limit.name()))
@@ -124,7 +127,10 @@ pub(super) fn refused(
         Refused::FullStream { full, exporter, name } => {
             counters.count(signal, Outcome::Refused, records);
             parts.count(signal, Outcome::Refused);
-            counters.count_request(signal, RequestOutcome::Refused);
+            counters.count_request(signal, RequestOutcome::Refused, caller.receiver());
+            if matches!(full, Full::Share | Full::Journal) {
+                counters.note_without_journal_room();
+            }
             let key = &name.key;
             if let Some(suppressed) = notice::due_for_one_of_many(&(exporter, signal, key), "full") {
                 warn!(
@@ -137,7 +143,7 @@ pub(super) fn refused(
     };
     counters.count(signal, Outcome::Rejected, records);
     parts.count(signal, Outcome::Rejected);
-    counters.count_request(signal, RequestOutcome::Rejected);
+    counters.count_request(signal, RequestOutcome::Rejected, caller.receiver());
     if let Some(suppressed) = notice::due(signal.name(), "too large") {
         let (peer, user_agent) = (caller.peer(), caller.user_agent());
         warn!(%signal, peer, user_agent, records, suppressed, "request rejected: {never}");
@@ -149,13 +155,14 @@ pub(super) fn refused(
 pub(super) fn undelivered(
     counters: &TransportCounters,
     signal: Signal,
+    caller: &Caller,
     parts: &TenantParts,
     stream: Option<&StreamAddress>,
 ) {
     let records = parts.records();
     counters.count(signal, Outcome::Refused, records);
     parts.count(signal, Outcome::Refused);
-    counters.count_request(signal, RequestOutcome::Refused);
+    counters.count_request(signal, RequestOutcome::Refused, caller.receiver());
     let (exporter, key) = stream.map(|stream| (&*stream.exporter, &stream.name.key)).unzip();
     if let Some(suppressed) = notice::due_for_one_of_many(&(exporter, signal, key), "undelivered") {
         let (exporter, key) = (exporter.map(display), key.map(RoutingKey::text));
