@@ -107,7 +107,8 @@ fn wanted(text: &str) -> Result<WantedDeadLetters, String> {
 async fn list(directory: Option<&DeadLetters>, wanted: WantedDeadLetters) -> HttpResponse {
     let Some(directory) = directory else {
         let nothing = json!({
-            "directory": null, "bytes": 0, "max_size": null, "full": false, "total": 0, "letters": [], "next": null,
+            "directory": null, "bytes": 0, "max_size": null, "full": false, "total": 0, "matching": 0, "matching_is_exact": true,
+            "letters": [], "next": null,
         });
         return answers::json(StatusCode::OK, &nothing);
     };
@@ -121,6 +122,8 @@ async fn list(directory: Option<&DeadLetters>, wanted: WantedDeadLetters) -> Htt
                 "max_size": directory.max_size(),
                 "full": directory.is_full(),
                 "total": page.total,
+                "matching": page.matching,
+                "matching_is_exact": page.matching_is_exact,
                 "letters": page.letters.iter().map(listed_json).collect::<Vec<_>>(),
                 "next": page.next,
             }),
@@ -229,7 +232,7 @@ pub(super) async fn change(
     });
     match changing.await.expect("neither a replay nor a deletion panics") {
         Ok(tally) => {
-            let DeadLetterTally { letters, records, dead_lettered, rejected, left, .. } = tally;
+            let DeadLetterTally { letters, records, dead_lettered, rejected, dropped, left, .. } = tally;
             info!(
                 which,
                 by,
@@ -239,6 +242,7 @@ pub(super) async fn change(
                 records,
                 dead_lettered,
                 rejected,
+                dropped,
                 left,
                 "dead letters {}",
                 action.done()
@@ -277,6 +281,7 @@ fn tally_json(action: DeadLettersAction, tally: &DeadLetterTally) -> Value {
     if action == DeadLettersAction::Replay {
         answer.insert("dead_lettered".to_owned(), tally.dead_lettered.into());
         answer.insert("rejected".to_owned(), tally.rejected.into());
+        answer.insert("dropped".to_owned(), tally.dropped.into());
     }
     answer.insert("left".to_owned(), tally.left.into());
     answer.insert("problems".to_owned(), problems.into());

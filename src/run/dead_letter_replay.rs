@@ -59,12 +59,14 @@ const NO_SUCH_LETTER: &str = "there is no such letter";
 pub struct DeadLetterTally {
     /// Letters whose files are gone.
     pub letters: u64,
-    /// Records of these letters, without those of the two counts below.
+    /// Of a replay the records that were delivered, of a deletion those of the letters.
     pub records: u64,
     /// Records that became dead letters again, in new files.
     pub dead_lettered: u64,
     /// Records that the upstream has rejected by partial success.
     pub rejected: u64,
+    /// Records that were refused again and have found no place in a dead letter, so that their letters are left.
+    pub dropped: u64,
     /// Letters that are left.
     pub left: u64,
     /// The file of some of these letters, and why each is left.
@@ -182,6 +184,15 @@ impl DeadLetterWork {
 }
 
 impl DeadLetterTally {
+    /// Counts the records of a letter that was sent.
+    fn count(&mut self, letter: &StoredDeadLetter, end: DeadLetterEnd) {
+        let DeadLetterEnd { dead_lettered, rejected, lost } = end;
+        self.records += letter.records().saturating_sub(dead_lettered + rejected + lost);
+        self.dead_lettered += dead_lettered;
+        self.rejected += rejected;
+        self.dropped += lost;
+    }
+
     fn leave(&mut self, file: String, why: String) {
         self.left += 1;
         if self.problems.len() < MOST_PROBLEMS {
@@ -554,6 +565,7 @@ impl DeadLetterReplay {
     async fn end(&self, letter: StoredDeadLetter, end: DeadLetterEnd) {
         if end.lost > 0 {
             let lost = end.lost;
+            self.tally.lock().count(&letter, end);
             return self.leave(
                 &letter,
                 format!("{lost} of its records were refused again, and have found no place in a dead letter"),
@@ -572,9 +584,7 @@ impl DeadLetterReplay {
             _ => {
                 let mut tally = self.tally.lock();
                 tally.letters += 1;
-                tally.records += letter.records().saturating_sub(end.dead_lettered + end.rejected);
-                tally.dead_lettered += end.dead_lettered;
-                tally.rejected += end.rejected;
+                tally.count(&letter, end);
             }
         }
     }

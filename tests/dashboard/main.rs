@@ -8,6 +8,7 @@
 mod support;
 
 mod actions;
+mod letters;
 mod pages;
 mod passing;
 mod pictures;

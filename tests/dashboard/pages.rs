@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::scenes::Scene;
+use crate::scenes::{Scene, WRITER};
 use crate::setup::check;
 use crate::support::{Sluice, sinks, yaml};
 
@@ -15,7 +15,7 @@ async fn every_page_shows_itself_in_both_colours_and_on_a_phone_without_an_error
 #[tokio::test(flavor = "multi_thread")]
 async fn everything_can_be_reached_and_done_by_the_keyboard_alone() {
     let scene = Scene::start().await;
-    check("keyboard.mjs", scene.sluice.admin, &json!({})).await;
+    check("keyboard.mjs", scene.sluice.admin, &json!({ "token": WRITER })).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -23,7 +23,9 @@ const PATIENT: &str = "retry_on_failure: { initial_interval: 1h, max_interval: 1
 /// letters; and a watch.
 pub(crate) struct Scene {
     pub(crate) sluice: Sluice,
-    _upstreams: [Sink; 3],
+    /// The upstream that refuses the data.
+    pub(crate) picky: Sink,
+    _others: [Sink; 2],
     _tenants: tempfile::TempDir,
 }
 
@@ -70,7 +72,7 @@ impl Scene {
         }
         yaml += "  - { name: rest, key: s2.stream, exporters: [otlp_http/well] }\n";
         let sluice = Sluice::start(&(yaml + more)).await;
-        let scene = Self { sluice, _upstreams: [well, refusing, picky], _tenants: tenants };
+        let scene = Self { sluice, picky, _others: [well, refusing], _tenants: tenants };
         scene.send_some().await;
         scene
     }
@@ -88,10 +90,7 @@ impl Scene {
                 }
             }
         }
-        let refused = resource(&[("to", "picky"), ("tenant.id", "acme"), ("s2.stream", "delta")]);
-        self.sluice
-            .accept(Signal::Logs, request(&[entry_of(Signal::Logs, refused, &["a bad record"])]))
-            .await;
+        self.send_refused(Signal::Logs, "acme", "delta", "a bad record").await;
         eventually("everything has become what becomes of it", async || {
             let metrics = self.sluice.metrics().await;
             let is = |exporter, outcome| {
@@ -104,5 +103,14 @@ impl Scene {
                 .then_some(())
         })
         .await;
+    }
+
+    /// Sends a record that is refused, and becomes a dead letter by itself.
+    pub(crate) async fn send_refused(&self, signal: Signal, tenant: &str, stream: &str, text: &str) {
+        let letters = async || self.sluice.api("/api/v1/dead-letters?limit=1").await["total"].as_u64();
+        let before = letters().await;
+        let resource = resource(&[("to", "picky"), ("tenant.id", tenant), ("s2.stream", stream)]);
+        self.sluice.accept(signal, request(&[entry_of(signal, resource, &[text])])).await;
+        eventually("it is a dead letter", async || (letters().await > before).then_some(())).await;
     }
 }

@@ -82,7 +82,9 @@ fn numbered(stream: &str) -> Vec<String> {
 async fn letters_go_through_their_streams_in_order_and_their_files_go_once_they_are_delivered() {
     let (up, sluice) = two_streams_of_letters(&[QUICK], "").await;
     let answer = change(&sluice, "replay", all()).await;
-    let expected = json!({ "replayed": 10, "records": 10, "dead_lettered": 0, "rejected": 0, "left": 0, "problems": [] });
+    let expected = json!({
+        "replayed": 10, "records": 10, "dead_lettered": 0, "rejected": 0, "dropped": 0, "left": 0, "problems": [],
+    });
     assert_eq!(answer, expected);
     assert_eq!((of_stream(&up, "a"), of_stream(&up, "b")), (numbered("a"), numbered("b")));
     assert_eq!(left(&sluice), 0);
@@ -206,6 +208,7 @@ async fn a_letter_that_is_refused_again_and_finds_no_room_stays_where_it_is() {
     let before = letters(&sluice.directory().join("letters"));
     let answer = change(&sluice, "replay", all()).await;
     assert_eq!((&answer["replayed"], &answer["left"]), (&json!(0), &json!(1)), "{answer}");
+    assert_eq!((&answer["records"], &answer["dropped"]), (&json!(0), &json!(1)), "{answer}");
     let told = answer["problems"][0]["error"].as_str().unwrap();
     assert!(told.contains("have found no place in a dead letter"), "{told}");
     let after = letters(&sluice.directory().join("letters"));

@@ -84,7 +84,8 @@ async fn an_empty_directory_and_none_at_all_are_pages_like_any_other() {
     assert_eq!((&page["total"], &page["bytes"], &page["letters"]), (&json!(0), &json!(0), &json!([])));
     sluice.reconfigure(&yaml::up(&up.url(), &[])).await;
     let none = json!({
-        "directory": null, "bytes": 0, "max_size": null, "full": false, "total": 0, "letters": [], "next": null,
+        "directory": null, "bytes": 0, "max_size": null, "full": false, "total": 0, "matching": 0, "matching_is_exact": true,
+        "letters": [], "next": null,
     });
     assert_eq!(sluice.api(PAGE).await, none);
 }
@@ -189,6 +190,12 @@ async fn a_page_has_the_letters_that_meet_the_conditions() {
     let next = first["next"].as_str().unwrap();
     let second = sluice.api(&format!("{PAGE}?key=web&limit=2&after={next}")).await;
     assert_eq!((all(&second, "key"), &second["next"]), (vec!["web-1".to_owned()], &Value::Null));
+    let found = |page: &Value| (page["matching"].clone(), page["matching_is_exact"].clone());
+    assert_eq!((found(&first), found(&second)), ((json!(3), json!(true)), (json!(3), json!(true))));
+    let every = sluice.api(PAGE).await;
+    assert_eq!((&every["total"], found(&every)), (&json!(4), (json!(4), json!(true))));
+    let nobodys = sluice.api(&format!("{PAGE}?tenant=nobody")).await;
+    assert_eq!((&nobodys["total"], found(&nobodys)), (&json!(4), (json!(0), json!(true))));
     let newest = sluice.api(&format!("{PAGE}?limit=1")).await["letters"][0]["time"].clone();
     let newest = newest.as_str().unwrap();
     assert_eq!(keys(&format!("from={newest}")).await, ["web-3"]);

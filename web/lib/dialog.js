@@ -36,13 +36,15 @@ function Dialog({ title, onClose, children }) {
 
 /**
  * Asks back before a change. `run(values)` makes it, with what the fields say, and returns a sentence on what was done, or
- * markup that stays until the dialog is closed. A tab without a token, or with one that does not do, is told what the change `needs`.
+ * markup that stays until the dialog is closed, and what `closed()` does then, if it is given. A tab without a token, or with one that does not do, is told what the change `needs`.
  */
-function ActionDialog({ title, text, fields = [], confirm, danger, needs = WRITE_TOKEN, run, onClose }) {
+function ActionDialog({ title, text, fields = [], confirm, danger, needs = WRITE_TOKEN, run, closed, onClose }) {
   const [busy, setBusy] = useState(false);
   const [error, setError] = useState(null);
   const [done, setDone] = useState(null);
   const [hadToken] = useState(hasToken());
+  const last = useRef(null);
+  useLayoutEffect(() => last.current?.focus(), [done]);
   const wantsToken = !hadToken || (error && (error.status === 401 || error.status === 403));
   const submit = async (event) => {
     event.preventDefault();
@@ -56,7 +58,8 @@ function ActionDialog({ title, text, fields = [], confirm, danger, needs = WRITE
         announce(result);
         onClose();
       } else {
-        setDone(result);
+        // What was asked stays, whatever has changed since.
+        setDone({ title, result });
       }
     } catch (failure) {
       setError(failure);
@@ -64,9 +67,13 @@ function ActionDialog({ title, text, fields = [], confirm, danger, needs = WRITE
     setBusy(false);
   };
   if (done) {
-    return html`<${Dialog} title=${title} onClose=${onClose}>
-      <div class="dialog-body">${done}</div>
-      <div class="dialog-actions"><button type="button" class="primary" autofocus onClick=${onClose}>Close</button></div>
+    const close = () => {
+      onClose();
+      closed?.();
+    };
+    return html`<${Dialog} title=${done.title} onClose=${close}>
+      <div class="dialog-body" role="status">${done.result}</div>
+      <div class="dialog-actions"><button type="button" class="primary" ref=${last} onClick=${close}>Close</button></div>
     <//>`;
   }
   return html`<${Dialog} title=${title} onClose=${onClose}>
@@ -112,8 +119,8 @@ export function TokenDialog({ onClose }) {
 }
 
 /** A button that opens the dialog of an action. */
-export function ActionButton({ label, action, danger }) {
+export function ActionButton({ label, action, danger, disabled = false }) {
   const [open, setOpen] = useState(false);
-  return html`<button type="button" class=${danger ? "danger" : ""} onClick=${() => setOpen(true)}>${label}</button>
+  return html`<button type="button" class=${danger ? "danger" : ""} disabled=${disabled} onClick=${() => setOpen(true)}>${label}</button>
     ${open && html`<${ActionDialog} ...${action} danger=${danger} onClose=${() => setOpen(false)} />`}`;
 }

@@ -67,6 +67,14 @@ export function clock(time) {
   return today ? hour : `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())} ${hour}`;
 }
 
+/** Whether a text is a moment in RFC 3339, as the API takes it. */
+export function isMoment(text) {
+  const [, date] = /^(\d{4}-\d\d-\d\d)T\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)$/.exec(text.trim()) ?? [];
+  if (!date || Number.isNaN(Date.parse(text.trim()))) return false;
+  // Some take the 30th of February for a day of March.
+  return new Date(`${date}T00:00:00Z`).toISOString().startsWith(date);
+}
+
 /** A word of the API as one for people: `backing_off` is "backing off". */
 export const words = (name) => String(name ?? "").replaceAll("_", " ");
 

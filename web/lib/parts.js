@@ -146,8 +146,11 @@ export function NotConfigured({ text, lines }) {
 /** What a destination has said, with its code where the words do not begin with that. */
 export const destinationSaid = ({ code, message }) => (message.startsWith(code) ? sentence(message) : html`<code>${code}</code>: ${sentence(message)}`);
 
-/** A field that says what was typed once the typing pauses. */
-export function Field({ label, name, value, onChange, type = "search", placeholder, options, list, size = "" }) {
+/**
+ * A field that says what was typed once the typing pauses. What is not `usable(text)` is no value yet: it is said by `onUnusable(text)` once
+ * the field is left, and by `onUnusable(null)` when that is over.
+ */
+export function Field({ label, name, value, onChange, type = "search", placeholder, options, list, size = "", usable, onUnusable, invalid = false, saidBy }) {
   const timer = useRef(null);
   const input = useRef(null);
   // What comes with the address is shown, but not while somebody is typing here.
@@ -157,6 +160,8 @@ export function Field({ label, name, value, onChange, type = "search", placehold
   const later = (event) => {
     const typed = event.target.value;
     clearTimeout(timer.current);
+    if (usable && !usable(typed)) return;
+    onUnusable?.(null);
     timer.current = setTimeout(() => onChange(typed), 250);
   };
   return html`<label class="field ${size}"><span>${label}</span>
@@ -165,7 +170,8 @@ export function Field({ label, name, value, onChange, type = "search", placehold
           ${options.map(([option, text]) => html`<option key=${option} value=${option} selected=${option === (value ?? "")}>${text}</option>`)}
         </select>`
       : html`<input ref=${input} type=${type} name=${name} defaultValue=${value ?? ""} placeholder=${placeholder} list=${list}
-          autocomplete="off" autocapitalize="off" spellcheck=${false} onInput=${later} />`}
+          autocomplete="off" autocapitalize="off" spellcheck=${false} aria-invalid=${usable && (invalid ? "true" : "false")} aria-describedby=${invalid ? saidBy : undefined}
+          onInput=${later} onChange=${(event) => usable && onUnusable(usable(event.target.value) ? null : event.target.value)} />`}
   </label>`;
 }
 

@@ -19,7 +19,8 @@ export const bothOrders = (name, first = "descending") => {
  * `path` and `query` say what is listed; `pick` takes the rows out of an answer; `noun` is what a row is. A column has `label`,
  * `cell(row)`, and if it can be sorted by, `orders`: the values of the `sort` parameter with their directions. Columns with
  * `rank` 2 and 3 are left out where there is little room. `select`, if given, is the set of the keys of the rows that are chosen
- * with what changes it.
+ * with what changes it. `onAnswer(answer, found)` gets what the server has said last, and how many rows that has found as `Rows.found`
+ * says it: nothing while another filter is being asked for.
  */
 export function ServerTable({ path, query, pick, noun, columns, rowKey, rowHref, defaultSort, empty, select, onAnswer }) {
   const [, redraw] = useState(0);
@@ -33,8 +34,8 @@ export function ServerTable({ path, query, pick, noun, columns, rowKey, rowHref,
   if (newest.total !== null) former.current = newest;
   const rows = former.current;
   useEffect(() => {
-    if (rows.answer) onAnswer?.(rows.answer);
-  }, [rows.answer]);
+    if (rows.answer) onAnswer?.(rows.answer, rows === newest ? rows.found : null);
+  }, [rows, newest, rows.answer]);
   const height = useMemo(() => (matchMedia("(pointer: coarse)").matches ? 46 : 34), []);
 
   const scroll = new Scroll(rows.length, height);
@@ -66,10 +67,10 @@ export function ServerTable({ path, query, pick, noun, columns, rowKey, rowHref,
   for (let index = from; index < to; index += 1) shown.push(index);
   const move = (event) => moveFocus(event, box.current, scroll, rows.length);
   return html`<div class="table" aria-busy=${rows === newest ? "false" : "true"}>
-    <p class="table-said" role="status">${plural(rows.length, noun)}${rows.length > 0 && select && select.chosen.size > 0 ? `, ${exact(select.chosen.size)} chosen` : ""}</p>
+    <p class="table-said" role="status">${foundOf(rows, noun)}${rows.length > 0 && select && select.chosen.size > 0 ? `, ${exact(select.chosen.size)} chosen` : ""}</p>
     <${Trouble} error=${rows.error} />
     ${rows.length === 0
-      ? html`<div class="empty">${empty}</div>`
+      ? rows.found.exact ? html`<div class="empty">${empty}</div>` : html`<p class="loading">None yet: older ones are being looked at …</p>`
       : html`<div class="rows" ref=${box} onScroll=${look} style=${{ "--row": `${height}px` }} tabindex="0" role="region" aria-label="${noun}s" onKeyDown=${move}>
           <table aria-rowcount=${rows.length + 1}>
             <colgroup>
@@ -95,6 +96,12 @@ export function ServerTable({ path, query, pick, noun, columns, rowKey, rowHref,
           </table>
         </div>`}
   </div>`;
+}
+
+/** How many rows there are, of how many that were looked for. */
+function foundOf({ found: { count, exact: isExact }, answer }, noun) {
+  const atLeast = isExact ? "" : "at least ";
+  return answer.total > count ? `${atLeast}${exact(count)} of ${plural(answer.total, noun)}` : `${atLeast}${plural(count, noun)}`;
 }
 
 function HeadCell({ column, sort, defaultSort }) {

@@ -4,7 +4,7 @@ import { get, send } from "../lib/api.js";
 import { exporterAddress, letterAddress, navigate, tenantAddress } from "../lib/router.js";
 import { Facts, Figure, Missing, Moment, PageHead, Section, Sign, Snippet, sentence } from "../lib/parts.js";
 import { ActionButton } from "../lib/dialog.js";
-import { outcome } from "./dead_letters.js";
+import { outcome } from "./dead_letter_outcome.js";
 
 export function DeadLetterPage({ name }) {
   const [letter, setLetter] = useState(null);
@@ -52,15 +52,20 @@ function Entry({ index, entry, marked }) {
 }
 
 function Actions({ file }) {
+  // A letter that is left stays on its page.
+  const [isLeft, setIsLeft] = useState(true);
   const act = (verb, title, text, confirm) => ({
     title,
     text,
     confirm,
     run: async () => {
       const answer = await send("POST", `/api/v1/dead-letters/${verb}`, { files: [file] });
-      if (!(answer.left > 0)) navigate("/dead-letters");
-      return outcome(verb, answer);
+      const said = outcome(verb, answer);
+      setIsLeft(answer.left > 0);
+      if (typeof said === "string") navigate("/dead-letters");
+      return said;
     },
+    closed: () => isLeft || navigate("/dead-letters"),
   });
   return html`
     <${ActionButton} label="Replay" action=${act("replay", "Send this dead letter again?", "It goes to the exporter that it was recorded for, and is removed once all of its records have ended there.", "Replay")} />

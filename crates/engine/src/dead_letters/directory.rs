@@ -209,7 +209,8 @@ impl DeadLetters {
 
     /// The newest letters that meet the conditions, but for those that are as new as `before`, the name of a file, or newer; `most`
     /// of them at the most. Names count, which rise with every letter. A page has fewer where too many letters have to be looked at to
-    /// find more; the next page goes on there. What is no whole letter meets no condition. One page at a time is made; others wait.
+    /// find more; the next page goes on there. What is no whole letter meets no condition. Where there are conditions, the newest letters
+    /// are opened on each page, however old the page is, to count those that meet them. One page at a time is made; others wait.
     pub async fn page(
         &self,
         before: Option<String>,

@@ -1,7 +1,8 @@
 //! A directory of dead letters page by page, for people who look at a running Sluice, and for whoever goes through all of it.
 //!
 //! A file system lists names in no order, so a page is found by going through all of them. What is kept meanwhile is as
-//! many names as the page may have to look at, and only those letters are opened.
+//! many names as the page may have to look at, and only those letters are opened: without conditions those of the page, else also
+//! the newest ones, to say how many meet the conditions.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -17,7 +18,7 @@ use crate::utc;
 /// Bytes of the largest note that is read for a page, so that a page is bounded.
 const LARGEST_NOTE: u64 = 64 << 10;
 
-/// Letters that are opened for a page of those that meet conditions.
+/// Letters that are opened to find a page of those that meet conditions, and the newest ones among which those are counted.
 const MOST_OPENED: usize = 10_000;
 
 /// The ending of notes.
@@ -40,6 +41,11 @@ pub struct FoundDeadLetters {
 pub struct DeadLetterPage {
     /// Letters in the whole directory, whatever was asked for.
     pub total: u64,
+    /// Letters on all pages: those that meet the conditions.
+    pub matching: u64,
+    /// Whether these are all; otherwise they are those among the newest 10,000 letters that may meet the conditions, and there may
+    /// be more.
+    pub matching_is_exact: bool,
     /// The letters of the page.
     pub letters: Vec<ListedDeadLetter>,
     /// Behind which the next page goes on, if there are older ones that may be asked for.
@@ -57,6 +63,25 @@ pub struct ListedDeadLetter {
 
 /// The names of letters without an ending, in their order; with the ending of what has been seen of each.
 type Names = BTreeMap<String, String>;
+
+/// The newest of the letters that were seen.
+#[derive(Debug, Default)]
+struct NewestNames {
+    names: Names,
+    /// Whether older ones were left out.
+    more: bool,
+}
+
+impl NewestNames {
+    /// Looks at a letter; `most` names are kept.
+    fn see(&mut self, stem: &str, ending: &str, most: usize) {
+        see(&mut self.names, stem, ending);
+        if self.names.len() > most {
+            self.more = true;
+            self.names.pop_first();
+        }
+    }
+}
 
 /// The letter that this name of a file is of; `None` if it is of none, or leads elsewhere than into the directory. Blocks.
 pub(super) fn named(directory: &Path, file: &str) -> Option<ListedDeadLetter> {
@@ -123,33 +148,49 @@ pub(super) fn page(
     filter: &DeadLetterFilter,
 ) -> io::Result<DeadLetterPage> {
     let before = before.map(stem);
+    let is_behind = |stem: &str| before.is_none_or(|before| stem < before);
     let most_opened = if filter.is_empty() { most } else { MOST_OPENED };
     let mut page = DeadLetterPage::default();
-    let mut newest = Names::new();
-    let mut more = false;
+    // Of the page, and of those that are counted.
+    let (mut newest, mut counted) = (NewestNames::default(), NewestNames::default());
     for_each_file(directory, |stem, ending| {
         page.total += u64::from(ending == NOTE);
-        if before.is_some_and(|before| stem >= before) || !filter.may_take(stem) {
+        if !filter.may_take(stem) {
             return;
         }
-        see(&mut newest, stem, ending);
-        if newest.len() > most_opened {
-            more = true;
-            newest.pop_first();
+        if !filter.is_empty() {
+            counted.see(stem, ending, MOST_OPENED);
+        }
+        if is_behind(stem) {
+            newest.see(stem, ending, most_opened);
         }
     })?;
+    page.matching_is_exact = !counted.more;
+    let oldest_counted = counted.names.first_key_value().map(|(stem, _)| stem.clone());
+    let oldest = newest.names.first_key_value().map(|(stem, _)| stem.clone());
     let mut last = None;
-    while page.letters.len() < most
-        && let Some((stem, ending)) = newest.pop_last()
-    {
-        let letter = listed(directory, &stem, &ending);
-        page.letters.extend(letter.filter(|listed| match &listed.letter {
+    counted.names.append(&mut newest.names);
+    for (stem, ending) in counted.names.into_iter().rev() {
+        let is_counted = oldest_counted.as_ref().is_some_and(|oldest| stem >= *oldest);
+        let is_of_page = is_behind(&stem) && page.letters.len() < most;
+        if !is_counted && !is_of_page {
+            break;
+        }
+        let letter = listed(directory, &stem, &ending).filter(|listed| match &listed.letter {
             Ok(letter) => filter.takes(letter),
             Err(_) => filter.is_empty(),
-        }));
-        last = Some(format!("{stem}.{ending}"));
+        });
+        page.matching += u64::from(is_counted && letter.is_some());
+        if is_of_page {
+            page.letters.extend(letter);
+            last = Some((stem, ending));
+        }
     }
-    page.next = last.filter(|_| more || !newest.is_empty());
+    if filter.is_empty() {
+        page.matching = page.total;
+    }
+    let has_more = |last: &String| newest.more || oldest.as_ref().is_some_and(|oldest| oldest < last);
+    page.next = last.filter(|(stem, _)| has_more(stem)).map(|(stem, ending)| format!("{stem}.{ending}"));
     Ok(page)
 }
 
@@ -334,8 +375,37 @@ mod tests {
         };
         let first = dead.page(None, 2, odd()).await.unwrap();
         assert_eq!((told(&first), first.total), (vec!["odd 5", "odd 3"], 6));
+        assert_eq!((first.matching, first.matching_is_exact), (3, true));
         let second = dead.page(first.next, 2, odd()).await.unwrap();
         assert_eq!((told(&second), second.next.as_deref()), (vec!["odd 1"], None));
+        assert_eq!((second.total, second.matching, second.matching_is_exact), (6, 3, true));
+        let every = dead.page(None, 2, all()).await.unwrap();
+        assert_eq!((every.total, every.matching, every.matching_is_exact), (6, 6, true));
+        let mut nobodys = DeadLetterFilter::default();
+        nobodys.set("tenant", "nobody").unwrap();
+        let none = dead.page(None, 2, nobodys).await.unwrap();
+        assert_eq!((told(&none), none.next.as_deref()), (vec![], None));
+        assert_eq!((none.total, none.matching, none.matching_is_exact), (6, 0, true));
+    }
+
+    #[tokio::test]
+    async fn those_that_meet_a_condition_are_counted_among_the_newest_that_may_be_opened() {
+        let root = TempDir::new().unwrap();
+        let dead = open(&root);
+        for reason in ["odd 1", "even 2", "odd 3"] {
+            store_letter(&dead, reason).await;
+        }
+        // Letters that are newer than all that are stored, and meet no condition, since they can't be read.
+        for number in 0..MOST_OPENED - 1 {
+            fs::write(root.path().join(format!("99990101T000000.000Z-{number:08}.logs.json")), "{}").unwrap();
+        }
+        let mut odd = DeadLetterFilter::default();
+        odd.set("reason", "odd").unwrap();
+        let first = dead.page(None, 1, odd.clone()).await.unwrap();
+        assert_eq!((told(&first), first.matching, first.matching_is_exact), (vec!["odd 3"], 1, false));
+        let second = dead.page(first.next, 5, odd).await.unwrap();
+        assert_eq!((told(&second), second.next.as_deref()), (vec!["odd 1"], None));
+        assert_eq!((second.matching, second.matching_is_exact), (1, false), "the same as on the first page");
     }
 
     #[tokio::test]
