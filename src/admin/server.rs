@@ -62,7 +62,7 @@ GET  /api/v1/streams       live streams (?exporter=NAME&tenant=ID&key=TEXT&signa
 GET  /api/v1/streams/one   all about one stream (?exporter=NAME&signal=SIGNAL&tenant=ID&key=KEY)
 GET  /api/v1/exporters     exporters and their counts (?q=TEXT&sort=ORDER&limit=N&after=NAME&skip=N)
 GET  /api/v1/exporters/NAME   all about one exporter
-GET  /api/v1/dead-letters  dead letters, newest first (?exporter=NAME&tenant=ID&key=TEXT&reason=TEXT&signal=SIGNAL&from=TIME&to=TIME&limit=N&after=NEXT)
+GET  /api/v1/dead-letters  dead letters, newest first (?exporter=NAME&tenant=ID&key=TEXT&reason=TEXT&signal=SIGNAL&from=TIME&to=TIME&limit=N&after=NEXT&skip=N)
 GET  /api/v1/dead-letters/FILE  what is in one
 GET  /api/v1/journal       the journal, and what nobody claims of it
 GET  /api/v1/tap           records as they pass, by server-sent events (?query=QUERY&limit=N)
