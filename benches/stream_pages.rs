@@ -1,7 +1,8 @@
-//! Pages of `GET /api/v1/streams` over the admin listener, with a million live streams of a hundred tenants, each of which has one
-//! entry that is pending: how long each order and filter takes, and what that does to requests that come at the same time.
+//! Pages of `GET /api/v1/streams` and `GET /api/v1/tenants` over the admin listener, with a million live streams of a hundred tenants,
+//! each of which has one entry that is pending: how long each order and filter takes, and what that does to requests that come at the
+//! same time.
 //!
-//! `STREAMS=100000 cargo bench --bench stream_pages` does it with fewer.
+//! `STREAMS=100000 TENANTS=100000 cargo bench --bench stream_pages` does it with fewer streams or more tenants.
 
 #![allow(clippy::disallowed_methods, reason = "real time is what is measured here")]
 
@@ -26,8 +27,6 @@ use sluice::run::{Role, Router};
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-const TENANTS: usize = 100;
-
 /// Entries of a request that fills the streams.
 const ENTRIES: usize = 1000;
 
@@ -40,7 +39,7 @@ const PACE: Duration = Duration::from_millis(1);
 /// For how long they come.
 const WHILE: Duration = Duration::from_secs(4);
 
-const QUERIES: [&str; 16] = [
+const QUERIES: [&str; 20] = [
     "limit=100",
     "limit=100&sort=-oldest",
     "limit=100&sort=key",
@@ -57,14 +56,33 @@ const QUERIES: [&str; 16] = [
     "limit=100&tenant=tenant-42&sort=key",
     "limit=100&signal=logs&state=waiting",
     "limit=1000",
+    "limit=300&skip={middle}",
+    "limit=300&sort=key&skip={middle}",
+    "limit=300&sort=-pending_bytes&skip={middle}",
+    "limit=300&sort=key&skip={end}",
+];
+
+const TENANT_QUERIES: [&str; 12] = [
+    "limit=3",
+    "limit=100",
+    "limit=100&sort=oldest",
+    "limit=100&sort=pending",
+    "limit=100&sort=rate",
+    "limit=100&q=77",
+    "limit=100&state=failing",
+    "limit=100&sort=state",
+    "limit=1000",
+    "limit=300&skip={middle}",
+    "limit=300&skip={end}",
+    "limit=300&sort=pending&skip={middle}",
 ];
 
 type Failure = Box<dyn Error + Send + Sync>;
 
 /// Whatever is pending stays so.
-fn configuration() -> String {
+fn configuration(tenants: usize) -> String {
     let tenants: Vec<String> =
-        (0..TENANTS).map(|tenant| format!("    - {{ id: tenant-{tenant} }}\n")).collect();
+        (0..tenants).map(|tenant| format!("    - {{ id: tenant-{tenant} }}\n")).collect();
     let tenants = tenants.concat();
     format!(
         "receivers: {{ otlp: {{ protocols: {{ http: {{ endpoint: 127.0.0.1:0 }} }} }} }}\n\
@@ -76,8 +94,8 @@ fn configuration() -> String {
     )
 }
 
-/// Entries of these streams.
-fn request(streams: impl Iterator<Item = usize>) -> Vec<u8> {
+/// Entries of these streams, each of which is one of so many tenants'.
+fn request(streams: impl Iterator<Item = usize>, tenants: usize) -> Vec<u8> {
     let attribute = |key: &str, value: String| KeyValue {
         key: key.to_owned(),
         value: Some(AnyValue { value: Some(Value::StringValue(value)) }),
@@ -87,7 +105,7 @@ fn request(streams: impl Iterator<Item = usize>) -> Vec<u8> {
         let body = Some(AnyValue { value: Some(Value::StringValue("x".repeat(20 + stream % 50))) });
         let log_records = vec![LogRecord { body, ..LogRecord::default() }];
         let attributes = vec![
-            attribute("tenant.id", format!("tenant-{}", stream % TENANTS)),
+            attribute("tenant.id", format!("tenant-{}", stream % tenants)),
             attribute("stream", format!("stream-{stream:07}")),
         ];
         ResourceLogs {
@@ -140,12 +158,12 @@ impl Connection {
     }
 }
 
-fn fill(receiver: SocketAddr, streams: usize) -> Result<(), Failure> {
+fn fill(receiver: SocketAddr, streams: usize, tenants: usize) -> Result<(), Failure> {
     let mut connection = Connection::new(receiver)?;
     for first in (0..streams).step_by(ENTRIES) {
         // In an order that has nothing to do with that of the keys.
         let of_request = (first..(first + ENTRIES).min(streams)).map(|at| at * 7_919_797 % streams);
-        connection.ask("POST /v1/logs", &request(of_request))?;
+        connection.ask("POST /v1/logs", &request(of_request, tenants))?;
     }
     Ok(())
 }
@@ -172,12 +190,13 @@ impl Times {
 }
 
 /// Sends requests at their pace until `until`; returns how long after they were due they were answered.
-fn send(receiver: SocketAddr, until: Instant, streams: usize) -> Result<Times, Failure> {
+fn send(receiver: SocketAddr, until: Instant, streams: usize, tenants: usize) -> Result<Times, Failure> {
     let mut connection = Connection::new(receiver)?;
     let (mut due, mut times) = (Instant::now(), Vec::new());
     while due < until {
         thread::sleep(due.saturating_duration_since(Instant::now()));
-        connection.ask("POST /v1/logs", &request((0..10).map(|nth| (times.len() * 10 + nth) % streams)))?;
+        let of_request = (0..10).map(|nth| (times.len() * 10 + nth) % streams);
+        connection.ask("POST /v1/logs", &request(of_request, tenants))?;
         times.push(due.elapsed());
         due += PACE;
     }
@@ -185,31 +204,39 @@ fn send(receiver: SocketAddr, until: Instant, streams: usize) -> Result<Times, F
 }
 
 fn main() -> Result<(), Failure> {
-    let streams: usize = std::env::var("STREAMS").ok().map_or(Ok(1_000_000), |streams| streams.parse())?;
+    let number = |name: &str, otherwise: usize| {
+        std::env::var(name).ok().map_or(Ok(otherwise), |number| number.parse::<usize>())
+    };
+    let (streams, tenants) = (number("STREAMS", 1_000_000)?, number("TENANTS", 100)?);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let directory = tempfile::tempdir()?;
     let config = directory.path().join("sluice.yaml");
-    std::fs::write(&config, configuration())?;
+    std::fs::write(&config, configuration(tenants))?;
     let router = runtime.block_on(Router::start(ConfigSource::File(config), |_| None, cli::run::serve()))?;
     let (receiver, admin) = runtime
         .block_on(async { (router.addresses(Role::Otlp).await[0], router.addresses(Role::Admin).await[0]) });
 
     let (began, before) = (Instant::now(), resident_bytes()?);
-    fill(receiver, streams)?;
+    fill(receiver, streams, tenants)?;
     let exporters = router.exporters();
     assert_eq!(exporters[0].registry().len(), streams);
     println!(
-        "## Pages of {streams} streams\n\nFilled in {:.1} s; {:.2} KiB resident for each stream, its entry included.\n",
+        "## Pages of {streams} streams of {tenants} tenants\n\nFilled in {:.1} s; {:.2} KiB resident for each stream, its entry included.\n",
         began.elapsed().as_secs_f64(),
         (resident_bytes()? - before) as f64 / streams as f64 / 1024.0
     );
 
     println!("| page | median, ms | slowest of {TIMES}, ms |\n|---|---:|---:|");
     let mut connection = Connection::new(admin)?;
-    let lists = QUERIES.map(|query| format!("/api/v1/streams?{query}"));
-    let others =
-        ["/api/v1/exporters", "/api/v1/tenants?limit=100&sort=oldest", "/metrics"].map(str::to_owned);
-    for path in lists.iter().chain(&others) {
+    let path = |list: &str, query: &str, rows: usize| {
+        let end = rows.saturating_sub(100).to_string();
+        let query = query.replace("{middle}", &(rows / 2).to_string()).replace("{end}", &end);
+        format!("/api/v1/{list}?{query}")
+    };
+    let lists = QUERIES.map(|query| path("streams", query, streams));
+    let of_tenants = TENANT_QUERIES.map(|query| path("tenants", query, tenants));
+    let others = ["/api/v1/exporters", "/metrics"].map(str::to_owned);
+    for path in lists.iter().chain(&of_tenants).chain(&others) {
         let mut times = Vec::new();
         for _ in 0..TIMES {
             let asked = Instant::now();
@@ -231,23 +258,27 @@ fn main() -> Result<(), Failure> {
             times.quantile(1.0)
         );
     };
-    show("nobody looks", &send(receiver, Instant::now() + WHILE, streams)?);
-    for (what, pause) in
-        [("a page each second", Duration::from_secs(1)), ("one page after the other", Duration::ZERO)]
-    {
+    show("nobody looks", &send(receiver, Instant::now() + WHILE, streams, tenants)?);
+    let (of_streams, of_tenants) =
+        ("GET /api/v1/streams?limit=100&sort=key", "GET /api/v1/tenants?limit=100&sort=oldest");
+    for (what, page, pause) in [
+        ("a page of streams each second", of_streams, Duration::from_secs(1)),
+        ("one page of streams after the other", of_streams, Duration::ZERO),
+        ("one page of tenants after the other", of_tenants, Duration::ZERO),
+    ] {
         let ended = Arc::new(AtomicBool::new(false));
         let looking = {
             let ended = ended.clone();
             thread::spawn(move || -> Result<(), Failure> {
                 let mut connection = Connection::new(admin)?;
                 while !ended.load(Ordering::Relaxed) {
-                    connection.ask("GET /api/v1/streams?limit=100&sort=key", b"")?;
+                    connection.ask(page, b"")?;
                     thread::sleep(pause);
                 }
                 Ok(())
             })
         };
-        let times = send(receiver, Instant::now() + WHILE, streams)?;
+        let times = send(receiver, Instant::now() + WHILE, streams, tenants)?;
         ended.store(true, Ordering::Relaxed);
         looking.join().expect("looking doesn't panic")?;
         show(what, &times);

@@ -68,6 +68,8 @@ impl<'p> DeadLettersPage<'p> {
 struct WantedDeadLetters {
     limit: usize,
     after: Option<String>,
+    /// Letters between the newest, or what `after` says, and the page.
+    skip: usize,
     filter: DeadLetterFilter,
 }
 
@@ -88,14 +90,16 @@ pub(super) async fn show(router: &Router, page: DeadLettersPage<'_>, query: &str
 }
 
 fn wanted(text: &str) -> Result<WantedDeadLetters, String> {
-    let mut wanted = WantedDeadLetters { limit: LETTERS, after: None, filter: DeadLetterFilter::default() };
+    let filter = DeadLetterFilter::default();
+    let mut wanted = WantedDeadLetters { limit: LETTERS, after: None, skip: 0, filter };
     for (name, value) in query::parameters(text) {
         match name {
             "limit" => wanted.limit = query::number("limit", &value)?.clamp(1, MOST),
             "after" => wanted.after = Some(value),
+            "skip" => wanted.skip = query::number("skip", &value)?,
             _ => wanted.filter.set(name, &value).map_err(|error| match error {
                 ConditionError::Unknown(name) => format!(
-                    "unknown parameter `{name}`: there are limit, after, exporter, tenant, key, reason, signal, from and to"
+                    "unknown parameter `{name}`: there are limit, after, skip, exporter, tenant, key, reason, signal, from and to"
                 ),
                 error => error.to_string(),
             })?,
@@ -112,8 +116,8 @@ async fn list(directory: Option<&DeadLetters>, wanted: WantedDeadLetters) -> Htt
         });
         return answers::json(StatusCode::OK, &nothing);
     };
-    let WantedDeadLetters { limit, after, filter } = wanted;
-    match directory.page(after, limit, filter).await {
+    let WantedDeadLetters { limit, after, skip, filter } = wanted;
+    match directory.page(after, skip, limit, filter).await {
         Ok(page) => answers::json(
             StatusCode::OK,
             &json!({

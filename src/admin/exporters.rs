@@ -30,6 +30,8 @@ pub(super) struct WantedExporters {
     descending: bool,
     limit: usize,
     after: Option<String>,
+    /// Exporters between the start, or what `after` says, and the page.
+    skip: usize,
 }
 
 /// What exporters are ordered by; exporters that are equal in that are ordered by their names.
@@ -108,7 +110,8 @@ impl ExporterOrder {
 /// Reads the query.
 pub(super) fn wanted(text: &str) -> Result<WantedExporters, String> {
     let order = ExporterOrder::Configuration;
-    let mut wanted = WantedExporters { text: None, order, descending: false, limit: MOST, after: None };
+    let mut wanted =
+        WantedExporters { text: None, order, descending: false, limit: MOST, after: None, skip: 0 };
     for (name, value) in query::parameters(text) {
         match name {
             "q" => wanted.text = Some(value),
@@ -120,8 +123,9 @@ pub(super) fn wanted(text: &str) -> Result<WantedExporters, String> {
             }
             "limit" => wanted.limit = query::number("limit", &value)?.clamp(1, MOST),
             "after" => wanted.after = Some(value),
+            "skip" => wanted.skip = query::number("skip", &value)?,
             _ => {
-                return Err(format!("unknown parameter `{name}`: there are q, sort, limit and after"));
+                return Err(format!("unknown parameter `{name}`: there are q, sort, limit, after and skip"));
             }
         }
     }
@@ -148,7 +152,7 @@ pub(super) fn page(router: &Router, wanted: &WantedExporters) -> Result<Value, S
         wanted.text.as_ref().is_none_or(|text| ordered.exporter.name().contains(text.as_str()))
     };
     let total = all.iter().filter(is_wanted).count();
-    let mut rest = all[begin..].iter().filter(is_wanted);
+    let mut rest = all[begin..].iter().filter(is_wanted).skip(wanted.skip);
     let page: Vec<_> = rest.by_ref().take(wanted.limit).collect();
     let next = rest.next().and(page.last()).map(|last| &**last.exporter.name());
     let current = router.intake().snapshot.load();

@@ -23,6 +23,7 @@ mod metric_points;
 mod metric_writer;
 mod metrics;
 mod overview;
+mod page_search;
 mod query;
 mod sample;
 mod server;

@@ -1,8 +1,8 @@
 //! `GET /api/v1/streams`: the live streams, and those that were forgotten not long ago, in the order that the request asks for, a
 //! page at a time.
 //!
-//! A page is found in one scan over the figures of all streams, which keeps no more than twice as many streams as the page shows;
-//! the full state is then read of the page's streams alone. The cursor of a page is the figure and the name of its last stream: so
+//! A page is found in one scan over the figures of all streams, or two if it is far behind the start, which keep few of them; the full
+//! state is then read of the page's streams alone. The cursor of a page is the figure and the name of its last stream: so
 //! the next page begins right behind it, whatever streams have come or gone meanwhile.
 
 use std::cmp::Ordering;
@@ -15,6 +15,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use memchr::memmem::Finder;
 use serde_json::{Value, json};
 
+use super::page_search::{self, FoundPage, PageRange, RowScan};
 use super::query;
 use super::stream_row::{self, ShownStream};
 use super::tenant_list::named;
@@ -39,6 +40,8 @@ pub(super) struct WantedStreams {
     descending: bool,
     limit: usize,
     after: Option<String>,
+    /// Streams between the start, or what `after` says, and the page.
+    skip: usize,
     /// Streams that were forgotten as well.
     past: bool,
 }
@@ -58,15 +61,9 @@ enum StreamOrder {
     LastError,
 }
 
-/// The streams that a page shows, and the number of all streams that the query finds.
+/// The streams that a page shows.
 #[derive(Debug)]
-pub(super) struct StreamPage {
-    /// The number of streams on all pages.
-    total: usize,
-    streams: Vec<FoundStream>,
-    /// Whether there are more streams behind this page.
-    more: bool,
-}
+pub(super) struct StreamPage(FoundPage<FoundStream>);
 
 /// The place of a stream in the order: by its value, then by its text, then by its name.
 #[derive(Clone, Copy, Debug)]
@@ -89,19 +86,6 @@ struct FoundStream {
     name: StreamName,
     /// The history of a stream that was forgotten.
     history: Option<Box<History>>,
-}
-
-/// The first streams of the order among those that were scanned so far.
-struct FirstStreams<'w> {
-    wanted: &'w WantedStreams,
-    after: Option<FoundStream>,
-    total: usize,
-    /// The streams that are kept, and those that came since the last cut. After a cut, the last of the kept ones is at the index
-    /// `most - 1`.
-    found: Vec<FoundStream>,
-    /// How many streams a cut keeps: one more than the page shows.
-    most: usize,
-    is_cut: bool,
 }
 
 impl StreamOrder {
@@ -149,9 +133,10 @@ pub(super) fn wanted(text: &str) -> Result<WantedStreams, String> {
             }
             "limit" => wanted.limit = query::number("limit", &value)?.clamp(1, MOST),
             "after" => wanted.after = Some(value),
+            "skip" => wanted.skip = query::number("skip", &value)?,
             _ => {
                 return Err(format!(
-                    "unknown parameter `{name}`: there are exporter, tenant, key, signal, state, sort, limit and after"
+                    "unknown parameter `{name}`: there are exporter, tenant, key, signal, state, sort, limit, after and skip"
                 ));
             }
         }
@@ -162,9 +147,9 @@ pub(super) fn wanted(text: &str) -> Result<WantedStreams, String> {
 /// The page as JSON. Reads the figures of every stream.
 pub(super) fn page(router: &Router, wanted: &WantedStreams) -> Result<Value, String> {
     let page = find(router, wanted)?;
-    let next = page.streams.last().filter(|_| page.more).map(|last| wanted.cursor(router, last));
+    let next = page.0.rows.last().filter(|_| page.0.more).map(|last| wanted.cursor(router, last));
     Ok(json!({
-        "total": page.total,
+        "total": page.0.total,
         "limit": router.shared().streams.limit(),
         "streams": page.rows(router, wanted),
         "next": next,
@@ -174,31 +159,11 @@ pub(super) fn page(router: &Router, wanted: &WantedStreams) -> Result<Value, Str
 /// The page. Reads the figures of every stream.
 pub(super) fn find(router: &Router, wanted: &WantedStreams) -> Result<StreamPage, String> {
     let after = wanted.after.as_deref().map(|after| wanted.position_at(router, after)).transpose()?;
-    let mut first =
-        FirstStreams { wanted, after, total: 0, found: Vec::new(), most: wanted.limit + 1, is_cut: false };
-    let mut room = String::new();
-    for exporter in router.exporters().iter() {
-        let exporter_name = exporter.name();
-        if wanted.is_of(exporter_name) {
-            exporter.registry().scan(|stream| {
-                let is_wanted = wanted.activity.is_none_or(|activity| stream.activity() == activity)
-                    && wanted.takes(stream.name, &mut room);
-                if is_wanted {
-                    first.look(wanted.value(&stream), exporter_name, stream.name, || None);
-                }
-            });
-        }
-    }
-    if wanted.past && wanted.activity.is_none_or(|activity| activity == StreamActivity::Idle) {
-        router.shared().past.for_each(|exporter_name, signal, key, history| {
-            let name = StreamName { signal, key: key.clone() };
-            if wanted.is_of(exporter_name) && wanted.takes(&name, &mut room) {
-                let value = wanted.value_of_past(history);
-                first.look(value, exporter_name, &name, || Some(Box::new(history.clone())));
-            }
-        });
-    }
-    Ok(first.page())
+    let range = PageRange { after, skip: wanted.skip, limit: wanted.limit };
+    let compare = |one: &FoundStream, other: &FoundStream| {
+        wanted.compare(wanted.position_of(one), wanted.position_of(other))
+    };
+    Ok(StreamPage(page_search::find(&range, compare, |rows| wanted.scan(router, rows))))
 }
 
 impl WantedStreams {
@@ -219,8 +184,58 @@ impl WantedStreams {
             descending: false,
             limit: MOST,
             after: None,
+            skip: 0,
             past: true,
         }
+    }
+
+    /// Looks at all streams that the request asks for.
+    fn scan<C: Fn(&FoundStream, &FoundStream) -> Ordering>(
+        &self,
+        router: &Router,
+        rows: &mut RowScan<'_, FoundStream, C>,
+    ) {
+        let mut room = String::new();
+        for exporter in router.exporters().iter() {
+            let exporter_name = exporter.name();
+            if self.is_of(exporter_name) {
+                exporter.registry().scan(|stream| {
+                    let is_wanted = self.activity.is_none_or(|activity| stream.activity() == activity)
+                        && self.takes(stream.name, &mut room);
+                    if is_wanted {
+                        self.look(rows, self.value(&stream), exporter_name, stream.name, || None);
+                    }
+                });
+            }
+        }
+        if self.past && self.activity.is_none_or(|activity| activity == StreamActivity::Idle) {
+            router.shared().past.for_each(|exporter_name, signal, key, history| {
+                let name = StreamName { signal, key: key.clone() };
+                if self.is_of(exporter_name) && self.takes(&name, &mut room) {
+                    let value = self.value_of_past(history);
+                    self.look(rows, value, exporter_name, &name, || Some(Box::new(history.clone())));
+                }
+            });
+        }
+    }
+
+    /// Takes a stream of the scan that the request asks for.
+    fn look<C: Fn(&FoundStream, &FoundStream) -> Ordering>(
+        &self,
+        rows: &mut RowScan<'_, FoundStream, C>,
+        value: u64,
+        exporter: &Arc<str>,
+        name: &StreamName,
+        history: impl FnOnce() -> Option<Box<History>>,
+    ) {
+        // Streams without the text come last.
+        let (value, text) = self.text(&name.key).map_or((u64::MAX, 0..0), |text| (value, text));
+        let position = self.position(value, &text, exporter, name);
+        let found = || {
+            let (exporter, name) = (exporter.clone(), name.clone());
+            FoundStream { value, text: text.clone(), exporter, name, history: history() }
+        };
+        rows.look(|other| self.compare(position, self.position_of(other)), found);
     }
 
     fn is_of(&self, exporter: &str) -> bool {
@@ -344,62 +359,13 @@ fn began_at(router: &Router) -> u64 {
     since.map_or(0, |since| since.as_micros() as u64)
 }
 
-impl FirstStreams<'_> {
-    /// Takes a stream of the scan that the request asks for.
-    fn look(
-        &mut self,
-        value: u64,
-        exporter: &Arc<str>,
-        name: &StreamName,
-        history: impl FnOnce() -> Option<Box<History>>,
-    ) {
-        self.total += 1;
-        // Streams without the text come last.
-        let (value, text) = self.wanted.text(&name.key).map_or((u64::MAX, 0..0), |text| (value, text));
-        let wanted = self.wanted;
-        let position = wanted.position(value, &text, exporter, name);
-        let compare = |other: &FoundStream| wanted.compare(position, wanted.position_of(other));
-        if self.after.as_ref().is_some_and(|after| compare(after) != Ordering::Greater)
-            || self.is_cut && compare(&self.found[self.most - 1]) != Ordering::Less
-        {
-            return;
-        }
-        let (exporter, name) = (exporter.clone(), name.clone());
-        self.found.push(FoundStream { value, text, exporter, name, history: history() });
-        if self.found.len() >= 2 * self.most {
-            self.cut();
-        }
-    }
-
-    /// Drops all but the first `most` streams.
-    fn cut(&mut self) {
-        let wanted = self.wanted;
-        let compare = |one: &FoundStream, other: &FoundStream| {
-            wanted.compare(wanted.position_of(one), wanted.position_of(other))
-        };
-        self.found.select_nth_unstable_by(self.most - 1, compare);
-        self.found.truncate(self.most);
-        self.is_cut = true;
-    }
-
-    fn page(self) -> StreamPage {
-        let Self { wanted, total, found: mut streams, .. } = self;
-        streams.sort_unstable_by(|one, other| {
-            wanted.compare(wanted.position_of(one), wanted.position_of(other))
-        });
-        let more = streams.len() > wanted.limit;
-        streams.truncate(wanted.limit);
-        StreamPage { total, streams, more }
-    }
-}
-
 impl StreamPage {
     /// The streams as the API shows them. A stream that was forgotten since the scan, or whose state is no longer the one that the
     /// request asks for, is left out.
     pub(super) fn rows(&self, router: &Router, wanted: &WantedStreams) -> Vec<Value> {
         let exporters = router.exporters();
-        let live: HashSet<_> = self
-            .streams
+        let found = &self.0.rows;
+        let live: HashSet<_> = found
             .iter()
             .filter(|found| found.history.is_none())
             .map(|found| (&found.exporter, &found.name))
@@ -423,6 +389,6 @@ impl StreamPage {
                 .is_none_or(|activity| state.activity == activity)
                 .then(|| stream_row::json(&shown))
         };
-        self.streams.iter().filter_map(row).collect()
+        found.iter().filter_map(row).collect()
     }
 }

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::attempt_row;
 use super::stream_list::{self, WantedStreams};
-use super::tenant_state::{ShownTenant, failure, streams_of};
+use super::tenant_state::{NamedTenant, ShownTenant, StreamsByTenant, failure};
 use crate::export::Fate;
 use crate::otlp::Signal;
 use crate::receive::Outcome;
@@ -27,20 +27,19 @@ pub(super) fn shown(router: &Router, id: &str) -> Option<Value> {
     let account = tenants.known_account(id);
     let id_known: Arc<str>;
     let tenant = match table.tenant(id) {
-        Some(TableRow::Ready(row)) => {
-            ShownTenant { problem: table.problem(&row.place), ..ShownTenant::of_row(row) }
-        }
+        Some(TableRow::Ready(row)) => NamedTenant::of_row(row, table.problem(&row.place)),
         Some(TableRow::Broken) => {
             let (place, id, problem) =
                 table.problems().find(|(_, known, _)| known.is_some_and(|known| **known == *id))?;
-            ShownTenant::of_broken_row(place, id, problem)
+            NamedTenant::of_broken_row(place, id, problem)
         }
         None => {
             id_known = account.as_ref()?.id().clone();
-            ShownTenant::of_gone_row(&id_known)
+            NamedTenant::of_gone_row(&id_known)
         }
     };
-    let tenant = ShownTenant { account, streams: streams_of(router, id), ..tenant };
+    let streams = StreamsByTenant::of_some(router, account.iter());
+    let tenant = ShownTenant::new(tenant, account, &streams);
     let mut shown = tenant.summary();
     let totals = tenant.totals();
     let signals: Map<_, _> =

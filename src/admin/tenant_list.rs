@@ -1,14 +1,23 @@
-//! `GET /api/v1/tenants`: every row of the table with the counts of its records, a page at a time.
+//! `GET /api/v1/tenants`: every row of the table with the counts of its records, in the order that the request asks for, a page at a
+//! time.
+//!
+//! A page is found in one look at the rows, which reads of each no more than the query asks for. All counts are put together for the
+//! tenants of the page alone.
 
-use std::cmp::Reverse;
+use std::cmp::Ordering;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
+use super::page_search;
 use super::query;
-use super::tenant_state::{ShownTenant, TenantState, streams_by_tenant};
+use super::tenant_state::{NamedTenant, ShownTenant, StreamsByTenant, TenantState, of_all_signals};
+use crate::export::Fate;
+use crate::receive::Outcome;
 use crate::run::Router;
-use crate::tenants::TenantTotals;
+use crate::tenants::{Table, TableRow, TenantAccount, TenantTotals};
 
 /// Tenants listed if the query does not say how many.
 const TENANTS: usize = 100;
@@ -23,50 +32,103 @@ pub(super) struct WantedTenants {
     text: Option<String>,
     state: Option<TenantState>,
     order: TenantOrder,
+    /// Whether the order is the other way round.
+    reversed: bool,
     limit: usize,
     after: Option<String>,
+    /// Tenants between the start, or `after`, and the page.
+    skip: usize,
 }
 
-/// The order of the list.
+/// The order of the list. Tenants that have not got what they are ordered by come last in either direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum TenantOrder {
     /// By id.
     Id,
+    /// The state that needs attention most first; of several states of a tenant the first one counts.
+    State,
     /// The most pending bytes first.
     Pending,
     /// The oldest pending entry first.
     Oldest,
     /// The most bytes a second first.
     Rate,
+    /// The most accepted records first.
+    Received,
+    /// The most delivered records first.
+    Delivered,
+    /// The most live streams first.
+    Streams,
     /// The newest failure first.
     LastFailure,
 }
 
+/// A tenant that the query finds.
+struct FoundTenant<'t> {
+    /// The lower it is, the earlier the tenant comes; tenants of the same value are ordered by their names.
+    value: u64,
+    named: NamedTenant<'t>,
+}
+
 impl TenantOrder {
-    const ALL: [Self; 5] = [Self::Id, Self::Pending, Self::Oldest, Self::Rate, Self::LastFailure];
+    const ALL: [Self; 9] = [
+        Self::Id,
+        Self::State,
+        Self::Pending,
+        Self::Oldest,
+        Self::Rate,
+        Self::Received,
+        Self::Delivered,
+        Self::Streams,
+        Self::LastFailure,
+    ];
 
     const fn name(self) -> &'static str {
         match self {
             Self::Id => "id",
+            Self::State => "state",
             Self::Pending => "pending",
             Self::Oldest => "oldest",
             Self::Rate => "rate",
+            Self::Received => "received",
+            Self::Delivered => "delivered",
+            Self::Streams => "streams",
             Self::LastFailure => "last_failure",
         }
     }
 
-    /// The figure that tenants are ordered by: higher ones come first, equal ones are ordered by id.
-    fn weight(self, tenant: &ShownTenant<'_>) -> u64 {
+    /// Whether the order is by figures of live streams.
+    const fn is_of_streams(self) -> bool {
+        matches!(self, Self::State | Self::Oldest | Self::Streams)
+    }
+
+    /// The figure that tenants are ordered by, higher ones first. `began` is a moment before all others.
+    fn weight(self, tenant: &ShownTenant<'_>, began: Instant) -> Option<u64> {
         let totals = tenant.totals();
+        let figure = |of: &dyn Fn(&TenantTotals) -> u64| Some(totals.map_or(0, of));
         match self {
-            Self::Id => 0,
-            Self::Pending => totals.map_or(0, TenantTotals::pending_bytes),
-            Self::Oldest => tenant.streams.oldest.map_or(0, |since| 1 + since.elapsed().as_millis() as u64),
-            Self::Rate => totals.map_or(0, TenantTotals::rate),
+            Self::Id => Some(0),
+            Self::State => {
+                let first = tenant.first_state();
+                TenantState::ALL.iter().rev().position(|state| *state == first).map(|at| at as u64)
+            }
+            Self::Pending => figure(&TenantTotals::pending_bytes),
+            Self::Oldest => {
+                let since = tenant.streams.oldest?.saturating_duration_since(began);
+                Some(u64::MAX / 2 - since.as_micros() as u64)
+            }
+            Self::Rate => figure(&TenantTotals::rate),
+            Self::Received => figure(&|totals| {
+                of_all_signals(totals, |totals, signal| totals.received(signal, Outcome::Accepted))
+            }),
+            Self::Delivered => figure(&|totals| {
+                of_all_signals(totals, |totals, signal| totals.ended(signal, Fate::Delivered))
+            }),
+            Self::Streams => Some(tenant.streams.count as u64),
             Self::LastFailure => {
-                let at = totals.and_then(TenantTotals::last_failure_at);
-                let since_epoch = at.and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok());
-                since_epoch.map_or(0, |since| since.as_millis() as u64)
+                let at = totals.and_then(TenantTotals::last_failure_at)?;
+                let since_epoch = at.duration_since(SystemTime::UNIX_EPOCH).ok();
+                Some(since_epoch.map_or(0, |since| since.as_millis() as u64))
             }
         }
     }
@@ -74,17 +136,31 @@ impl TenantOrder {
 
 /// Reads the query.
 pub(super) fn wanted(text: &str) -> Result<WantedTenants, String> {
-    let mut wanted =
-        WantedTenants { text: None, state: None, order: TenantOrder::Id, limit: TENANTS, after: None };
+    let mut wanted = WantedTenants {
+        text: None,
+        state: None,
+        order: TenantOrder::Id,
+        reversed: false,
+        limit: TENANTS,
+        after: None,
+        skip: 0,
+    };
     for (name, value) in query::parameters(text) {
         match name {
             "q" => wanted.text = Some(value),
             "state" => wanted.state = Some(named("state", &TenantState::ALL, TenantState::name, &value)?),
-            "sort" => wanted.order = named("sort", &TenantOrder::ALL, TenantOrder::name, &value)?,
+            "sort" => {
+                let order = value.strip_prefix('-');
+                wanted.reversed = order.is_some();
+                wanted.order = named("sort", &TenantOrder::ALL, TenantOrder::name, order.unwrap_or(&value))?;
+            }
             "limit" => wanted.limit = query::number("limit", &value)?.clamp(1, MOST),
             "after" => wanted.after = Some(value),
+            "skip" => wanted.skip = query::number("skip", &value)?,
             _ => {
-                return Err(format!("unknown parameter `{name}`: there are q, state, sort, limit and after"));
+                return Err(format!(
+                    "unknown parameter `{name}`: there are q, state, sort, limit, after and skip"
+                ));
             }
         }
     }
@@ -104,64 +180,120 @@ pub(super) fn named<T: Copy>(
     })
 }
 
-/// The page. Reads every row and every stream, which takes a while if there are many.
+/// The page. Reads every row, and every stream, which takes a while if there are many.
 pub(super) fn page(router: &Router, wanted: &WantedTenants) -> Result<Value, String> {
-    let (tenants, streams) = (router.tenants(), streams_by_tenant(router));
+    let tenants = router.tenants();
     let table = tenants.table();
-    let ready = table
-        .tenants()
-        .map(|row| ShownTenant { problem: table.problem(&row.place), ..ShownTenant::of_row(row) });
-    let broken = table
-        .problems()
-        .filter(|(place, ..)| !table.is_tenant(place))
-        .map(|(place, id, problem)| ShownTenant::of_broken_row(place, id, problem));
     // A tenant whose row was removed is listed for as long as something of it is pending.
     let mut gone = Vec::new();
     tenants.for_each_account(|account| {
-        if table.tenant(account.id()).is_none() && account.totals().pending_bytes() > 0 {
+        if !account.has_row() && account.totals().pending_bytes() > 0 {
             gone.push(account.clone());
         }
     });
-    let gone = gone.iter().map(|account| ShownTenant::of_gone_row(account.id()));
-    let mut all = Vec::new();
-    for mut tenant in ready.chain(broken).chain(gone) {
-        if let Some(id) = tenant.id {
-            tenant.account = tenants.known_account(id);
-            tenant.streams = streams.get(&**id).copied().unwrap_or_default();
-        }
-        all.push((Reverse(wanted.order.weight(&tenant)), tenant));
-    }
+    // An account may know of a row that the table has not had when it was loaded.
+    gone.retain(|account| table.tenant(account.id()).is_none());
+    let streams =
+        if wanted.needs_streams() { StreamsByTenant::of_all(router) } else { StreamsByTenant::default() };
+    let shown = |named: NamedTenant<'_>| {
+        let account = if wanted.needs_account() { named.account(tenants) } else { None };
+        wanted.look(router, &ShownTenant::new(named, account, &streams))
+    };
     let begin = match &wanted.after {
         None => None,
         // The tenant may have been removed since the page before was read.
-        Some(after) if wanted.order == TenantOrder::Id => Some((Reverse(0), after.as_str())),
+        Some(after) if wanted.order == TenantOrder::Id => Some((0, after.as_str())),
         Some(after) => {
-            let known = all.iter().find(|(_, tenant)| tenant.name() == after);
-            let (weight, _) = known.ok_or_else(|| {
+            let known = find(&table, &gone, after).ok_or_else(|| {
                 format!("`after` names a row that is not there (any more): `{after}`; begin again without it")
             })?;
-            Some((*weight, after.as_str()))
+            Some((shown(known).0, after.as_str()))
         }
     };
-    all.retain(|(_, tenant)| wanted.takes(tenant));
-    let total = all.len();
-    all.retain(|(weight, tenant)| begin.is_none_or(|begin| (*weight, tenant.name()) > begin));
-    all.sort_unstable_by(|(weight, tenant), (other_weight, other)| {
-        (weight, tenant.name()).cmp(&(other_weight, other.name()))
+    let (mut total, mut behind) = (0, Vec::new());
+    for named in all(&table, &gone).filter(|named| wanted.has_text(named)) {
+        let (value, is_wanted) = shown(named);
+        if is_wanted {
+            total += 1;
+            if begin.is_none_or(|begin| wanted.compare((value, named.name()), begin) == Ordering::Greater) {
+                behind.push(FoundTenant { value, named });
+            }
+        }
+    }
+    let page = page_search::part(behind, total, wanted.skip, wanted.limit, |one, other| {
+        wanted.compare((one.value, one.named.name()), (other.value, other.named.name()))
     });
-    let more = all.len() > wanted.limit;
-    all.truncate(wanted.limit);
-    let next = all.last().filter(|_| more).map(|(_, tenant)| tenant.name());
-    let page: Vec<_> = all.iter().map(|(_, tenant)| tenant.summary()).collect();
-    Ok(json!({ "total": total, "tenants": page, "next": next }))
+    let next = page.rows.last().filter(|_| page.more).map(|last| last.named.name());
+    let accounts: Vec<_> = page.rows.iter().map(|found| found.named.account(tenants)).collect();
+    let streams = if wanted.needs_streams() {
+        streams
+    } else {
+        StreamsByTenant::of_some(router, accounts.iter().flatten())
+    };
+    let rows = page.rows.iter().zip(accounts);
+    let rows: Vec<_> =
+        rows.map(|(found, account)| ShownTenant::new(found.named, account, &streams).summary()).collect();
+    Ok(json!({ "total": page.total, "tenants": rows, "next": next }))
+}
+
+/// The tenants of the table, and those whose rows are gone, in no order.
+fn all<'t>(table: &'t Table, gone: &'t [Arc<TenantAccount>]) -> impl Iterator<Item = NamedTenant<'t>> {
+    let ready = table.tenants_and_problems().map(|(row, problem)| NamedTenant::of_row(row, problem));
+    ready.chain(without_tenant(table, gone))
+}
+
+/// The rows that have been broken from the start, and the tenants whose rows are gone.
+fn without_tenant<'t>(
+    table: &'t Table,
+    gone: &'t [Arc<TenantAccount>],
+) -> impl Iterator<Item = NamedTenant<'t>> {
+    let broken = table
+        .problems()
+        .filter(|(place, ..)| !table.is_tenant(place))
+        .map(|(place, id, problem)| NamedTenant::of_broken_row(place, id, problem));
+    broken.chain(gone.iter().map(|account| NamedTenant::of_gone_row(account.id())))
+}
+
+/// The tenant of this name in the list.
+fn find<'t>(table: &'t Table, gone: &'t [Arc<TenantAccount>], name: &str) -> Option<NamedTenant<'t>> {
+    match table.tenant(name) {
+        Some(TableRow::Ready(row)) => Some(NamedTenant::of_row(row, table.problem(&row.place))),
+        Some(TableRow::Broken) | None => without_tenant(table, gone).find(|named| named.name() == name),
+    }
 }
 
 impl WantedTenants {
-    fn takes(&self, tenant: &ShownTenant<'_>) -> bool {
+    /// Whether the tenants' streams have to be known to find the page.
+    fn needs_streams(&self) -> bool {
+        let of_state = |state| matches!(state, TenantState::Held | TenantState::Failing | TenantState::Ok);
+        self.order.is_of_streams() || self.state.is_some_and(of_state)
+    }
+
+    /// Whether the tenants' accounts have to be known to find the page.
+    fn needs_account(&self) -> bool {
+        let of_state = |state| !matches!(state, TenantState::Broken | TenantState::Paused);
+        self.order != TenantOrder::Id || self.state.is_some_and(of_state)
+    }
+
+    fn has_text(&self, tenant: &NamedTenant<'_>) -> bool {
         let has = |text: &str| {
             let platform = tenant.row.and_then(|row| row.platform.as_deref());
             [tenant.id.map(|id| &**id), platform].into_iter().flatten().any(|known| known.contains(text))
         };
-        self.text.as_deref().is_none_or(has) && self.state.is_none_or(|state| tenant.is(state))
+        self.text.as_deref().is_none_or(has)
+    }
+
+    /// The value of a tenant in the order, and whether it is in a state that is asked for.
+    fn look(&self, router: &Router, tenant: &ShownTenant<'_>) -> (u64, bool) {
+        let directed = |weight: u64| if self.reversed { weight } else { u64::MAX - 1 - weight };
+        let value = self.order.weight(tenant, router.shared().began.0).map_or(u64::MAX, directed);
+        let value = if self.order == TenantOrder::Id { 0 } else { value };
+        (value, self.state.is_none_or(|state| tenant.is(state)))
+    }
+
+    fn compare(&self, one: (u64, &str), other: (u64, &str)) -> Ordering {
+        let by_name = one.1.cmp(other.1);
+        let is_reversed = self.order == TenantOrder::Id && self.reversed;
+        one.0.cmp(&other.0).then(if is_reversed { by_name.reverse() } else { by_name })
     }
 }

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use super::metric_writer::{MetricFamilies, metrics_text};
 use super::metrics::since_epoch;
-use super::tenant_state::streams_by_tenant;
+use super::tenant_state::StreamsByTenant;
 use crate::export::Fate;
 use crate::otlp::Signal;
 use crate::receive::Outcome;
@@ -166,17 +166,18 @@ fn streams(
     router: &Router,
     accounts: &[Arc<TenantAccount>],
 ) -> fmt::Result {
-    let streams = streams_by_tenant(router);
+    let streams = StreamsByTenant::of_all(router);
     metrics.gauges("sluice_tenant_streams", "Live streams of a tenant", |family| {
         accounts
             .iter()
-            .filter_map(|account| Some((account, streams.get(&**account.id())?)))
-            .try_for_each(|(account, streams)| family.add(&[("tenant", account.id())], streams.count as f64))
+            .map(|account| (account, streams.of(account).count))
+            .filter(|(_, count)| *count > 0)
+            .try_for_each(|(account, count)| family.add(&[("tenant", account.id())], count as f64))
     })?;
     let help = "How long the oldest entry of a tenant has waited";
     metrics.gauges("sluice_tenant_oldest_pending_seconds", help, |family| {
         for account in accounts {
-            if let Some(since) = streams.get(&**account.id()).and_then(|streams| streams.oldest) {
+            if let Some(since) = streams.of(account).oldest {
                 family.add(&[("tenant", account.id())], since.elapsed().as_secs_f64())?;
             }
         }

@@ -1,6 +1,7 @@
 //! The state of a tenant: its row, the counts of its records and its streams, put together for the pages that show tenants.
 
 use std::collections::HashMap;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -13,7 +14,7 @@ use crate::receive::Outcome;
 use crate::rounded::seconds;
 use crate::run::Router;
 use crate::stream::{ScannedStream, StreamActivity};
-use crate::tenants::{RowProblem, Tenant, TenantAccount, TenantFailure, TenantTotals};
+use crate::tenants::{RowProblem, Tenant, TenantAccount, TenantFailure, TenantTotals, Tenants};
 use crate::utc::rfc3339;
 
 /// A tenant that has sent nothing for so long is silent.
@@ -48,8 +49,9 @@ pub(super) struct TenantStreams {
     pub(super) oldest: Option<Instant>,
 }
 
-/// A tenant as it is at one moment.
-pub(super) struct ShownTenant<'t> {
+/// What names a tenant: its row in the table, or what is left where that is broken or gone.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct NamedTenant<'t> {
     /// Its id, unless its row is so broken that it can't be told.
     pub(super) id: Option<&'t Arc<str>>,
     /// Where its row stands, if it has one.
@@ -57,10 +59,19 @@ pub(super) struct ShownTenant<'t> {
     /// Its row as it is used.
     pub(super) row: Option<&'t Arc<Tenant>>,
     pub(super) problem: Option<&'t RowProblem>,
+}
+
+/// A tenant as it is at one moment.
+pub(super) struct ShownTenant<'t> {
+    named: NamedTenant<'t>,
     /// Its account, which it has once it has sent or has had streams.
     pub(super) account: Option<Arc<TenantAccount>>,
     pub(super) streams: TenantStreams,
 }
+
+/// The live streams of tenants, by the [numbers](TenantAccount::number) of their accounts.
+#[derive(Debug, Default)]
+pub(super) struct StreamsByTenant(HashMap<usize, TenantStreams>);
 
 impl TenantState {
     /// Every state, those that need attention first.
@@ -81,31 +92,35 @@ impl TenantState {
     }
 }
 
-/// The live streams of every tenant that has any, by its id.
-pub(super) fn streams_by_tenant(router: &Router) -> HashMap<Box<str>, TenantStreams> {
-    // By the tenants' numbers first: the names of a million streams take longer to read than all their other figures.
-    let mut by_number: HashMap<usize, (Box<str>, TenantStreams)> = HashMap::new();
-    scan(router, |number, stream, began| {
-        let tenant = || stream.name.key.tenant().unwrap_or_default();
-        by_number
-            .entry(number)
-            .or_insert_with(|| (tenant().into(), TenantStreams::default()))
-            .1
-            .add(stream, began);
-    });
-    by_number.into_values().collect()
-}
+impl StreamsByTenant {
+    /// The live streams of every tenant that has any. Scans all streams.
+    pub(super) fn of_all(router: &Router) -> Self {
+        let mut all: HashMap<usize, TenantStreams> = HashMap::new();
+        scan(router, |number, stream, began| all.entry(number).or_default().add(stream, began));
+        Self(all)
+    }
 
-/// The live streams of one tenant.
-pub(super) fn streams_of(router: &Router, id: &str) -> TenantStreams {
-    let mut streams = TenantStreams::default();
-    let Some(account) = router.tenants().known_account(id) else { return streams };
-    scan(router, |number, stream, began| {
-        if number == account.number() {
-            streams.add(stream, began);
+    /// The live streams of the tenants with these accounts. Scans all streams, unless there are no accounts.
+    pub(super) fn of_some<'a>(
+        router: &Router,
+        accounts: impl Iterator<Item = &'a Arc<TenantAccount>>,
+    ) -> Self {
+        let mut some: HashMap<_, _> =
+            accounts.map(|account| (account.number(), TenantStreams::default())).collect();
+        if !some.is_empty() {
+            scan(router, |number, stream, began| {
+                if let Some(streams) = some.get_mut(&number) {
+                    streams.add(stream, began);
+                }
+            });
         }
-    });
-    streams
+        Self(some)
+    }
+
+    /// The live streams of one tenant.
+    pub(super) fn of(&self, account: &Arc<TenantAccount>) -> TenantStreams {
+        self.0.get(&account.number()).copied().unwrap_or_default()
+    }
 }
 
 /// Scans every live stream that belongs to a tenant. `look` also gets the tenant's number, and the moment from which the stream's times
@@ -132,11 +147,10 @@ impl TenantStreams {
     }
 }
 
-impl<'t> ShownTenant<'t> {
+impl<'t> NamedTenant<'t> {
     /// The tenant of a row that is used.
-    pub(super) fn of_row(row: &'t Arc<Tenant>) -> Self {
-        let (id, place) = (Some(&row.id), Some(&row.place));
-        Self { id, place, row: Some(row), problem: None, account: None, streams: TenantStreams::default() }
+    pub(super) fn of_row(row: &'t Arc<Tenant>, problem: Option<&'t RowProblem>) -> Self {
+        Self { id: Some(&row.id), place: Some(&row.place), row: Some(row), problem }
     }
 
     /// The tenant of a row that has been broken from the start.
@@ -145,23 +159,51 @@ impl<'t> ShownTenant<'t> {
         id: Option<&'t Arc<str>>,
         problem: &'t RowProblem,
     ) -> Self {
-        let (place, problem) = (Some(place), Some(problem));
-        Self { id, place, row: None, problem, account: None, streams: TenantStreams::default() }
+        Self { id, place: Some(place), row: None, problem: Some(problem) }
     }
 
     /// The tenant whose row was removed.
     pub(super) fn of_gone_row(id: &'t Arc<str>) -> Self {
-        let id = Some(id);
-        Self { id, place: None, row: None, problem: None, account: None, streams: TenantStreams::default() }
+        Self { id: Some(id), place: None, row: None, problem: None }
     }
 
     /// The name in the list: the id, or the place of a row whose id can't be read.
-    pub(super) fn name(&self) -> &str {
+    pub(super) fn name(&self) -> &'t str {
         self.id.or(self.place).map_or("", |name| name)
+    }
+
+    /// The account of the tenant, if there is one.
+    pub(super) fn account(&self, tenants: &Tenants) -> Option<Arc<TenantAccount>> {
+        tenants.known_account(self.id?)
+    }
+}
+
+impl<'t> Deref for ShownTenant<'t> {
+    type Target = NamedTenant<'t>;
+
+    fn deref(&self) -> &NamedTenant<'t> {
+        &self.named
+    }
+}
+
+impl<'t> ShownTenant<'t> {
+    /// A tenant with its account and what is known of its streams.
+    pub(super) fn new(
+        named: NamedTenant<'t>,
+        account: Option<Arc<TenantAccount>>,
+        streams: &StreamsByTenant,
+    ) -> Self {
+        let streams = account.as_ref().map(|account| streams.of(account)).unwrap_or_default();
+        Self { named, account, streams }
     }
 
     pub(super) fn totals(&self) -> Option<&TenantTotals> {
         self.account.as_deref().map(TenantAccount::totals)
+    }
+
+    /// The first of its states.
+    pub(super) fn first_state(&self) -> TenantState {
+        TenantState::ALL.into_iter().find(|state| self.is(*state)).unwrap_or(TenantState::Ok)
     }
 
     pub(super) fn is(&self, state: TenantState) -> bool {
@@ -192,7 +234,7 @@ impl<'t> ShownTenant<'t> {
             TenantState::ALL.into_iter().filter(|state| self.is(*state)).map(TenantState::name).collect();
         let totals = self.totals();
         let sum = |of: &dyn Fn(&TenantTotals, Signal) -> u64| -> u64 {
-            totals.map_or(0, |totals| Signal::ALL.into_iter().map(|signal| of(totals, signal)).sum())
+            totals.map_or(0, |totals| of_all_signals(totals, of))
         };
         let received = Outcome::ALL.map(|outcome| {
             let records = sum(&|totals, signal| totals.received(signal, outcome));
@@ -232,6 +274,11 @@ impl<'t> ShownTenant<'t> {
             "last_failure": totals.and_then(TenantTotals::last_failure).as_ref().map(failure),
         })
     }
+}
+
+/// The sum of a count over all signals.
+pub(super) fn of_all_signals(totals: &TenantTotals, of: impl Fn(&TenantTotals, Signal) -> u64) -> u64 {
+    Signal::ALL.into_iter().map(|signal| of(totals, signal)).sum()
 }
 
 /// A failed attempt.

@@ -136,7 +136,7 @@ async fn a_question_that_makes_no_sense_and_a_directory_that_is_gone_are_errors(
         ("?limit=x", "`limit` is a number, not `x`"),
         (
             "?state=a",
-            "unknown parameter `state`: there are limit, after, exporter, tenant, key, reason, signal, from and to",
+            "unknown parameter `state`: there are limit, after, skip, exporter, tenant, key, reason, signal, from and to",
         ),
     ] {
         let answer = sluice.get(&format!("{PAGE}{query}")).await;
@@ -201,7 +201,7 @@ async fn a_page_has_the_letters_that_meet_the_conditions() {
     assert_eq!(keys(&format!("from={newest}")).await, ["web-3"]);
     assert_eq!(keys(&format!("to={newest}&key=web-2")).await, ["web-2"]);
     for (query, said) in [
-        ("exporters=x", "unknown parameter `exporters`: there are limit, after, exporter"),
+        ("exporters=x", "unknown parameter `exporters`: there are limit, after, skip, exporter"),
         ("from=today", "`from` is a moment such as `2026-12-01T00:00:00Z`, not `today`"),
         ("signal=log", "`signal` is traces, metrics or logs"),
     ] {

@@ -155,6 +155,54 @@ async fn the_pages_of_every_order_are_all_streams_once_while_others_come_and_go(
 }
 
 #[tokio::test]
+async fn a_page_may_begin_anywhere_behind_the_start_or_another_page() {
+    const STREAMS: usize = 12_000;
+    // Nothing is sent, so that the order stays as it is.
+    let exporter = yaml::up("http://127.0.0.1:9", &["sending_queue: { batch: { flush_timeout: 1h } }"]);
+    let sluice = Sluice::start(&(format!("limits: {{ streams: {STREAMS} }}\n") + &exporter)).await;
+    let name = |number: usize| format!("stream-{number:05}");
+    // In an order that has nothing to do with that of the keys.
+    let all: Vec<String> = (0..STREAMS).map(|at| name(at * 7919 % STREAMS)).collect();
+    for part in all.chunks(2000) {
+        let part: Vec<(&str, &[&str])> = part.iter().map(|key| (&**key, &["x"][..])).collect();
+        sluice.accept(Signal::Logs, logs(&part)).await;
+    }
+    let page = async |query: &str| -> (Vec<String>, Option<String>) {
+        let page = sluice.api(&format!("/api/v1/streams?limit=3&{query}")).await;
+        assert_eq!(page["total"], STREAMS, "{query}");
+        let keys = page["streams"].as_array().unwrap().iter();
+        let keys = keys.map(|stream| stream["key"].as_str().unwrap().to_owned()).collect();
+        (keys, page["next"].as_str().map(str::to_owned))
+    };
+    let names = |numbers: &[usize]| -> Vec<String> { numbers.iter().copied().map(name).collect() };
+    for (query, expected) in [
+        ("sort=key&skip=0", names(&[0, 1, 2])),
+        ("sort=key&skip=5000", names(&[5000, 5001, 5002])),
+        ("sort=key&skip=9000", names(&[9000, 9001, 9002])),
+        ("sort=-key&skip=9000", names(&[2999, 2998, 2997])),
+        ("sort=key&skip=11998", names(&[11_998, 11_999])),
+        ("sort=key&skip=12000", names(&[])),
+        ("sort=key&skip=18446744073709551615", names(&[])),
+        // All have waited, in the order in which they came, and hold as much.
+        ("sort=pending_bytes&skip=10000", names(&[10_000, 10_001, 10_002])),
+    ] {
+        let (keys, next) = page(query).await;
+        assert_eq!(keys, expected, "{query}");
+        let Some(next) = next else {
+            assert!(keys.len() < 3, "{query}");
+            continue;
+        };
+        let sort = query.split('&').next().unwrap();
+        let last: usize = keys[2].strip_prefix("stream-").unwrap().parse().unwrap();
+        for skip in [0, 1, 2500] {
+            let (keys, _) = page(&format!("{sort}&after={next}&skip={skip}")).await;
+            let first = if sort == "sort=-key" { last - 1 - skip } else { last + 1 + skip };
+            assert_eq!(keys.first(), (first < STREAMS).then(|| name(first)).as_ref(), "{query}, {skip}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_wrong_parameter_is_told_with_those_that_there_are() {
     let up = sinks::counting().await;
     let sluice = Sluice::start(&yaml::up(&up.url(), &[])).await;
@@ -169,14 +217,16 @@ async fn a_wrong_parameter_is_told_with_those_that_there_are() {
         ("streams?limit=many", "`limit` is a number"),
         ("streams?after=nothing", "`after` is not what `next` was"),
         (&*format!("streams?sort=-key&after={next}"), "is of a page with sort=key"),
-        ("streams?page=2", "exporter, tenant, key, signal, state, sort, limit and after"),
+        ("streams?page=2", "exporter, tenant, key, signal, state, sort, limit, after and skip"),
         ("streams/one?exporter=otlp_http/up&key=a", "`signal` is missing"),
         ("streams/one?signal=logs&key=a", "`exporter` is missing"),
         ("streams/one?exporter=otlp_http/up&signal=logs&name=a", "exporter, signal, tenant and key"),
         ("exporters?sort=size", "configuration, name, type"),
         ("exporters?limit=many", "`limit` is a number"),
         ("exporters?after=otlp_http/gone", "is not there (any more)"),
-        ("exporters?key=a", "q, sort, limit and after"),
+        ("streams?skip=-1", "`skip` is a number"),
+        ("exporters?skip=some", "`skip` is a number"),
+        ("exporters?key=a", "q, sort, limit, after and skip"),
     ] {
         let answer = sluice.get(&format!("/api/v1/{path}")).await;
         assert_eq!(answer.status, 400, "{path}");
@@ -328,6 +378,8 @@ async fn exporters_are_listed_in_every_order_a_page_at_a_time_and_each_with_all_
     let configured = names("").await;
     assert_eq!(configured.iter().collect::<BTreeSet<_>>().len(), 3);
     assert_eq!(names("&sort=name").await, [none, other_name, up_name]);
+    let second = sluice.api("/api/v1/exporters?sort=name&limit=1&skip=1").await;
+    assert_eq!((&second["exporters"][0]["name"], &second["next"]), (&json!(other_name), &json!(other_name)));
     assert_eq!(names("&sort=-name").await, [up_name, other_name, none]);
     assert_eq!(names("&sort=-held_streams").await[0], up_name);
     assert_eq!(names("&sort=-failing_streams").await[0], up_name);

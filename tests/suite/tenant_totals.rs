@@ -181,6 +181,31 @@ async fn pages_of_the_list_follow_one_another_in_every_order() {
         assert_eq!(seen, expected, "{order}");
         assert!(after.is_empty(), "the fourth is the last page");
     }
+    for (order, expected) in [
+        ("-id", "umbrella initech globex acme"),
+        ("state", "globex initech umbrella acme"),
+        ("-state", "acme umbrella initech globex"),
+        ("-pending", "acme initech umbrella globex"),
+        ("received", "acme globex initech umbrella"),
+        ("-received", "initech umbrella globex acme"),
+        ("-delivered", "globex initech umbrella acme"),
+        ("streams", "acme globex initech umbrella"),
+        ("-streams", "initech umbrella acme globex"),
+        // What has no such figure comes last either way.
+        ("-oldest", "globex acme initech umbrella"),
+        ("-last_failure", "globex acme initech umbrella"),
+    ] {
+        let expected: Vec<_> = expected.split(' ').collect();
+        assert_eq!(listed(&sluice, &format!("sort={order}")).await, expected, "{order}");
+        for (skip, id) in expected.iter().enumerate() {
+            let page = sluice.api(&format!("/api/v1/tenants?sort={order}&limit=1&skip={skip}")).await;
+            assert_eq!((ids(&page), &page["total"]), (vec![(*id).to_owned()], &4.into()), "{order}");
+            assert_eq!(page["next"].as_str(), Some(*id).filter(|_| skip < 3), "{order}");
+        }
+        let behind = listed(&sluice, &format!("sort={order}&after={}&skip=1", expected[0])).await;
+        assert_eq!(behind, expected[2..], "{order}");
+        assert!(listed(&sluice, &format!("sort={order}&skip=4")).await.is_empty());
+    }
     let rest = listed(&sluice, "state=silent&after=globex").await;
     assert_eq!(rest, ["initech", "umbrella"], "also behind one that is not in this list");
 }
@@ -484,6 +509,13 @@ async fn ten_thousand_rows_are_listed_page_by_page_and_broken_ones_among_them() 
     seen.dedup();
     assert_eq!(seen.len(), 10_002);
     assert_eq!(sluice.api("/api/v1/tenants?q=p3&limit=1").await["total"], 1429);
+    assert_eq!(
+        listed(&sluice, "skip=9998&limit=2").await,
+        ["t09997", "t09998"],
+        "`broken` and one without an id come first"
+    );
+    assert_eq!(listed(&sluice, "sort=-id&skip=5000&limit=2").await, ["t04999", "t04998"]);
+    assert_eq!(listed(&sluice, "after=t05000&skip=1000&limit=1").await, ["t06001"]);
     let broken = sluice.api("/api/v1/tenants?state=broken").await;
     assert_eq!(broken["total"], 2);
     let shown = tenant(&sluice, "broken").await;

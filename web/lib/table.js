@@ -4,6 +4,7 @@ import { navigate, setQuery } from "./router.js";
 import { Missing, Trouble } from "./parts.js";
 import { exact, plural } from "./format.js";
 import { Rows } from "./rows.js";
+import { Scroll } from "./scroll.js";
 
 /** Rows beyond the edges, so that scrolling finds them there. */
 const BEYOND = 8;
@@ -23,7 +24,7 @@ export const bothOrders = (name, first = "descending") => {
  */
 export function ServerTable({ path, query, pick, noun, columns, rowKey, rowHref, defaultSort, empty, select, onAnswer }) {
   const [, redraw] = useState(0);
-  const [range, setRange] = useState([0, 40]);
+  const [range, setRange] = useState([0, 40, 0]);
   const box = useRef(null);
   const asked = JSON.stringify([path, query]);
   const newest = useMemo(() => new Rows(path, query, pick, () => redraw((times) => times + 1)), [asked]);
@@ -37,14 +38,13 @@ export function ServerTable({ path, query, pick, noun, columns, rowKey, rowHref,
   }, [rows, newest, rows.answer]);
   const height = useMemo(() => (matchMedia("(pointer: coarse)").matches ? 46 : 34), []);
 
+  const scroll = new Scroll(rows.length, height);
   const look = () => {
     const element = box.current;
     if (!element) return;
-    const first = Math.floor(element.scrollTop / height);
-    const last = Math.ceil((element.scrollTop + element.clientHeight) / height);
+    const { first, last, range: now } = scroll.look(element, BEYOND);
     rows.see(first, last);
-    const from = Math.max(0, first - BEYOND);
-    setRange((before) => (before[0] === from && before[1] === last + BEYOND ? before : [from, last + BEYOND]));
+    setRange((before) => (now.every((number, at) => number === before[at]) ? before : now));
   };
   useLayoutEffect(() => {
     if (box.current) box.current.scrollTop = 0;
@@ -61,9 +61,11 @@ export function ServerTable({ path, query, pick, noun, columns, rowKey, rowHref,
   if (rows.total === null || cannot) return html`<${Missing} error=${newest.error} what=${`${noun}s`} />`;
   const sort = query.sort ?? defaultSort;
   const [from, to] = [Math.min(range[0], rows.length), Math.min(range[1], rows.length)];
+  const above = Math.max(0, from * height - range[2]);
+  const below = scroll.height - above - (to - from) * height;
   const shown = [];
   for (let index = from; index < to; index += 1) shown.push(index);
-  const move = (event) => moveFocus(event, box.current, height, rows.length);
+  const move = (event) => moveFocus(event, box.current, scroll, rows.length);
   return html`<div class="table" aria-busy=${rows === newest ? "false" : "true"}>
     <p class="table-said" role="status">${foundOf(rows, noun)}${rows.length > 0 && select && select.chosen.size > 0 ? `, ${exact(select.chosen.size)} chosen` : ""}</p>
     <${Trouble} error=${rows.error} />
@@ -82,14 +84,14 @@ export function ServerTable({ path, query, pick, noun, columns, rowKey, rowHref,
               </tr>
             </thead>
             <tbody>
-              ${from > 0 && html`<tr class="gap" aria-hidden="true" style=${{ height: `${from * height}px` }}></tr>`}
+              ${above > 0 && html`<tr class="gap" aria-hidden="true" style=${{ height: `${above}px` }}></tr>`}
               ${shown.map((index) => {
                 const row = rows.row(index);
                 const key = row ? rowKey(row) : null;
                 return html`<${Row} key=${index} index=${index} row=${row} id=${key} columns=${columns} rowHref=${rowHref}
                   chosen=${select?.chosen.has(key)} choose=${select?.choose} />`;
               })}
-              ${to < rows.length && html`<tr class="gap" aria-hidden="true" style=${{ height: `${(rows.length - to) * height}px` }}></tr>`}
+              ${below > 0 && html`<tr class="gap" aria-hidden="true" style=${{ height: `${below}px` }}></tr>`}
             </tbody>
           </table>
         </div>`}
@@ -146,16 +148,17 @@ class Row extends Component {
 }
 
 /** Arrow keys go from row to row. */
-function moveFocus(event, box, height, length) {
+function moveFocus(event, box, scroll, length) {
   const steps = { ArrowDown: 1, ArrowUp: -1 };
   const link = event.target.closest?.("a[data-row]");
   if (!(event.key in steps) || event.target.matches("input, select")) return;
-  const to = link ? Number(link.dataset.row) + steps[event.key] : Math.ceil(box.scrollTop / height);
+  const [top, height] = [scroll.top(box), scroll.rowHeight];
+  const to = link ? Number(link.dataset.row) + steps[event.key] : Math.ceil(top / height);
   if (to < 0 || to >= length) return;
   event.preventDefault();
   const room = box.clientHeight - 2 * height;
-  if (to * height < box.scrollTop) box.scrollTop = to * height;
-  else if (to * height > box.scrollTop + room) box.scrollTop = to * height - room;
+  if (to * height < top) scroll.scrollTo(box, to * height);
+  else if (to * height > top + room) scroll.scrollTo(box, to * height - room);
   requestAnimationFrame(() => requestAnimationFrame(() => box.querySelector(`a[data-row="${to}"]`)?.focus({ preventScroll: true })));
 }
 

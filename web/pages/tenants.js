@@ -8,18 +8,21 @@ import { ClearFilters, ServerTable } from "../lib/table.js";
 const STATES = ["broken", "failing", "over_limit", "paused", "held", "silent", "ok"];
 const FILTERS = ["q", "state"];
 
-/** The API sorts tenants in one direction each. */
-const order = (value, direction = "descending") => [{ value, direction }];
+/** Both orders by one name, of which the API has the one that is wanted more often without `-`. */
+const order = (value, direction = "descending") => [
+  { value, direction },
+  { value: `-${value}`, direction: direction === "descending" ? "ascending" : "descending" },
+];
 
 const COLUMNS = [
   { label: "Tenant", width: "22%", orders: order("id", "ascending"), cell: (tenant) => tenant.id ?? tenant.place },
-  { label: "State", width: "18%", cell: (tenant) => tenant.states.map((state) => html`<${State} key=${state} name=${state} /> `) },
+  { label: "State", width: "18%", orders: order("state"), cell: (tenant) => tenant.states.map((state) => html`<${State} key=${state} name=${state} /> `) },
   { label: "Rate", number: true, rank: 2, orders: order("rate"), cell: (tenant) => html`<${Figure} value=${tenant.bytes_per_second} as="bytesPerSecond" />` },
-  { label: "Received", number: true, rank: 3, cell: (tenant) => html`<${Figure} value=${tenant.received.records.accepted} unit="records" />` },
-  { label: "Delivered", number: true, rank: 3, cell: (tenant) => html`<${Figure} value=${tenant.records.delivered} unit="records" />` },
+  { label: "Received", number: true, rank: 3, orders: order("received"), cell: (tenant) => html`<${Figure} value=${tenant.received.records.accepted} unit="records" />` },
+  { label: "Delivered", number: true, rank: 3, orders: order("delivered"), cell: (tenant) => html`<${Figure} value=${tenant.records.delivered} unit="records" />` },
   { label: "Waiting", number: true, orders: order("pending"), cell: (tenant) => html`<${Figure} value=${tenant.pending_bytes} as="bytes" />` },
   { label: "Oldest", number: true, rank: 2, orders: order("oldest"), cell: (tenant) => html`<${Figure} value=${tenant.oldest_pending_seconds} as="duration" unit="seconds" />` },
-  { label: "Streams", number: true, rank: 3, cell: (tenant) => html`<${Figure} value=${tenant.streams} as="exact" />` },
+  { label: "Streams", number: true, rank: 3, orders: order("streams"), cell: (tenant) => html`<${Figure} value=${tenant.streams} as="exact" />` },
   { label: "Last failure", rank: 2, width: "18%", orders: order("last_failure"), cell: (tenant) => tenant.last_failure && html`<span title=${tenant.last_failure.message}><code>${tenant.last_failure.code}</code> <${Moment} at=${tenant.last_failure.at} /></span>` },
 ];
 

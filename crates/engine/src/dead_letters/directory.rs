@@ -207,17 +207,18 @@ impl DeadLetters {
         self.shared.letters.load(Ordering::Relaxed)
     }
 
-    /// The newest letters that meet the conditions, but for those that are as new as `before`, the name of a file, or newer; `most`
-    /// of them at the most. Names count, which rise with every letter. A page has fewer where too many letters have to be looked at to
+    /// The newest letters that meet the conditions, but for those that are as new as `before`, the name of a file, or newer, and
+    /// without the first `skip` of these; `most` of them at the most. Names count, which rise with every letter. A page has fewer where too many letters have to be looked at to
     /// find more; the next page goes on there. What is no whole letter meets no condition. Where there are conditions, the newest letters
     /// are opened on each page, however old the page is, to count those that meet them. One page at a time is made; others wait.
     pub async fn page(
         &self,
         before: Option<String>,
+        skip: usize,
         most: usize,
         filter: DeadLetterFilter,
     ) -> io::Result<DeadLetterPage> {
-        self.look(move |directory| page(directory, before.as_deref(), most, &filter)).await
+        self.look(move |directory| page(directory, before.as_deref(), skip, most, &filter)).await
     }
 
     /// Reads in the directory by `look`, one call at a time.

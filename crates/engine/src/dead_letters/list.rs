@@ -144,12 +144,13 @@ pub fn letters(directory: &Path) -> io::Result<FoundDeadLetters> {
 pub(super) fn page(
     directory: &Path,
     before: Option<&str>,
+    skip: usize,
     most: usize,
     filter: &DeadLetterFilter,
 ) -> io::Result<DeadLetterPage> {
     let before = before.map(stem);
     let is_behind = |stem: &str| before.is_none_or(|before| stem < before);
-    let most_opened = if filter.is_empty() { most } else { MOST_OPENED };
+    let most_kept = if filter.is_empty() { most.saturating_add(skip) } else { MOST_OPENED };
     let mut page = DeadLetterPage::default();
     // Of the page, and of those that are counted.
     let (mut newest, mut counted) = (NewestNames::default(), NewestNames::default());
@@ -162,13 +163,13 @@ pub(super) fn page(
             counted.see(stem, ending, MOST_OPENED);
         }
         if is_behind(stem) {
-            newest.see(stem, ending, most_opened);
+            newest.see(stem, ending, most_kept);
         }
     })?;
     page.matching_is_exact = !counted.more;
     let oldest_counted = counted.names.first_key_value().map(|(stem, _)| stem.clone());
     let oldest = newest.names.first_key_value().map(|(stem, _)| stem.clone());
-    let mut last = None;
+    let (mut last, mut skipped) = (None, 0);
     counted.names.append(&mut newest.names);
     for (stem, ending) in counted.names.into_iter().rev() {
         let is_counted = oldest_counted.as_ref().is_some_and(|oldest| stem >= *oldest);
@@ -176,13 +177,22 @@ pub(super) fn page(
         if !is_counted && !is_of_page {
             break;
         }
+        // Without a condition a letter is left out as it is.
+        if filter.is_empty() && skipped < skip {
+            skipped += 1;
+            continue;
+        }
         let letter = listed(directory, &stem, &ending).filter(|listed| match &listed.letter {
             Ok(letter) => filter.takes(letter),
             Err(_) => filter.is_empty(),
         });
         page.matching += u64::from(is_counted && letter.is_some());
         if is_of_page {
-            page.letters.extend(letter);
+            if letter.is_some() && skipped < skip {
+                skipped += 1;
+            } else {
+                page.letters.extend(letter);
+            }
             last = Some((stem, ending));
         }
     }
@@ -301,15 +311,15 @@ mod tests {
         for reason in ["1", "2", "3", "4", "5"] {
             store_letter(&dead, reason).await;
         }
-        let first = dead.page(None, 2, all()).await.unwrap();
+        let first = dead.page(None, 0, 2, all()).await.unwrap();
         assert_eq!((told(&first), first.total, first.next.is_some()), (vec!["5", "4"], 5, true));
         store_letter(&dead, "6").await;
         first.letters[1].letter.as_ref().unwrap().remove().unwrap();
-        let second = dead.page(Some(first.letters[1].file.clone()), 2, all()).await.unwrap();
+        let second = dead.page(Some(first.letters[1].file.clone()), 0, 2, all()).await.unwrap();
         assert_eq!((told(&second), second.total, second.next.is_some()), (vec!["3", "2"], 5, true));
-        let third = dead.page(Some(second.letters[1].file.clone()), 2, all()).await.unwrap();
+        let third = dead.page(Some(second.letters[1].file.clone()), 0, 2, all()).await.unwrap();
         assert_eq!((told(&third), third.next.is_some()), (vec!["1"], false));
-        let none = dead.page(Some(third.letters[0].file.clone()), 2, all()).await.unwrap();
+        let none = dead.page(Some(third.letters[0].file.clone()), 0, 2, all()).await.unwrap();
         assert_eq!((told(&none), none.next.is_some()), (vec![], false));
     }
 
@@ -319,7 +329,7 @@ mod tests {
         let dead = open(&root);
         store_letter(&dead, "fine").await;
         store_letter(&dead, "without bytes").await;
-        let newest = dead.page(None, 1, all()).await.unwrap();
+        let newest = dead.page(None, 0, 1, all()).await.unwrap();
         let note = newest.letters[0].letter.as_ref().unwrap().path().to_owned();
         fs::remove_file(payload_path(&note, Encoding::Proto)).unwrap();
         let large = " ".repeat(LARGEST_NOTE as usize + 1);
@@ -333,7 +343,7 @@ mod tests {
             fs::write(root.path().join(name), content).unwrap();
         }
         fs::create_dir(root.path().join("d.json")).unwrap();
-        let page = dead.page(None, 10, all()).await.unwrap();
+        let page = dead.page(None, 0, 10, all()).await.unwrap();
         let told = told(&page);
         assert_eq!(told[0], "d.json: not a file");
         assert_eq!(told[1], "c.logs.json: a note of 65537 bytes is too large to be shown");
@@ -349,7 +359,7 @@ mod tests {
         let dead = open(&root);
         fs::write(root.path().join("x.logs.json.tmp"), "").unwrap();
         fs::write(root.path().join("x.logs.pb"), "half").unwrap();
-        assert_eq!(dead.page(None, 10, all()).await.unwrap().letters.len(), 0);
+        assert_eq!(dead.page(None, 0, 10, all()).await.unwrap().letters.len(), 0);
     }
 
     #[tokio::test]
@@ -357,7 +367,7 @@ mod tests {
         let root = TempDir::new().unwrap();
         let dead = open(&root);
         drop(root);
-        assert_eq!(dead.page(None, 1, all()).await.unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert_eq!(dead.page(None, 0, 1, all()).await.unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 
     #[tokio::test]
@@ -373,19 +383,45 @@ mod tests {
             filter.set("reason", "odd").unwrap();
             filter
         };
-        let first = dead.page(None, 2, odd()).await.unwrap();
+        let first = dead.page(None, 0, 2, odd()).await.unwrap();
         assert_eq!((told(&first), first.total), (vec!["odd 5", "odd 3"], 6));
         assert_eq!((first.matching, first.matching_is_exact), (3, true));
-        let second = dead.page(first.next, 2, odd()).await.unwrap();
+        let second = dead.page(first.next, 0, 2, odd()).await.unwrap();
         assert_eq!((told(&second), second.next.as_deref()), (vec!["odd 1"], None));
         assert_eq!((second.total, second.matching, second.matching_is_exact), (6, 3, true));
-        let every = dead.page(None, 2, all()).await.unwrap();
+        let every = dead.page(None, 0, 2, all()).await.unwrap();
         assert_eq!((every.total, every.matching, every.matching_is_exact), (6, 6, true));
         let mut nobodys = DeadLetterFilter::default();
         nobodys.set("tenant", "nobody").unwrap();
-        let none = dead.page(None, 2, nobodys).await.unwrap();
+        let none = dead.page(None, 0, 2, nobodys).await.unwrap();
         assert_eq!((told(&none), none.next.as_deref()), (vec![], None));
         assert_eq!((none.total, none.matching, none.matching_is_exact), (6, 0, true));
+    }
+
+    #[tokio::test]
+    async fn a_page_leaves_out_as_many_letters_of_those_that_it_could_show_as_it_is_told() {
+        let root = TempDir::new().unwrap();
+        let dead = open(&root);
+        for reason in ["odd 1", "even 2", "odd 3", "even 4", "odd 5"] {
+            store_letter(&dead, reason).await;
+        }
+        let mut odd = DeadLetterFilter::default();
+        odd.set("reason", "odd").unwrap();
+        let first = dead.page(None, 0, 1, all()).await.unwrap();
+        for (before, skip, filter, expected, more) in [
+            (None, 3, all(), vec!["even 2", "odd 1"], false),
+            (None, 1, all(), vec!["even 4", "odd 3"], true),
+            (first.next.clone(), 1, all(), vec!["odd 3", "even 2"], true),
+            (None, 5, all(), vec![], false),
+            (None, usize::MAX, all(), vec![], false),
+            (None, 1, odd.clone(), vec!["odd 3", "odd 1"], false),
+            (first.next.clone(), 1, odd.clone(), vec!["odd 1"], false),
+            (None, 3, odd, vec![], false),
+        ] {
+            let page = dead.page(before, skip, 2, filter).await.unwrap();
+            assert_eq!((told(&page), page.next.is_some()), (expected, more), "{skip}");
+            assert_eq!(page.total, 5);
+        }
     }
 
     #[tokio::test]
@@ -401,9 +437,9 @@ mod tests {
         }
         let mut odd = DeadLetterFilter::default();
         odd.set("reason", "odd").unwrap();
-        let first = dead.page(None, 1, odd.clone()).await.unwrap();
+        let first = dead.page(None, 0, 1, odd.clone()).await.unwrap();
         assert_eq!((told(&first), first.matching, first.matching_is_exact), (vec!["odd 3"], 1, false));
-        let second = dead.page(first.next, 5, odd).await.unwrap();
+        let second = dead.page(first.next, 0, 5, odd).await.unwrap();
         assert_eq!((told(&second), second.next.as_deref()), (vec!["odd 1"], None));
         assert_eq!((second.matching, second.matching_is_exact), (1, false), "the same as on the first page");
     }
@@ -433,7 +469,7 @@ mod tests {
         let root = TempDir::new().unwrap();
         let dead = open(&root);
         store_letter(&dead, "fine").await;
-        let page = dead.page(None, 1, all()).await.unwrap();
+        let page = dead.page(None, 0, 1, all()).await.unwrap();
         let file = &page.letters[0].file;
         assert!(dead.letter(file.clone()).await.unwrap().unwrap().letter.is_ok());
         let outside = root.path().with_extension("outside.json");

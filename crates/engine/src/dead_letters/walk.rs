@@ -164,7 +164,7 @@ mod tests {
             }
         }
         assert_eq!(met, (0..count).collect::<Vec<_>>());
-        let left = dead.page(None, 100, DeadLetterFilter::default()).await.unwrap();
+        let left = dead.page(None, 0, 100, DeadLetterFilter::default()).await.unwrap();
         assert!(
             left.letters
                 .iter()
@@ -176,7 +176,7 @@ mod tests {
     async fn names_are_met_from_the_oldest_on_and_those_of_no_letter_are_told() {
         let root = TempDir::new().unwrap();
         let dead = directory_of(&root, 3).await;
-        let page = dead.page(None, 10, DeadLetterFilter::default()).await.unwrap();
+        let page = dead.page(None, 0, 10, DeadLetterFilter::default()).await.unwrap();
         let mut names: Vec<String> = page.letters.into_iter().map(|listed| listed.file).collect();
         names.extend([names[0].clone(), "../x.json".to_owned()]);
         let mut walk =

@@ -17,6 +17,8 @@ pub struct TenantAccount {
     row_changed: Notify,
     /// `hold` of its row, or of its last row when there is none; true if there has been no row in this process.
     hold: AtomicBool,
+    /// Whether the table in use has a row of the tenant, be it a broken one.
+    has_row: AtomicBool,
     given_up: AtomicBool,
     /// Whether nothing else was left of the tenant when that was last looked at.
     is_left_over: AtomicBool,
@@ -30,6 +32,7 @@ impl TenantAccount {
             id,
             row_changed: Notify::new(),
             hold: AtomicBool::new(true),
+            has_row: AtomicBool::new(false),
             given_up: AtomicBool::new(false),
             is_left_over: AtomicBool::new(false),
             totals: TenantTotals::new(),
@@ -53,12 +56,21 @@ impl TenantAccount {
         &self.row_changed
     }
 
-    /// Notes whether the row holds the tenant, which counts on when the row goes, and ends [`TenantAccount::give_up`].
-    pub(super) fn note_row(&self, row: TableRow<'_>) {
-        if let TableRow::Ready(tenant) = row {
+    /// Notes the row of the tenant in the table in use, if there is one: it holds the tenant or not, which counts on when the row goes,
+    /// and ends [`TenantAccount::give_up`].
+    pub(super) fn note_row(&self, row: Option<TableRow<'_>>) {
+        self.has_row.store(row.is_some(), Ordering::Release);
+        if let Some(TableRow::Ready(tenant)) = row {
             self.hold.store(tenant.hold, Ordering::Release);
         }
-        self.take_back();
+        if row.is_some() {
+            self.take_back();
+        }
+    }
+
+    /// Whether the table in use has a row of the tenant, be it a broken one.
+    pub fn has_row(&self) -> bool {
+        self.has_row.load(Ordering::Acquire)
     }
 
     /// Whether its row holds what is queued, or did so when there was one; also if there has been none in this process, since the

@@ -36,9 +36,7 @@ impl Tenants {
         let opened = || {
             let account = TenantAccount::new(id.clone());
             // A later swap of the table finds the account; nobody else does before it is in its place.
-            if let Some(row) = self.table.load().tenant(&id) {
-                account.note_row(row);
-            }
+            account.note_row(self.table.load().tenant(&id));
             Arc::new(account)
         };
         self.accounts.entry(id.clone()).or_insert_with(opened).clone()
@@ -100,9 +98,7 @@ impl Tenants {
         // By account and not by table, so that a change of one row wakes the streams of that tenant alone.
         for account in &self.accounts {
             let row = table.tenant(account.id());
-            if let Some(row) = row {
-                account.note_row(row);
-            }
+            account.note_row(row);
             if !TableRow::are_same(former.tenant(account.id()), row) {
                 account.row_changed().notify_waiters();
             }

@@ -225,6 +225,13 @@ impl Table {
         self.rows.values().filter_map(|row| row.tenant.as_ref())
     }
 
+    /// Every tenant and the problem of its row, if it has one, in no order.
+    pub fn tenants_and_problems(&self) -> impl Iterator<Item = (&Arc<Tenant>, Option<&RowProblem>)> {
+        self.rows
+            .values()
+            .filter_map(|row| Some((row.tenant.as_ref()?, row.fault.as_ref().map(|fault| &fault.problem))))
+    }
+
     /// Every row that has a problem: its place, its id if that can be told, and the problem.
     pub fn problems(&self) -> impl Iterator<Item = (&Arc<str>, Option<&Arc<str>>, &RowProblem)> {
         self.faulty.iter().filter_map(|place| {
