@@ -3,7 +3,7 @@ import { html, render, useEffect, useRef, useState } from "./lib/html.js";
 import { followLinks, useAddress } from "./lib/router.js";
 import { THEMES, setTheme, theme } from "./lib/theme.js";
 import { useConnection } from "./lib/live.js";
-import { Sign } from "./lib/parts.js";
+import { PageHead, Sign } from "./lib/parts.js";
 import { TokenDialog } from "./lib/dialog.js";
 import { Overview } from "./pages/overview.js";
 import { Tenants } from "./pages/tenants.js";
@@ -52,11 +52,21 @@ const DETAILS = [
 function pageAt(path) {
   if (path in PAGES) return [PAGES[path], null];
   const detail = DETAILS.find(([base]) => path.startsWith(base) && path.length > base.length);
-  return detail ? [detail[1], decodeURIComponent(path.slice(detail[0].length))] : [NoPage, null];
+  const name = detail && decoded(path.slice(detail[0].length));
+  return name ? [detail[1], name] : [NoPage, null];
+}
+
+/** A segment of a path; nothing for one that is no text. */
+function decoded(segment) {
+  try {
+    return decodeURIComponent(segment);
+  } catch {
+    return null;
+  }
 }
 
 function NoPage() {
-  return html`<h1 id="title" tabindex="-1">There is no such page</h1><p><a href="/">To the overview</a></p>`;
+  return html`<${PageHead} title="There is no such page" /><p><a href="/">To the overview</a></p>`;
 }
 
 function App() {

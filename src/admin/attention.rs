@@ -10,6 +10,7 @@ mod queues;
 mod rows;
 mod streams;
 mod telemetry;
+mod watches;
 mod words;
 
 use std::borrow::Cow;
@@ -45,7 +46,7 @@ const IN_PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'
 enum Urgency {
     /// Data waits or is lost.
     Error,
-    /// Data will wait or be lost soon.
+    /// Data will wait or be lost soon, or a watch fires.
     Warning,
     /// Somebody has asked for this state, such as by a hold.
     Info,
@@ -72,6 +73,7 @@ enum AttentionSubject {
     Configuration,
     /// Sluice's own telemetry.
     Telemetry,
+    Watch(String),
     /// The certificate of a listener.
     Certificate(String),
     /// The client certificate of an exporter.
@@ -109,6 +111,7 @@ pub(super) fn attention(router: &Router, troubled: &[TroubledStreams], findings:
     all.extend(holds::found(router));
     all.extend(rows::found(router, findings));
     all.extend(telemetry::found(router));
+    all.extend(watches::found(router));
     all.sort_by_key(|one| (one.urgency, Reverse(one.pending_bytes), one.since));
     let listed = all.iter().take(LISTED).map(Attention::shown).collect();
     AttentionList { listed, total: all.len() + queues_left_out + streams_left_out }
@@ -153,6 +156,7 @@ impl AttentionSubject {
             Self::Memory => ("memory", None),
             Self::Configuration => ("configuration", None),
             Self::Telemetry => ("telemetry", None),
+            Self::Watch(name) => ("watch", Some(name.into())),
             Self::Certificate(name) | Self::ClientCertificate(name) => ("certificate", Some(name.into())),
         }
     }
@@ -175,6 +179,7 @@ impl AttentionSubject {
                 format!("/streams/one?{}", all.collect::<Vec<_>>().join("&"))
             }
             Self::Journal | Self::Memory => "/overview".to_owned(),
+            Self::Watch(_) => "/watches".to_owned(),
             Self::Configuration | Self::Telemetry | Self::Certificate(_) => "/configuration".to_owned(),
         }
     }

@@ -95,6 +95,19 @@ pub(super) fn asset(path: &str) -> Option<&'static DashboardFile> {
     FILES.get(path.strip_prefix("/assets/")?).filter(|file| file.asset.path != "index.html")
 }
 
+/// The document as the answer for a page that is not there, which it says: for a browser that asks for a path which nothing has.
+/// Paths of the API and of the dashboard's files are not for people.
+pub(super) fn no_page(head: &Parts) -> Option<HttpResponse> {
+    let path = head.uri.path();
+    let is_for_people = !["/api/", "/assets/"].iter().any(|prefix| path.starts_with(prefix));
+    let asks = matches!(head.method, Method::GET | Method::HEAD) && is_for_people && takes_html(head);
+    asks.then(|| {
+        let mut answer = FILES["index.html"].whole();
+        *answer.status_mut() = StatusCode::NOT_FOUND;
+        answer
+    })
+}
+
 /// Whether a browser goes to this address because somebody has followed a link or typed it, rather than because a page has made it
 /// ask. The link may stand on a page of another site, such as a chat.
 pub(super) fn is_navigation(head: &Parts) -> bool {
@@ -111,18 +124,23 @@ impl DashboardFile {
             answer.headers_mut().insert(ALLOW, HeaderValue::from_static("GET"));
             return answer;
         }
-        let headers = answer.headers_mut();
-        for (name, value) in HEADERS {
-            headers.insert(name, HeaderValue::from_static(value));
+        if !self.is_known_to(head) {
+            let mut answer = self.whole();
+            answer.headers_mut().insert(ETAG, self.tag.clone());
+            return answer;
         }
-        headers.insert(ETAG, self.tag.clone());
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-        if self.is_known_to(head) {
-            *answer.status_mut() = StatusCode::NOT_MODIFIED;
-        } else {
-            headers.insert(CONTENT_TYPE, HeaderValue::from_static(self.asset.content_type));
-            *answer.body_mut() = ResponseBody::from(self.body.clone());
-        }
+        *answer.status_mut() = StatusCode::NOT_MODIFIED;
+        put_headers(&mut answer);
+        answer.headers_mut().insert(ETAG, self.tag.clone());
+        answer
+    }
+
+    /// The answer with its contents.
+    fn whole(&self) -> HttpResponse {
+        let mut answer = Response::new(ResponseBody::from(self.body.clone()));
+        put_headers(&mut answer);
+        let content_type = HeaderValue::from_static(self.asset.content_type);
+        answer.headers_mut().insert(CONTENT_TYPE, content_type);
         answer
     }
 
@@ -136,6 +154,14 @@ impl DashboardFile {
                 .any(|tag| tag == "*" || tag.trim_start_matches("W/").as_bytes() == self.tag.as_bytes())
         })
     }
+}
+
+fn put_headers(answer: &mut HttpResponse) {
+    let headers = answer.headers_mut();
+    for (name, value) in HEADERS {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
 }
 
 /// Whether a request asks for HTML by name, as browsers do and tools don't.
@@ -212,6 +238,21 @@ mod tests {
         assert!(is_page("application/json, Text/HTML;q=0.1"));
         assert!(!is_page("*/*"));
         assert!(!is_page("application/json"));
+    }
+
+    #[test]
+    fn a_browser_is_told_by_the_document_that_there_is_no_such_page() {
+        let html = [("accept", "text/html,*/*;q=0.8")];
+        for path in ["/nonsense", "/tenants/", "/overview/", "/favicon.ico"] {
+            let answer = no_page(&head(path, &html)).unwrap();
+            assert_eq!(answer.status(), StatusCode::NOT_FOUND, "{path}");
+            assert_eq!(answer.headers()[CONTENT_TYPE], "text/html; charset=utf-8", "{path}");
+            assert!(answer.headers().contains_key(CONTENT_SECURITY_POLICY), "{path}");
+            assert!(no_page(&head(path, &[("accept", "*/*")])).is_none(), "{path}");
+        }
+        for path in ["/api/v1/nonsense", "/assets/nonsense.js"] {
+            assert!(no_page(&head(path, &html)).is_none(), "{path}");
+        }
     }
 
     #[test]

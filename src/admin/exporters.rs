@@ -11,6 +11,7 @@ use super::stream_row::{self, operator_hold};
 use super::tenant_list::named;
 use crate::export::{Exporter, ExporterKind, Fate};
 use crate::otlp::Signal;
+use crate::receive::ConfigSnapshot;
 use crate::rounded::seconds;
 use crate::run::Router;
 use crate::utc::rfc3339;
@@ -49,6 +50,23 @@ enum ExporterOrder {
     FailingStreams,
     HeldStreams,
     DeliveredRecords,
+    NotDeliveredRecords,
+    /// What most needs somebody is the largest.
+    State,
+}
+
+/// What an exporter does, in a word, that which most needs somebody last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum ExporterState {
+    /// It has no streams.
+    Idle,
+    Ok,
+    /// The configuration no longer has it.
+    Draining,
+    /// An operator or an answer of its upstream holds it, or all of its streams.
+    Held,
+    /// A stream of it fails, or a destination takes nothing.
+    Failing,
 }
 
 /// An exporter with the figure that it is ordered by.
@@ -58,7 +76,7 @@ struct Ordered<'r> {
 }
 
 impl ExporterOrder {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 12] = [
         Self::Configuration,
         Self::Name,
         Self::Type,
@@ -69,6 +87,8 @@ impl ExporterOrder {
         Self::FailingStreams,
         Self::HeldStreams,
         Self::DeliveredRecords,
+        Self::NotDeliveredRecords,
+        Self::State,
     ];
 
     const fn name(self) -> &'static str {
@@ -83,13 +103,18 @@ impl ExporterOrder {
             Self::FailingStreams => "failing_streams",
             Self::HeldStreams => "held_streams",
             Self::DeliveredRecords => "delivered_records",
+            Self::NotDeliveredRecords => "not_delivered_records",
+            Self::State => "state",
         }
     }
 
-    /// The figure that the exporter at this place is ordered by; `None` comes last.
-    fn value(self, exporter: &Exporter, place: usize) -> Option<u64> {
+    /// The figure that the exporter at this place of the configuration in use is ordered by; `None` comes last.
+    fn value(self, exporter: &Arc<Exporter>, place: usize, current: &ConfigSnapshot) -> Option<u64> {
         let registry = exporter.registry();
-        let delivered = |signal| exporter.counters().exported(signal, Fate::Delivered);
+        let ended = |fates: &[Fate]| {
+            let of = |signal| fates.iter().map(move |fate| exporter.counters().exported(signal, *fate));
+            Some(Signal::ALL.into_iter().flat_map(of).sum())
+        };
         match self {
             Self::Configuration => Some(place as u64),
             Self::Name | Self::Type => Some(0),
@@ -102,7 +127,43 @@ impl ExporterOrder {
             Self::Streams => Some(registry.len() as u64),
             Self::FailingStreams => Some(registry.failing_streams() as u64),
             Self::HeldStreams => Some(registry.held_streams() as u64),
-            Self::DeliveredRecords => Some(Signal::ALL.into_iter().map(delivered).sum()),
+            Self::DeliveredRecords => ended(&[Fate::Delivered]),
+            Self::NotDeliveredRecords => ended(&[Fate::Rejected, Fate::DeadLettered, Fate::Dropped]),
+            Self::State => Some(ExporterState::of(exporter, !current.uses(exporter)) as u64),
+        }
+    }
+}
+
+impl ExporterState {
+    /// A draining exporter is called that whatever else applies, and one that is held is not called failing for what holds it.
+    fn of(exporter: &Exporter, draining: bool) -> Self {
+        let (registry, holds) = (exporter.registry(), exporter.holds());
+        let (streams, held) = (registry.len(), registry.held_streams());
+        if draining {
+            Self::Draining
+        } else if holds.of_exporter().is_some()
+            || holds.by_operator().is_some()
+            || (held > 0 && held == streams)
+        {
+            Self::Held
+        } else if registry.failing_streams() > 0
+            || exporter.active().transport.circuits().iter().any(|(_, circuit)| circuit.name() != "closed")
+        {
+            Self::Failing
+        } else if streams > 0 {
+            Self::Ok
+        } else {
+            Self::Idle
+        }
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Ok => "ok",
+            Self::Draining => "draining",
+            Self::Held => "held",
+            Self::Failing => "failing",
         }
     }
 }
@@ -135,7 +196,8 @@ pub(super) fn wanted(text: &str) -> Result<WantedExporters, String> {
 /// The page. May scan every stream.
 pub(super) fn page(router: &Router, wanted: &WantedExporters) -> Result<Value, String> {
     let exporters = router.exporters();
-    let ordered = |(place, exporter)| Ordered { exporter, value: wanted.value(exporter, place) };
+    let current = router.intake().snapshot.load();
+    let ordered = |(place, exporter)| Ordered { exporter, value: wanted.value(exporter, place, &current) };
     let mut all: Vec<Ordered<'_>> = exporters.iter().enumerate().map(ordered).collect();
     all.sort_unstable_by(|one, other| wanted.compare(one, other));
     // `after` may name an exporter that the query leaves out: its place in the order is known all the same.
@@ -155,7 +217,6 @@ pub(super) fn page(router: &Router, wanted: &WantedExporters) -> Result<Value, S
     let mut rest = all[begin..].iter().filter(is_wanted).skip(wanted.skip);
     let page: Vec<_> = rest.by_ref().take(wanted.limit).collect();
     let next = rest.next().and(page.last()).map(|last| &**last.exporter.name());
-    let current = router.intake().snapshot.load();
     let shown: Vec<Value> =
         page.iter().map(|ordered| row(ordered.exporter, !current.uses(ordered.exporter))).collect();
     Ok(json!({ "total": total, "exporters": shown, "next": next }))
@@ -194,9 +255,9 @@ pub(super) fn settings(router: &Router, name: &str) -> Value {
 }
 
 impl WantedExporters {
-    fn value(&self, exporter: &Exporter, place: usize) -> u64 {
+    fn value(&self, exporter: &Arc<Exporter>, place: usize, current: &ConfigSnapshot) -> u64 {
         let directed = |value: u64| if self.descending { u64::MAX - 1 - value } else { value };
-        self.order.value(exporter, place).map_or(u64::MAX, directed)
+        self.order.value(exporter, place, current).map_or(u64::MAX, directed)
     }
 
     fn compare(&self, one: &Ordered<'_>, other: &Ordered<'_>) -> Ordering {
@@ -241,6 +302,7 @@ fn row(exporter: &Exporter, draining: bool) -> Value {
         "name": **exporter.name(),
         "type": type_name(exporter),
         "draining": draining,
+        "state": ExporterState::of(exporter, draining).name(),
         "streams": registry.len(),
         "failing_streams": registry.failing_streams(),
         "held_streams": registry.held_streams(),

@@ -312,8 +312,16 @@ impl Admin {
             return self.refuse(settings, &head, AdminRefusal::ForeignName);
         }
         let dashboard_page = dashboard::page(&head).filter(|_| self.role == Role::Admin);
-        if let Some(page) = dashboard_page.filter(|_| dashboard::is_navigation(&head)) {
+        let is_navigation = dashboard::is_navigation(&head);
+        if let Some(page) = dashboard_page.filter(|_| is_navigation) {
             return page.answer(&head);
+        }
+        let no_page = |head: &Parts| {
+            let is_unknown = self.role == Role::Admin && Page::at(head.uri.path()).is_none();
+            dashboard::no_page(head).filter(|_| is_unknown)
+        };
+        if is_navigation && let Some(answer) = no_page(&head) {
+            return answer;
         }
         if site::is_of_foreign_page(settings.tls.is_some(), &head) {
             return self.refuse(settings, &head, AdminRefusal::ForeignPage);
@@ -330,10 +338,8 @@ impl Admin {
             (_, path) => Page::at(path).filter(|page| page.is_public()),
         };
         let Some(page) = page else {
-            return text(
-                StatusCode::NOT_FOUND,
-                if self.role == Role::Admin { NO_PAGE } else { HEALTH_PAGES },
-            );
+            let pages = if self.role == Role::Admin { NO_PAGE } else { HEALTH_PAGES };
+            return no_page(&head).unwrap_or_else(|| text(StatusCode::NOT_FOUND, pages));
         };
         let mut credential = AdminCredential::Nothing;
         let action = match page.action(&head.method) {

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use super::attempt_row;
 use super::stream_list::{self, WantedStreams};
 use super::tenant_state::{NamedTenant, ShownTenant, StreamsByTenant, failure};
+use super::watches;
 use crate::export::Fate;
 use crate::otlp::Signal;
 use crate::receive::Outcome;
@@ -51,6 +52,7 @@ pub(super) fn shown(router: &Router, id: &str) -> Option<Value> {
     shown["failures"] = failures.iter().map(failure).collect();
     shown["last_attempts"] = last_attempts(router, &tenant);
     shown["live_streams"] = last.into();
+    shown["firing_watches"] = watches::firing_of(router, id).into();
     if let Some(row) = tenant.row {
         shown["paused"] = row.paused.into();
         shown["hold"] = row.hold.into();

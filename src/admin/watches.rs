@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::rounded::seconds;
 use crate::run::Router;
 use crate::utc::rfc3339;
-use crate::watches::{FiringSeries, RecordWatch, Threshold};
+use crate::watches::{FiringSeries, RecordWatch};
 
 /// The most series of a watch that are shown; there is one for each tenant.
 const MOST_SERIES: usize = 100;
@@ -20,14 +20,30 @@ pub(super) fn shown(router: &Router) -> Value {
     json!({ "watches": watches, "alertmanager": alertmanager })
 }
 
+/// What fires for this tenant by itself.
+pub(super) fn firing_of(router: &Router, tenant: &str) -> Vec<Value> {
+    let watches = router.intake().observer.watches();
+    let firing = watches.iter().filter_map(|watch| {
+        let FiringSeries { since, counted, .. } = watch.firing_of(tenant)?;
+        let threshold = watch.settings().threshold;
+        let (above, below) = threshold.bounds();
+        Some(json!({
+            "watch": watch.settings().name,
+            "since": rfc3339(since),
+            "records": counted,
+            "above": above,
+            "below": below,
+            "within_seconds": seconds(threshold.within()),
+        }))
+    });
+    firing.collect()
+}
+
 fn one(watch: &RecordWatch) -> Value {
     let (settings, state) = (watch.settings(), watch.state());
     let globs = settings.tenants.as_ref();
     let tenants = globs.map(|globs| globs.iter().map(ToString::to_string).collect::<Vec<_>>());
-    let (above, below) = match settings.threshold {
-        Threshold::Above { records, .. } => (Some(records), None),
-        Threshold::Below { records, .. } => (None, Some(records)),
-    };
+    let (above, below) = settings.threshold.bounds();
     let word = if !state.firing.is_empty() {
         "firing"
     } else if state.is_waiting {
@@ -46,6 +62,7 @@ fn one(watch: &RecordWatch) -> Value {
         "state": word,
         "records_total": state.total,
         "records": state.counted,
+        "nearest_tenant": state.nearest.map(|(id, records)| json!({ "id": *id, "records": records })),
         "firing_total": state.firing.len(),
         "firing": state.firing.iter().take(MOST_SERIES).map(series).collect::<Vec<_>>(),
     })

@@ -21,6 +21,8 @@ const isNumber = (value) => typeof value === "number" && Number.isFinite(value);
 
 export const bytes = (value) => (isNumber(value) ? scaled(value, SIZES) : NONE);
 export const count = (value) => (isNumber(value) ? scaled(value, COUNTS) : NONE);
+/** A value of any size: `0.00420` as well. */
+export const figure = (value) => (isNumber(value) && value !== 0 && Math.abs(value) < 1 ? value.toPrecision(3) : count(value));
 export const exact = (value) => (isNumber(value) ? value.toLocaleString("en-US") : NONE);
 export const bytesPerSecond = (value) => (isNumber(value) ? `${scaled(value, SIZES)}/s` : NONE);
 export const perSecond = (value) => (isNumber(value) ? `${scaled(value, COUNTS)}/s` : NONE);

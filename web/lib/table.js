@@ -9,6 +9,29 @@ import { Scroll } from "./scroll.js";
 /** Rows beyond the edges, so that scrolling finds them there. */
 const BEYOND = 8;
 
+/** How much room a window has, with the height of a row: columns of a higher rank are left out. */
+const ROOMS = [
+  { rank: 1, media: "(max-width: 760px)", height: 76 },
+  { rank: 2, media: "(max-width: 1100px)", height: 62 },
+  { rank: 3, media: "(pointer: coarse)", height: 46 },
+  { rank: 3, media: "all", height: 34 },
+];
+
+/** The rank of windows that have room for all columns, each with one line. */
+const WIDE = 3;
+
+const roomNow = () => ROOMS.findIndex((room) => matchMedia(room.media).matches);
+
+function useRoom() {
+  const [room, setRoom] = useState(roomNow);
+  useEffect(() => {
+    const update = () => setRoom(roomNow());
+    addEventListener("resize", update);
+    return () => removeEventListener("resize", update);
+  }, []);
+  return ROOMS[room];
+}
+
 /** Both orders by one name, the larger first. */
 export const bothOrders = (name, first = "descending") => {
   const orders = [{ value: `-${name}`, direction: "descending" }, { value: name, direction: "ascending" }];
@@ -18,7 +41,8 @@ export const bothOrders = (name, first = "descending") => {
 /**
  * `path` and `query` say what is listed; `pick` takes the rows out of an answer; `noun` is what a row is. A column has `label`,
  * `cell(row)`, and if it can be sorted by, `orders`: the values of the `sort` parameter with their directions. Columns with
- * `rank` 2 and 3 are left out where there is little room. `select`, if given, is the set of the keys of the rows that are chosen
+ * `rank` 2 and 3 are left out where there is little room. What they say then stands below the first cell, unless it is a `number` or
+ * they have `folds: false`; those with `foldsFirst` come first. `select`, if given, is the set of the keys of the rows that are chosen
  * with what changes it. `onAnswer(answer, found)` gets what the server has said last, and how many rows that has found as `Rows.found`
  * says it: nothing while another filter is being asked for.
  */
@@ -36,7 +60,8 @@ export function ServerTable({ path, query, pick, noun, columns, rowKey, rowHref,
   useEffect(() => {
     if (rows.answer) onAnswer?.(rows.answer, rows === newest ? rows.found : null);
   }, [rows, newest, rows.answer]);
-  const height = useMemo(() => (matchMedia("(pointer: coarse)").matches ? 46 : 34), []);
+  const room = useRoom();
+  const { height } = room;
 
   const scroll = new Scroll(rows.length, height);
   const look = () => {
@@ -55,7 +80,7 @@ export function ServerTable({ path, query, pick, noun, columns, rowKey, rowHref,
     return () => removeEventListener("resize", look);
   });
   // The first rows make the table as high as it will be.
-  useLayoutEffect(look, [rows.length === 0]);
+  useLayoutEffect(look, [rows.length === 0, height]);
 
   const cannot = newest.total === null && newest.error;
   if (rows.total === null || cannot) return html`<${Missing} error=${newest.error} what=${`${noun}s`} />`;
@@ -88,7 +113,7 @@ export function ServerTable({ path, query, pick, noun, columns, rowKey, rowHref,
               ${shown.map((index) => {
                 const row = rows.row(index);
                 const key = row ? rowKey(row) : null;
-                return html`<${Row} key=${index} index=${index} row=${row} id=${key} columns=${columns} rowHref=${rowHref}
+                return html`<${Row} key=${index} index=${index} row=${row} id=${key} columns=${columns} rank=${room.rank} rowHref=${rowHref}
                   chosen=${select?.chosen.has(key)} choose=${select?.choose} />`;
               })}
               ${below > 0 && html`<tr class="gap" aria-hidden="true" style=${{ height: `${below}px` }}></tr>`}
@@ -110,7 +135,7 @@ function HeadCell({ column, sort, defaultSort }) {
   const at = column.orders.findIndex((order) => order.value === sort);
   const next = column.orders[(at + 1) % column.orders.length].value;
   const direction = at < 0 ? "none" : column.orders[at].direction;
-  const arrow = { none: "", descending: "↓", ascending: "↑" }[direction];
+  const arrow = { none: "↕", descending: "↓", ascending: "↑" }[direction];
   return html`<th scope="col" class=${name} aria-sort=${direction}>
     <button type="button" onClick=${() => setQuery({ sort: next === defaultSort ? null : next })}>${column.label}<span aria-hidden="true" class="arrow">${arrow}</span></button>
   </th>`;
@@ -119,10 +144,10 @@ function HeadCell({ column, sort, defaultSort }) {
 /** A row is drawn again only if it is another, or says something else. */
 class Row extends Component {
   shouldComponentUpdate(next) {
-    return next.row !== this.props.row || next.chosen !== this.props.chosen || next.columns !== this.props.columns;
+    return next.row !== this.props.row || next.chosen !== this.props.chosen || next.columns !== this.props.columns || next.rank !== this.props.rank;
   }
 
-  render({ index, row, id, columns, rowHref, chosen, choose }) {
+  render({ index, row, id, columns, rank, rowHref, chosen, choose }) {
     const parity = index % 2 ? "odd" : "";
     if (!row) {
       return html`<tr class="waiting ${parity}" aria-rowindex=${index + 2}><td colspan=${columns.length + (choose ? 1 : 0)}>…</td></tr>`;
@@ -138,13 +163,23 @@ class Row extends Component {
       ${columns.map((column, at) => {
         const name = `rank${column.rank ?? 1} ${column.number ? "number" : ""}`;
         const content = column.cell(row);
-        if (at === 0) {
-          return html`<th scope="row" key=${column.label} class=${name}>${href ? html`<a href=${href} data-row=${index}>${content}</a>` : content}</th>`;
-        }
-        return html`<td key=${column.label} class=${name}>${content}</td>`;
+        const isWide = rank === WIDE || column.number;
+        if (at > 0) return html`<td key=${column.label} class=${name}>${isWide ? content : html`<div class="cell">${content}</div>`}</td>`;
+        const first = href ? html`<a class="name" href=${href} data-row=${index}>${content}</a>` : html`<span class="name">${content}</span>`;
+        return html`<th scope="row" key=${column.label} class=${name}>${rank === WIDE ? first : html`<div class="cell">${first}<${Folded} row=${row} columns=${columns} rank=${rank} /></div>`}</th>`;
       })}
     </tr>`;
   }
+}
+
+/** What the columns say for which there is no room. */
+function Folded({ row, columns, rank }) {
+  const left = columns.slice(1).filter((column) => (column.rank ?? 1) > rank && !column.number && column.folds !== false);
+  const said = left.toSorted((one, other) => Boolean(other.foldsFirst) - Boolean(one.foldsFirst))
+    .map((column) => [column.label, column.cell(row)])
+    // What stands for nothing needs no room.
+    .filter(([, content]) => content && content.props?.class !== "none");
+  return said.length > 0 && html`<div class="folded">${said.map(([label, content]) => html`<span key=${label}>${content}</span>`)}</div>`;
 }
 
 /** Arrow keys go from row to row. */

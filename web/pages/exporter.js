@@ -8,7 +8,6 @@ import { HeldByOperator, HoldActions } from "../lib/holds.js";
 import { History } from "../lib/history.js";
 import { Settings } from "../lib/settings.js";
 import { duration } from "../lib/format.js";
-import { stateOf } from "./exporters.js";
 
 const ENDS = {
   routed: "Routed",
@@ -24,7 +23,7 @@ export function ExporterPage({ name }) {
   const head = (state, actions) => html`<${PageHead} title=${name} trail=${["/exporters", "Exporters"]} state=${state}>${actions}<//>`;
   if (!data) return html`${head()}<${Missing} error=${error} what="the exporter" />`;
   return html`
-    ${head(html`<${State} name=${stateOf(data)} />`, html`<${HoldActions} name=${name} path=${path} held=${Boolean(data.hold)}
+    ${head(html`<${State} name=${data.state} />`, html`<${HoldActions} name=${name} path=${path} held=${Boolean(data.hold)}
       waits=${data.failing_streams + data.held_tenants > 0 || data.held} />`)}
     <${Trouble} error=${error} />
     ${data.held && html`<p class="notice warning"><${Sign} tone="warning" /><span>All its streams are held since <${Moment} at=${data.held.since} as="clock" /> until <${Moment} at=${data.held.until} as="clock" />${data.held.for?.message ? html`: ${sentence(data.held.for.message)}` : "."}</span></p>`}

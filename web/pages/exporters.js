@@ -7,27 +7,18 @@ import { ClearFilters, ServerTable, bothOrders } from "../lib/table.js";
 const SIGNALS = ["traces", "metrics", "logs"];
 
 /** Records of all signals that ended in one way. */
-export const records = (exporter, end) => SIGNALS.reduce((sum, signal) => sum + (exporter.records[signal]?.[end] ?? 0), 0);
-
-/** What an exporter does, in one word. */
-export function stateOf(exporter) {
-  if (exporter.draining) return "draining";
-  if (exporter.held || exporter.hold || (exporter.held_streams > 0 && exporter.held_streams === exporter.streams)) return "held";
-  if (exporter.failing_streams > 0) return "failing";
-  if (exporter.destinations.shown.some((destination) => destination.circuit !== "closed")) return "failing";
-  return exporter.streams > 0 ? "ok" : "idle";
-}
+const records = (exporter, end) => SIGNALS.reduce((sum, signal) => sum + (exporter.records[signal]?.[end] ?? 0), 0);
 
 const COLUMNS = [
-  { label: "Exporter", width: "22%", orders: bothOrders("name", "ascending"), cell: (exporter) => exporter.name },
-  { label: "Type", rank: 3, width: "6.5rem", orders: bothOrders("type", "ascending"), cell: (exporter) => exporter.type },
-  { label: "State", width: "9rem", cell: (exporter) => html`<${State} name=${stateOf(exporter)} />` },
-  { label: "Streams", number: true, rank: 2, orders: bothOrders("streams"), cell: (exporter) => html`<${Figure} value=${exporter.streams} as="exact" />` },
-  { label: "Failing", number: true, rank: 2, orders: bothOrders("failing_streams"), cell: (exporter) => html`<${Figure} value=${exporter.failing_streams} as="exact" unit="streams" />` },
-  { label: "Waiting", number: true, orders: bothOrders("pending_bytes"), cell: (exporter) => html`<${Figure} value=${exporter.pending_bytes} as="bytes" />` },
-  { label: "Oldest", number: true, rank: 2, orders: [{ value: "oldest", direction: "descending" }, { value: "-oldest", direction: "ascending" }], cell: (exporter) => html`<${Figure} value=${exporter.oldest_pending_seconds} as="duration" unit="seconds" />` },
-  { label: "Delivered", number: true, rank: 3, orders: bothOrders("delivered_records"), cell: (exporter) => html`<${Figure} value=${records(exporter, "delivered")} unit="records" />` },
-  { label: "Not delivered", number: true, rank: 3, cell: (exporter) => html`<${Figure} value=${["rejected", "dead_lettered", "dropped"].reduce((sum, end) => sum + records(exporter, end), 0)} unit="records" />` },
+  { label: "Exporter", orders: bothOrders("name", "ascending"), cell: (exporter) => exporter.name },
+  { label: "Type", rank: 3, width: "6.5rem", folds: false, orders: bothOrders("type", "ascending"), cell: (exporter) => exporter.type },
+  { label: "State", rank: 2, width: "7.5rem", foldsFirst: true, orders: bothOrders("state"), cell: (exporter) => html`<${State} name=${exporter.state} />` },
+  { label: "Streams", number: true, rank: 2, width: "6rem", orders: bothOrders("streams"), cell: (exporter) => html`<${Figure} value=${exporter.streams} as="exact" />` },
+  { label: "Failing", number: true, rank: 2, width: "6rem", orders: bothOrders("failing_streams"), cell: (exporter) => html`<${Figure} value=${exporter.failing_streams} as="exact" unit="streams" />` },
+  { label: "Waiting", number: true, width: "6.2rem", orders: bothOrders("pending_bytes"), cell: (exporter) => html`<${Figure} value=${exporter.pending_bytes} as="bytes" />` },
+  { label: "Oldest", number: true, rank: 2, width: "7rem", orders: [{ value: "oldest", direction: "descending" }, { value: "-oldest", direction: "ascending" }], cell: (exporter) => html`<${Figure} value=${exporter.oldest_pending_seconds} as="duration" unit="seconds" />` },
+  { label: "Delivered", number: true, rank: 3, width: "7rem", orders: bothOrders("delivered_records"), cell: (exporter) => html`<${Figure} value=${records(exporter, "delivered")} unit="records" />` },
+  { label: "Not delivered", number: true, rank: 3, width: "8.5rem", orders: bothOrders("not_delivered_records"), cell: (exporter) => html`<${Figure} value=${["rejected", "dead_lettered", "dropped"].reduce((sum, end) => sum + records(exporter, end), 0)} unit="records" />` },
 ];
 
 export function Exporters({ query }) {

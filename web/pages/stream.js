@@ -7,6 +7,7 @@ import { Attempts } from "../lib/attempts.js";
 import { HeldByOperator, HoldActions, isByOperator, isBySomebody } from "../lib/holds.js";
 import { History } from "../lib/history.js";
 import { Settings } from "../lib/settings.js";
+import { inQuery } from "./tap_query.js";
 
 export function StreamPage({ query }) {
   const id = Object.fromEntries(["exporter", "signal", "tenant", "key"].map((name) => [name, query.get(name)]));
@@ -84,11 +85,9 @@ function LastError({ stream }) {
   </span></p>`;
 }
 
-const quoted = (text) => `"${text.replaceAll(/["\\]/g, "\\$&")}"`;
-
 function tapQuery(stream) {
-  const terms = [`exporter:${quoted(stream.exporter)}`, `signal:${stream.signal}`];
-  if (stream.tenant) terms.push(`tenant:${quoted(stream.tenant)}`);
-  if (stream.key) terms.push(`stream:${quoted(stream.key)}`);
+  const terms = [`exporter:${inQuery(stream.exporter)}`, `signal:${stream.signal}`];
+  if (stream.tenant) terms.push(`tenant:${inQuery(stream.tenant)}`);
+  if (stream.key) terms.push(`stream:${inQuery(stream.key)}`);
   return terms.join(" ");
 }

@@ -7,17 +7,19 @@ import { ClearFilters, ServerTable, bothOrders } from "../lib/table.js";
 const STATES = ["idle", "waiting", "sending", "backing_off", "held"];
 const FILTERS = ["key", "exporter", "tenant", "signal", "state"];
 
+const NOTHING = html`<span class="none">–</span>`;
+
 const COLUMNS = [
   { label: "Key", orders: bothOrders("key", "ascending"), cell: (stream) => stream.key || html`<span class="none">(no key)</span>` },
-  { label: "Exporter", rank: 2, width: "15%", orders: bothOrders("exporter", "ascending"), cell: (stream) => stream.exporter },
-  { label: "Tenant", rank: 3, width: "11%", orders: bothOrders("tenant", "ascending"), cell: (stream) => stream.tenant ?? html`<span class="none">–</span>` },
+  { label: "Exporter", rank: 2, width: "18%", orders: bothOrders("exporter", "ascending"), cell: (stream) => stream.exporter },
+  { label: "Tenant", rank: 3, width: "11%", orders: bothOrders("tenant", "ascending"), cell: (stream) => stream.tenant ?? NOTHING },
   { label: "Signal", rank: 2, width: "5.5rem", cell: (stream) => stream.signal },
-  { label: "State", width: "9.5rem", cell: (stream) => html`<${State} name=${stream.state} />` },
-  { label: "Waiting", number: true, width: "5.5rem", orders: bothOrders("pending_bytes"), cell: (stream) => html`<${Figure} value=${stream.pending_bytes} as="bytes" />` },
+  { label: "State", rank: 2, width: "9.5rem", foldsFirst: true, cell: (stream) => html`<${State} name=${stream.state} />` },
+  { label: "Waiting", number: true, width: "6.2rem", orders: bothOrders("pending_bytes"), cell: (stream) => html`<${Figure} value=${stream.pending_bytes} as="bytes" />` },
   { label: "Oldest", number: true, rank: 2, width: "7rem", orders: [{ value: "oldest", direction: "descending" }, { value: "-oldest", direction: "ascending" }], cell: (stream) => html`<${Figure} value=${stream.oldest_pending_seconds} as="duration" unit="seconds" />` },
   { label: "Delivered", number: true, rank: 3, width: "7rem", orders: bothOrders("delivered_records"), cell: (stream) => html`<${Figure} value=${stream.delivered_records} unit="records" />` },
   { label: "Failed", number: true, rank: 3, width: "5.5rem", orders: bothOrders("failed_attempts"), cell: (stream) => html`<${Figure} value=${stream.failed_attempts} as="exact" unit="attempts" />` },
-  { label: "Last error", rank: 3, width: "11.5rem", orders: bothOrders("last_error"), cell: (stream) => stream.last_error && html`<span title=${stream.last_error.message}><code>${stream.last_error.code}</code> <${Moment} at=${stream.last_error.at} /></span>` },
+  { label: "Last error", rank: 3, width: "11.5rem", folds: false, orders: bothOrders("last_error"), cell: (stream) => stream.last_error && html`<span title=${stream.last_error.message}><code>${stream.last_error.code}</code> <${Moment} at=${stream.last_error.at} /></span>` },
 ];
 
 export function Streams({ query }) {

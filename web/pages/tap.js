@@ -5,7 +5,7 @@ import { follow } from "../lib/api.js";
 import { report } from "../lib/live.js";
 import { address, setQuery } from "../lib/router.js";
 import { Choice, PageHead, Sign, State } from "../lib/parts.js";
-import { count, exact, nanoseconds, plural } from "../lib/format.js";
+import { count, exact, figure, nanoseconds, plural, words } from "../lib/format.js";
 import { Logs, textOf } from "./logs.js";
 import { Recent } from "./recent.js";
 import { QueryForm, TapChoice } from "./tap_query.js";
@@ -147,32 +147,110 @@ function inOrder(spans) {
   return ordered;
 }
 
-/** The newest values of each metric. */
+/** The series, each of them the points of one metric of one source, those first that began last. */
 function Metrics({ records }) {
-  const metrics = new Map();
+  const all = new Map();
   for (const record of records) {
-    const key = JSON.stringify([record.metric?.name, record.service, record.attributes]);
-    if (!metrics.has(key)) metrics.set(key, []);
-    metrics.get(key).push(record);
+    const key = seriesOf(record);
+    if (!all.has(key)) all.set(key, []);
+    all.get(key).push(record);
   }
-  return html`<ul class="metrics">
-    ${[...metrics.entries()].slice(-DRAWN).map(([key, points]) => html`<${Metric} key=${key} points=${points} />`)}
-  </ul>`;
+  const shown = [...all.entries()].slice(-DRAWN);
+  const differs = differing([...all.values()].map((points) => points[0]));
+  const more = all.size - shown.length;
+  return html`${more > 0 && html`<p class="note">The ${exact(DRAWN)} newest of ${exact(all.size)} series: a narrower query shows others.</p>`}
+    <ul class="metrics">
+      ${shown.map(([key, points]) => html`<${Series} key=${key} points=${points} differs=${differs} />`)}
+    </ul>`;
 }
 
-function Metric({ points }) {
-  const { metric, service, attributes } = points.at(-1);
-  const values = points.map((point) => point.metric?.value).filter((value) => typeof value === "number").slice(-60);
+/** What tells a series from others: who sends it, of which resource and scope, and the attributes of its points. */
+const seriesOf = (record) => {
+  const { tenant, exporter, stream, scope, metric } = record;
+  return JSON.stringify([metric?.name, metric?.type, metric?.unit, tenant, exporter, stream, inOrderOfNames(record.resource), inOrderOfNames(scope), inOrderOfNames(record.attributes)]);
+};
+
+/** Names with their values in one order, since senders write them in any. */
+const inOrderOfNames = (attributes) => Object.entries(attributes ?? {}).toSorted(([one], [other]) => (one < other ? -1 : 1));
+
+/** Where a record comes from, beside what its point says by itself. */
+const originOf = ({ tenant, exporter, stream, scope, resource }) => ({ tenant, exporter, stream, scope: scope?.name, ...resource });
+
+/** The names by which series of one metric differ in where they come from, by the metric. */
+function differing(series) {
+  const metrics = new Map();
+  for (const record of series) {
+    const name = record.metric?.name;
+    if (!metrics.has(name)) metrics.set(name, []);
+    metrics.get(name).push(originOf(record));
+  }
+  return new Map([...metrics].map(([metric, origins]) => {
+    const names = new Set(origins.flatMap((origin) => Object.keys(origin)));
+    const valuesOf = (name) => new Set(origins.map((origin) => JSON.stringify(origin[name])));
+    return [metric, [...names].filter((name) => name !== "service.name" && valuesOf(name).size > 1)];
+  }));
+}
+
+function Series({ points, differs }) {
+  const { metric, service, attributes, ...record } = points.at(-1);
+  const origin = originOf(record);
+  const labels = [
+    ...differs.get(metric?.name).filter((name) => origin[name] !== undefined && origin[name] !== null).map((name) => [name, origin[name]]),
+    ...Object.entries(attributes ?? {}),
+  ];
+  const { values, now, said } = DISTRIBUTIONS.includes(metric?.type) ? distribution(points) : numbers(points);
   return html`<li class="card metric">
-    <div class="metric-head"><b>${metric?.name}</b><span class="note">${metric?.type}${metric?.unit ? `, ${metric.unit}` : ""}</span></div>
-    <div class="note">${service}${Object.entries(attributes ?? {}).map(([name, value]) => ` ${name}=${textOf(value)}`).join("")}</div>
-    <div class="metric-now"><${Sparkline} values=${values} /><span class="big">${values.length > 0 ? count(values.at(-1)) : textOf(metric?.value)}</span></div>
+    <div class="metric-head"><b>${metric?.name}</b><span class="note">${words(metric?.type)}${metric?.unit ? `, ${metric.unit}` : ""}</span></div>
+    <div class="note">${service}${labels.map(([name, value]) => ` ${name}=${textOf(value)}`).join("")}</div>
+    <div class="metric-now"><${Sparkline} values=${values} /><span class="big">${now}</span></div>
+    ${said && html`<div class="note">${said}</div>`}
   </li>`;
+}
+
+const DISTRIBUTIONS = ["histogram", "exponential_histogram", "summary"];
+
+/** Values that are drawn of a series. */
+const VALUES = 60;
+
+const isNumber = (value) => typeof value === "number";
+
+/** The values of a series of numbers. */
+function numbers(points) {
+  const values = points.map((point) => point.metric?.value).filter(isNumber).slice(-VALUES);
+  const last = points.at(-1).metric?.value;
+  return { values, now: isNumber(last) ? figure(last) : (last ?? "–"), said: null };
+}
+
+/**
+ * The means of a series of distributions, each of the values that came with a point; where no sum is known, how many came in a
+ * second. A cumulative point counts from its start, so that the values that came with it are those that the one before has not.
+ */
+function distribution(points) {
+  const { metric } = points.at(-1);
+  const steps = points.slice(-VALUES - 1).map((point, at, all) => step(point, all[at - 1])).filter(Boolean);
+  const all = metric.value;
+  const total = metric.temporality === "delta" ? `${count(all.count)} values came last` : `${count(all.count)} values in all`;
+  const isSummed = isNumber(all.sum);
+  const measured = isSummed ? steps.filter((one) => one.count > 0).map((one) => one.sum / one.count) : steps.map((one) => one.count / one.seconds);
+  const values = measured.filter(Number.isFinite);
+  // Before anything has come with a second point, the mean is that of all.
+  const last = values.at(-1) ?? (isSummed && all.count > 0 ? all.sum / all.count : undefined);
+  return { values, now: last === undefined ? "–" : figure(last), said: `${isSummed ? "mean" : "values a second"}; ${total}` };
+}
+
+/** What came with a point: nothing is known of the first of a cumulative series. */
+function step({ metric, time }, before) {
+  const seconds = before && (Date.parse(time) - Date.parse(before.time)) / 1000;
+  if (metric.temporality === "delta") return { ...metric.value, seconds };
+  if (!before) return null;
+  // A count that shrinks has begun anew.
+  const { count, sum } = metric.value.count >= before.metric.value.count ? before.metric.value : { count: 0, sum: 0 };
+  return { count: metric.value.count - count, sum: metric.value.sum - sum, seconds };
 }
 
 function Sparkline({ values }) {
   if (values.length < 2) return html`<svg class="sparkline" viewBox="0 0 120 30" aria-hidden="true"></svg>`;
   const [low, high] = [Math.min(...values), Math.max(...values)];
   const points = values.map((value, at) => `${((120 * at) / (values.length - 1)).toFixed(1)},${(27 - (24 * (value - low)) / (high - low || 1)).toFixed(1)}`);
-  return html`<svg class="sparkline" viewBox="0 0 120 30" preserveAspectRatio="none" role="img" aria-label=${`${plural(values.length, "value")}, lowest ${count(low)}, highest ${count(high)}`}><polyline points=${points.join(" ")} /></svg>`;
+  return html`<svg class="sparkline" viewBox="0 0 120 30" preserveAspectRatio="none" role="img" aria-label=${`${plural(values.length, "value")}, lowest ${figure(low)}, highest ${figure(high)}`}><polyline points=${points.join(" ")} /></svg>`;
 }

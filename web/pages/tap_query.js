@@ -10,6 +10,25 @@ export function TapChoice({ value }) {
     onChange=${(of) => setQuery({ of: of === "live" ? null : of, view: null, run: null })} />`;
 }
 
+/** The longest name that a query is given whole, escapes included; of a longer one its beginning. */
+const WHOLE_NAME = 3000;
+const BEGINNING = 100;
+
+/** The name of a tenant, a stream or an exporter as a value in a query. */
+export function inQuery(name) {
+  if (/^[\w.][\w./-]*$/.test(name)) return name;
+  const escaped = name.replaceAll(/["\\]/g, "\\$&");
+  if (escaped.length <= WHOLE_NAME) return `"${escaped}"`;
+  return `${Array.from(name).slice(0, BEGINNING).map((char) => (/\w/.test(char) ? char : `\\${char}`)).join("")}*`;
+}
+
+/** The query with the place where it is wrong; columns count characters from 1. */
+function Wrong({ query, column }) {
+  const chars = Array.from(query);
+  const part = (from, to) => chars.slice(from, to).join("");
+  return html`<pre class="query-error">${part(0, column - 1)}<mark>${part(column - 1, column) || " "}</mark>${part(column)}</pre>`;
+}
+
 /** That whoever asks may not see records, and what would show them. */
 function Refused({ error }) {
   return html`<p class="notice info"><${Sign} tone="info" /><span>${error.status === 401
@@ -32,7 +51,7 @@ export function QueryForm({ asked, error, action }) {
         placeholder=${'level:error service:api "connection refused" status:>=500'} /></label>
     <button type="submit" class="primary">${action}</button>
     <div id="query-said" role="status">
-      ${isRefused ? html`<${Refused} error=${error} />` : error && html`${column && html`<pre class="query-error">${`${asked}\n${" ".repeat(column - 1)}^`}</pre>`}
+      ${isRefused ? html`<${Refused} error=${error} />` : error && html`${column && html`<${Wrong} query=${asked} column=${column} />`}
         <p class="notice error"><${Sign} tone="error" /><span>${column ? `Column ${column}: ` : ""}${sentence(error.message)}</span></p>`}
     </div>
   </form>`;

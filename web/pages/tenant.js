@@ -9,6 +9,8 @@ import { ActionButton } from "../lib/dialog.js";
 import { TryNow, goneOn } from "../lib/holds.js";
 import { History } from "../lib/history.js";
 import { words } from "../lib/format.js";
+import { inQuery } from "./tap_query.js";
+import { threshold } from "./watches.js";
 
 export function TenantPage({ name }) {
   const path = `/api/v1${tenantAddress(name)}`;
@@ -19,10 +21,12 @@ export function TenantPage({ name }) {
     ${head(data.states.map((state) => html`<${State} key=${state} name=${state} />`), data.senders && html`<${Actions} tenant=${data} path=${path} />`)}
     <${Trouble} error=${error} />
     ${data.problem && html`<p class="notice error"><${Sign} tone="error" /><span>${sentence(data.problem.text)} (since <${Moment} at=${data.problem.since} />)</span></p>`}
+    ${data.firing_watches.map((firing) => html`<p key=${firing.watch} class="notice error"><${Sign} tone="error" /><span>The watch
+      <a href="/watches">${firing.watch}</a> fires since <${Moment} at=${firing.since} as="clock" />: <${Counted} value=${firing.records} noun="record" /> matched, ${threshold(firing)}.</span></p>`)}
     <p class="links">
       <a href=${address("/streams", { tenant: name })}>Its streams</a>
       <a href=${address("/dead-letters", { tenant: name })}>Its dead letters</a>
-      <a href=${address("/tap", { query: `tenant:${quoted(name)}` })}>Watch its records</a>
+      <a href=${address("/tap", { query: `tenant:${inQuery(name)}` })}>Watch its records</a>
     </p>
     <div class="columns">
       <${Section} title="Now" id="now"><${Now} tenant=${data} /><//>
@@ -57,9 +61,6 @@ export function TenantPage({ name }) {
 }
 
 const capital = (name) => words(name).replace(/^./, (first) => first.toUpperCase());
-
-/** An id as a term of a query. */
-const quoted = (id) => (/^[\w.-]+$/.test(id) ? id : `"${id.replaceAll(/["\\]/g, "\\$&")}"`);
 
 function Now({ tenant }) {
   return html`<${Facts} facts=${[

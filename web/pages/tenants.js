@@ -15,15 +15,15 @@ const order = (value, direction = "descending") => [
 ];
 
 const COLUMNS = [
-  { label: "Tenant", width: "22%", orders: order("id", "ascending"), cell: (tenant) => tenant.id ?? tenant.place },
-  { label: "State", width: "18%", orders: order("state"), cell: (tenant) => tenant.states.map((state) => html`<${State} key=${state} name=${state} /> `) },
-  { label: "Rate", number: true, rank: 2, orders: order("rate"), cell: (tenant) => html`<${Figure} value=${tenant.bytes_per_second} as="bytesPerSecond" />` },
-  { label: "Received", number: true, rank: 3, orders: order("received"), cell: (tenant) => html`<${Figure} value=${tenant.received.records.accepted} unit="records" />` },
-  { label: "Delivered", number: true, rank: 3, orders: order("delivered"), cell: (tenant) => html`<${Figure} value=${tenant.records.delivered} unit="records" />` },
-  { label: "Waiting", number: true, orders: order("pending"), cell: (tenant) => html`<${Figure} value=${tenant.pending_bytes} as="bytes" />` },
-  { label: "Oldest", number: true, rank: 2, orders: order("oldest"), cell: (tenant) => html`<${Figure} value=${tenant.oldest_pending_seconds} as="duration" unit="seconds" />` },
-  { label: "Streams", number: true, rank: 3, orders: order("streams"), cell: (tenant) => html`<${Figure} value=${tenant.streams} as="exact" />` },
-  { label: "Last failure", rank: 2, width: "18%", orders: order("last_failure"), cell: (tenant) => tenant.last_failure && html`<span title=${tenant.last_failure.message}><code>${tenant.last_failure.code}</code> <${Moment} at=${tenant.last_failure.at} /></span>` },
+  { label: "Tenant", orders: order("id", "ascending"), cell: (tenant) => tenant.id ?? tenant.place },
+  { label: "State", rank: 2, width: "11rem", foldsFirst: true, orders: order("state"), cell: (tenant) => tenant.states.map((state) => html`<${State} key=${state} name=${state} /> `) },
+  { label: "Rate", number: true, rank: 2, width: "6.5rem", orders: order("rate"), cell: (tenant) => html`<${Figure} value=${tenant.bytes_per_second} as="bytesPerSecond" />` },
+  { label: "Received", number: true, rank: 3, width: "6rem", orders: order("received"), cell: (tenant) => html`<${Figure} value=${tenant.received.records.accepted} unit="records" />` },
+  { label: "Delivered", number: true, rank: 3, width: "6rem", orders: order("delivered"), cell: (tenant) => html`<${Figure} value=${tenant.records.delivered} unit="records" />` },
+  { label: "Waiting", number: true, width: "6.2rem", orders: order("pending"), cell: (tenant) => html`<${Figure} value=${tenant.pending_bytes} as="bytes" />` },
+  { label: "Oldest", number: true, rank: 2, width: "7rem", orders: order("oldest"), cell: (tenant) => html`<${Figure} value=${tenant.oldest_pending_seconds} as="duration" unit="seconds" />` },
+  { label: "Streams", number: true, rank: 3, width: "5.5rem", orders: order("streams"), cell: (tenant) => html`<${Figure} value=${tenant.streams} as="exact" />` },
+  { label: "Last failure", rank: 3, width: "12rem", orders: order("last_failure"), cell: (tenant) => tenant.last_failure && html`<span title=${tenant.last_failure.message}><code>${tenant.last_failure.code}</code> <${Moment} at=${tenant.last_failure.at} /></span>` },
 ];
 
 export function Tenants({ query }) {

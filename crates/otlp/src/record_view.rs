@@ -352,6 +352,19 @@ impl<'a> RecordView<'_, 'a> {
         Some(MetricFields { name, unit, kind: self.around.kind.unwrap_or_default() })
     }
 
+    /// Whether a data point of a sum or a histogram counts from the point before it, `delta`, or from its start, `cumulative`;
+    /// `None` for other records, and where it is not said.
+    pub fn temporality(&self) -> Option<&'static str> {
+        let data = self.around.levels.get(METRIC + 1)?;
+        let field = data.message.fields.iter().find(|field| field.name == "aggregation_temporality")?;
+        let said = Sound::of(data.bytes).filter(|(number, _)| *number == field.number).last()?;
+        match said.1 {
+            Value::Number(1) => Some("delta"),
+            Value::Number(2) => Some("cumulative"),
+            _ => None,
+        }
+    }
+
     /// Bytes that [`RecordView::alone`] takes at most.
     pub fn len_alone(&self) -> usize {
         let own = self.around.levels.iter().map(|level| level.own().len() + 16);

@@ -10,7 +10,7 @@
 
 use super::bound::{self, QueryBound};
 use super::field::QueryField;
-use super::pattern::TextPattern;
+use super::pattern::{PatternPart, TextPattern};
 use super::print::KEYWORDS;
 use super::{Comparison, FieldTest, Query, QueryError};
 
@@ -18,6 +18,7 @@ use super::{Comparison, FieldTest, Query, QueryError};
 const LONGEST: usize = 4096;
 
 /// The longest word or quoted text in it, in characters: looking for it takes as long as that times the text in which it is looked for.
+/// The whole name of a tenant, a stream or an exporter may be longer, since it is only compared.
 const LONGEST_TEXT: usize = 256;
 
 /// The most conditions of a query.
@@ -228,12 +229,12 @@ impl QueryParser<'_> {
                 );
             }
             Some('"') => {
-                let pattern = self.quoted()?;
+                let pattern = self.quoted(LONGEST_TEXT)?;
                 return Self::text(start, pattern);
             }
             Some(_) => {}
         }
-        let word = self.word(Until::Colon)?;
+        let word = self.word(Until::Colon, LONGEST_TEXT)?;
         if self.peek() != Some(':') {
             self.skip_space();
             return Self::text(start, word.pattern);
@@ -266,16 +267,21 @@ impl QueryParser<'_> {
     /// Reads the test of a field.
     fn value(&mut self, field: &QueryField) -> Result<Query, QueryError> {
         let start = self.at;
+        let is_name = matches!(field, QueryField::Tenant | QueryField::Stream | QueryField::Exporter);
+        let longest = if is_name { LONGEST } else { LONGEST_TEXT };
         let test = match self.peek() {
             Some('[') => self.range(field)?,
             Some('{') => return Err(self.wrong("a range is written with `[`: write `[1 TO 5]`")),
             Some('<' | '>') => self.comparison(field)?,
             Some('"') => {
-                let pattern = self.quoted()?;
+                let pattern = self.quoted(longest)?;
                 Self::equal(field, start, pattern)?
             }
             _ => {
-                let word = self.word(Until::Space)?;
+                let word = self.word(Until::Space, longest)?;
+                if word.pattern.literal().is_none() {
+                    self.check_length(start, LONGEST_TEXT)?;
+                }
                 if word.text.is_empty() && !word.escaped {
                     return Err(Self::wrong_at(
                         start,
@@ -291,6 +297,14 @@ impl QueryParser<'_> {
 
     /// A plain value, which for some fields is one of few.
     fn equal(field: &QueryField, start: usize, pattern: TextPattern) -> Result<FieldTest, QueryError> {
+        if let Some(digits) = digits_of_id(field)
+            && !could_be_id(&pattern, digits)
+        {
+            let message = format!(
+                "this id has {digits} hexadecimal digits: write all of them, or `*` for those that you don't know"
+            );
+            return Err(Self::wrong_at(start, message));
+        }
         let is_typed = matches!(
             field,
             QueryField::SeverityLevel
@@ -369,8 +383,8 @@ impl QueryParser<'_> {
     fn bound(&mut self, field: &QueryField, until: Until) -> Result<Option<QueryBound>, QueryError> {
         let start = self.at;
         let text = match self.peek() {
-            Some('"') => self.quoted()?.literal().unwrap_or_default().to_owned(),
-            _ => self.word(until)?.text,
+            Some('"') => self.quoted(LONGEST_TEXT)?.literal().unwrap_or_default().to_owned(),
+            _ => self.word(until, LONGEST_TEXT)?.text,
         };
         if until == Until::Bracket && matches!(&*text, ".." | "*") {
             return Ok(None);
@@ -386,8 +400,10 @@ impl QueryParser<'_> {
         bound::read(field, &text).map(Some).map_err(|message| Self::wrong_at(start, message))
     }
 
-    fn word(&mut self, until: Until) -> Result<Word, QueryError> {
+    /// Reads a word of so many characters at most.
+    fn word(&mut self, until: Until, longest: usize) -> Result<Word, QueryError> {
         let start = self.at;
+        let mut open_brackets = 0_usize;
         let mut word = Word { pattern: TextPattern::default(), text: String::new(), escaped: false };
         while let Some(char) = self.peek() {
             let ends = char.is_whitespace()
@@ -398,6 +414,15 @@ impl QueryParser<'_> {
                 };
             if ends {
                 break;
+            }
+            match char {
+                '[' => open_brackets += 1,
+                ']' if open_brackets == 0 => {
+                    let message = "nothing is open that `]` could close: leave it out, or write \"…\" around the whole text";
+                    return Err(self.wrong(message));
+                }
+                ']' => open_brackets -= 1,
+                _ => {}
             }
             self.at += 1;
             let char = match char {
@@ -427,7 +452,7 @@ impl QueryParser<'_> {
             word.pattern.push_char(char);
             word.text.push(char);
         }
-        self.check_length(start)?;
+        self.check_length(start, longest)?;
         if matches!(self.peek(), Some('"' | '(')) && !word.text.is_empty() {
             return Err(
                 self.wrong("a space is missing before this: write one, or \"…\" around the whole text")
@@ -436,17 +461,17 @@ impl QueryParser<'_> {
         Ok(word)
     }
 
-    /// Whether what begins there and ends here is not too long to be looked for.
-    fn check_length(&self, start: usize) -> Result<(), QueryError> {
-        if self.at - start <= LONGEST_TEXT {
+    /// Whether what begins there and ends here has so many characters at most.
+    fn check_length(&self, start: usize, longest: usize) -> Result<(), QueryError> {
+        if self.at - start <= longest {
             return Ok(());
         }
-        let message = format!("a word or a text has at most {LONGEST_TEXT} characters: write a shorter one");
+        let message = format!("a word or a text has at most {longest} characters: write a shorter one");
         Err(Self::wrong_at(start, message))
     }
 
-    /// A text in quotes, in which nothing but a backslash means anything.
-    fn quoted(&mut self) -> Result<TextPattern, QueryError> {
+    /// A text in quotes, of so many characters at most, in which nothing but a backslash means anything.
+    fn quoted(&mut self, longest: usize) -> Result<TextPattern, QueryError> {
         let start = self.at;
         let mut pattern = TextPattern::default();
         self.at += 1;
@@ -463,7 +488,7 @@ impl QueryParser<'_> {
                 None => return Err(Self::wrong_at(start, "this text is not closed: write `\"` at its end")),
             }
         }
-        self.check_length(start)?;
+        self.check_length(start, longest)?;
         let follows = self.peek().is_some_and(|char| !char.is_whitespace() && !matches!(char, ')' | ']'));
         if follows {
             return Err(self.wrong("a space is missing behind the text in quotes: write one"));
@@ -471,6 +496,31 @@ impl QueryParser<'_> {
         self.skip_space();
         Ok(pattern)
     }
+}
+
+/// The hexadecimal digits of the ids that a field has.
+fn digits_of_id(field: &QueryField) -> Option<usize> {
+    match field {
+        QueryField::TraceId => Some(32),
+        QueryField::SpanId | QueryField::ParentSpanId => Some(16),
+        _ => None,
+    }
+}
+
+/// Whether an id of so many hexadecimal digits can match.
+fn could_be_id(pattern: &TextPattern, digits: usize) -> bool {
+    let (mut known, mut has_run) = (0, false);
+    for part in pattern.parts() {
+        match part {
+            PatternPart::Text(text) if text.chars().all(|char| char.is_ascii_hexdigit()) => {
+                known += text.len()
+            }
+            PatternPart::Text(_) => return false,
+            PatternPart::One => known += 1,
+            PatternPart::Run => has_run = true,
+        }
+    }
+    known == digits || (has_run && known < digits)
 }
 
 /// Whether values of a field are more or less than others.

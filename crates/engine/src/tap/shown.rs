@@ -36,7 +36,9 @@ pub(super) fn record(record: &RecordView<'_, '_>, origin: &RecordOrigin<'_>) -> 
     }
     if let Some(metric) = record.metric() {
         let (name, unit, kind) = (metric.name, metric.unit, metric.kind);
-        let metric = json!({ "name": name, "unit": unit, "type": kind, "value": value(&fields) });
+        let (temporality, value) = (record.temporality(), value(kind, &fields));
+        let metric =
+            json!({ "name": name, "unit": unit, "type": kind, "temporality": temporality, "value": value });
         shown.insert("metric".into(), metric);
     }
     shown.into()
@@ -107,12 +109,14 @@ fn level(signal: Signal, fields: &RecordFields<'_>) -> Json {
     level.map(SeverityLevel::name).into()
 }
 
-fn value(fields: &RecordFields<'_>) -> Json {
+/// What a data point says: a number, or of a distribution how many values it has and their sum.
+fn value(kind: &str, fields: &RecordFields<'_>) -> Json {
+    let is_distribution = matches!(kind, "histogram" | "exponential_histogram" | "summary");
     match fields.value {
         PointValue::Int(number) => number.into(),
         PointValue::Double(number) if number.is_finite() => number.into(),
         PointValue::Double(number) => number.to_string().into(),
-        PointValue::Nothing if fields.count > 0 => {
+        PointValue::Nothing if is_distribution => {
             json!({ "count": fields.count, "sum": fields.sum.filter(|sum| sum.is_finite()) })
         }
         PointValue::Nothing => Json::Null,

@@ -47,6 +47,14 @@ impl Threshold {
         within
     }
 
+    /// The number above which it fires, and the number below which it fires: one of them.
+    pub fn bounds(self) -> (Option<u64>, Option<u64>) {
+        match self {
+            Self::Above { records, .. } => (Some(records), None),
+            Self::Below { records, .. } => (None, Some(records)),
+        }
+    }
+
     /// Whether so many are too many or too few.
     pub fn is_met(self, counted: u64) -> bool {
         match self {

@@ -32,16 +32,19 @@ pub struct RecordWatch {
     judged: Mutex<JudgedSeries>,
 }
 
-/// The series that can fire: of the watch as a whole, or of each of its tenants.
+/// The series of a watch: those of its tenants can fire, or where it has none the whole.
 #[derive(Debug)]
 struct JudgedSeries {
     since: Instant,
     /// When the last step ended.
     last_step: Instant,
-    series: Vec<WatchedSeries>,
+    /// All records together.
+    whole: WatchedSeries,
+    /// Each tenant's by themselves, in the order of their ids, if the watch is of tenants.
+    of_tenants: Vec<WatchedSeries>,
 }
 
-/// A count that can fire: of all records, or of one tenant's.
+/// A count over the time of the threshold: of all records, or of one tenant's.
 #[derive(Debug)]
 struct WatchedSeries {
     tenant: Option<Arc<str>>,
@@ -68,8 +71,11 @@ pub struct FiringSeries {
 pub struct WatchState {
     /// Records that matched since it was configured.
     pub total: u64,
-    /// Records in the time of the threshold; of each tenant's the most or the fewest, whichever is nearer to it.
+    /// Records in the time of the threshold, of all tenants together.
     pub counted: u64,
+    /// The tenant that is nearest to the threshold or farthest beyond it, with its records in that time, if each tenant's are counted
+    /// by themselves: with the most of them for a watch above a number, with the fewest for one below.
+    pub nearest: Option<(Arc<str>, u64)>,
     /// Whether it is too early to say that there are too few.
     pub is_waiting: bool,
     /// The series that fire.
@@ -86,13 +92,17 @@ impl RecordWatch {
             }
             None => settings.query.clone(),
         };
-        let series = if settings.tenants.is_none() { vec![WatchedSeries::new(None)] } else { Vec::new() };
         Self {
             settings,
             query,
             total: AtomicU64::new(0),
             of_tenants: DashMap::new(),
-            judged: Mutex::new(JudgedSeries { since: Instant::now(), last_step: Instant::now(), series }),
+            judged: Mutex::new(JudgedSeries {
+                since: Instant::now(),
+                last_step: Instant::now(),
+                whole: WatchedSeries::new(None),
+                of_tenants: Vec::new(),
+            }),
         }
     }
 
@@ -159,9 +169,10 @@ impl RecordWatch {
         let threshold = self.settings.threshold;
         let mut judged = self.judged.lock();
         let is_waiting = self.is_waiting(&judged);
-        let JudgedSeries { last_step, series, .. } = &mut *judged;
-        if self.settings.tenants.is_some() {
-            self.follow_tenants(series);
+        let is_of_tenants = self.settings.tenants.is_some();
+        let JudgedSeries { last_step, whole, of_tenants, .. } = &mut *judged;
+        if is_of_tenants {
+            self.follow_tenants(of_tenants);
         }
         let steps = threshold.within().div_duration_f64(self.step()).ceil() as usize;
         let ends_step = last_step.elapsed() >= self.step();
@@ -170,13 +181,14 @@ impl RecordWatch {
         }
         let now = SystemTime::now();
         let mut changes = Vec::new();
-        for series in series {
+        for series in std::iter::once(whole).chain(of_tenants) {
             let total = match &series.tenant {
                 None => Some(self.total()),
                 Some(tenant) => self.of_tenants.get(tenant).map(|count| count.load(Ordering::Relaxed)),
             };
             series.take(total.unwrap_or(0), ends_step.then_some(steps));
-            let fires = total.is_some() && threshold.is_met(series.in_time) && !is_waiting;
+            let can_fire = total.is_some() && series.tenant.is_some() == is_of_tenants;
+            let fires = can_fire && threshold.is_met(series.in_time) && !is_waiting;
             if fires != series.firing.is_some() {
                 let since = series.firing.unwrap_or(now);
                 series.firing = fires.then_some(now);
@@ -196,21 +208,26 @@ impl RecordWatch {
     /// The state of the watch.
     pub fn state(&self) -> WatchState {
         let judged = self.judged.lock();
-        let counts = judged.series.iter().map(|series| series.in_time);
-        let counted = match self.settings.threshold {
-            Threshold::Above { .. } => counts.max(),
-            Threshold::Below { .. } => counts.min(),
+        let of_tenants = judged.of_tenants.iter();
+        let nearest = match self.settings.threshold {
+            Threshold::Above { .. } => of_tenants.clone().rev().max_by_key(|series| series.in_time),
+            Threshold::Below { .. } => of_tenants.clone().min_by_key(|series| series.in_time),
         };
-        let firing = judged.series.iter().filter_map(|series| {
-            let (tenant, counted) = (series.tenant.clone(), series.in_time);
-            series.firing.map(|since| FiringSeries { tenant, since, counted })
-        });
+        let firing = std::iter::once(&judged.whole).chain(of_tenants).filter_map(WatchedSeries::firing);
         WatchState {
             total: self.total(),
-            counted: counted.unwrap_or(0),
+            counted: judged.whole.in_time,
+            nearest: nearest.and_then(|series| Some((series.tenant.clone()?, series.in_time))),
             is_waiting: self.is_waiting(&judged),
             firing: firing.collect(),
         }
+    }
+
+    /// What fires for this tenant by itself.
+    pub fn firing_of(&self, tenant: &str) -> Option<FiringSeries> {
+        let judged = self.judged.lock();
+        let place = judged.of_tenants.binary_search_by(|series| series.tenant.as_deref().cmp(&Some(tenant)));
+        judged.of_tenants[place.ok()?].firing()
     }
 
     /// Whether the watch is younger than the time of its threshold, so that it can't say yet that there are too few records.
@@ -262,6 +279,11 @@ impl WatchedSeries {
     fn new(tenant: Option<Arc<str>>) -> Self {
         // Before the first record that it counts there was none.
         Self { tenant, steps: VecDeque::from([0]), in_time: 0, firing: None }
+    }
+
+    fn firing(&self) -> Option<FiringSeries> {
+        let since = self.firing?;
+        Some(FiringSeries { tenant: self.tenant.clone(), since, counted: self.in_time })
     }
 
     /// Takes the count of now, which may end a step: of so many the time consists.
@@ -343,6 +365,15 @@ mod tests {
         let fired = pass(&watch, Duration::from_secs(1)).await;
         assert_eq!(fired.iter().map(|alert| alert.tenant.as_deref()).collect::<Vec<_>>(), [Some("acme")]);
         assert_eq!(watch.total(), 4);
+        let state = watch.state();
+        assert_eq!(
+            (state.counted, state.nearest),
+            (4, Some(("acme".into(), 3))),
+            "all, and the largest tenant"
+        );
+        assert_eq!(state.firing.len(), 1, "the whole does not fire beside its tenants");
+        assert_eq!(watch.firing_of("acme").map(|series| series.counted), Some(3));
+        assert_eq!([watch.firing_of("globex"), watch.firing_of("nobody")], [None, None]);
     }
 
     #[tokio::test(start_paused = true)]
@@ -353,6 +384,16 @@ mod tests {
         }
         let fired = pass(&watch, Duration::from_secs(61)).await;
         assert_eq!(fired.iter().map(|alert| alert.tenant.as_deref()).collect::<Vec<_>>(), [Some("acme")]);
+        watch.expect(&"apex".into());
+        watch.count(Some("acme"));
+        pass(&watch, Duration::from_secs(1)).await;
+        let state = watch.state();
+        assert_eq!(
+            (state.counted, state.nearest),
+            (1, Some(("apex".into(), 0))),
+            "all, and the smallest tenant"
+        );
+        assert_eq!(watch.firing_of("acme"), None);
         watch.forget(|_| false);
         let resolved = pass(&watch, Duration::from_secs(1)).await;
         assert!(resolved.len() == 1 && resolved[0].ended.is_some(), "{resolved:?}");

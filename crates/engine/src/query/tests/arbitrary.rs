@@ -13,6 +13,7 @@ pub(super) fn query() -> impl Strategy<Value = Query> {
     let leaf = prop_oneof![
         1 => pattern().prop_filter("it is not empty", |pattern| pattern.literal() != Some("")).prop_map(Query::Text),
         6 => (field(), pattern()).prop_map(|(field, pattern)| Query::Field(field, FieldTest::Matches(pattern))),
+        2 => id().prop_map(|(field, pattern)| Query::Field(field, FieldTest::Matches(pattern))),
         4 => attribute().prop_flat_map(|field| (Just(field), ordered(number())))
             .prop_map(|(field, test)| Query::Field(field, test)),
         2 => of(QueryField::SeverityLevel, level().boxed()),
@@ -96,12 +97,23 @@ fn field() -> impl Strategy<Value = QueryField> {
         QueryField::SeverityText,
         QueryField::Body,
         QueryField::Name,
-        QueryField::TraceId,
-        QueryField::SpanId,
-        QueryField::ParentSpanId,
         QueryField::Scope,
     ];
     prop_oneof![1 => proptest::sample::select(fields), 2 => attribute()]
+}
+
+/// A field of ids with what it could be, of which the digits at the beginning are often there.
+fn id() -> impl Strategy<Value = (QueryField, TextPattern)> {
+    let fields = vec![(QueryField::TraceId, 32), (QueryField::SpanId, 16), (QueryField::ParentSpanId, 16)];
+    (proptest::sample::select(fields), "[0-9a-fA-F?]{32}", 0..4_usize).prop_map(
+        |((field, digits), text, known)| {
+            let text = match known {
+                3 => text[..digits].to_owned(),
+                known => format!("{}*", &text[..known]),
+            };
+            (field, TextPattern::glob(&text))
+        },
+    )
 }
 
 fn attribute() -> impl Strategy<Value = QueryField> + Clone {

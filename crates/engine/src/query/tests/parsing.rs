@@ -35,6 +35,14 @@ fn queries_are_read_as_log_people_write_them() {
         ("\"AND\"", "\"AND\""),
         ("ANDROID", "ANDROID"),
         ("signal:logs", "signal:logs"),
+        ("host:a\\]", "host:\"a]\""),
+        ("host:\"a]\"", "host:\"a]\""),
+        ("path:a[0]", "path:\"a[0]\""),
+        ("[error]", "\"[error]\""),
+        ("trace_id:*", "trace_id:*"),
+        ("trace:4bF9*", "trace_id:4bF9*"),
+        ("span:00f067aa0ba902b7", "span_id:00f067aa0ba902b7"),
+        ("parent_span_id:?0f067aa0ba902b7", "parent_span_id:?0f067aa0ba902b7"),
     ] {
         assert_eq!(read(text), written, "{text}");
     }
@@ -72,6 +80,17 @@ fn a_wrong_query_is_told_at_its_column_with_what_to_write() {
         ("a\\", 2, "a backslash"),
         ("\"\"", 1, "write a word"),
         ("[a TO b]", 4, "stands in a range"),
+        ("a host:a]", 9, "nothing is open that `]` could close"),
+        ("host:a[0]]", 10, "nothing is open that `]` could close"),
+        ("a]", 2, "nothing is open that `]` could close"),
+        ("a]:b", 2, "nothing is open that `]` could close"),
+        ("trace_id:zz", 10, "has 32 hexadecimal digits"),
+        ("trace:4bf92f3577b34da6", 7, "has 32 hexadecimal digits"),
+        ("trace:(\"\" OR a*)", 8, "has 32 hexadecimal digits"),
+        ("trace:4bf9-*", 7, "has 32 hexadecimal digits"),
+        ("a span_id:00f067aa0ba902b7ff", 11, "has 16 hexadecimal digits"),
+        ("span:00f067aa0ba902b7ff*", 6, "has 16 hexadecimal digits"),
+        ("parent_span_id:00f067aa0ba902b", 16, "has 16 hexadecimal digits"),
     ] {
         let error = Query::parse(text).expect_err(text);
         assert_eq!(error.column, column, "{text}: {error}");
@@ -121,6 +140,13 @@ fn long_and_deep_queries_are_refused_and_end() {
     assert!(Query::parse(&"a ".repeat(200)).unwrap_err().message.contains("at most 128 conditions"));
     assert!(Query::parse(&"a".repeat(5000)).unwrap_err().message.contains("at most 4096 characters"));
     assert!(Query::parse(&"a".repeat(256)).is_ok());
+    // The name of a stream is as long as its key, and only compared.
+    for name in ["stream", "tenant", "exporter"] {
+        assert!(Query::parse(&format!("{name}:{}", "a".repeat(2000))).is_ok());
+        assert!(Query::parse(&format!("{name}:\"{}\"", "\\\"".repeat(1024))).is_ok());
+        let long = format!("{name}:{}*", "a".repeat(256));
+        assert!(Query::parse(&long).unwrap_err().message.contains("at most 256 characters"), "{long}");
+    }
     for long in ["a".repeat(257), format!("\"{}\"", "a".repeat(256)), format!("body:{}", "*a".repeat(200))] {
         assert!(Query::parse(&long).unwrap_err().message.contains("at most 256 characters"), "{long}");
     }
