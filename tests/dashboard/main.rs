@@ -9,10 +9,12 @@ mod support;
 
 mod actions;
 mod pages;
+mod narrow;
 mod passing;
 mod pictures;
 mod planted;
 mod scenes;
 mod scroll;
+mod series;
 mod setup;
 mod vendored;
