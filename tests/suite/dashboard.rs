@@ -145,7 +145,10 @@ async fn a_page_is_read_and_nothing_else_and_one_that_is_not_there_is_not_found(
     for path in ["/stream", "/tenants/", "/overview/", "/nonsense/of/it"] {
         for headers in [&[BROWSER][..], &followed] {
             let answer = get(&sluice, path, headers).await;
-            assert_eq!((answer.status, answer.header("content-type")), (404, Some("text/html; charset=utf-8")));
+            assert_eq!(
+                (answer.status, answer.header("content-type")),
+                (404, Some("text/html; charset=utf-8"))
+            );
             assert_eq!(answer.text(), get(&sluice, "/streams", &[BROWSER]).await.text(), "{path}");
         }
     }

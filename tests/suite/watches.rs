@@ -127,7 +127,8 @@ watches:
     .await;
     assert_eq!((&all["records"], &all["nearest_tenant"]["records"]), (&json!(3), &json!(2)), "{all}");
     let overview = sluice.api("/api/v1/overview").await;
-    let found = overview["attention"].as_array().unwrap().iter().find(|one| one["subject"]["name"] == "errors");
+    let found =
+        overview["attention"].as_array().unwrap().iter().find(|one| one["subject"]["name"] == "errors");
     let found = found.unwrap_or_else(|| panic!("{overview}"));
     assert_eq!(
         (&found["kind"], &found["severity"], &found["href"]),

@@ -512,7 +512,9 @@ fn could_be_id(pattern: &TextPattern, digits: usize) -> bool {
     let (mut known, mut has_run) = (0, false);
     for part in pattern.parts() {
         match part {
-            PatternPart::Text(text) if text.chars().all(|char| char.is_ascii_hexdigit()) => known += text.len(),
+            PatternPart::Text(text) if text.chars().all(|char| char.is_ascii_hexdigit()) => {
+                known += text.len();
+            }
             PatternPart::Text(_) => return false,
             PatternPart::One => known += 1,
             PatternPart::Run => has_run = true,

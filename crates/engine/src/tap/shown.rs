@@ -37,7 +37,8 @@ pub(super) fn record(record: &RecordView<'_, '_>, origin: &RecordOrigin<'_>) -> 
     if let Some(metric) = record.metric() {
         let (name, unit, kind) = (metric.name, metric.unit, metric.kind);
         let (temporality, value) = (record.temporality(), value(kind, &fields));
-        let metric = json!({ "name": name, "unit": unit, "type": kind, "temporality": temporality, "value": value });
+        let metric =
+            json!({ "name": name, "unit": unit, "type": kind, "temporality": temporality, "value": value });
         shown.insert("metric".into(), metric);
     }
     shown.into()

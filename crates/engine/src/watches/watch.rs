@@ -366,7 +366,11 @@ mod tests {
         assert_eq!(fired.iter().map(|alert| alert.tenant.as_deref()).collect::<Vec<_>>(), [Some("acme")]);
         assert_eq!(watch.total(), 4);
         let state = watch.state();
-        assert_eq!((state.counted, state.nearest), (4, Some(("acme".into(), 3))), "all, and the largest tenant");
+        assert_eq!(
+            (state.counted, state.nearest),
+            (4, Some(("acme".into(), 3))),
+            "all, and the largest tenant"
+        );
         assert_eq!(state.firing.len(), 1, "the whole does not fire beside its tenants");
         assert_eq!(watch.firing_of("acme").map(|series| series.counted), Some(3));
         assert_eq!([watch.firing_of("globex"), watch.firing_of("nobody")], [None, None]);
@@ -384,7 +388,11 @@ mod tests {
         watch.count(Some("acme"));
         pass(&watch, Duration::from_secs(1)).await;
         let state = watch.state();
-        assert_eq!((state.counted, state.nearest), (1, Some(("apex".into(), 0))), "all, and the smallest tenant");
+        assert_eq!(
+            (state.counted, state.nearest),
+            (1, Some(("apex".into(), 0))),
+            "all, and the smallest tenant"
+        );
         assert_eq!(watch.firing_of("acme"), None);
         watch.forget(|_| false);
         let resolved = pass(&watch, Duration::from_secs(1)).await;

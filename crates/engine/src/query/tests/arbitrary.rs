@@ -104,15 +104,16 @@ fn field() -> impl Strategy<Value = QueryField> {
 
 /// A field of ids with what it could be, of which the digits at the beginning are often there.
 fn id() -> impl Strategy<Value = (QueryField, TextPattern)> {
-    let fields =
-        vec![(QueryField::TraceId, 32), (QueryField::SpanId, 16), (QueryField::ParentSpanId, 16)];
-    (proptest::sample::select(fields), "[0-9a-fA-F?]{32}", 0..4_usize).prop_map(|((field, digits), text, known)| {
-        let text = match known {
-            3 => text[..digits].to_owned(),
-            known => format!("{}*", &text[..known]),
-        };
-        (field, TextPattern::glob(&text))
-    })
+    let fields = vec![(QueryField::TraceId, 32), (QueryField::SpanId, 16), (QueryField::ParentSpanId, 16)];
+    (proptest::sample::select(fields), "[0-9a-fA-F?]{32}", 0..4_usize).prop_map(
+        |((field, digits), text, known)| {
+            let text = match known {
+                3 => text[..digits].to_owned(),
+                known => format!("{}*", &text[..known]),
+            };
+            (field, TextPattern::glob(&text))
+        },
+    )
 }
 
 fn attribute() -> impl Strategy<Value = QueryField> + Clone {
