@@ -9,11 +9,13 @@ mod support;
 
 mod actions;
 mod letters;
+mod narrow;
 mod pages;
 mod passing;
 mod pictures;
 mod planted;
 mod scenes;
 mod scroll;
+mod series;
 mod setup;
 mod vendored;

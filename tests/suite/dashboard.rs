@@ -135,6 +135,27 @@ async fn a_page_is_read_and_nothing_else_and_one_that_is_not_there_is_not_found(
     ] {
         assert_eq!(get(&sluice, path, &[BROWSER]).await.status, 404, "{path}");
     }
+    // Whoever mistypes an address, or follows a wrong link of another site, sees the frame, which says so.
+    let followed = [
+        BROWSER,
+        ("sec-fetch-site", "cross-site"),
+        ("sec-fetch-mode", "navigate"),
+        ("sec-fetch-dest", "document"),
+    ];
+    for path in ["/stream", "/tenants/", "/overview/", "/nonsense/of/it"] {
+        for headers in [&[BROWSER][..], &followed] {
+            let answer = get(&sluice, path, headers).await;
+            assert_eq!(
+                (answer.status, answer.header("content-type")),
+                (404, Some("text/html; charset=utf-8"))
+            );
+            assert_eq!(answer.text(), get(&sluice, "/streams", &[BROWSER]).await.text(), "{path}");
+        }
+    }
+    for path in ["/api/v1/nonsense", "/assets/none.js"] {
+        let answer = get(&sluice, path, &[BROWSER]).await;
+        assert!(answer.text().starts_with("no such page"), "{path}: {}", answer.text());
+    }
 }
 
 #[tokio::test]

@@ -389,6 +389,9 @@ async fn exporters_are_listed_in_every_order_a_page_at_a_time_and_each_with_all_
     assert_eq!(names("&sort=-delivered_records").await[0], other_name);
     assert_eq!(names("&sort=type").await[0], none);
     assert_eq!(names("&sort=streams").await[0], none);
+    assert_eq!(names("&sort=-state").await, [up_name, other_name, none], "held, ok and idle");
+    assert_eq!(names("&sort=state").await, [none, other_name, up_name]);
+    assert_eq!(names("&sort=-not_delivered_records").await, names("&sort=name").await, "nothing is lost");
     assert_eq!(names("&q=http&sort=name").await, [other_name, up_name]);
 
     for path in ["otlp_http/up", "otlp_http%2Fup"] {
@@ -396,6 +399,7 @@ async fn exporters_are_listed_in_every_order_a_page_at_a_time_and_each_with_all_
         assert!(!answer.text().contains("s3cr3t"), "{}", answer.text());
         let one: Value = serde_json::from_slice(&answer.body).unwrap();
         assert_eq!((&one["name"], &one["type"]), (&json!(up_name), &json!("otlp_http")));
+        assert_eq!(one["state"], "held", "{one}");
         assert_eq!(one["settings"]["headers"]["Authorization"], "[redacted]", "{one}");
         assert_eq!(one["settings"]["endpoint"], up.url());
         assert_eq!((&one["attempts"]["401"], &one["failing_streams"]), (&json!(2), &json!(2)));

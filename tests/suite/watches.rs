@@ -103,6 +103,7 @@ routes: [{ tenants: '*', key: '{{ tenant.id }}', exporters: [nop] }]
 admin: { endpoint: '127.0.0.1:0', tenant_metrics: true }
 watches:
   - { name: errors, query: error, tenants: 'a*', above: 1 in 1h }
+  - { name: errors-of-each, query: error, tenants: '*', above: 1 in 1h }
   - { name: all, query: error, above: 100 in 1h }
   - { name: gone, query: '*', tenants: '*', below: 1 in 1s }
 ";
@@ -118,6 +119,31 @@ watches:
     .await;
     assert_eq!((&fires["firing"][0]["tenant"], &fires["firing_total"]), (&json!("acme"), &json!(1)));
     assert_eq!(fires["records_total"], 2, "globex is none of its tenants");
+    assert_eq!(fires["nearest_tenant"], json!({ "id": "acme", "records": 2 }));
+    let all = eventually("records of all tenants are counted together", async || {
+        let shown = watch(&sluice, "errors-of-each").await;
+        (shown["state"] == "firing").then_some(shown)
+    })
+    .await;
+    assert_eq!((&all["records"], &all["nearest_tenant"]["records"]), (&json!(3), &json!(2)), "{all}");
+    let overview = sluice.api("/api/v1/overview").await;
+    let found =
+        overview["attention"].as_array().unwrap().iter().find(|one| one["subject"]["name"] == "errors");
+    let found = found.unwrap_or_else(|| panic!("{overview}"));
+    assert_eq!(
+        (&found["kind"], &found["severity"], &found["href"]),
+        (&json!("watch_firing"), &json!("warning"), &json!("/watches"))
+    );
+    let text = found["text"].as_str().unwrap();
+    assert!(text.ends_with(": 2 records of acme matched in the last 60 min, above 1."), "{text}");
+    let firing = sluice.api("/api/v1/tenants/acme").await["firing_watches"].take();
+    assert_eq!(
+        (&firing[0]["watch"], &firing[0]["records"], &firing[0]["above"], &firing[0]["within_seconds"]),
+        (&json!("errors"), &json!(2), &json!(1), &json!(3600)),
+        "{firing}"
+    );
+    let of_globex = sluice.api("/api/v1/tenants/globex").await["firing_watches"].take();
+    assert!(!of_globex.to_string().contains("\"errors\""), "{of_globex}");
     assert_eq!(watch(&sluice, "all").await["records_total"], 3);
     eventually("the silent tenant is missed", async || {
         let shown = watch(&sluice, "gone").await;

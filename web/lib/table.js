@@ -11,8 +11,8 @@ const BEYOND = 8;
 
 /** How much room a window has, with the height of a row: columns of a higher rank are left out. */
 const ROOMS = [
-  { rank: 1, media: "(max-width: 760px)", height: 76 },
-  { rank: 2, media: "(max-width: 1100px)", height: 62 },
+  { rank: 1, media: "(max-width: 760px)", height: 80 },
+  { rank: 2, media: "(max-width: 1100px)", height: 64 },
   { rank: 3, media: "(pointer: coarse)", height: 46 },
   { rank: 3, media: "all", height: 34 },
 ];

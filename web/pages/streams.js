@@ -11,10 +11,10 @@ const NOTHING = html`<span class="none">–</span>`;
 
 const COLUMNS = [
   { label: "Key", orders: bothOrders("key", "ascending"), cell: (stream) => stream.key || html`<span class="none">(no key)</span>` },
-  { label: "Exporter", rank: 2, width: "18%", orders: bothOrders("exporter", "ascending"), cell: (stream) => stream.exporter },
+  { label: "Exporter", rank: 3, width: "15%", orders: bothOrders("exporter", "ascending"), cell: (stream) => stream.exporter },
   { label: "Tenant", rank: 3, width: "11%", orders: bothOrders("tenant", "ascending"), cell: (stream) => stream.tenant ?? NOTHING },
   { label: "Signal", rank: 2, width: "5.5rem", cell: (stream) => stream.signal },
-  { label: "State", rank: 2, width: "9.5rem", foldsFirst: true, cell: (stream) => html`<${State} name=${stream.state} />` },
+  { label: "State", rank: 2, width: "8rem", foldsFirst: true, cell: (stream) => html`<${State} name=${stream.state} />` },
   { label: "Waiting", number: true, width: "6.2rem", orders: bothOrders("pending_bytes"), cell: (stream) => html`<${Figure} value=${stream.pending_bytes} as="bytes" />` },
   { label: "Oldest", number: true, rank: 2, width: "7rem", orders: [{ value: "oldest", direction: "descending" }, { value: "-oldest", direction: "ascending" }], cell: (stream) => html`<${Figure} value=${stream.oldest_pending_seconds} as="duration" unit="seconds" />` },
   { label: "Delivered", number: true, rank: 3, width: "7rem", orders: bothOrders("delivered_records"), cell: (stream) => html`<${Figure} value=${stream.delivered_records} unit="records" />` },

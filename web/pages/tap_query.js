@@ -11,14 +11,13 @@ export function TapChoice({ value }) {
 }
 
 /** The longest name that a query is given whole, escapes included; of a longer one its beginning. */
-const WHOLE_NAME = 3000;
+const WHOLE_NAME = 2500;
 const BEGINNING = 100;
 
 /** The name of a tenant, a stream or an exporter as a value in a query. */
 export function inQuery(name) {
-  if (/^[\w.][\w./-]*$/.test(name)) return name;
   const escaped = name.replaceAll(/["\\]/g, "\\$&");
-  if (escaped.length <= WHOLE_NAME) return `"${escaped}"`;
+  if (escaped.length <= WHOLE_NAME) return /^[\w.][\w./-]*$/.test(name) ? name : `"${escaped}"`;
   return `${Array.from(name).slice(0, BEGINNING).map((char) => (/\w/.test(char) ? char : `\\${char}`)).join("")}*`;
 }
 

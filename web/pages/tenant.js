@@ -21,8 +21,7 @@ export function TenantPage({ name }) {
     ${head(data.states.map((state) => html`<${State} key=${state} name=${state} />`), data.senders && html`<${Actions} tenant=${data} path=${path} />`)}
     <${Trouble} error=${error} />
     ${data.problem && html`<p class="notice error"><${Sign} tone="error" /><span>${sentence(data.problem.text)} (since <${Moment} at=${data.problem.since} />)</span></p>`}
-    ${data.firing_watches.map((firing) => html`<p key=${firing.watch} class="notice error"><${Sign} tone="error" /><span>The watch
-      <a href="/watches">${firing.watch}</a> fires since <${Moment} at=${firing.since} as="clock" />: <${Counted} value=${firing.records} noun="record" /> matched, ${threshold(firing)}.</span></p>`)}
+    ${data.firing_watches.map((firing) => html`<p key=${firing.watch} class="notice error"><${Sign} tone="error" /><span>The watch <a href="/watches">${firing.watch}</a> fires since <${Moment} at=${firing.since} as="clock" />: <${Counted} value=${firing.records} noun="record" /> matched, ${threshold(firing)}.</span></p>`)}
     <p class="links">
       <a href=${address("/streams", { tenant: name })}>Its streams</a>
       <a href=${address("/dead-letters", { tenant: name })}>Its dead letters</a>

@@ -513,7 +513,7 @@ fn could_be_id(pattern: &TextPattern, digits: usize) -> bool {
     for part in pattern.parts() {
         match part {
             PatternPart::Text(text) if text.chars().all(|char| char.is_ascii_hexdigit()) => {
-                known += text.len()
+                known += text.len();
             }
             PatternPart::Text(_) => return false,
             PatternPart::One => known += 1,
