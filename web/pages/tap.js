@@ -186,8 +186,15 @@ function differing(series) {
   }
   return new Map([...metrics].map(([metric, origins]) => {
     const names = new Set(origins.flatMap((origin) => Object.keys(origin)));
-    const valuesOf = (name) => new Set(origins.map((origin) => JSON.stringify(origin[name])));
-    return [metric, [...names].filter((name) => name !== "service.name" && valuesOf(name).size > 1)];
+    // What says the same as another, such as a tenant and the attribute that names it, is told once.
+    const valuesOf = (name) => origins.map((origin) => JSON.stringify(origin[name]) ?? "");
+    const told = new Set([valuesOf("service.name").join()]);
+    return [metric, [...names].filter((name) => {
+      const values = valuesOf(name);
+      const isNew = new Set(values).size > 1 && !told.has(values.join());
+      told.add(values.join());
+      return isNew;
+    })];
   }));
 }
 

@@ -89,6 +89,7 @@ for (const viewport of [{ width: 1280, height: 800 }, { width: 360, height: 740 
     assert.equal(found.length, 1, `${metric} of ${pod} of ${tenant}: ${JSON.stringify(cards)}`);
     return found[0];
   };
+  assert.ok(!card("latency", "pod-1", "acme").from.includes("tenant.id="), "what says the same is told once");
   assert.equal(card("queue", "pod-1", "acme").line, "5 values, lowest 101, highest 105");
   assert.equal(card("queue", "pod-2", "acme").line, "5 values, lowest 1.10 k, highest 1.10 k");
   // The values that came with each point: of a cumulative series nothing is known of the first.
