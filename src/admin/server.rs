@@ -343,8 +343,8 @@ impl Admin {
         };
         let mut credential = AdminCredential::Nothing;
         let action = match page.action(&head.method) {
-            // The request describes what is done. Without a body it has no part of it.
-            Some(AdminAction::Reload) if !body.is_end_stream() => Some(AdminAction::Write),
+            // The request describes what is planned. Without a candidate it has no part of it.
+            Some(AdminAction::Reload) if has_candidate(&head, &body) => Some(AdminAction::Write),
             action => action,
         };
         if self.role == Role::Admin
@@ -622,7 +622,7 @@ impl Admin {
     }
 
     async fn reload(&self, head: &Parts, body: Incoming, credential: AdminCredential) -> HttpResponse {
-        let candidate = !body.is_end_stream();
+        let candidate = has_candidate(head, &body);
         match dry_run(head.uri.query().unwrap_or_default()) {
             Ok(false) if candidate => {
                 let error = "a reload reads the file and takes no body: send a candidate with `?dry_run=true`, which says what it would do";
@@ -653,8 +653,7 @@ impl Admin {
 
     /// What a reload would do if the file had the text in the body.
     async fn plan_candidate(&self, head: &Parts, body: Incoming) -> HttpResponse {
-        let media_type = body::media_type(head);
-        if !CANDIDATE_TYPES.iter().any(|known| media_type.eq_ignore_ascii_case(known)) {
+        if !is_of_candidate(body::media_type(head)) {
             let error = "send the text of a configuration with `Content-Type: application/yaml` (curl: `--data-binary @FILE`)";
             return problem(StatusCode::UNSUPPORTED_MEDIA_TYPE, error);
         }
@@ -709,6 +708,17 @@ fn tenant_answer(shown: Option<serde_json::Value>) -> HttpResponse {
         Some(shown) => json(StatusCode::OK, &shown),
         None => problem(StatusCode::NOT_FOUND, "there is no tenant of this id"),
     }
+}
+
+/// Whether a request for a reload brings the text of a configuration, or means to. Of others, the body is not looked at.
+fn has_candidate(head: &Parts, body: &Incoming) -> bool {
+    let is_dry_run = dry_run(head.uri.query().unwrap_or_default()) == Ok(true);
+    !body.is_end_stream() && (is_dry_run || is_of_candidate(body::media_type(head)))
+}
+
+/// Whether a text of this media type is a candidate for the configuration.
+fn is_of_candidate(media_type: &str) -> bool {
+    CANDIDATE_TYPES.iter().any(|known| media_type.eq_ignore_ascii_case(known))
 }
 
 /// Whether a reload is to be planned only, by the parameter `dry_run`.

@@ -287,14 +287,12 @@ async fn an_exporter_that_delivers_nothing_is_never_ok_and_its_streams_are_count
 #[tokio::test]
 async fn a_receiver_that_takes_nothing_of_what_comes_is_failing_and_not_idle() {
     let up = sinks::counting().await;
-    let at_once = "sending_queue: { enabled: false }, retry_on_failure: { enabled: false }";
-    let sluice = Sluice::start(&config(&up, "").replace(QUICK, at_once)).await;
+    up.set_fault(Fault::status(503));
+    let sluice = Sluice::start(&config(&up, "limits: { streams: 1 }\n")).await;
     let receiver = |shown: &Value| states(shown)["receiver:otlp"].clone();
     assert_eq!(receiver(&overview(&sluice).await), "idle");
-    for (fault, body, status) in
-        [(Fault::status(503), logs(&[("a", &["x"])]), 503), (Fault::none(), b"no OTLP".to_vec(), 400)]
-    {
-        up.set_fault(fault);
+    sluice.accept(Signal::Logs, logs(&[("a", &["x"])])).await;
+    for (body, status) in [(logs(&[("b", &["x"])]), 503), (b"no OTLP".to_vec(), 400)] {
         let shown = eventually("it refuses everything", async || {
             assert_eq!(sluice.post(Signal::Logs, body.clone()).await.status, status);
             let shown = overview(&sluice).await;

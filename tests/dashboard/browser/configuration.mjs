@@ -1,10 +1,11 @@
 // The configuration: tried and read again, and where a payload would go by it.
 import assert from "node:assert/strict";
 import { readFileSync, writeFileSync } from "node:fs";
-import { api, eventually, facts, finish, open, visit } from "./browser.mjs";
+import { accessible, api, eventually, facts, finish, open, visit } from "./browser.mjs";
 
 const page = await open();
 const dialog = page.locator("dialog[open]");
+const section = (title) => page.locator("section.card", { has: page.getByRole("heading", { name: title, exact: true }) });
 await page.addInitScript((token) => sessionStorage.setItem("sluice-token", token), facts.token);
 
 // A reload, tried before it is made.
@@ -16,13 +17,15 @@ assert.equal((await api("/api/v1/config")).version, version, "a dry run changes 
 await page.getByRole("button", { name: "Reload", exact: true }).click();
 await dialog.getByRole("button", { name: "Reload", exact: true }).click();
 await dialog.waitFor({ state: "detached" });
-await eventually("it is said that it was read again", () => page.getByText(/is in use/).isVisible());
+await eventually("it is said that it was read again", () => page.getByText(/^Version \d+ is in use/).isVisible());
 
 // A change, tried before it is in the file.
 const file = readFileSync(facts.file, "utf8");
-const candidate = page.locator("#candidate");
+const candidate = section("Try a change");
 const { version: inUse } = await api("/api/v1/config");
 async function tried(text, outcome) {
+  // A browser's console tells of the 422 that a text which can't be used is answered with.
+  page.expectsErrors = outcome === "It can't be used";
   await candidate.getByLabel("A candidate for the configuration").fill(text);
   await candidate.getByRole("button", { name: "Show what it would do" }).click();
   await candidate.getByText(outcome).waitFor();
@@ -47,10 +50,12 @@ await candidate.getByRole("button", { name: "Start from what is in use" }).click
 const begun = await candidate.getByLabel("A candidate for the configuration").inputValue();
 assert.equal(begun, (await api("/api/v1/config")).text);
 assert.ok(!(await candidate.textContent()).includes("It can't be used"), "what was said of another text is gone");
+page.expectsErrors = false;
+await accessible(page, "configuration");
 
 // A reload with a change.
 writeFileSync(facts.file, longer);
-const onDisk = page.locator("#dry-run");
+const onDisk = section("The file on disk");
 await onDisk.getByRole("button", { name: "Dry run" }).click();
 await onDisk.locator("tr", { hasText: "otlp_http/picky" }).getByText("7s").waitFor();
 await onDisk.getByRole("button", { name: "Reload", exact: true }).click();
@@ -58,8 +63,8 @@ await dialog.getByRole("button", { name: "Reload", exact: true }).click();
 await dialog.waitFor({ state: "detached" });
 await eventually("the change is in use", async () => (await api("/api/v1/config")).text.includes("timeout: 7s"));
 await visit(page, "/configuration");
-await page.locator("#reloads").getByText("the write token, from 127.0.0.1").first().waitFor();
-await page.locator("#in-use").getByText("timeout: 7s").first().waitFor();
+await section("Reloads").getByText("the write token, from 127.0.0.1").first().waitFor();
+await section("In use").getByText("timeout: 7s").first().waitFor();
 
 // Where a payload would go.
 const payload = { resourceLogs: [{ resource: { attributes: [{ key: "s2.stream", value: { stringValue: "alpha" } }] }, scopeLogs: [{ logRecords: [{ body: { stringValue: "text" } }] }] }] };
