@@ -40,7 +40,7 @@ pub(super) fn shown(router: &Router, id: &str) -> Option<Value> {
         }
     };
     let streams = StreamsByTenant::of_some(router, account.iter());
-    let tenant = ShownTenant::new(tenant, account, &streams);
+    let tenant = ShownTenant::new(tenant, account.as_ref(), &streams);
     let mut shown = tenant.summary();
     let totals = tenant.totals();
     let signals: Map<_, _> =
@@ -59,7 +59,7 @@ pub(super) fn shown(router: &Router, id: &str) -> Option<Value> {
         shown["exporters"] = json!(row.exporters);
         shown["senders"] = row.senders.iter().map(|sender| of_sender(sender, totals)).collect();
         shown["values"] = of_values(row);
-        shown["limits"] = limits(row, tenant.account.as_deref());
+        shown["limits"] = limits(row, tenant.account.map(|account| &**account));
     }
     Some(shown)
 }

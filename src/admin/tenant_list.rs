@@ -11,13 +11,13 @@ use std::time::SystemTime;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::page_search;
+use super::page_search::{self, FoundPage};
 use super::query;
 use super::tenant_state::{NamedTenant, ShownTenant, StreamsByTenant, TenantState, of_all_signals};
 use crate::export::Fate;
 use crate::receive::Outcome;
 use crate::run::Router;
-use crate::tenants::{Table, TableRow, TenantAccount, TenantTotals};
+use crate::tenants::{TenantAccount, TenantIndex, TenantTotals};
 
 /// Tenants listed if the query does not say how many.
 const TENANTS: usize = 100;
@@ -63,11 +63,18 @@ enum TenantOrder {
     LastFailure,
 }
 
+/// A tenant of the list.
+#[derive(Clone, Copy)]
+struct ListedTenant<'t> {
+    named: NamedTenant<'t>,
+    account: Option<&'t Arc<TenantAccount>>,
+}
+
 /// A tenant that the query finds.
 struct FoundTenant<'t> {
     /// The lower it is, the earlier the tenant comes; tenants of the same value are ordered by their names.
     value: u64,
-    named: NamedTenant<'t>,
+    listed: ListedTenant<'t>,
 }
 
 impl TenantOrder {
@@ -183,7 +190,7 @@ pub(super) fn named<T: Copy>(
 /// The page. Reads every row, and every stream, which takes a while if there are many.
 pub(super) fn page(router: &Router, wanted: &WantedTenants) -> Result<Value, String> {
     let tenants = router.tenants();
-    let table = tenants.table();
+    let index = tenants.index();
     // A tenant whose row was removed is listed for as long as something of it is pending.
     let mut gone = Vec::new();
     tenants.for_each_account(|account| {
@@ -191,74 +198,92 @@ pub(super) fn page(router: &Router, wanted: &WantedTenants) -> Result<Value, Str
             gone.push(account.clone());
         }
     });
-    // An account may know of a row that the table has not had when it was loaded.
-    gone.retain(|account| table.tenant(account.id()).is_none());
+    // An account may know of a table that is newer than the one that is listed.
+    gone.retain(|account| index.table().tenant(account.id()).is_none());
+    let table = index.table();
+    let broken: Vec<_> = table
+        .problems()
+        .filter(|(place, ..)| !table.is_tenant(place))
+        .map(|(place, id, problem)| {
+            let named = NamedTenant::of_broken_row(place, id, problem);
+            (named, id.and_then(|id| tenants.known_account(id)))
+        })
+        .collect();
+    let all = all(&index, &broken, &gone);
     let streams =
         if wanted.needs_streams() { StreamsByTenant::of_all(router) } else { StreamsByTenant::default() };
-    let shown = |named: NamedTenant<'_>| {
-        let account = if wanted.needs_account() { named.account(tenants) } else { None };
-        wanted.look(router, &ShownTenant::new(named, account, &streams))
-    };
+    let look = |listed: &ListedTenant<'_>| wanted.look(router, &listed.shown(&streams));
     let begin = match &wanted.after {
         None => None,
         // The tenant may have been removed since the page before was read.
         Some(after) if wanted.order == TenantOrder::Id => Some((0, after.as_str())),
         Some(after) => {
-            let known = find(&table, &gone, after).ok_or_else(|| {
+            let known = all.binary_search_by(|listed| listed.named.name().cmp(after)).map_err(|_| {
                 format!("`after` names a row that is not there (any more): `{after}`; begin again without it")
             })?;
-            Some((shown(known).0, after.as_str()))
+            Some((look(&all[known]).0, after.as_str()))
         }
     };
-    let (mut total, mut behind) = (0, Vec::new());
-    for named in all(&table, &gone).filter(|named| wanted.has_text(named)) {
-        let (value, is_wanted) = shown(named);
-        if is_wanted {
-            total += 1;
-            if begin.is_none_or(|begin| wanted.compare((value, named.name()), begin) == Ordering::Greater) {
-                behind.push(FoundTenant { value, named });
+    let is_everything = wanted.order == TenantOrder::Id && wanted.text.is_none() && wanted.state.is_none();
+    let page = if is_everything {
+        wanted.page_by_id(&all)
+    } else {
+        let (mut total, mut behind) = (0, Vec::new());
+        for listed in all.iter().filter(|listed| wanted.has_text(&listed.named)) {
+            let (value, is_wanted) = look(listed);
+            if is_wanted {
+                total += 1;
+                let position = (value, listed.named.name());
+                if begin.is_none_or(|begin| wanted.compare(position, begin) == Ordering::Greater) {
+                    behind.push(FoundTenant { value, listed: *listed });
+                }
             }
         }
-    }
-    let page = page_search::part(behind, total, wanted.skip, wanted.limit, |one, other| {
-        wanted.compare((one.value, one.named.name()), (other.value, other.named.name()))
-    });
+        let page = page_search::part(behind, total, wanted.skip, wanted.limit, |one, other| {
+            wanted.compare((one.value, one.listed.named.name()), (other.value, other.listed.named.name()))
+        });
+        let rows = page.rows.into_iter().map(|found| found.listed).collect();
+        FoundPage { total: page.total, rows, more: page.more }
+    };
     let next = page.rows.last().filter(|_| page.more).map(|last| last.named.name());
-    let accounts: Vec<_> = page.rows.iter().map(|found| found.named.account(tenants)).collect();
     let streams = if wanted.needs_streams() {
         streams
     } else {
-        StreamsByTenant::of_some(router, accounts.iter().flatten())
+        StreamsByTenant::of_some(router, page.rows.iter().filter_map(|listed| listed.account))
     };
-    let rows = page.rows.iter().zip(accounts);
-    let rows: Vec<_> =
-        rows.map(|(found, account)| ShownTenant::new(found.named, account, &streams).summary()).collect();
+    let rows: Vec<_> = page.rows.iter().map(|listed| listed.shown(&streams).summary()).collect();
     Ok(json!({ "total": page.total, "tenants": rows, "next": next }))
 }
 
-/// The tenants of the table, and those whose rows are gone, in no order.
-fn all<'t>(table: &'t Table, gone: &'t [Arc<TenantAccount>]) -> impl Iterator<Item = NamedTenant<'t>> {
-    let ready = table.tenants_and_problems().map(|(row, problem)| NamedTenant::of_row(row, problem));
-    ready.chain(without_tenant(table, gone))
-}
-
-/// The rows that have been broken from the start, and the tenants whose rows are gone.
-fn without_tenant<'t>(
-    table: &'t Table,
+/// The tenants of the table, the rows that have been broken from the start, and the tenants whose rows are gone, by their names.
+fn all<'t>(
+    index: &'t TenantIndex,
+    broken: &'t [(NamedTenant<'t>, Option<Arc<TenantAccount>>)],
     gone: &'t [Arc<TenantAccount>],
-) -> impl Iterator<Item = NamedTenant<'t>> {
-    let broken = table
-        .problems()
-        .filter(|(place, ..)| !table.is_tenant(place))
-        .map(|(place, id, problem)| NamedTenant::of_broken_row(place, id, problem));
-    broken.chain(gone.iter().map(|account| NamedTenant::of_gone_row(account.id())))
+) -> Vec<ListedTenant<'t>> {
+    let mut all = Vec::with_capacity(index.tenants().len() + broken.len() + gone.len());
+    all.extend(index.tenants().iter().map(|indexed| ListedTenant {
+        named: NamedTenant::of_row(indexed.tenant(), indexed.problem()),
+        account: indexed.account(),
+    }));
+    let ready = all.len();
+    all.extend(
+        broken.iter().map(|(named, account)| ListedTenant { named: *named, account: account.as_ref() }),
+    );
+    let of_gone = |account: &'t Arc<TenantAccount>| ListedTenant {
+        named: NamedTenant::of_gone_row(account.id()),
+        account: Some(account),
+    };
+    all.extend(gone.iter().map(of_gone));
+    if all.len() > ready {
+        all.sort_by(|one, other| one.named.name().cmp(other.named.name()));
+    }
+    all
 }
 
-/// The tenant of this name in the list.
-fn find<'t>(table: &'t Table, gone: &'t [Arc<TenantAccount>], name: &str) -> Option<NamedTenant<'t>> {
-    match table.tenant(name) {
-        Some(TableRow::Ready(row)) => Some(NamedTenant::of_row(row, table.problem(&row.place))),
-        Some(TableRow::Broken) | None => without_tenant(table, gone).find(|named| named.name() == name),
+impl<'t> ListedTenant<'t> {
+    fn shown(&self, streams: &StreamsByTenant) -> ShownTenant<'t> {
+        ShownTenant::new(self.named, self.account, streams)
     }
 }
 
@@ -269,10 +294,22 @@ impl WantedTenants {
         self.order.is_of_streams() || self.state.is_some_and(of_state)
     }
 
-    /// Whether the tenants' accounts have to be known to find the page.
-    fn needs_account(&self) -> bool {
-        let of_state = |state| !matches!(state, TenantState::Broken | TenantState::Paused);
-        self.order != TenantOrder::Id || self.state.is_some_and(of_state)
+    /// The page of all tenants by their ids, of which there are `all` in this order.
+    fn page_by_id<'t>(&self, all: &[ListedTenant<'t>]) -> FoundPage<ListedTenant<'t>> {
+        let after = self.after.as_deref();
+        let behind = if self.reversed {
+            all.partition_point(|listed| after.is_none_or(|after| listed.named.name() < after))
+        } else {
+            let before = |listed: &ListedTenant<'_>| after.is_some_and(|after| listed.named.name() <= after);
+            all.len() - all.partition_point(before)
+        };
+        let left = behind.saturating_sub(self.skip);
+        let rows = if self.reversed {
+            all[..left].iter().rev().take(self.limit).copied().collect()
+        } else {
+            all[all.len() - left..].iter().take(self.limit).copied().collect()
+        };
+        FoundPage { total: all.len(), rows, more: left > self.limit }
     }
 
     fn has_text(&self, tenant: &NamedTenant<'_>) -> bool {

@@ -14,7 +14,7 @@ use crate::receive::Outcome;
 use crate::rounded::seconds;
 use crate::run::Router;
 use crate::stream::{ScannedStream, StreamActivity};
-use crate::tenants::{RowProblem, Tenant, TenantAccount, TenantFailure, TenantTotals, Tenants};
+use crate::tenants::{RowProblem, Tenant, TenantAccount, TenantFailure, TenantTotals};
 use crate::utc::rfc3339;
 
 /// A tenant that has sent nothing for so long is silent.
@@ -65,7 +65,7 @@ pub(super) struct NamedTenant<'t> {
 pub(super) struct ShownTenant<'t> {
     named: NamedTenant<'t>,
     /// Its account, which it has once it has sent or has had streams.
-    pub(super) account: Option<Arc<TenantAccount>>,
+    pub(super) account: Option<&'t Arc<TenantAccount>>,
     pub(super) streams: TenantStreams,
 }
 
@@ -171,11 +171,6 @@ impl<'t> NamedTenant<'t> {
     pub(super) fn name(&self) -> &'t str {
         self.id.or(self.place).map_or("", |name| name)
     }
-
-    /// The account of the tenant, if there is one.
-    pub(super) fn account(&self, tenants: &Tenants) -> Option<Arc<TenantAccount>> {
-        tenants.known_account(self.id?)
-    }
 }
 
 impl<'t> Deref for ShownTenant<'t> {
@@ -190,15 +185,15 @@ impl<'t> ShownTenant<'t> {
     /// A tenant with its account and what is known of its streams.
     pub(super) fn new(
         named: NamedTenant<'t>,
-        account: Option<Arc<TenantAccount>>,
+        account: Option<&'t Arc<TenantAccount>>,
         streams: &StreamsByTenant,
     ) -> Self {
-        let streams = account.as_ref().map(|account| streams.of(account)).unwrap_or_default();
+        let streams = account.map(|account| streams.of(account)).unwrap_or_default();
         Self { named, account, streams }
     }
 
     pub(super) fn totals(&self) -> Option<&TenantTotals> {
-        self.account.as_deref().map(TenantAccount::totals)
+        self.account.map(|account| account.totals())
     }
 
     /// The first of its states.
@@ -213,7 +208,7 @@ impl<'t> ShownTenant<'t> {
             TenantState::Held => self.row.is_some_and(|row| row.hold) || self.streams.held > 0,
             TenantState::Failing => self.streams.failing > 0,
             TenantState::OverLimit => {
-                self.account.as_ref().is_some_and(|account| account.quota().was_over_limit_recently())
+                self.account.is_some_and(|account| account.quota().was_over_limit_recently())
             }
             TenantState::Silent => self.is_silent(),
             TenantState::Ok => {

@@ -2,11 +2,14 @@
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::{ArcSwap, Guard};
 use dashmap::DashMap;
+use parking_lot::Mutex;
 
 use super::account::TenantAccount;
+use super::index::TenantIndex;
 use super::table::{Table, TableRow};
 use super::tenant::TenantLimits;
 
@@ -16,6 +19,10 @@ pub struct Tenants {
     table: ArcSwap<Table>,
     /// The accounts of tenants that have sent, or have had streams, and of which anything else is left.
     accounts: DashMap<Arc<str>, Arc<TenantAccount>>,
+    /// How many accounts have been opened.
+    opened: AtomicU64,
+    /// Of the table in use, if somebody has asked for it.
+    index: Mutex<Option<Arc<TenantIndex>>>,
 }
 
 impl Tenants {
@@ -39,7 +46,10 @@ impl Tenants {
             account.note_row(self.table.load().tenant(&id));
             Arc::new(account)
         };
-        self.accounts.entry(id.clone()).or_insert_with(opened).clone()
+        let account = self.accounts.entry(id.clone()).or_insert_with(opened).clone();
+        // Once it can be found. Two requests may count one account, which changes nothing for who compares.
+        self.opened.fetch_add(1, Ordering::AcqRel);
+        account
     }
 
     /// The account of a tenant, if one was opened.
@@ -63,6 +73,24 @@ impl Tenants {
         if self.accounts.len() < before {
             self.accounts.shrink_to_fit();
         }
+    }
+
+    /// The tenants of the table in use in the order of their ids, with the accounts that they have now. Takes long with many tenants, the
+    /// first time after a change of the table or when accounts were opened.
+    pub fn index(&self) -> Arc<TenantIndex> {
+        let table = self.table.load_full();
+        let known = self.index.lock().clone().filter(|index| Arc::ptr_eq(index.table(), &table));
+        let index = known.unwrap_or_else(|| {
+            let index = Arc::new(TenantIndex::new(table));
+            let mut kept = self.index.lock();
+            // A former table is not kept: `swap` has been here already.
+            if Arc::ptr_eq(index.table(), &self.table.load()) {
+                *kept = Some(index.clone());
+            }
+            index
+        });
+        index.look_up(self.opened.load(Ordering::Acquire), |id| self.known_account(id));
+        index
     }
 
     /// Looks at every account there is, in no order.
@@ -95,6 +123,9 @@ impl Tenants {
     pub fn swap(&self, table: Table) {
         let table = Arc::new(table);
         let former = self.table.swap(table.clone());
+        // It would keep the rows of the former table.
+        let former_index = self.index.lock().take();
+        drop(former_index);
         // By account and not by table, so that a change of one row wakes the streams of that tenant alone.
         for account in &self.accounts {
             let row = table.tenant(account.id());
@@ -109,7 +140,9 @@ impl Tenants {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tenants::{BrokenRow, RowChange, RowContent};
+    use crate::tenants::{
+        BrokenRow, IndexedTenant, RowChange, RowContent, TableSettings, Tenant, TenantValues,
+    };
     use otlp::Signal;
 
     /// Tenants of which `acme` alone has a row.
@@ -148,6 +181,58 @@ mod tests {
         tenants.release_idle();
         tenants.release_idle();
         assert_eq!(["acme", "pending", "used"].map(known), [true, false, false]);
+    }
+
+    #[test]
+    fn the_index_is_of_the_table_in_use_and_has_the_accounts_that_there_are() {
+        let rows = |ids: &[&str]| {
+            let tenant = |id: &&str| {
+                Arc::new(Tenant {
+                    id: (**id).into(),
+                    place: (**id).into(),
+                    platform: None,
+                    senders: Box::default(),
+                    values: TenantValues::default(),
+                    exporters: None,
+                    limits: TenantLimits::default(),
+                    paused: false,
+                    hold: false,
+                })
+            };
+            Table::of(
+                TableSettings::default(),
+                &ids.iter().map(tenant).collect::<Vec<_>>(),
+                &Table::default(),
+            )
+        };
+        let tenants = Tenants::default();
+        let shown = || -> Vec<(String, bool)> {
+            let index = tenants.index();
+            let shown =
+                |indexed: &IndexedTenant| (indexed.tenant().id.to_string(), indexed.account().is_some());
+            index.tenants().iter().map(shown).collect()
+        };
+        let expected = |all: &[(&str, bool)]| -> Vec<(String, bool)> {
+            all.iter().map(|(id, has_account)| ((*id).to_owned(), *has_account)).collect()
+        };
+        assert_eq!(shown(), []);
+        tenants.swap(rows(&["b", "c", "a"]));
+        assert_eq!(shown(), expected(&[("a", false), ("b", false), ("c", false)]));
+        let account = tenants.account("b");
+        assert_eq!(shown(), expected(&[("a", false), ("b", true), ("c", false)]));
+        assert!(Arc::ptr_eq(tenants.index().tenants()[1].account().unwrap(), &account));
+        assert!(Arc::ptr_eq(&tenants.index(), &tenants.index()), "it is made once");
+        tenants.swap(rows(&["c", "b"]));
+        assert!(tenants.index.lock().is_none(), "nothing is kept of rows that are gone");
+        assert_eq!(shown(), expected(&[("b", true), ("c", false)]));
+        assert!(account.has_row());
+        tenants.swap(rows(&[]));
+        assert_eq!(shown(), []);
+        assert!(!account.has_row());
+        drop(account);
+        tenants.release_idle();
+        tenants.release_idle();
+        assert!(tenants.known_account("b").is_none(), "the index has not kept it");
     }
 
     #[test]

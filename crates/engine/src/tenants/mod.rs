@@ -13,6 +13,7 @@ mod account;
 mod bucket;
 mod credential;
 mod generated;
+mod index;
 mod last_minute;
 mod live;
 mod quota;
@@ -24,6 +25,7 @@ mod totals;
 pub use account::TenantAccount;
 pub use credential::{CertificateName, CertificateNames, Credential};
 pub use generated::GeneratedToken;
+pub use index::{IndexedTenant, TenantIndex};
 pub use live::Tenants;
 pub use quota::{Quota, QuotaShare, QuotaUsage, RateExceeded, TenantLimit};
 pub use table::{
