@@ -55,7 +55,7 @@ enum Keep<T> {
     /// all that is kept up to there.
     First { most: usize, is_cut: bool },
     /// A sample, each row as likely as any other.
-    Sample { random: StdRng, seen: usize },
+    Sample { random: Box<StdRng>, seen: usize },
     /// Those behind `from` up to `to`, each of which may be missing where it is an end of the list.
     Between { from: Option<T>, to: Option<T>, before: usize, beyond: usize },
 }
@@ -73,7 +73,7 @@ pub(super) fn find<T, C: Fn(&T, &T) -> Ordering>(
         return part(rows.kept, rows.total, range.skip, range.limit, compare);
     }
     // The same numbers each time: a page is found the same way again.
-    let random = StdRng::seed_from_u64(0);
+    let random = Box::new(StdRng::seed_from_u64(0));
     let sampled = scanned(range, &compare, Keep::Sample { random, seen: 0 }, &mut scan);
     let mut seen = 0;
     if let Keep::Sample { seen: rows, .. } = sampled.keep {
