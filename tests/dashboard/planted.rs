@@ -56,13 +56,13 @@ fn attributes() -> Vec<KeyValue> {
     all
 }
 
-fn scope() -> Option<InstrumentationScope> {
-    Some(InstrumentationScope {
+fn scope() -> InstrumentationScope {
+    InstrumentationScope {
         name: text(),
         version: text(),
         attributes: attributes(),
         ..InstrumentationScope::default()
-    })
+    }
 }
 
 fn log_records() -> Vec<LogRecord> {
@@ -182,17 +182,17 @@ fn entry(signal: Signal, to: &str) -> Vec<u8> {
     match signal {
         Signal::Logs => {
             let scope_logs =
-                vec![ScopeLogs { scope: scope(), log_records: log_records(), ..ScopeLogs::default() }];
+                vec![ScopeLogs { scope: Some(scope()), log_records: log_records(), ..ScopeLogs::default() }];
             ResourceLogs { resource, scope_logs, schema_url }.encode_to_vec()
         }
         Signal::Traces => {
             let scope_spans =
-                vec![ScopeSpans { scope: scope(), spans: vec![span()], ..ScopeSpans::default() }];
+                vec![ScopeSpans { scope: Some(scope()), spans: vec![span()], ..ScopeSpans::default() }];
             ResourceSpans { resource, scope_spans, schema_url }.encode_to_vec()
         }
         Signal::Metrics => {
             let scope_metrics =
-                vec![ScopeMetrics { scope: scope(), metrics: metrics(), ..ScopeMetrics::default() }];
+                vec![ScopeMetrics { scope: Some(scope()), metrics: metrics(), ..ScopeMetrics::default() }];
             ResourceMetrics { resource, scope_metrics, schema_url }.encode_to_vec()
         }
     }
