@@ -48,7 +48,8 @@ fn attributes() -> Vec<KeyValue> {
             any_attribute("api_key", Value::BytesValue(b"s3cr3t-by-key".to_vec())),
         ]
     };
-    let texts = vec![value(Value::StringValue(text())), value(Value::StringValue("token=s3cr3t-in-text".to_owned()))];
+    let texts =
+        vec![value(Value::StringValue(text())), value(Value::StringValue("token=s3cr3t-in-text".to_owned()))];
     let mut all = flat();
     all.push(any_attribute("nested", Value::KvlistValue(KeyValueList { values: flat() })));
     all.push(any_attribute("list", Value::ArrayValue(ArrayValue { values: texts })));
@@ -79,7 +80,8 @@ fn log_records() -> Vec<LogRecord> {
 }
 
 fn span() -> Span {
-    let event = span::Event { time_unix_nano: 2, name: text(), attributes: attributes(), ..span::Event::default() };
+    let event =
+        span::Event { time_unix_nano: 2, name: text(), attributes: attributes(), ..span::Event::default() };
     let link = span::Link {
         trace_id: vec![3; 16],
         span_id: vec![4; 8],
@@ -146,7 +148,11 @@ fn metrics() -> Vec<Metric> {
     };
     [
         metric::Data::Gauge(Gauge { data_points: vec![number()] }),
-        metric::Data::Sum(Sum { data_points: vec![number()], aggregation_temporality: 2, is_monotonic: true }),
+        metric::Data::Sum(Sum {
+            data_points: vec![number()],
+            aggregation_temporality: 2,
+            is_monotonic: true,
+        }),
         metric::Data::Histogram(Histogram { data_points: vec![histogram], aggregation_temporality: 2 }),
         metric::Data::ExponentialHistogram(ExponentialHistogram {
             data_points: vec![exponential],
@@ -175,15 +181,18 @@ fn entry(signal: Signal, to: &str) -> Vec<u8> {
     let (resource, schema_url) = (Some(resource_of(attributes)), text());
     match signal {
         Signal::Logs => {
-            let scope_logs = vec![ScopeLogs { scope: scope(), log_records: log_records(), ..ScopeLogs::default() }];
+            let scope_logs =
+                vec![ScopeLogs { scope: scope(), log_records: log_records(), ..ScopeLogs::default() }];
             ResourceLogs { resource, scope_logs, schema_url }.encode_to_vec()
         }
         Signal::Traces => {
-            let scope_spans = vec![ScopeSpans { scope: scope(), spans: vec![span()], ..ScopeSpans::default() }];
+            let scope_spans =
+                vec![ScopeSpans { scope: scope(), spans: vec![span()], ..ScopeSpans::default() }];
             ResourceSpans { resource, scope_spans, schema_url }.encode_to_vec()
         }
         Signal::Metrics => {
-            let scope_metrics = vec![ScopeMetrics { scope: scope(), metrics: metrics(), ..ScopeMetrics::default() }];
+            let scope_metrics =
+                vec![ScopeMetrics { scope: scope(), metrics: metrics(), ..ScopeMetrics::default() }];
             ResourceMetrics { resource, scope_metrics, schema_url }.encode_to_vec()
         }
     }

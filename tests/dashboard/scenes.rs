@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use rig::sink::{Fault, Sink};
 use sluice::otlp::Signal;
+use sluice::run::judge_watches;
 
 use crate::support::payload::{entry_of, request, resource};
 use crate::support::sinks;
@@ -72,6 +73,7 @@ impl Scene {
         }
         yaml += "  - { name: rest, key: s2.stream, exporters: [otlp_http/well] }\n";
         let sluice = Sluice::start(&(yaml + more)).await;
+        tokio::spawn(judge_watches(sluice.router().clone()));
         let scene = Self { sluice, picky, _others: [well, refusing], _tenants: tenants };
         scene.send_some().await;
         scene

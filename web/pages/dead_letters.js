@@ -36,14 +36,15 @@ export function DeadLetters({ query }) {
     usable=${(text) => text.trim() === "" || isMoment(text)} invalid=${Boolean(unusable[name])} saidBy="moments-said"
     onUnusable=${(text) => setUnusable((before) => ({ ...before, [name]: text }))} onChange=${(text) => setQuery({ [name]: text.trim() })} />`;
   const noMoments = Object.values(unusable).filter(Boolean);
-  const choose = (file) => {
-    const next = new Set(chosen);
+  // A row that is as it was may still have the function of an earlier time: what is chosen now is not known to that.
+  const choose = (file) => setChosen((before) => {
+    const next = new Set(before);
     if (!next.delete(file)) next.add(file);
-    setChosen(next);
-  };
+    return next;
+  });
   const done = () => {
     setChosen(new Set());
-    setRound(round + 1);
+    setRound((before) => before + 1);
   };
   return html`
     <${PageHead} title="Dead letters"><${Actions} chosen=${chosen} filter=${filter} found=${found} done=${done} /><//>

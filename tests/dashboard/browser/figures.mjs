@@ -10,13 +10,15 @@ const ENDS = ["rejected", "dead_lettered", "dropped", "refused", "unrouted"];
 
 /**
  * What is shown where a selector finds something, and the answer that has `member`, at one moment; `said` is where answers of its kind are
- * kept. Shown are the raw `figures` of each place, its `text`, or the text of its `cells`, of the `flow` but for the state.
+ * kept. Shown are the raw `figures` of each place, its `text`, the text of its `cells`, of the `flow` but for the state, or what
+ * a `meter` says to who can't see it.
  */
 const moment = (selector, member, said, as) => page.evaluate(([selector, member, said, as]) => new Promise((resolve) => {
   const read = {
     figures: (element) => [...element.querySelectorAll("data")].map((data) => Number(data.value)),
     text: (element) => element.textContent,
     cells: (element) => [...element.cells].map((cell) => cell.textContent),
+    meter: ({ ariaLabel, ariaValueNow, ariaValueMax, ariaValueText }) => [ariaLabel, Number(ariaValueNow), Number(ariaValueMax), ariaValueText],
     flow: (element) => [...element.cells].filter((_, at) => at !== 2).map((cell) => cell.textContent),
   }[as];
   // What was said before this frame has been drawn by the next but one.
@@ -77,6 +79,13 @@ await equal("the room", "[aria-labelledby=room] .meters > *", "flow", ({ memory,
   ...(letters ? [[letters.bytes, letters.max_size, ...(letters.files > 0 ? [letters.files] : [])]] : []),
   ...(tenants ? [[tenants.count, ...(tenants.problems > 0 ? [tenants.problems] : [])]] : []),
 ]);
+const meter = (label, used, limit, as) => [label, Math.min(used, limit), limit, `${as(used)} of ${as(limit)}, ${format.percent(used, limit)}`];
+await equal("the room as it is said", "[aria-labelledby=room] [role=meter]", "flow", ({ memory, journal, streams, dead_letters: letters }) => [
+  meter("Memory", memory.used, memory.limit, format.bytes),
+  ...(journal ? [meter("Journal", journal.bytes, journal.limit, format.bytes)] : []),
+  meter("Streams", streams.live, streams.limit, format.count),
+  ...(letters ? [meter("Dead letters", letters.bytes, letters.max_size, format.bytes)] : []),
+], { as: "meter" });
 await equal("what needs attention", ".attention-text", "flow", ({ attention }) => attention.map(({ severity, text }) => `${severity}: ${plain(text)}`), { as: "text" });
 await equal("how much needs attention", ".attention .card-head .note", "flow", ({ attention, attention_total: total }) => [format.plural(total ?? attention.length, "item")], texts);
 const nameIn = ({ nodes }, id) => nodes.find((node) => node.id === id).name;
@@ -196,8 +205,8 @@ await charts("an exporter's charts");
 // Watches.
 await visit(page, "/watches");
 const firing = ({ watches }) => watches.flatMap((watch) => watch.firing);
-await equal("the watches", "[aria-labelledby=watches] tbody tr", "watches", ({ watches }) => watches.map((watch) => [watch.records]));
-await equal("what fires", "[aria-labelledby=firing] tbody tr", "watches", (said) => firing(said).map((one) => [one.records]));
+await equal("the watches", "[aria-labelledby=watches] tbody tr", "watches", ({ watches }) => watches.map((watch) => [watch.records]), { moments: 2 });
+await equal("what fires", "[aria-labelledby=firing] tbody tr", "watches", (said) => firing(said).map((one) => [one.records]), { moments: 2 });
 await equal("how many fire", ".page-head .state", "watches", ({ watches }) => [`${watches.filter((watch) => watch.state === "firing").length} firing`], texts);
 
 // What does not change any more is the same on the page as for who asks the API now.
@@ -216,6 +225,16 @@ const [letter] = (await api("/api/v1/dead-letters")).letters;
 await visit(page, `/dead-letters/${encodeURIComponent(letter.file)}`);
 const inside = await page.locator("[aria-labelledby=note] data").evaluateAll((all) => all.map((data) => Number(data.value)));
 assert.deepEqual(inside, [letter.records, letter.bytes]);
+
+// The tap counts what it shows.
+await visit(page, "/tap?query=tenant:acme");
+await eventually("logs pass", async () => (await page.locator(".tap-logs tbody tr").count()) > 3);
+await page.getByRole("button", { name: "Pause" }).click();
+await page.waitForURL(/run=no/);
+await eventually("as many are shown as are counted", async () => {
+  const counted = await page.locator(".tap-bar .choice button", { hasText: "Logs" }).locator(".number").textContent();
+  return counted === format.count(await page.locator(".tap-logs tbody tr").count());
+});
 
 const refusing = "/exporters/otlp_http%2Frefusing";
 await visit(page, refusing);
