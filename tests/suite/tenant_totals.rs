@@ -511,7 +511,7 @@ async fn ten_thousand_rows_are_listed_page_by_page_and_broken_ones_among_them() 
     assert_eq!(sluice.api("/api/v1/tenants?q=p3&limit=1").await["total"], 1429);
     assert_eq!(
         listed(&sluice, "skip=9998&limit=2").await,
-        ["t09997", "t09998"],
+        ["t09996", "t09997"],
         "`broken` and one without an id come first"
     );
     assert_eq!(listed(&sluice, "sort=-id&skip=5000&limit=2").await, ["t04999", "t04998"]);

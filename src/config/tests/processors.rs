@@ -353,7 +353,7 @@ fn each_sentence_of_the_documentation_about_processors_holds() {
 
     /// What stands in a file, and how bad the problem is whose message has this part.
     type Example = (&'static str, Severity, &'static str);
-    let sentences: [(&str, &[Example]); 9] = [
+    let sentences: [(&str, &[Example]); 12] = [
         (
             "Sluice runs `resource` and `attributes`, in the routes that [name them](#edits)",
             &[(
@@ -363,7 +363,7 @@ fn each_sentence_of_the_documentation_about_processors_holds() {
             )],
         ),
         (
-            "A `resource` or `attributes` processor that a pipeline of `service` names, or may name, and that no route names, is an error",
+            "Such a processor is an error if a pipeline of `service` names it, or may name it, and no route does",
             &[
                 (
                     "processors: { attributes/pii: { actions: [{ key: a, action: delete }] } }\nservice: { pipelines: { logs: { processors: [attributes/pii] } } }\n",
@@ -383,37 +383,39 @@ fn each_sentence_of_the_documentation_about_processors_holds() {
             ],
         ),
         (
-            "`batch` and `memory_limiter` change no data, and are left out with a warning that says which option does what they are for",
-            &[
-                (
-                    "processors: { batch: }\n",
-                    Warning,
-                    "the processor `batch` has no effect: batches are formed by `sending_queue.batch`",
-                ),
-                (
-                    "processors: { memory_limiter: }\n",
-                    Warning,
-                    "the processor `memory_limiter` has no effect: `limits.memory`",
-                ),
-            ],
+            "`batch` and `memory_limiter` change no data",
+            &[(
+                "processors: { batch: }\n",
+                Warning,
+                "the processor `batch` has no effect: batches are formed by `sending_queue.batch`",
+            )],
         ),
         (
-            "Every other processor is an error, since it may drop, mask or change data that would be sent on as it came; so is one that Sluice has never heard of",
-            &[
-                (
-                    "processors: { redaction: }\n",
-                    Error,
-                    "what it drops, masks or changes would be sent on as it came",
-                ),
-                (
-                    "processors: { unheard_of: }\n",
-                    Error,
-                    "what it drops, masks or changes would be sent on as it came",
-                ),
-            ],
+            "They are left out with a warning that says which option does what they are for",
+            &[(
+                "processors: { memory_limiter: }\n",
+                Warning,
+                "the processor `memory_limiter` has no effect: `limits.memory`",
+            )],
         ),
         (
-            "A processor is named wherever it stands, in `processors` or in a pipeline, with or without a name after its type (`redaction/cards`), and in whatever shape: as a list, as a map, alone",
+            "Every other processor is an error, since it may drop, mask or change data that would be sent on as it came",
+            &[(
+                "processors: { redaction: }\n",
+                Error,
+                "what it drops, masks or changes would be sent on as it came",
+            )],
+        ),
+        (
+            "So is one that Sluice has never heard of",
+            &[(
+                "processors: { unheard_of: }\n",
+                Error,
+                "what it drops, masks or changes would be sent on as it came",
+            )],
+        ),
+        (
+            "A problem is at each place where a processor stands: in `processors` or in a pipeline, with or without a name after its type (`redaction/cards`), as a list, as a map, or alone",
             &[
                 ("processors: { redaction: }\n", Error, "the processor `redaction` "),
                 ("processors: [redaction/cards]\n", Error, "the processor `redaction/cards` "),
@@ -444,19 +446,20 @@ fn each_sentence_of_the_documentation_about_processors_holds() {
             )],
         ),
         (
-            "Where there are no pipelines it is an error, and without any `service` a warning if it is one of the two that are run",
-            &[
-                (
-                    "processors: { redaction: {} }\nservice: { extensions: [] }\n",
-                    Error,
-                    "the processor `redaction` is not available",
-                ),
-                (
-                    "processors: { attributes/a: { actions: [{ key: x, action: delete }] } }\n",
-                    Warning,
-                    "the processor `attributes/a` has no effect",
-                ),
-            ],
+            "Where there are no pipelines it is an error",
+            &[(
+                "processors: { redaction: {} }\nservice: { extensions: [] }\n",
+                Error,
+                "the processor `redaction` is not available",
+            )],
+        ),
+        (
+            "Without any `service`, `resource` and `attributes` give only a warning",
+            &[(
+                "processors: { attributes/a: { actions: [{ key: x, action: delete }] } }\n",
+                Warning,
+                "the processor `attributes/a` has no effect",
+            )],
         ),
         (
             "It is an error, too, where a part of the pipelines comes from a variable or a file",
