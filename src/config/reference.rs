@@ -138,7 +138,7 @@ fn first_sentence(text: &str) -> (&str, &str) {
         let next = rest.trim_start();
         let begins = rest.len() > next.len() && !next.starts_with(char::is_lowercase);
         if !is_code && ".?!".contains(char) && begins {
-            return (&text[..at + 1], next);
+            return (&text[..=at], next);
         }
     }
     (text, "")

@@ -73,7 +73,7 @@ fn problems(yaml: &str) -> Vec<String> {
     .collect()
 }
 
-fn is_error(problem: &String) -> bool {
+fn is_error(problem: &str) -> bool {
     problem.starts_with("error: ")
 }
 
@@ -94,7 +94,9 @@ fn keys(node: &Node, shape: Shape<'static>, into: &mut BTreeSet<(String, String)
             }
         }
         NodeValue::Seq(items) => {
-            items.iter().for_each(|item| keys(item, Shape::of(&shape.body["items"]), into))
+            for item in items {
+                keys(item, Shape::of(&shape.body["items"]), into);
+            }
         }
         NodeValue::Scalar(_) => {}
     }
@@ -127,7 +129,7 @@ fn every_key_of_the_reference_stands_in_one_of_the_configurations() {
 fn without_secrets_any_value_may_be_a_variable_or_a_file_that_is_not_there() {
     let base: Vec<Vec<String>> = whole().iter().map(|config| problems(&config.to_string())).collect();
     for problems in &base {
-        assert!(!problems.iter().any(is_error), "{problems:#?}");
+        assert!(!problems.iter().any(|problem| is_error(problem)), "{problems:#?}");
     }
     let mut told = Vec::new();
     let mut values = 0;
@@ -145,7 +147,7 @@ fn without_secrets_any_value_may_be_a_variable_or_a_file_that_is_not_there() {
             format!("{half}${{env:NOT_THERE}}"),
         ] {
             let said = problems(&with_value(&config, &place, json!(written)));
-            let errors = said.into_iter().filter(is_error);
+            let errors = said.into_iter().filter(|problem| is_error(problem));
             told.extend(errors.map(|problem| format!("{place}: {written}: {problem}")));
         }
     }
@@ -160,7 +162,7 @@ fn the_schema_takes_no_value_wherever_the_configuration_does() {
     for (config, place) in all_places() {
         for value in [json!(""), Json::Null, json!("${env:EMPTY}"), json!("${env:NOT_THERE}")] {
             let yaml = with_value(&config, &place, value.clone());
-            if problems(&yaml).iter().any(is_error) {
+            if problems(&yaml).iter().any(|problem| is_error(problem)) {
                 continue;
             }
             taken += 1;
