@@ -595,10 +595,13 @@ async fn send_and_sink_say_how_far_they_are_every_ten_seconds_at_most_in_a_file(
     let endpoint = format!("http://{listen}");
     let sink = ["sink", "--listen", &listen, "--expect-records", "2400"];
     let send = ["send", "--endpoint", &endpoint, "--duration", "12s", "--rate", "1", "--retry"];
+    let began = tokio::time::Instant::now();
     let (received, sent) = tokio::join!(sluice(&sink), sluice(&send));
+    let most = began.elapsed().as_secs() as usize / 10;
     for ended in [received, sent] {
         assert_eq!(ended.code, Some(0), "{}", ended.error);
-        assert_eq!(ended.error.matches(" requests/s  ").count(), 1, "{}", ended.error);
+        let lines = ended.error.matches(" requests/s  ").count();
+        assert!((1..=most).contains(&lines), "{lines} of {most}: {}", ended.error);
     }
 }
 

@@ -252,7 +252,7 @@ async fn streams_that_wait_for_their_turn_at_a_hanging_destination_delay_no_othe
     hanging.wait_for_requests(256, PATIENCE).await.expect("so many are under way at a time");
     send_of_tenant(&sluice, "globex", 500).await;
     fine.records(500).await;
-    assert_eq!(sluice.metric("sluice_pending_records", &[]).await, CROWD as f64);
+    sluice.wait_for_metric("sluice_pending_records", &[], CROWD as f64).await;
 
     sluice.reconfigure(&config(&fine)).await;
     eventually("all but what hangs has gone the new way", async || {

@@ -120,7 +120,8 @@ export function TokenDialog({ onClose }) {
 
 /** A button that opens the dialog of an action. */
 export function ActionButton({ label, action, danger, disabled = false }) {
-  const [open, setOpen] = useState(false);
-  return html`<button type="button" class=${danger ? "danger" : ""} disabled=${disabled} onClick=${() => setOpen(true)}>${label}</button>
-    ${open && html`<${ActionDialog} ...${action} danger=${danger} onClose=${() => setOpen(false)} />`}`;
+  // As it was when the dialog was opened: what is asked is what is done, whatever the page shows meanwhile.
+  const [opened, setOpened] = useState(null);
+  return html`<button type="button" class=${danger ? "danger" : ""} disabled=${disabled} onClick=${() => setOpened(action)}>${label}</button>
+    ${opened && html`<${ActionDialog} ...${opened} danger=${danger} onClose=${() => setOpened(null)} />`}`;
 }

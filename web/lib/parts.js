@@ -155,7 +155,9 @@ export function Field({ label, name, value, onChange, type = "search", placehold
   const input = useRef(null);
   // What comes with the address is shown, but not while somebody is typing here.
   useEffect(() => {
-    if (input.current && input.current !== document.activeElement) input.current.value = value ?? "";
+    if (!input.current || input.current === document.activeElement) return;
+    input.current.value = value ?? "";
+    onUnusable?.(null);
   }, [value]);
   const later = (event) => {
     const typed = event.target.value;

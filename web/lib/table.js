@@ -79,8 +79,8 @@ export function ServerTable({ path, query, pick, noun, columns, rowKey, rowHref,
     addEventListener("resize", look);
     return () => removeEventListener("resize", look);
   });
-  // The first rows make the table as high as it will be.
-  useLayoutEffect(look, [rows.length === 0, height]);
+  // Rows that come make the table higher.
+  useLayoutEffect(look, [rows.length, height]);
 
   const cannot = newest.total === null && newest.error;
   if (rows.total === null || cannot) return html`<${Missing} error=${newest.error} what=${`${noun}s`} />`;

@@ -12,13 +12,19 @@ export function Explain() {
   const [answer, setAnswer] = useState(null);
   const [error, setError] = useState(null);
   const payload = useRef(null);
+  // The newest question: an answer to an earlier one may come behind its own.
+  const asked = useRef(0);
   const ask = async (event) => {
     event.preventDefault();
+    asked.current += 1;
+    const question = asked.current;
     setError(null);
+    setAnswer(null);
     try {
-      setAnswer(await send("POST", address("/api/v1/explain", { signal }), payload.current.value));
+      const said = await send("POST", address("/api/v1/explain", { signal }), payload.current.value);
+      if (question === asked.current) setAnswer(said);
     } catch (failure) {
-      setAnswer(null);
+      if (question !== asked.current) return;
       setError(failure);
       if (failure.status === 401) dispatchEvent(new Event("tokenwanted"));
     }

@@ -174,7 +174,11 @@ const seriesOf = (record) => {
 const inOrderOfNames = (attributes) => Object.entries(attributes ?? {}).toSorted(([one], [other]) => (one < other ? -1 : 1));
 
 /** Where a record comes from, beside what its point says by itself. */
-const originOf = ({ tenant, exporter, stream, scope, resource }) => ({ tenant, exporter, stream, scope: scope?.name, ...resource });
+const originOf = ({ tenant, exporter, stream, scope, resource }) => {
+  const ofScope = Object.entries(scope ?? {}).filter(([name]) => name !== "name").map(([name, value]) => [`scope ${name}`, JSON.stringify(value)]);
+  // What Sluice knows stands before what a sender may call the same.
+  return { ...resource, ...Object.fromEntries(ofScope), scope: scope?.name, tenant, exporter, stream };
+};
 
 /** The names by which series of one metric differ in where they come from, by the metric. */
 function differing(series) {
@@ -250,8 +254,9 @@ function step({ metric, time }, before) {
   const seconds = before && (Date.parse(time) - Date.parse(before.time)) / 1000;
   if (metric.temporality === "delta") return { ...metric.value, seconds };
   if (!before) return null;
-  // A count that shrinks has begun anew.
-  const { count, sum } = metric.value.count >= before.metric.value.count ? before.metric.value : { count: 0, sum: 0 };
+  // A count or a sum that shrinks has begun anew.
+  const goesOn = metric.value.count >= before.metric.value.count && !(metric.value.sum < before.metric.value.sum);
+  const { count, sum } = goesOn ? before.metric.value : { count: 0, sum: 0 };
   return { count: metric.value.count - count, sum: metric.value.sum - sum, seconds };
 }
 

@@ -162,9 +162,15 @@ await page.keyboard.press("Escape");
 await done();
 
 // What was counted in part is not told as the whole.
+let [askedForOlder, showOlder] = [0, () => {}];
+const older = new Promise((resolve) => (showOlder = resolve));
 await page.route("**/api/v1/dead-letters?*", async (route) => {
-  // What is read of older letters takes its time.
-  if (route.request().url().includes("after=")) return;
+  if (route.request().url().includes("after=")) {
+    // What is read of older letters takes its time, and finds none.
+    askedForOlder += 1;
+    await older;
+    return route.fulfill({ json: { letters: [], next: null, total: 30_000, matching: 4, matching_is_exact: false } });
+  }
   const answer = await (await route.fetch({ headers: { ...route.request().headers(), accept: "application/json" } })).json();
   await route.fulfill({ json: { ...answer, total: 30_000, matching: 4, matching_is_exact: false, next: answer.letters.at(-1).file } });
 });
@@ -175,6 +181,10 @@ assert.match(await dialog.locator("h2").textContent(), /^Delete at least 4 dead 
 await dialog.getByText("of which not all have been counted").waitFor();
 await dialog.getByRole("button", { name: "Cancel" }).click();
 await done();
+showOlder();
+await page.getByText(/^[\d,]+ of 30,000 dead letters$/).waitFor();
+await page.waitForTimeout(500);
+assert.ok(askedForOlder <= 2, `the end of the list is asked for ${askedForOlder} times`);
 await page.unrouteAll({ behavior: "ignoreErrors" });
 
 // All that are left.

@@ -82,7 +82,9 @@ for (const [text, said] of [
 ]) {
   page.expectsErrors = true;
   await page.getByLabel("An OTLP request in JSON").fill(text);
+  const answered = page.waitForResponse((response) => response.url().includes("/api/v1/explain"));
   await page.getByRole("button", { name: "Explain" }).click();
+  await answered;
   await page.locator(said).first().waitFor();
   await eventually("it is explained", async () => (await page.locator("[aria-labelledby=explain] [aria-live]").textContent()) !== "");
   await look("an explanation");

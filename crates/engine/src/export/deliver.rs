@@ -173,6 +173,8 @@ impl<'e> Delivery<'e> {
             }
             let started = Instant::now();
             let settled = self.settle_next().await;
+            // Also if it has ended without an attempt: a dead letter may have to wait to be written.
+            self.turn.end();
             self.held = None;
             let is_sample = self.pieces.has_sample();
             let (reason, cause) = match settled {
@@ -473,6 +475,10 @@ impl<'e> Delivery<'e> {
 
     /// Has the batch in memory, if the journal can be read.
     async fn read_whole(&mut self) -> bool {
+        if self.pieces.is_on_disk() {
+            // The memory to read into may be taken by what waits for other upstreams.
+            self.turn.end();
+        }
         match self.pieces.read().await {
             Ok(false) => {}
             Ok(true) => {
@@ -768,6 +774,7 @@ impl<'e> Delivery<'e> {
     /// Gives the next piece back to the senders that wait for it, as far as they do, and tells them why it was not delivered.
     /// Returns whether all of it was theirs: then nothing of it is left.
     async fn give_back(&mut self, reason: &str) -> bool {
+        self.turn.end();
         self.read().await;
         // A record that is tried before its turn is part of a piece that is given back in its turn.
         self.pieces.end_sample();

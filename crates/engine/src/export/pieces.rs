@@ -66,9 +66,14 @@ impl Pieces {
         self.rest = batch.cloned().map(BatchPiece::from).into_iter().collect();
     }
 
+    /// Whether the batch is to be read before it can be attempted.
+    pub(super) fn is_on_disk(&self) -> bool {
+        self.in_flight.is_on_disk()
+    }
+
     /// Reads the batch if it is on disk; returns whether it was.
     pub(super) async fn read(&mut self) -> Result<bool, BacklogUnreadable> {
-        let on_disk = self.in_flight.is_on_disk();
+        let on_disk = self.is_on_disk();
         if on_disk {
             if !Box::pin(self.in_flight.read()).await {
                 return Err(BacklogUnreadable);
