@@ -70,6 +70,7 @@ pub(crate) use rows::LARGEST_ROW;
 pub(crate) use rows::check_row;
 pub use rows::{ReadRow, RowReader};
 pub use schema::published as schema;
+pub use substitute::SubstitutedValues;
 pub use substitute::fingerprint;
 
 use compile::{WrittenRows, WrittenTable};
@@ -193,6 +194,8 @@ pub struct Compiled {
     pub text: String,
     /// The values by their keys, to be compared with another configuration.
     pub outline: ConfigOutline,
+    /// What variables and files have given.
+    pub substituted: SubstitutedValues,
     /// What presets have filled in, in the order of the exporters.
     pub presets: Vec<FilledPreset>,
     /// Every file that was read: the configuration, and those of `${file:}`.
@@ -439,6 +442,7 @@ fn read(
     processor_check::check(&root, own.as_ref().unwrap_or(&root), &mut report);
     let mut root = own.unwrap_or(root);
     let outline = ConfigOutline::of(&root, &report, text);
+    let substituted = SubstitutedValues::of(&root);
     let presets = fill_in::fill_in(&mut root, &mut report);
     let checked = shape::check(&root, text, &mut report);
     // The problems of the file with the table of tenants.
@@ -515,6 +519,7 @@ fn read(
         redacted,
         text: masked,
         outline,
+        substituted,
         presets,
         files,
         hash,

@@ -32,6 +32,8 @@ pub(super) struct Sight {
     pub(super) hidden: Vec<Span>,
     /// The file as written, before substitution, with the hidden keys and values replaced.
     pub(super) redacted: Json,
+    /// What `tap.redact` of the configuration hides by names.
+    redact: Vec<Regex>,
 }
 
 /// Finds out which keys and values of a configuration may be shown.
@@ -41,7 +43,8 @@ pub(super) fn look(root: &Node) -> Sight {
 
 /// As [`look`], for a file of another shape.
 pub(super) fn look_as(shape: Shape<'_>, root: &Node) -> Sight {
-    let mut sight = Sight { shown: Vec::new(), hidden: Vec::new(), redacted: Json::Null };
+    let redact = redacted_names(root);
+    let mut sight = Sight { shown: Vec::new(), hidden: Vec::new(), redacted: Json::Null, redact };
     sight.redacted = sight.value(root, Some(shape), TextPlace::default());
     sight
 }
@@ -78,7 +81,7 @@ impl Sight {
             }
             NodeValue::Map(entries) => {
                 let shape = shape.filter(|shape| shape.is("object"));
-                let of_credential = place.of_credential || names_credential(entries);
+                let of_credential = place.of_credential || self.names_credential(entries);
                 let mut map = Map::new();
                 for entry in entries {
                     let shown = is_harmless_key(entry, shape);
@@ -87,8 +90,9 @@ impl Sight {
                     let form = schema.and_then(|schema| schema["x-shown"].as_str());
                     let is_own = shape
                         .is_some_and(|shape| shape.properties().all(|(property, _)| property != entry.key));
-                    let of_credential =
-                        of_credential || form == Some("credential") || (is_own && is_credential(&entry.key));
+                    let of_credential = of_credential
+                        || form == Some("credential")
+                        || (is_own && !collector::is_component(&entry.key) && self.is_credential(&entry.key));
                     let place = TextPlace { form, of_credential };
                     let value = self.value(&entry.value, schema.map(Shape::of), place);
                     let key = if shown { entry.key.clone() } else { REDACTED.to_owned() };
@@ -99,24 +103,68 @@ impl Sight {
         }
     }
 
+    /// Whether one entry has the name of an attribute that is a credential's: the others are what is compared with that attribute.
+    fn names_credential(&self, entries: &[NodeEntry]) -> bool {
+        entries.iter().any(|entry| match &entry.value.value {
+            NodeValue::Scalar(scalar) => entry.key == "key" && self.is_credential(&scalar.text),
+            NodeValue::Seq(_) | NodeValue::Map(_) => false,
+        })
+    }
+
+    fn is_credential(&self, name: &str) -> bool {
+        is_credential(name) || self.redact.iter().any(|pattern| pattern.is_match(name))
+    }
+
     fn place(&mut self, span: Span, harmless: bool) {
         if harmless { self.shown.push(span) } else { self.hidden.push(span) }
     }
 }
 
-/// Whether one entry has the name of an attribute that is a credential's: the others are what is compared with that attribute.
-fn names_credential(entries: &[NodeEntry]) -> bool {
-    entries.iter().any(|entry| match &entry.value.value {
-        NodeValue::Scalar(scalar) => entry.key == "key" && is_credential(&scalar.text),
-        NodeValue::Seq(_) | NodeValue::Map(_) => false,
-    })
+/// The patterns of `tap.redact`, where the file has any that can be read; what comes from a variable hides every name.
+fn redacted_names(root: &Node) -> Vec<Regex> {
+    let NodeValue::Map(sections) = &root.value else { return Vec::new() };
+    let section = sections.iter().find(|section| section.key == "tap");
+    let Some(NodeValue::Map(entries)) = section.map(|section| &section.value.value) else {
+        return Vec::new();
+    };
+    let of_redact = entries.iter().filter(|entry| entry.key == "redact");
+    let patterns = of_redact.flat_map(|entry| match &entry.value.value {
+        NodeValue::Seq(items) => items.iter().collect(),
+        _ => vec![&entry.value],
+    });
+    let texts = patterns.filter_map(|node| match &node.value {
+        NodeValue::Scalar(scalar) if scalar.text.contains("${") => Some(""),
+        NodeValue::Scalar(scalar) if !scalar.is_null() => Some(scalar.text.as_str()),
+        _ => None,
+    });
+    texts.filter_map(|text| Regex::new(text).ok()).collect()
 }
 
-/// Whether attributes of this name are shown in no tap, unless `tap.redact` says something else.
+/// Whether an attribute or a header of this name may be a credential's: those that taps hide unless `tap.redact` says something else,
+/// and all whose names have a word of one in them.
 fn is_credential(name: &str) -> bool {
+    const WORDS: [&str; 13] = [
+        "auth",
+        "token",
+        "key",
+        "secret",
+        "passw",
+        "cookie",
+        "credential",
+        "dsn",
+        "session",
+        "signature",
+        "jwt",
+        "bearer",
+        "honeycomb-team",
+    ];
     static NAMES: OnceLock<Regex> = OnceLock::new();
     let [names, ..] = model::TapSection::USUAL;
-    NAMES.get_or_init(|| Regex::new(names).expect("a test of taps uses it")).is_match(name)
+    let lowercase = name.to_ascii_lowercase();
+    // What the name is, only the process knows that reads it.
+    name.contains("${")
+        || WORDS.iter().any(|word| lowercase.contains(word))
+        || NAMES.get_or_init(|| Regex::new(names).expect("a test of taps uses it")).is_match(name)
 }
 
 /// Whether a key is one of the schema's or the Collector's, near to one, or has the form of a name.

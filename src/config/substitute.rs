@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::hash_map::DefaultHasher;
+use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -12,6 +13,7 @@ use std::path::{Path, PathBuf};
 use super::SecretPresence;
 use super::node::{Node, NodeValue, Scalar, ScalarOrigin};
 use super::problem::ProblemReport;
+use super::quoting::REDACTED;
 use super::span::Span;
 use super::{quoting, secrets};
 use crate::byte_order_mark;
@@ -158,6 +160,41 @@ impl<'a> Substitution<'a> {
             message: format!("can't read the file {shown}: {reason}"),
             help: "a relative path is relative to the working directory".into(),
         })
+    }
+}
+
+/// What variables and files have given for the values of a configuration, to be hidden where it must not be shown.
+#[derive(Clone, Default)]
+pub struct SubstitutedValues(Vec<String>);
+
+impl fmt::Debug for SubstitutedValues {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SubstitutedValues({})", self.0.len())
+    }
+}
+
+impl SubstitutedValues {
+    /// Those of a configuration that is substituted.
+    pub(super) fn of(root: &Node) -> Self {
+        let mut values = Self::default();
+        values.add(root);
+        values
+    }
+
+    fn add(&mut self, node: &Node) {
+        match &node.value {
+            NodeValue::Scalar(scalar) => {
+                let values = scalar.literal.iter().filter_map(|range| scalar.text.get(range.clone()));
+                self.0.extend(values.map(str::trim).filter(|value| !value.is_empty()).map(str::to_owned));
+            }
+            NodeValue::Seq(items) => items.iter().for_each(|item| self.add(item)),
+            NodeValue::Map(entries) => entries.iter().for_each(|entry| self.add(&entry.value)),
+        }
+    }
+
+    /// A text without them.
+    pub fn hide(&self, text: &str) -> String {
+        self.0.iter().fold(text.to_owned(), |text, value| text.replace(value.as_str(), REDACTED))
     }
 }
 

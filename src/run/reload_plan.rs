@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::report::ReloadError;
-use crate::config::{Compiled, ConfigDifference, ConfigOutline, Problem, TenantRows};
+use crate::config::{Compiled, ConfigDifference, ConfigOutline, Problem, SubstitutedValues, TenantRows};
 use crate::export::Exporter;
 use crate::receive::ConfigSnapshot;
 
@@ -119,6 +119,23 @@ impl ReloadPlan {
             pending_bytes_to_drain,
             needs_restart,
         })
+    }
+}
+
+impl ReloadPlan {
+    /// The plan without what variables and files have given, which names and sentences may have in them.
+    pub(super) fn without(mut self, substituted: &SubstitutedValues) -> Self {
+        let sections = [&mut self.exporters, &mut self.routes, &mut self.receivers];
+        for section in sections {
+            let names = section.added.iter_mut().chain(&mut section.removed);
+            for name in names.chain(section.changed.iter_mut().map(|part| &mut part.name)) {
+                *name = substituted.hide(name);
+            }
+        }
+        for sentence in &mut self.needs_restart {
+            *sentence = substituted.hide(sentence);
+        }
+        self
     }
 }
 

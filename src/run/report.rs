@@ -116,6 +116,9 @@ pub enum ReloadError {
     /// The configuration has errors.
     #[error("{0}")]
     Problems(Arc<Problems>),
+    /// What is wrong with a configuration that was only tried, without what its variables and files have given.
+    #[error("{0}")]
+    Candidate(Arc<str>),
     /// An exporter can't be set up.
     #[error("exporter `{0}`: {1}")]
     Exporter(Arc<str>, Arc<TransportError>),

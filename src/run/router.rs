@@ -420,12 +420,24 @@ impl Router {
     /// `candidate`, that text is taken for the content of the configuration's file, which is not read. The error is why a reload would
     /// be refused, unless a restart is all that it needs.
     pub async fn plan_reload(&self, candidate: Option<Bytes>) -> Result<ReloadPlan, ReloadError> {
-        let _one_at_a_time = self.reloading.lock().await;
-        let compiled = match candidate {
-            Some(text) => load_candidate(&self.source, text, self.env).await,
-            None => load(&self.source, self.env).await,
+        let Some(text) = candidate else {
+            let _one_at_a_time = self.reloading.lock().await;
+            let compiled = load(&self.source, self.env).await.map_err(ReloadError::Problems)?;
+            return self.plan(compiled).await;
         };
-        let compiled = compiled.map_err(ReloadError::Problems)?;
+        // Read before reloads have to wait for it.
+        let compiled = load_candidate(&self.source, text, self.env).await.map_err(ReloadError::Problems)?;
+        let _one_at_a_time = self.reloading.lock().await;
+        // Whoever tries a text says which variables and files stand where in it: what they hold is theirs to know nowhere.
+        let substituted = compiled.substituted.clone();
+        match self.plan(compiled).await {
+            Ok(plan) => Ok(plan.without(&substituted)),
+            Err(error) => Err(ReloadError::Candidate(substituted.hide(&error.to_string()).into())),
+        }
+    }
+
+    /// What a reload with this configuration would do.
+    async fn plan(&self, compiled: Compiled) -> Result<ReloadPlan, ReloadError> {
         let live = self.live.lock().await;
         if self.phase() == Phase::Stopping {
             return Err(ReloadError::Stopping);

@@ -295,6 +295,31 @@ async fn a_candidate_is_read_with_the_files_and_rows_that_it_names() {
 }
 
 #[tokio::test]
+async fn nothing_that_a_candidate_reads_from_files_is_shown_wherever_it_stands() {
+    let sluice = Sluice::start(&with_two_exporters("http://127.0.0.1:9")).await;
+    let secret = sluice.directory().join("secret");
+    std::fs::write(&secret, "planted-in-a-file\n").unwrap();
+    let secret = format!("${{file:{}}}", secret.display());
+    let text = with_two_exporters("http://127.0.0.1:9");
+    for (what, more) in [
+        (
+            "the name of a route",
+            format!("routes: [{{ name: '{secret}', exporters: [nop] }}]\nexporters: {{ nop: }}\n"),
+        ),
+        ("a directory", text.clone() + &format!("tenants: {{ directory: '/nowhere/{secret}' }}\n")),
+        (
+            "a file of a certificate",
+            text.replace("compression: none", &format!("tls: {{ ca_file: '/nowhere/{secret}' }}")),
+        ),
+    ] {
+        let answer = try_candidate(&sluice, more).await;
+        assert!([200, 422].contains(&answer.status), "{what}: {}", answer.text());
+        assert!(!answer.text().contains("planted"), "{what}: {}", answer.text());
+        assert!(answer.text().contains("[redacted]"), "{what}: {}", answer.text());
+    }
+}
+
+#[tokio::test]
 async fn what_is_no_candidate_or_from_somebody_else_is_not_planned() {
     let yaml = with_two_exporters("http://127.0.0.1:9");
     let sluice = Sluice::start(&yaml).await;

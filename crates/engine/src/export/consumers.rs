@@ -6,7 +6,9 @@ use std::sync::{Arc, Weak};
 use super::consumer::Consumer;
 use super::deliver::Consumed;
 use super::exporter::{Active, DeadLetterBox, Exporter};
+use super::tenant_row::is_given_up;
 use super::turn::{Turn, Turns};
+use super::waiter::Waiter;
 use super::{Fate, deliver};
 use crate::stream::{EngineState, Outlet, Stream, StreamName};
 
@@ -68,21 +70,41 @@ fn start_consumer(exporter: Arc<Exporter>, stream: Arc<Stream>) {
 #[expect(clippy::manual_async_fn, reason = "an async function would have room for each parameter twice")]
 fn consume_in_turn(exporter: Arc<Exporter>, stream: Arc<Stream>) -> impl Future<Output = ()> + Send {
     async move {
-        let turn = loop {
-            let Some((waiter, turns)) = Turns::of(&exporter, &stream) else { break Turn::default() };
-            let mut events = pin!(waiter.events());
-            if waiter.has_changed_or_is_given_up() {
-                continue;
-            }
-            tokio::select! {
-                biased;
-                permit = turns.next() => break turns.keep(permit),
-                () = events.as_mut() => {}
+        let turn = 'destinations: loop {
+            let Some((waiter, turns)) = turns_of(&exporter, &stream) else { break Turn::default() };
+            // The same for as long as the destination is: what happens meanwhile costs no place among those that wait.
+            let mut next = pin!(turns.next());
+            loop {
+                let mut events = pin!(waiter.events());
+                if waiter.has_changed_or_is_given_up() {
+                    break;
+                }
+                tokio::select! {
+                    biased;
+                    permit = next.as_mut() => break 'destinations turns.keep(permit),
+                    () = events.as_mut() => {}
+                }
             }
         };
         // Boxed, so that those who wait hold no room for it.
         Box::pin(consume(Consumer::new(exporter, stream, turn))).await;
     }
+}
+
+/// The turns of the destination of now of this stream, if it is to ask any, with what tells of a change of that.
+fn turns_of<'e>(exporter: &'e Exporter, stream: &'e Stream) -> Option<(Waiter<'e>, Turns)> {
+    let mut values = None;
+    let waiter = Waiter::new(exporter, stream, || {
+        let values = values.insert(exporter.with_row(stream.name()));
+        values.row.clone()
+    });
+    let ends = exporter.is_suspended() || exporter.is_paused() || exporter.gives_up(stream);
+    if ends || is_given_up(&exporter.tenants().table(), stream) {
+        return None;
+    }
+    let values = values.expect("the waiter has asked for the row");
+    let target = exporter.active().transport.target(&values).ok()?;
+    Some((waiter, target.turns()?.clone()))
 }
 
 async fn consume(consumer: Consumer) {

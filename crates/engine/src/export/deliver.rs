@@ -160,7 +160,7 @@ impl<'e> Delivery<'e> {
     /// that was withdrawn the upstream is as it was. `None`: the process ends, and the rest stays in the journal.
     async fn deliver(mut self) -> Option<Backoff> {
         let mut division = Division::default();
-        let (mut any_delivered, mut any_failed) = (false, false);
+        let (mut any_delivered, mut any_failed, mut any_rejected) = (false, false, false);
         while !self.pieces.is_empty() {
             if let Some(early) = self.pieces.next_was_taken().cloned() {
                 let records = self.pieces.next().map_or(0, Batch::records);
@@ -180,7 +180,7 @@ impl<'e> Delivery<'e> {
             let (reason, cause) = match settled {
                 Settled::Delivered { said, any_taken } => {
                     any_delivered |= any_taken;
-                    any_failed |= !any_taken;
+                    any_rejected |= !any_taken;
                     if is_sample {
                         division.sample_taken();
                         self.pieces.sample_taken(said);
@@ -246,6 +246,8 @@ impl<'e> Delivery<'e> {
             // All of it was refused, given up or given back: nothing shows that the next batch will fare better.
             if any_failed {
                 self.stream.set_failing(true);
+            } else if any_rejected {
+                self.stream.set_rejected();
             }
         } else if self.stream.set_failing(false) {
             self.report.delivers_again();

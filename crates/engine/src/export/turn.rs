@@ -7,11 +7,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use futures_util::FutureExt as _;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::Exporter;
-use super::tenant_row::is_given_up;
-use super::waiter::Waiter;
-use crate::stream::Stream;
-
 /// Consumers of one destination that may have begun and wait for a place among its requests. Enough for a place never to stay
 /// free while there is another consumer.
 const MOST_BEGUN: usize = 1024;
@@ -35,22 +30,6 @@ impl Default for Turns {
 }
 
 impl Turns {
-    /// The turns of the destination of now of this stream, if it is to ask any, with what tells of a change of that.
-    pub(super) fn of<'e>(exporter: &'e Exporter, stream: &'e Stream) -> Option<(Waiter<'e>, Self)> {
-        let mut values = None;
-        let waiter = Waiter::new(exporter, stream, || {
-            let values = values.insert(exporter.with_row(stream.name()));
-            values.row.clone()
-        });
-        let ends = exporter.is_suspended() || exporter.is_paused() || exporter.gives_up(stream);
-        if ends || is_given_up(&exporter.tenants().table(), stream) {
-            return None;
-        }
-        let values = values.expect("the waiter has asked for the row");
-        let target = exporter.active().transport.target(&values).ok()?;
-        Some((waiter, target.turns()?.clone()))
-    }
-
     /// The next turn.
     pub(super) fn next(&self) -> impl Future<Output = SemaphorePermit<'_>> {
         self.0.acquire().map(|permit| permit.expect("the semaphore is never closed"))

@@ -72,7 +72,7 @@ pub struct Stream {
     /// Wakes consumers whose batch may have lost entries, or that are to make their next attempt at once, or none.
     withdrawal: Notify,
     given_up: AtomicBool,
-    /// Whether the upstream has taken something since this stream began or an attempt last failed.
+    /// Whether the upstream has taken a batch, whatever it has said of its records, since this stream began or an attempt last failed.
     delivers: AtomicBool,
     /// Since when its own destination refuses it, and how often somebody has asked for an attempt at once.
     own_hold: OwnHold,
@@ -276,7 +276,7 @@ impl Stream {
 
     /// Whether there may be room soon in a stream that is full: what it sends is being answered, and taken.
     pub(super) fn moves(&self) -> bool {
-        !self.is_failing() && !self.is_held() && !self.hanging.load(Ordering::Relaxed)
+        !self.attempts_fail() && !self.is_held() && !self.hanging.load(Ordering::Relaxed)
     }
 
     /// Takes a whole reservation back.
@@ -630,7 +630,7 @@ impl Stream {
             }
         }
         let most = self.context.settings().batch.max_size;
-        let wanted = if self.is_failing() { LITTLE.min(most) } else { most };
+        let wanted = if self.attempts_fail() { LITTLE.min(most) } else { most };
         let room = self.context.shared().reading.acquire(wanted, self.context.reading()).await;
         // Not what comes after them: that may be on disk, but the stream is about to be told, and would have it twice.
         let backlog = self.queue().backlog();
@@ -665,7 +665,7 @@ impl Stream {
         self.enter_memory(bytes);
         let second = batches.pop_front().map(|second| (second, end, read));
         let most = self.context.settings().batch.max_size;
-        let place = self.place.as_ref().filter(|_| !self.is_failing());
+        let place = self.place.as_ref().filter(|_| !self.attempts_fail());
         let begin = |backlog, batches| place?.read_ahead(backlog, most, batches);
         queue.state.read_on(second, &mut room, most, (&shared.reading, &shared.budget), begin);
         // Another consumer may read what comes next, once the upstream takes anything: only what one consumer alone has in memory can be
@@ -753,6 +753,18 @@ impl Stream {
             self.context.shared().newly_failing.note(self.address());
         }
         was_failing
+    }
+
+    /// Counts a batch of which the upstream has rejected every record by partial success, as one more failure: it takes what comes
+    /// next all the same, as fast as ever.
+    pub fn set_rejected(&self) {
+        self.set_failing(true);
+        self.delivers.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether attempts come to nothing, so that little is read for the next one.
+    fn attempts_fail(&self) -> bool {
+        self.is_failing() && !self.delivers.load(Ordering::Relaxed)
     }
 
     /// Whether the upstream has taken nothing since an attempt failed.
