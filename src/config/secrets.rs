@@ -143,27 +143,34 @@ fn redacted_names(root: &Node) -> Vec<Regex> {
 /// Whether an attribute or a header of this name may be a credential's: those that taps hide unless `tap.redact` says something else,
 /// and all whose names have a word of one in them.
 fn is_credential(name: &str) -> bool {
-    const WORDS: [&str; 13] = [
+    const WORDS: [&str; 19] = [
         "auth",
+        "authorization",
         "token",
+        "tokens",
         "key",
+        "keys",
+        "apikey",
         "secret",
-        "passw",
+        "secrets",
+        "password",
+        "passwd",
         "cookie",
+        "cookies",
         "credential",
+        "credentials",
         "dsn",
         "session",
         "signature",
         "jwt",
-        "bearer",
-        "honeycomb-team",
     ];
     static NAMES: OnceLock<Regex> = OnceLock::new();
     let [names, ..] = model::TapSection::USUAL;
     let lowercase = name.to_ascii_lowercase();
     // What the name is, only the process knows that reads it.
     name.contains("${")
-        || WORDS.iter().any(|word| lowercase.contains(word))
+        || lowercase.split(|char: char| !char.is_alphanumeric()).any(|part| WORDS.contains(&part))
+        || lowercase.contains("honeycomb-team")
         || NAMES.get_or_init(|| Regex::new(names).expect("a test of taps uses it")).is_match(name)
 }
 

@@ -123,5 +123,5 @@ export function ActionButton({ label, action, danger, disabled = false }) {
   // As it was when the dialog was opened: what is asked is what is done, whatever the page shows meanwhile.
   const [opened, setOpened] = useState(null);
   return html`<button type="button" class=${danger ? "danger" : ""} disabled=${disabled} onClick=${() => setOpened(action)}>${label}</button>
-    ${opened && html`<${ActionDialog} ...${opened} danger=${danger} onClose=${() => setOpened(null)} />`}`;
+    ${opened && html`<${ActionDialog} ...${opened} closed=${action.closed} danger=${danger} onClose=${() => setOpened(null)} />`}`;
 }

@@ -176,8 +176,9 @@ const inOrderOfNames = (attributes) => Object.entries(attributes ?? {}).toSorted
 /** Where a record comes from, beside what its point says by itself. */
 const originOf = ({ tenant, exporter, stream, scope, resource }) => {
   const ofScope = Object.entries(scope ?? {}).filter(([name]) => name !== "name").map(([name, value]) => [`scope ${name}`, JSON.stringify(value)]);
-  // What Sluice knows stands before what a sender may call the same.
-  return { ...resource, ...Object.fromEntries(ofScope), scope: scope?.name, tenant, exporter, stream };
+  const own = { tenant, exporter, stream, scope: scope?.name, ...Object.fromEntries(ofScope) };
+  // What Sluice knows stands before what a sender may call the same, and is told first.
+  return { ...own, ...resource, ...own };
 };
 
 /** The names by which series of one metric differ in where they come from, by the metric. */
