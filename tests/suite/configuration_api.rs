@@ -304,7 +304,7 @@ async fn nothing_that_a_candidate_reads_from_files_is_shown_wherever_it_stands()
     for (what, more) in [
         (
             "the name of a route",
-            format!("routes: [{{ name: '{secret}', exporters: [nop] }}]\nexporters: {{ nop: }}\n"),
+            text.replacen("- { exporters", &format!("- {{ name: '{secret}', exporters"), 1),
         ),
         ("a directory", text.clone() + &format!("tenants: {{ directory: '/nowhere/{secret}' }}\n")),
         (
@@ -315,7 +315,8 @@ async fn nothing_that_a_candidate_reads_from_files_is_shown_wherever_it_stands()
         let answer = try_candidate(&sluice, more).await;
         assert!([200, 422].contains(&answer.status), "{what}: {}", answer.text());
         assert!(!answer.text().contains("planted"), "{what}: {}", answer.text());
-        assert!(answer.text().contains("[redacted]"), "{what}: {}", answer.text());
+        let is_shown = what != "a file of a certificate";
+        assert!(!is_shown || answer.text().contains("[redacted]"), "{what}: {}", answer.text());
     }
 }
 

@@ -157,8 +157,7 @@ async fn records_of_every_signal_are_shown_decoded() {
     let metrics = ResourceMetrics { resource: of_k, scope_metrics, ..ResourceMetrics::default() };
     sluice.accept(Signal::Metrics, request(&[metrics.encode_to_vec()])).await;
     let shown = tap.next_of("record").await;
-    let expected =
-        json!({ "name": "queue.length", "unit": "{item}", "type": "sum", "temporality": null, "value": 7 });
+    let expected = json!({ "name": "queue.length", "unit": "{item}", "type": "sum", "temporality": "cumulative", "value": 7 });
     assert_eq!((&shown["metric"], &shown["attributes"]), (&expected, &json!({ "queue": "mail" })));
 }
 

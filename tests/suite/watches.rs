@@ -139,7 +139,7 @@ watches:
     let firing = sluice.api("/api/v1/tenants/acme").await["firing_watches"].take();
     assert_eq!(
         (&firing[0]["watch"], &firing[0]["records"], &firing[0]["above"], &firing[0]["within_seconds"]),
-        (&json!("errors"), &json!(2), &json!(1), &json!(3600)),
+        (&json!("errors"), &json!(2), &json!(1), &json!(3600.0)),
         "{firing}"
     );
     let of_globex = sluice.api("/api/v1/tenants/globex").await["firing_watches"].take();
