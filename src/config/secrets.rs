@@ -167,7 +167,7 @@ fn is_credential(name: &str) -> bool {
     static NAMES: OnceLock<Regex> = OnceLock::new();
     let [names, ..] = model::TapSection::USUAL;
     let lowercase = name.to_ascii_lowercase();
-    // What the name is, only the process knows that reads it.
+    // A name from a variable or a file is not known here.
     name.contains("${")
         || lowercase.split(|char: char| !char.is_alphanumeric()).any(|part| WORDS.contains(&part))
         || lowercase.contains("honeycomb-team")

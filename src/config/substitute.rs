@@ -178,6 +178,8 @@ impl SubstitutedValues {
     pub(super) fn of(root: &Node) -> Self {
         let mut values = Self::default();
         values.add(root);
+        // A value may be a part of another, of which the rest would be left if it were hidden first.
+        values.0.sort_unstable_by_key(|value| std::cmp::Reverse(value.len()));
         values
     }
 

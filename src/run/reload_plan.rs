@@ -120,9 +120,7 @@ impl ReloadPlan {
             needs_restart,
         })
     }
-}
 
-impl ReloadPlan {
     /// The plan without what variables and files have given, which names and sentences may have in them.
     pub(super) fn without(mut self, substituted: &SubstitutedValues) -> Self {
         let sections = [&mut self.exporters, &mut self.routes, &mut self.receivers];

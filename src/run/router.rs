@@ -428,7 +428,7 @@ impl Router {
         // Read before reloads have to wait for it.
         let compiled = load_candidate(&self.source, text, self.env).await.map_err(ReloadError::Problems)?;
         let _one_at_a_time = self.reloading.lock().await;
-        // Whoever tries a text says which variables and files stand where in it: what they hold is theirs to know nowhere.
+        // The sender of the text can name any variable and file in it, and must not learn from the answer what these contain.
         let substituted = compiled.substituted.clone();
         match self.plan(compiled).await {
             Ok(plan) => Ok(plan.without(&substituted)),

@@ -150,7 +150,7 @@ export class Rows {
       // A page may have been asked for that was to begin behind the end.
       const known = at > 0 ? endOf(this.pages[at - 1]) : 0;
       this.last = { total: this.total, end: page.count > 0 ? endOf(page) : Math.min(page.start, Math.max(known, this.total)) };
-      // Behind the end of the list there is no page, and nothing to ask for again behind the one before.
+      // A page behind the end is dropped, and the page before it is the last one, so that nobody asks for it again.
       const isBehind = page.count === 0 && at > 0;
       if (isBehind) this.pages[at - 1].next = null;
       this.pages.length = isBehind ? at : at + 1;

@@ -177,7 +177,7 @@ const inOrderOfNames = (attributes) => Object.entries(attributes ?? {}).toSorted
 const originOf = ({ tenant, exporter, stream, scope, resource }) => {
   const ofScope = Object.entries(scope ?? {}).filter(([name]) => name !== "name").map(([name, value]) => [`scope ${name}`, JSON.stringify(value)]);
   const own = { tenant, exporter, stream, scope: scope?.name, ...Object.fromEntries(ofScope) };
-  // What Sluice knows stands before what a sender may call the same, and is told first.
+  // An attribute of a sender must not replace a field of Sluice of the same name. These fields are told first.
   return { ...own, ...resource, ...own };
 };
 

@@ -271,3 +271,11 @@ fn a_secret_that_is_empty_is_a_warning() {
         }
     }
 }
+
+#[test]
+fn a_value_that_is_a_part_of_another_leaves_nothing_of_it_to_be_seen() {
+    let yaml = with_routes("  - name: \"${env:SHORT} ${env:LONG}\"\n    exporters: [debug, file]\n");
+    let env = |name: &str| Some(if name == "SHORT" { "hunter" } else { "hunter2-and-more" }.to_owned());
+    let compiled = load_with(&yaml, &env).unwrap_or_else(|problems| panic!("{problems}"));
+    assert_eq!(compiled.substituted.hide(&compiled.routes[0].name), "[redacted] [redacted]");
+}

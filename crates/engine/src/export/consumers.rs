@@ -72,7 +72,7 @@ fn consume_in_turn(exporter: Arc<Exporter>, stream: Arc<Stream>) -> impl Future<
     async move {
         let turn = 'destinations: loop {
             let Some((waiter, turns)) = turns_of(&exporter, &stream) else { break Turn::default() };
-            // The same for as long as the destination is: what happens meanwhile costs no place among those that wait.
+            // Kept until the destination may have changed: an event that changes nothing costs the consumer no place in the queue.
             let mut next = pin!(turns.next());
             loop {
                 let mut events = pin!(waiter.events());
@@ -91,7 +91,8 @@ fn consume_in_turn(exporter: Arc<Exporter>, stream: Arc<Stream>) -> impl Future<
     }
 }
 
-/// The turns of the destination of now of this stream, if it is to ask any, with what tells of a change of that.
+/// The turns of the destination that this stream has now, and a waiter that knows when that changes. None if the stream is not to be
+/// sent, or has no destination.
 fn turns_of<'e>(exporter: &'e Exporter, stream: &'e Stream) -> Option<(Waiter<'e>, Turns)> {
     let mut values = None;
     let waiter = Waiter::new(exporter, stream, || {

@@ -173,7 +173,7 @@ impl<'e> Delivery<'e> {
             }
             let started = Instant::now();
             let settled = self.settle_next().await;
-            // Also if it has ended without an attempt: a dead letter may have to wait to be written.
+            // The turn ends also without an attempt, because a dead letter may have to wait until it is written.
             self.turn.end();
             self.held = None;
             let is_sample = self.pieces.has_sample();

@@ -15,8 +15,8 @@ const MOST_BEGUN: usize = 1024;
 #[derive(Debug, Clone)]
 pub(super) struct Turns(Arc<Semaphore>);
 
-/// A consumer's turn, if it has waited for one. It ends when the consumer's first attempt begins, or when the consumer waits for
-/// anything but that: whoever waits for long keeps nobody else from beginning.
+/// A consumer's turn, if it has waited for one. It ends when the consumer's first attempt begins, or before the consumer waits for
+/// anything else than a place for that attempt: a consumer that waits for long keeps no other from beginning.
 #[derive(Debug, Default)]
 pub struct Turn {
     of: Option<Turns>,

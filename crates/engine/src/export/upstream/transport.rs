@@ -191,7 +191,7 @@ impl<P: OtlpExchange> OtlpTransport<P> {
         {
             return Some(without_header(&error));
         }
-        // Who is expected to hang waits among those that do, and keeps nobody else from beginning.
+        // A stream whose last attempt hung waits for a place among those that hang, and must not keep other streams from beginning.
         if let Some(turn) = conditions.turn.filter(|_| conditions.hanging.load(Ordering::Relaxed)) {
             turn.end();
         }
